@@ -1,0 +1,350 @@
+"""The schema of an experiment: frozen dataclasses that check themselves; the values are in `conf/`."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from qexp.errors import ConfigError, near_miss
+
+MISSING: Any = "???"  # OmegaConf's mark for a value that a preset or the user must give
+
+DISTANCES = ("cosine", "dot", "euclid", "manhattan")
+DATATYPES = ("float32", "float16", "uint8")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def _one_of(key: str, value: str, known: Iterable[str]) -> None:
+    known = list(known)
+    _require(value in known, f"{key}={value}: no such value{near_miss(value, known)}")
+
+
+def _at_least(key: str, value: float, least: float) -> None:
+    _require(math.isfinite(value) and value >= least, f"{key}={value:g}: must be at least {least:g}")
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """What every dataset has; `label` names it in tables and runs."""
+
+    label: str | None = None
+    distance: str = "cosine"
+
+    def __post_init__(self) -> None:
+        _one_of("dataset.distance", self.distance, DISTANCES)
+
+    @property
+    def title(self) -> str:
+        """The name shown for the dataset."""
+        return self.label or "dataset"
+
+
+@dataclass(frozen=True)
+class QueriesConfig:
+    """Where queries come from: a configuration (`name`) and split of the same Hugging Face dataset."""
+
+    name: str | None = None
+    split: str = "train"
+    id_column: str = "id"
+    vector_column: str = "vector"
+
+
+@dataclass(frozen=True)
+class QrelsConfig:
+    """Relevance labels: one row per (query id, point id, grade); without a `name` there are none."""
+
+    name: str | None = None
+    split: str = "train"
+    query_column: str = "query"
+    point_column: str = "point"
+    grade_column: str = "grade"
+
+
+@dataclass(frozen=True)
+class HubDataset(DatasetConfig):
+    """Anything `datasets.load_dataset(path, name, split=…, revision=…)` loads, with a column of vectors."""
+
+    path: str = MISSING
+    name: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    id_column: str = "id"
+    vector_column: str = "vector"
+    queries: QueriesConfig = field(default_factory=QueriesConfig)
+    qrels: QrelsConfig = field(default_factory=QrelsConfig)
+
+    @property
+    def title(self) -> str:
+        """The label, else the last part of the path."""
+        return self.label or self.path.rstrip("/").rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class SyntheticDataset(DatasetConfig):
+    """Gaussian clusters on the unit sphere; queries are drawn from the same clusters."""
+
+    points: int = 10_000
+    size: int = 128
+    clusters: int = 100
+    spread: float = 0.5
+    queries: int = 500
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("points", "size", "clusters", "queries"):
+            _at_least(f"dataset.{key}", getattr(self, key), 1)
+        _at_least("dataset.spread", self.spread, 0)
+
+    @property
+    def title(self) -> str:
+        """The label, else `synthetic`."""
+        return self.label or "synthetic"
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig:
+    """Embedding size: native (null), or the first `size` components, normalised again (Matryoshka)."""
+
+    name: str = "native"
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            _at_least("embedding.size", self.size, 2)
+
+
+@dataclass(frozen=True)
+class TheoryConfig:
+    """What was published about a method, as factors, to be compared with what is measured."""
+
+    compression: float | None = None
+    speedup: float | None = None
+
+
+@dataclass(frozen=True)
+class QuantizationConfig:
+    """Qdrant's own `quantization_config`, verbatim; an empty one is no quantization."""
+
+    name: str = MISSING
+    config: dict[str, Any] = field(default_factory=dict)
+    theory: TheoryConfig = field(default_factory=TheoryConfig)
+
+    def __post_init__(self) -> None:
+        if self.config:
+            _check_quantization(self.config)
+
+
+def _check_quantization(config: dict[str, Any]) -> None:
+    """Hold a `quantization_config` against Qdrant's own schema, unknown keys forbidden."""
+    from pydantic import ValidationError
+    from qdrant_client import models
+
+    methods: dict[str, Any] = {
+        "scalar": models.ScalarQuantization,
+        "product": models.ProductQuantization,
+        "binary": models.BinaryQuantization,
+        "turbo": models.TurboQuantization,
+    }
+    where = "quantization.config"
+    _require(len(config) == 1, f"{where}: needs exactly one of {', '.join(methods)}; has {sorted(config) or 'none'}")
+    method, inner = next(iter(config.items()))
+    _require(method in methods, f"{where}.{method}: no such method{near_miss(method, methods)}")
+    try:
+        checked = getattr(methods[method].model_validate(config), method)
+    except ValidationError as invalid:
+        error = invalid.errors()[0]
+        key = str(error["loc"][-1])
+        place = ".".join([where, *map(str, error["loc"])])
+        if error["type"] == "extra_forbidden":
+            known = methods[method].model_fields[method].annotation.model_fields
+            raise ConfigError(f"{place}: Qdrant has no such key{near_miss(key, known)}") from invalid
+        raise ConfigError(f"{place}={error['input']!r}: {error['msg']}") from invalid
+    for key in ("memory", "always_ram"):
+        _require(
+            key not in (inner or {}),
+            f"{where}.{method}.{key}: placement belongs to the storage group; set storage.quantized instead",
+        )
+    quantile = getattr(checked, "quantile", None)
+    _require(
+        quantile is None or 0.5 <= quantile <= 1.0,
+        f"{where}.{method}.quantile={quantile}: Qdrant accepts 0.5 to 1.0",
+    )
+
+
+@dataclass(frozen=True)
+class StorageConfig:
+    """Qdrant's `memory` placement of each component, and the datatype of the original vectors."""
+
+    name: str = MISSING
+    vectors: str = "cold"
+    quantized: str = "pinned"
+    hnsw: str = "cached"
+    datatype: str = "float32"
+
+    def __post_init__(self) -> None:
+        _one_of("storage.vectors", self.vectors, ("cold", "cached"))
+        _one_of("storage.quantized", self.quantized, ("cold", "cached", "pinned"))
+        _one_of("storage.hnsw", self.hnsw, ("cold", "cached", "pinned"))
+        _one_of("storage.datatype", self.datatype, DATATYPES)
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """HNSW parameters; `full_scan_threshold` is in KiB of vectors, as in Qdrant."""
+
+    name: str = "hnsw"
+    m: int = 16
+    ef_construct: int = 100
+    full_scan_threshold: int = 10_000
+    segments: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least("index.m", self.m, 2)
+        _at_least("index.ef_construct", self.ef_construct, 4)
+        _at_least("index.full_scan_threshold", self.full_scan_threshold, 1)
+        _at_least("index.segments", self.segments, 1)
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """The grid of operating points and how each is measured; `queries` caps their number (null: all)."""
+
+    limit: int = 10
+    rescore: list[bool] = field(default_factory=lambda: [False, True])
+    oversampling: list[float] = field(default_factory=lambda: [1.0, 2.0, 3.0, 5.0, 8.0, 10.0])
+    hnsw_ef: list[int | None] = field(default_factory=lambda: [None])
+    queries: int | None = None
+    rounds: int = 5
+    warmup: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least("search.limit", self.limit, 1)
+        _at_least("search.rounds", self.rounds, 2)
+        _at_least("search.warmup", self.warmup, 0)
+        if self.queries is not None:
+            _at_least("search.queries", self.queries, 1)
+        for key in ("rescore", "oversampling", "hnsw_ef"):
+            values = getattr(self, key)
+            _require(bool(values), f"search.{key}=[]: the grid is empty; give at least one value")
+            _require(len(set(values)) == len(values), f"search.{key}={values}: a value is given twice")
+        for factor in self.oversampling:
+            _at_least("search.oversampling", factor, 1)
+        for ef in self.hnsw_ef:
+            if ef is not None:
+                _at_least("search.hnsw_ef", ef, 1)
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Where collections live."""
+
+    name: str = MISSING
+
+
+@dataclass(frozen=True)
+class CostConfig:
+    """Price of RAM (1 GB = 10^9 bytes) per month, copies of the data, and spare memory on top of it."""
+
+    name: str = MISSING
+    usd_per_gb_month: float = 10.0
+    replication: int = 1
+    headroom: float = 0.0
+
+    def __post_init__(self) -> None:
+        _at_least("cost.usd_per_gb_month", self.usd_per_gb_month, 0)
+        _at_least("cost.replication", self.replication, 1)
+        _at_least("cost.headroom", self.headroom, 0)
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """One experiment: a quantized collection and its baseline, over a grid of operating points."""
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    cost: CostConfig = field(default_factory=CostConfig)
+    cache_dir: str | None = None
+
+    def flat(self) -> dict[str, Any]:
+        """Return every value under its dotted key, as it is logged; `cache_dir` is the machine's, so left out."""
+        return dict(_flatten("", {k: v for k, v in asdict(self).items() if k != "cache_dir"}))
+
+    @property
+    def hash(self) -> str:
+        """12 hexadecimal digits that change with anything that changes the experiment."""
+        return hashlib.sha256(json.dumps(self.flat(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _flatten(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flatten(f"{prefix}.{key}" if prefix else str(key), inner)
+    else:
+        yield prefix, value
+
+
+def register_schema() -> None:
+    """Tell Hydra the schema: `base_config`, and `schema/dataset/…` for datasets of different kinds."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="base_config", node=_composable(ExperimentConfig))
+    store.store(group="schema/dataset", name="hub", node=_composable(HubDataset))
+    store.store(group="schema/dataset", name="synthetic", node=_composable(SyntheticDataset))
+
+
+def _composable(schema: type) -> Any:
+    """Return the schema as OmegaConf's, writable: frozen classes are read-only to it, and Hydra has yet to compose."""
+    from omegaconf import DictConfig, OmegaConf
+
+    def unlock(node: Any) -> None:
+        if isinstance(node, DictConfig):
+            OmegaConf.set_readonly(node, False)
+            if not node._is_none() and not node._is_missing():
+                for key in node:
+                    unlock(node._get_node(key))
+
+    config = OmegaConf.structured(schema)
+    unlock(config)
+    if schema is ExperimentConfig:  # Qdrant's schema judges what is in here
+        OmegaConf.set_struct(config.quantization.config, False)
+    return config
+
+
+def known_keys() -> set[str]:
+    """Return every dotted key of the schema, to find near misses."""
+    keys: set[str] = set()
+
+    def walk(prefix: str, schema: Any) -> None:
+        for item in fields(schema):
+            keys.add(f"{prefix}{item.name}")
+
+    walk("", ExperimentConfig)
+    for group, schema in {
+        "dataset": (HubDataset, SyntheticDataset),
+        "dataset.queries": (QueriesConfig,),
+        "dataset.qrels": (QrelsConfig,),
+        "embedding": (EmbeddingConfig,),
+        "quantization": (QuantizationConfig,),
+        "storage": (StorageConfig,),
+        "index": (IndexConfig,),
+        "search": (SearchConfig,),
+        "engine": (EngineConfig,),
+        "cost": (CostConfig,),
+    }.items():
+        for kind in schema:
+            walk(f"{group}.", kind)
+    return keys

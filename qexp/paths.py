@@ -1,0 +1,20 @@
+"""Where things are: files that travel with the package, and the cache."""
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def packaged(name: str) -> Path:
+    """Return the folder `name` that travels with qexp: inside the installed package, or beside it in a checkout."""
+    inside = _PACKAGE / name
+    return inside if inside.exists() else _PACKAGE.parent / name
+
+
+def cache_root(configured: str | None) -> Path:
+    """Return the cache directory: the configured one, else `$QEXP_CACHE_DIR`, else `qexp` in the user's cache."""
+    if configured or os.environ.get("QEXP_CACHE_DIR"):
+        return Path(configured or os.environ["QEXP_CACHE_DIR"]).expanduser().absolute()
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "qexp"
