@@ -1,0 +1,1 @@
+"""What is searched: points, queries, labels and their exact neighbours."""
