@@ -1,0 +1,108 @@
+"""What an engine can do, and how any engine brings a collection to the state that is measured."""
+
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Protocol
+
+from qexp.config import ExperimentConfig
+from qexp.results import (
+    Build,
+    CollectionSpec,
+    CollectionState,
+    DatasetFacts,
+    MemoryUse,
+    OperatingPoint,
+    Search,
+    Vectors,
+)
+
+
+def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) -> CollectionSpec:
+    """Compose the spec of the quantized collection; `engine` names the engine and its version."""
+    spec = CollectionSpec(
+        dataset=facts.title,
+        digest=facts.digest,
+        points=facts.points,
+        size=facts.size,
+        distance=facts.distance,
+        datatype=config.storage.datatype,
+        quantization=config.quantization.config or None,
+        method=config.quantization.name,
+        vectors=config.storage.vectors,
+        quantized=config.storage.quantized,
+        hnsw=config.storage.hnsw,
+        m=config.index.m,
+        ef_construct=config.index.ef_construct,
+        full_scan_threshold=config.index.full_scan_threshold,
+        segments=config.index.segments,
+        engine=engine,
+    )
+    return spec if config.quantization.config else spec.unquantized()
+
+
+class Engine(Protocol):
+    """One collection in one place. Every method may raise EngineError."""
+
+    def open(self, spec: CollectionSpec) -> Build | None:
+        """Load the collection if it is there, whole and as specified; else return None."""
+
+    def create(self, spec: CollectionSpec) -> None:
+        """Make an empty collection that nobody sees before `seal`."""
+
+    def upload(self, vectors: Vectors) -> None:
+        """Store float32 [n, size]; the point id is the row number."""
+
+    def wait_until_indexed(self) -> None:
+        """Return when every point is indexed and, if so specified, quantized."""
+
+    def seal(self, build: Build) -> None:
+        """Make the finished collection the one that `open` finds."""
+
+    def search(self, point: OperatingPoint) -> Search:
+        """Return how to search at this operating point."""
+
+    def state(self) -> CollectionState:
+        """Read back what was really built."""
+
+    def vectors(self, rows: list[int]) -> list[list[float]]:
+        """Return the stored vectors of these points."""
+
+    def memory(self) -> MemoryUse:
+        """Return the collection's bytes in RAM now."""
+
+    def drop(self) -> None:
+        """Remove the collection."""
+
+    def close(self) -> None:
+        """Release everything; the collection stays."""
+
+
+def build_collection(engine: Engine, spec: CollectionSpec, vectors: Vectors) -> Build:
+    """Create, fill, index and seal a collection that is not there yet; what fails is dropped."""
+    engine.create(spec)
+    try:
+        started = perf_counter()
+        engine.upload(vectors)
+        uploaded = perf_counter()
+        engine.wait_until_indexed()
+        build = Build(uploaded - started, perf_counter() - uploaded, engine.state())
+        engine.seal(build)
+    except BaseException:
+        engine.drop()
+        raise
+    return build
+
+
+def engine_factory(name: str, cache: Path) -> Callable[[], Engine]:
+    """Return a picklable maker of the engine called `name`, so that a worker process can make it."""
+    from qexp.engine.edge import EdgeEngine
+
+    return partial({"edge": EdgeEngine}[name], cache / "collections")
+
+
+def engine_version(name: str) -> str:
+    """Return the engine's name and version, part of every collection's name."""
+    return f"{name}-{version({'edge': 'qdrant-edge-py'}[name])}"

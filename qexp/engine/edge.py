@@ -1,0 +1,273 @@
+"""Qdrant Edge: Qdrant's own segment engine, in this process, one shard per collection."""
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import qdrant_edge as edge
+
+from qexp.errors import EngineError
+from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
+
+UPLOAD_BATCH = 1000
+MANIFEST = "complete.json"
+INDEX_ALWAYS = 1  # KiB: with Qdrant's default small collections would stay unindexed and unquantized
+_COMPONENTS = (
+    ("vectors", "vector_storage/matrix.dat"),
+    ("codes", "vector_storage/quantized.data"),
+    ("graph", "vector_index/"),
+    ("id tracker", "id_tracker."),
+)
+_DISTANCE = {
+    "cosine": edge.Distance.Cosine,
+    "dot": edge.Distance.Dot,
+    "euclid": edge.Distance.Euclid,
+    "manhattan": edge.Distance.Manhattan,
+}
+_DATATYPE = {
+    "float32": edge.VectorStorageDatatype.Float32,
+    "float16": edge.VectorStorageDatatype.Float16,
+    "uint8": edge.VectorStorageDatatype.Uint8,
+}
+_MEMORY = {"cold": edge.Memory.Cold, "cached": edge.Memory.Cached, "pinned": edge.Memory.Pinned}
+_ENCODING = {
+    "one_bit": edge.BinaryQuantizationEncoding.OneBit,
+    "one_and_half_bits": edge.BinaryQuantizationEncoding.OneAndHalfBits,
+    "two_bits": edge.BinaryQuantizationEncoding.TwoBits,
+}
+_QUERY_ENCODING = {
+    "default": edge.BinaryQuantizationQueryEncoding.Default,
+    "binary": edge.BinaryQuantizationQueryEncoding.Binary,
+    "scalar4bits": edge.BinaryQuantizationQueryEncoding.Scalar4Bits,
+    "scalar8bits": edge.BinaryQuantizationQueryEncoding.Scalar8Bits,
+}
+_COMPRESSION = {f"x{ratio}": getattr(edge.CompressionRatio, f"X{ratio}") for ratio in (4, 8, 16, 32, 64)}
+_BITS = {
+    "bits1": edge.TurboQuantBitSize.Bits1,
+    "bits1_5": edge.TurboQuantBitSize.Bits1_5,
+    "bits2": edge.TurboQuantBitSize.Bits2,
+    "bits4": edge.TurboQuantBitSize.Bits4,
+    "bits8": edge.TurboQuantBitSize.Bits8,
+}
+
+
+class EdgeEngine:
+    """A collection as a folder below `home`, named after its spec.
+
+    The folder holds the shard and a manifest with every file's size; it appears by one rename when it is complete.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._shard: Any = None
+        self._spec: CollectionSpec | None = None
+        self._folder: Path | None = None
+        self._heap_before = 0
+
+    def open(self, spec: CollectionSpec) -> Build | None:
+        """Load the collection if its files are those of its manifest; remove it if they are not."""
+        folder = self._home / spec.name
+        if not folder.exists():
+            return None
+        self._spec, self._folder = spec, folder
+        self._heap_before = _heap_bytes()
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text())
+            if _sizes(folder / "shard") != manifest["sizes"]:
+                raise ValueError("files changed since the collection was built")
+            self._shard = _engine_call(edge.EdgeShard.load, str(folder / "shard"))
+            build = Build(manifest["upload_seconds"], manifest["index_seconds"], self.state(), reused=True)
+        except (EngineError, OSError, ValueError, KeyError):
+            self.drop()
+            return None
+        os.utime(folder)
+        return build
+
+    def create(self, spec: CollectionSpec) -> None:
+        """Make an empty shard in a folder of its own."""
+        self._spec = spec
+        self._home.mkdir(parents=True, exist_ok=True)
+        self._folder = Path(tempfile.mkdtemp(prefix=spec.name, suffix=f".partial-{os.getpid()}", dir=self._home))
+        self._shard = _engine_call(edge.EdgeShard.create, str(self._folder / "shard"), _edge_config(spec))
+
+    def upload(self, vectors: Vectors) -> None:
+        """Upsert in batches; rows become Python lists because that is the fastest way in."""
+        for start in range(0, len(vectors), UPLOAD_BATCH):
+            rows = np.asarray(vectors[start : start + UPLOAD_BATCH]).tolist()
+            points = [edge.Point(start + offset, row) for offset, row in enumerate(rows)]
+            _engine_call(self._shard.update, edge.UpdateOperation.upsert_points(points))
+
+    def wait_until_indexed(self) -> None:
+        """Run the optimizers to the end and write everything out."""
+        _engine_call(self._shard.optimize)
+        _engine_call(self._shard.flush)
+
+    def seal(self, build: Build) -> None:
+        """Close the shard, write the manifest, and rename the folder to its final name."""
+        assert self._spec is not None
+        assert self._folder is not None
+        self.close()
+        manifest = {
+            "spec": asdict(self._spec),
+            "upload_seconds": build.upload_seconds,
+            "index_seconds": build.index_seconds,
+            "sizes": _sizes(self._folder / "shard"),
+        }
+        (self._folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        target = self._home / self._spec.name
+        if target.exists():  # another process finished the same collection first
+            shutil.rmtree(self._folder)
+        else:
+            self._folder.rename(target)
+        self._folder = target
+
+    def search(self, point: OperatingPoint) -> Search:
+        """Return a search with `rescore` always explicit."""
+        params = edge.SearchParams(
+            hnsw_ef=point.hnsw_ef,
+            quantization=edge.QuantizationSearchParams(rescore=point.rescore, oversampling=point.oversampling),
+        )
+
+        def prepare(vector: list[float]) -> Any:
+            return edge.QueryRequest(limit=point.limit, query=edge.Query.Nearest(vector), params=params)
+
+        def ids(found: Any) -> list[int]:
+            return [hit.id for hit in found]
+
+        return Search(prepare, self._shard.query, ids)
+
+    def state(self) -> CollectionState:
+        """Read the shard's counts, its configuration files, and the sizes of its files by component."""
+        assert self._folder is not None
+        shard = self._folder / "shard"
+        info = _engine_call(self._shard.info)
+        config = json.loads((shard / "edge_config.json").read_text())
+        vectors = config["vectors"][""]
+        hnsw = config["hnsw_config"]
+        quantization = config.get("quantization_config")
+        inner = dict(next(iter(quantization.values()))) if quantization else {}
+        quantized = inner.pop("memory", None)
+        indexed = [s for s in shard.glob("segments/*") if (s / "vector_index" / "hnsw_config.json").exists()]
+        return CollectionState(
+            points=info.points_count,
+            indexed_vectors=info.indexed_vectors_count,
+            segments=len(indexed),
+            size=vectors["size"],
+            distance=vectors["distance"].lower(),
+            datatype=vectors.get("datatype") or "float32",
+            m=hnsw["m"],
+            ef_construct=hnsw["ef_construct"],
+            full_scan_threshold=hnsw["full_scan_threshold"],
+            quantization={next(iter(quantization)): inner} if quantization else None,
+            placements={"vectors": vectors.get("memory"), "hnsw": hnsw.get("memory"), "quantized": quantized},
+            files=_component_bytes(indexed),
+        )
+
+    def vectors(self, rows: list[int]) -> list[list[float]]:
+        """Return the stored original vectors of these points, in the order asked."""
+        records = {record.id: record.vector for record in _engine_call(self._shard.retrieve, rows, False, True)}
+        return [records[row] for row in rows]
+
+    def memory(self) -> MemoryUse:
+        """Return resident bytes of the shard's mapped files by component, and the heap since before loading."""
+        import psutil
+
+        assert self._folder is not None
+        mapped: dict[str, int] = {}
+        for region in psutil.Process().memory_maps():
+            if region.path.startswith(str(self._folder)):
+                part = _component(region.path)
+                mapped[part] = mapped.get(part, 0) + region.rss
+        return MemoryUse(mapped, max(0, _heap_bytes() - self._heap_before))
+
+    def drop(self) -> None:
+        """Close the shard and remove its folder."""
+        self.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Release the shard."""
+        if self._shard is not None:
+            self._shard.close()
+            self._shard = None
+
+
+def _engine_call(function: Any, *arguments: Any) -> Any:
+    """Call into the engine, whose every failure is a plain Exception."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise EngineError(f"Qdrant Edge: {' '.join(str(error).split())}") from error
+
+
+def _edge_config(spec: CollectionSpec) -> Any:
+    return edge.EdgeConfig(
+        vectors=edge.EdgeVectorParams(
+            spec.size,
+            _DISTANCE[spec.distance],
+            datatype=_DATATYPE[spec.datatype],
+            memory=_MEMORY[spec.vectors],
+        ),
+        quantization_config=_edge_quantization(spec),
+        hnsw_config=edge.HnswIndexConfig(
+            spec.m, spec.ef_construct, spec.full_scan_threshold, memory=_MEMORY[spec.hnsw]
+        ),
+        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=INDEX_ALWAYS, default_segment_number=spec.segments),
+        wal_enabled=False,
+    )
+
+
+def _edge_quantization(spec: CollectionSpec) -> Any:
+    """Translate Qdrant's `quantization_config`, which the schema check has accepted, for Edge."""
+    if spec.quantization is None:
+        return None
+    method, given = next(iter(spec.quantization.items()))
+    memory = _MEMORY[spec.quantized]
+    if method == "scalar":
+        return edge.ScalarQuantizationConfig(edge.ScalarType.Int8, given.get("quantile"), memory=memory)
+    if method == "product":
+        return edge.ProductQuantizationConfig(_COMPRESSION[given["compression"]], memory=memory)
+    if method == "binary":
+        return edge.BinaryQuantizationConfig(
+            encoding=_ENCODING.get(given.get("encoding")),
+            query_encoding=_QUERY_ENCODING.get(given.get("query_encoding")),
+            memory=memory,
+        )
+    return edge.TurboQuantQuantizationConfig(bits=_BITS.get(given.get("bits")), memory=memory)
+
+
+def _component(path: str) -> str:
+    return next((name for name, part in _COMPONENTS if part in path), "other")
+
+
+def _component_bytes(segments: list[Path]) -> dict[str, int]:
+    """Sum the sizes of the indexed segments' files by component."""
+    total: dict[str, int] = {}
+    for segment in segments:
+        for file in filter(Path.is_file, segment.rglob("*")):
+            part = _component(f"{file.parent.name}/{file.name}")
+            total[part] = total.get(part, 0) + file.stat().st_size
+    return total
+
+
+def _sizes(shard: Path) -> dict[str, int]:
+    """Return the size of every file of every segment; the files above them change with each loading."""
+    files = sorted((shard / "segments").rglob("*"))
+    return {str(file.relative_to(shard)): file.stat().st_size for file in files if file.is_file()}
+
+
+def _heap_bytes() -> int:
+    """Return this process's anonymous resident memory (RssAnon of Linux; elsewhere what is not shared)."""
+    import psutil
+
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("RssAnon"))
+        return int(line.split()[1]) * 1024
+    return int(psutil.Process().memory_info().rss)

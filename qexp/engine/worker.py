@@ -1,0 +1,167 @@
+"""An engine in a process of its own: nothing is timed across a process border, and a crash there is an error here."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from qexp.bench.blocks import timed_block
+from qexp.engine.base import Engine, build_collection
+from qexp.errors import EngineError, QexpError
+from qexp.results import Block, Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint
+
+STOP_SECONDS = 10
+
+
+class _Servant:
+    """The worker's side: one engine, and the vectors and queries as memory-mapped files."""
+
+    def __init__(self, make_engine: Callable[[], Engine], queries: Path) -> None:
+        self.engine = make_engine()
+        self.queries = queries
+        self._query_rows: list[list[float]] = []
+
+    def open(self, spec: CollectionSpec) -> Build | None:
+        return self.engine.open(spec)
+
+    def build(self, spec: CollectionSpec, vectors: Path) -> Build:
+        return build_collection(self.engine, spec, np.load(vectors, mmap_mode="r"))
+
+    def block(self, point: OperatingPoint, warmup: int, with_ids: bool) -> Block:
+        if not self._query_rows:
+            self._query_rows = np.load(self.queries).tolist()
+        return timed_block(self.engine.search(point), self._query_rows, point.limit, warmup, with_ids)
+
+    def vectors(self, rows: list[int]) -> list[list[float]]:
+        return self.engine.vectors(rows)
+
+    def state(self) -> CollectionState:
+        return self.engine.state()
+
+    def memory(self) -> MemoryUse:
+        return self.engine.memory()
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+class Worker:
+    """A process that holds one collection; use it as a context manager, so that it is gone afterwards.
+
+    Its methods raise what the engine raises, and EngineError when the process dies.
+    """
+
+    def __init__(self, make_engine: Callable[[], Engine], queries: Path, title: str) -> None:
+        self._title = title
+        self._make = (make_engine, queries)
+
+    def __enter__(self) -> Self:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, *self._make), daemon=True)
+        self._process.start()
+        theirs.close()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self._process.is_alive():
+            self._ask("close")
+        self._pipe.close()
+        if kind is None:
+            self._process.join(STOP_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+
+    def open(self, spec: CollectionSpec) -> Build | None:
+        """Load the collection if it is complete, else return None."""
+        build: Build | None = self._ask("open", spec)
+        return build
+
+    def build(self, spec: CollectionSpec, vectors: Path) -> Build:
+        """Build the collection from a `.npy` file of float32 [n, size]."""
+        build: Build = self._ask("build", spec, vectors)
+        return build
+
+    def block(self, point: OperatingPoint, warmup: int, with_ids: bool) -> Block:
+        """Visit an operating point: `warmup` untimed queries, then every query timed."""
+        block: Block = self._ask("block", point, warmup, with_ids)
+        return block
+
+    def vectors(self, rows: list[int]) -> list[list[float]]:
+        """Return stored vectors."""
+        vectors: list[list[float]] = self._ask("vectors", rows)
+        return vectors
+
+    def state(self) -> CollectionState:
+        """Read back what was built."""
+        state: CollectionState = self._ask("state")
+        return state
+
+    def memory(self) -> MemoryUse:
+        """Return the collection's bytes in RAM."""
+        memory: MemoryUse = self._ask("memory")
+        return memory
+
+    def _ask(self, request: str, *arguments: Any) -> Any:
+        try:
+            self._pipe.send((request, arguments))
+            answer, error = self._pipe.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError) as lost:
+            raise EngineError(self._how_it_died(request)) from lost
+        if isinstance(error, QexpError):
+            raise error
+        if error is not None:
+            raise RuntimeError(f"in the worker of {self._title}:\n{error}")
+        return answer
+
+    def _how_it_died(self, request: str) -> str:
+        self._process.join(STOP_SECONDS)
+        code = self._process.exitcode
+        how = f"ended with exit code {code}"
+        if code is not None and code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        hint = {
+            signal.SIGKILL: "; if nobody did that, memory ran out: use fewer points or a storage with less in RAM",
+            signal.SIGBUS: "; the disk that holds the cache is full: free space or set cache_dir",
+        }.get(signal.Signals(-code) if code is not None and code < 0 else signal.SIGTERM, "")
+        return f"the engine's process for {self._title} {how} during '{request}'{hint}"
+
+
+def _serve(pipe: Connection, make_engine: Callable[[], Engine], queries: Path) -> None:
+    """Answer requests until the pipe closes. Interrupts are the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    servant = _Servant(make_engine, queries)
+    while True:
+        try:
+            request, arguments = pipe.recv()
+        except EOFError:
+            return
+        reply: tuple[Any, QexpError | str | None]
+        try:
+            reply = (getattr(servant, request)(*arguments), None)
+        except QexpError as error:
+            reply = (None, error)
+        except Exception:  # noqa: BLE001 - the parent re-raises whatever it is
+            reply = (None, traceback.format_exc())
+        pipe.send(reply)
+        if request == "close":
+            return
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
