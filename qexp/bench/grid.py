@@ -1,0 +1,22 @@
+"""Which operating points are measured."""
+
+from qexp.config import SearchConfig
+from qexp.results import OperatingPoint
+
+
+def operating_points(search: SearchConfig, quantized: bool) -> list[OperatingPoint]:
+    """Return the grid: without rescoring at oversampling 1 only, with rescoring at every factor, for every hnsw_ef.
+
+    A collection without codes has nothing to rescore: one point per hnsw_ef.
+    """
+    points = []
+    for ef in search.hnsw_ef:
+        for rescore in search.rescore if quantized else [False]:
+            factors = sorted(search.oversampling) if rescore else [1.0]
+            points += [OperatingPoint(search.limit, ef, rescore, factor) for factor in factors]
+    return points
+
+
+def baseline_points(search: SearchConfig) -> list[OperatingPoint]:
+    """Return the baseline's operating points, one per hnsw_ef."""
+    return operating_points(search, quantized=False)

@@ -1,0 +1,50 @@
+"""Latency statistics, and speedups whose intervals pair within rounds."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from qexp.results import Interval, LatencyStats, Nanoseconds
+
+CONFIDENCE = 0.95
+ENOUGH = {50: 2, 95: 100, 99: 1000}  # samples without which a percentile is noise
+
+Statistic = Callable[[Nanoseconds], NDArray[np.float64]]
+
+
+def latency_stats(latencies: Nanoseconds) -> LatencyStats:
+    """Pool all samples [round, query] in nanoseconds; P95 needs 100 of them, P99 1000, else it is None."""
+    samples = latencies.ravel() / 1e6
+    return LatencyStats(
+        mean=float(samples.mean()),
+        p50=float(np.percentile(samples, 50)),
+        p95=float(np.percentile(samples, 95)) if samples.size >= ENOUGH[95] else None,
+        p99=float(np.percentile(samples, 99)) if samples.size >= ENOUGH[99] else None,
+        samples=samples.size,
+    )
+
+
+def speedup_mean(baseline: Nanoseconds, trial: Nanoseconds) -> Interval:
+    """Return how many times faster the trial's mean latency is; both [round, query], rounds paired."""
+    return _paired_ratio(baseline.mean(axis=1), trial.mean(axis=1))
+
+
+def speedup_p95(baseline: Nanoseconds, trial: Nanoseconds) -> Interval | None:
+    """Return how many times faster the trial's P95 is; None with fewer than 100 queries in a round."""
+    if baseline.shape[1] < ENOUGH[95]:
+        return None
+    return _paired_ratio(np.percentile(baseline, 95, axis=1), np.percentile(trial, 95, axis=1))
+
+
+def _paired_ratio(baseline: NDArray[np.float64], trial: NDArray[np.float64]) -> Interval:
+    """Return the geometric mean of each round's ratio with the t interval on its logarithm.
+
+    The unit of replication is the round: queries of one round share the machine's mood, so that resampling them
+    calls a collection different from itself half of the time.
+    """
+    logs = np.log(baseline / trial)
+    mean = float(logs.mean())
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, logs.size - 1) * logs.std(ddof=1) / np.sqrt(logs.size))
+    return Interval(float(np.exp(mean)), float(np.exp(mean - half)), float(np.exp(mean + half)))

@@ -1,0 +1,1 @@
+"""How big a collection is and what its memory costs."""
