@@ -1,0 +1,110 @@
+"""The table of all trials: for the terminal, and as Markdown for the run's note."""
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from qexp.results import Row
+
+COLUMNS = (
+    "quantization",
+    "rescore",
+    "over-\nsampling",
+    "mean\nms",
+    "P95\nms",
+    "speedup\n(95 % interval)",
+    "accuracy\nretention",
+    "recall",
+    "codes\nsmaller",
+    "RAM\nMiB",
+    "saves\nUSD/month",
+)
+INDISTINGUISHABLE = "≈"
+GOOD_RETENTION = 0.95
+
+
+def cells(row: Row) -> list[str]:
+    """Return one row's cells as text; what is unknown is empty."""
+    metrics = row.metrics
+
+    def number(name: str, form: str) -> str:
+        return format(metrics[name], form) if name in metrics else ""
+
+    return [
+        row.params["quantization"],
+        {"true": "on", "false": "off"}.get(row.params.get("rescore", "").lower(), ""),
+        f"{float(row.params['oversampling']):g}×" if "oversampling" in row.params else "",
+        number("latency_mean_ms", ".3f"),
+        number("latency_p95_ms", ".3f"),
+        speedup_text(metrics),
+        number("accuracy_retention", ".3f"),
+        number("recall", ".3f"),
+        f"{metrics['compression_ratio']:.1f}×" if "compression_ratio" in metrics else "",
+        number("ram_estimated_mib", ".1f"),
+        number("savings_usd_month", ".2f"),
+    ]
+
+
+def speedup_text(metrics: dict[str, float]) -> str:
+    """Return `1.42× (1.35–1.50)`, marked where the interval contains 1: no measurable difference."""
+    if "speedup_mean" not in metrics:
+        return ""
+    low, high = metrics["speedup_mean_low"], metrics["speedup_mean_high"]
+    mark = f" {INDISTINGUISHABLE}" if low <= 1 <= high else ""
+    return f"{metrics['speedup_mean']:.2f}× ({low:.2f}–{high:.2f}){mark}"
+
+
+def several(rows: Sequence[Row], parameter: str) -> bool:
+    """Whether the rows differ in a parameter, so that a reader must see it."""
+    return len({row.params.get(parameter) for row in rows}) > 1
+
+
+def varying(rows: Sequence[Row]) -> list[str]:
+    """Return the parameters beside quantization, rescore and oversampling in which the rows differ."""
+    return [
+        name for name in ("dataset", "embedding_size", "storage", "engine", "hnsw_ef", "limit") if several(rows, name)
+    ]
+
+
+def rich_table(rows: Sequence[Row], title: str) -> Table:
+    """Return the table for a terminal, one section per collection."""
+    extra = varying(rows)
+    table = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate((*(name.replace("_", " ") for name in extra), *COLUMNS)):
+        table.add_column(column, justify="left" if index <= len(extra) else "right", no_wrap=True)
+    last = None
+    for row in rows:
+        section = (row.params["quantization"], *(row.params.get(name) for name in extra if name != "hnsw_ef"))
+        if last not in (None, section):
+            table.add_section()
+        last = section
+        table.add_row(*(row.params.get(name, "") for name in extra), *_styled(row))
+    return table
+
+
+def _styled(row: Row) -> Iterable[Text]:
+    baseline = row.params.get("role") == "baseline"
+    for name, text in zip(COLUMNS, cells(row), strict=True):
+        style = "dim" if baseline else ""
+        if not baseline and name.startswith("speedup") and INDISTINGUISHABLE not in text and text:
+            style = "green" if row.metrics["speedup_mean"] > 1 else "red"
+        if not baseline and name.startswith("accuracy") and row.metrics["accuracy_retention"] >= GOOD_RETENTION:
+            style = "green"
+        yield Text(text, style=style)
+
+
+def markdown(rows: Sequence[Row], title: str) -> str:
+    """Return the same table as Markdown."""
+    extra = varying(rows)
+    header = [*(name.replace("_", " ") for name in extra), *(" ".join(c.replace("-\n", "").split()) for c in COLUMNS)]
+    lines = [f"**{title}**", "", "| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    lines += ["| " + " | ".join([*(row.params.get(n, "") for n in extra), *cells(row)]) + " |" for row in rows]
+    return "\n".join([*lines, "", LEGEND])
+
+
+LEGEND = (
+    f"{INDISTINGUISHABLE} marks a speedup whose 95 % interval contains 1: no measurable difference. "
+    "RAM is what the collection wants in memory, predicted; savings are against the unquantized baseline."
+)
