@@ -1,0 +1,198 @@
+"""The command: Hydra composes, the runner measures, errors become one line and an exit code."""
+
+import os
+import re
+import shlex
+import signal
+import sys
+from dataclasses import FrozenInstanceError
+from types import FrameType
+from typing import Any
+
+from qexp.config import ExperimentConfig, known_keys, register_schema
+from qexp.errors import QexpError, near_miss
+from qexp.paths import packaged
+
+GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "experiment")
+OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+MAIN_PROCESS = "QEXP_MAIN_PID"
+
+
+def main() -> None:
+    """Run `qexp` with the words of the command line; exit with 0, 1 (a bug), 2 (bad input) or 130 (interrupted)."""
+    sys.argv[1:] = _expanded(sys.argv[1:])
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(help_text())
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting, so that we can do both well
+    os.environ[MAIN_PROCESS] = str(os.getpid())
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(_run())
+
+
+def _run() -> int:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    code, status = BUG, "FAILED"
+    try:
+        if "MLFLOW_RUN_ID" in os.environ:
+            from qexp import sweep
+
+            sweep.adopt_mlflow_run()
+        _hydra_main()
+        code = max(_job_codes, default=OK)
+        status = "FINISHED" if code == OK else "FAILED"
+    except KeyboardInterrupt:
+        _complain("interrupted; what was finished is recorded")
+        code, status = INTERRUPTED, "KILLED"
+    except QexpError as error:
+        _complain(str(error))
+        code = BAD_INPUT
+    except (HydraException, OmegaConfBaseException) as error:
+        _complain(one_line(error))
+        code = BAD_INPUT
+    finally:
+        _end_sweep(status)
+    return code
+
+
+_job_codes: list[int] = []
+
+
+def _hydra_main() -> None:
+    import hydra
+
+    register_schema()
+    hydra.main(version_base="1.3", config_path=str(packaged("conf")), config_name="config")(_job)()
+
+
+def _job(composed: Any) -> None:
+    """Run one job of Hydra's. Bad input of a job in this process does not stop the jobs after it."""
+    try:
+        _experiment(composed)
+    except QexpError as error:
+        if os.environ.get(MAIN_PROCESS) != str(os.getpid()):
+            raise
+        _complain(str(error))
+        _job_codes.append(BAD_INPUT)
+
+
+def _experiment(composed: Any) -> None:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    from qexp import sweep
+    from qexp.runner import run
+    from qexp.tracking import experiment_rows, title
+
+    missing = sorted(OmegaConf.missing_keys(composed))
+    if missing:
+        raise QexpError(f"{missing[0]}: must be given; add {missing[0]}=…")
+    try:
+        config = OmegaConf.to_object(composed)
+    except FrozenInstanceError as error:
+        name = str(error).split("'")[1]
+        raise QexpError(f"{name}: no such field{near_miss(name, known_keys())}") from error
+    assert isinstance(config, ExperimentConfig)
+    hydra_config = HydraConfig.get()
+    in_sweep = sweep.current() is not None
+    experiment = run(config, list(hydra_config.overrides.task))
+    if hydra_config.mode != RunMode.MULTIRUN and not in_sweep:
+        show(experiment_rows(config, experiment), title(experiment))
+
+
+def _end_sweep(status: str) -> None:
+    """End the sweep's run, if there is one, and show its table, whatever became of its jobs."""
+    if "qexp.sweep" not in sys.modules:
+        return
+    from qexp import sweep
+
+    run_id = sweep.current()
+    if run_id:
+        rows, title = sweep.finish(run_id, status)
+        show(rows, title, run_id)
+
+
+def show(rows: list[Any], title: str, sweep_id: str | None = None) -> None:
+    """Print the table, and how to see more."""
+    from rich.console import Console
+
+    from qexp.report.table import LEGEND, rich_table
+
+    console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
+    if rows:
+        console.print(rich_table(rows, title))
+        console.print(LEGEND, style="dim")
+    mlflow = os.path.join(os.path.dirname(sys.executable), "mlflow")
+    store = os.environ.get("MLFLOW_TRACKING_URI")
+    shown = os.path.relpath(mlflow) if os.path.exists(mlflow) else "mlflow"
+    console.print(f"\nCompare in MLflow: [bold]{shown} ui{f' --backend-store-uri {store}' if store else ''}[/]")
+    if sweep_id:
+        console.print(f"  with the filter  [bold]tags.`qexp.level` = 'trial' AND tags.`qexp.sweep` = '{sweep_id}'[/]")
+
+
+def help_text() -> str:
+    """Return every group with its choices and the first line of each choice's file, which describes it."""
+    lines = [
+        "qexp: which quantization, oversampling and rescoring to deploy on Qdrant, measured on your data.",
+        "",
+        "  qexp [group=choice …] [group.field=value …]             one experiment",
+        "  qexp -m group=choice,choice … [group.field=a,b …]       a sweep over every combination",
+        "  qexp -m experiment=quickstart                           the main job",
+        "",
+        "Groups and choices (* is the default):",
+    ]
+    defaults = (packaged("conf") / "config.yaml").read_text()
+    for group in GROUPS:
+        lines += ["", group]
+        for file in sorted((packaged("conf") / group).glob("*.yaml"), key=lambda file: _natural(file.stem)):
+            comments = [line for line in file.read_text().splitlines() if line.startswith("# ")]
+            about = next(line[2:] for line in comments if not line.startswith("# @"))
+            mark = "*" if re.search(rf"- {group}: {file.stem}\b", defaults) else " "
+            lines.append(f"{mark} {file.stem:24}{about}")
+    lines += ["", "--cfg job shows the composed configuration, --hydra-help Hydra's own flags."]
+    return "\n".join(lines)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort x4 before x16."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def one_line(error: Exception) -> str:
+    """Turn an error of Hydra's or OmegaConf's into one line with the near miss."""
+    text = f"{error}\n{error.__cause__ or ''}"
+    choice = re.search(r"Could not find '([\w/]+)/([^/']+)'", text)
+    if choice:
+        group, name = choice.groups()
+        known = [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
+        return f"{group}={name}: no such choice{near_miss(name, known)}"
+    key = re.search(r"Could not (?:override|append|delete from) (?:config value at )?'([^']+)'", text)
+    if key:
+        name = key.group(1).split("@")[0]
+        return f"{name}: no such group or field{near_miss(name, {*GROUPS, *known_keys()})}"
+    return " ".join(text.partition("full_key:")[0].split())
+
+
+def _expanded(words: list[str]) -> list[str]:
+    """Replace `--overrides 'a=1 b=2'`, as an MLproject passes them, by the words; quote choices that are numbers."""
+    if "--overrides" in words[:-1]:
+        place = words.index("--overrides")
+        words = [*words[:place], *shlex.split(words[place + 1]), *words[place + 2 :]]
+    numbers = re.compile(rf"({'|'.join(GROUPS)})=(\d+(?:,\d+)*)")
+    return [
+        f"{found[1]}=" + ",".join(f"'{number}'" for number in found[2].split(","))
+        if (found := numbers.fullmatch(word))
+        else word
+        for word in words
+    ]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _complain(message: str) -> None:
+    print(f"qexp: {message}", file=sys.stderr)

@@ -1,0 +1,195 @@
+"""One experiment, end to end."""
+
+import logging
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from qexp import tracking
+from qexp.bench import accuracy, latency, validity
+from qexp.bench.blocks import measure
+from qexp.bench.grid import baseline_points, operating_points
+from qexp.config import ExperimentConfig
+from qexp.data.truth import Truth, exact_scores, exact_truth
+from qexp.data.vectors import Data, load_data
+from qexp.engine.base import Engine, collection_spec, engine_factory, engine_version
+from qexp.engine.worker import Worker
+from qexp.errors import ConfigError, EngineError
+from qexp.paths import cache_root
+from qexp.results import (
+    Accuracy,
+    Baseline,
+    Build,
+    Collection,
+    CollectionSpec,
+    Experiment,
+    Ids,
+    Measurement,
+    OperatingPoint,
+    Trial,
+)
+from qexp.sizing.cost import price
+from qexp.sizing.ram import predict_ram
+
+log = logging.getLogger(__name__)
+
+STORED_SAMPLE = 100
+
+
+def run(config: ExperimentConfig, overrides: list[str]) -> Experiment:
+    """Measure the experiment and record it in MLflow; `overrides` are the words that composed it.
+
+    Raises QexpError for everything that the user can mend; the MLflow run then ends as FAILED with its message.
+    """
+    with tracking.collection_run(config, overrides) as record:
+        experiment = measure_experiment(config)
+        record(experiment)
+    return experiment
+
+
+def measure_experiment(config: ExperimentConfig) -> Experiment:
+    """Build or find both collections, visit every operating point in rounds, and judge what came back."""
+    cache = _writable(cache_root(config.cache_dir))
+    data = load_data(config, cache)
+    truth = exact_truth(data, config.search.limit, cache)
+    spec = collection_spec(config, data.facts, engine_version(config.engine.name))
+    validity.check_spec(spec)
+    make_engine = engine_factory(config.engine.name, cache)
+    with ExitStack() as workers:
+        quantized = _ready(workers, make_engine, spec, data)
+        bare = spec.unquantized()
+        baseline = quantized if spec == bare else _ready(workers, make_engine, bare, data)
+        validity.check_same_index(baseline.build.state, quantized.build.state)
+        visits = _visits(config, quantized, baseline)
+        measured = measure(
+            [partial(visit.at.worker.block, visit.point, config.search.warmup) for visit in visits],
+            config.search.rounds,
+            config.search.seed,
+            lambda number: log.info("%s: round %d of %d", spec.method, number, config.search.rounds),
+        )
+        collections = [
+            Collection(place.spec.name, place.build, predict_ram(place.spec), place.worker.memory())
+            for place in (quantized, baseline)
+        ]
+    baselines, trials = _judge(visits, measured, data, truth)
+    return Experiment(
+        dataset=data.facts,
+        quantized=collections[0],
+        baseline_collection=collections[1],
+        baselines=baselines,
+        trials=trials,
+        cost=price(collections[0].ram, collections[1].ram, config.cost),
+        visits=tuple(f"{visit.role}: {visit.point.title}" for visit in visits),
+        latencies=np.stack([measurement.latencies for measurement in measured]),
+    )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A collection that is loaded in a worker."""
+
+    spec: CollectionSpec
+    worker: Worker
+    build: Build
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """An operating point on a collection; `role` is baseline, control or trial."""
+
+    role: str
+    at: _Place
+    point: OperatingPoint
+
+
+def _ready(workers: ExitStack, make_engine: Callable[[], Engine], spec: CollectionSpec, data: Data) -> _Place:
+    """Return the collection loaded in a fresh worker; if it is not there yet, another worker builds it first."""
+
+    def new_worker() -> Worker:
+        return Worker(make_engine, data.queries, spec.name)
+
+    worker = workers.enter_context(new_worker())
+    build = worker.open(spec)
+    if build is None:
+        log.info("%s: building %s points of %d dimensions", spec.method, f"{spec.points:,}", spec.size)
+        with new_worker() as builder:
+            built = builder.build(spec, data.vectors)
+        log.info("%s: uploaded in %.1f s, indexed in %.1f s", spec.method, built.upload_seconds, built.index_seconds)
+        loaded = worker.open(spec)
+        if loaded is None:
+            raise EngineError(f"{spec.name}: the collection was built but cannot be loaded again")
+        build = replace(loaded, reused=False)
+    else:
+        log.info("%s: collection found in the cache", spec.method)
+    validity.check_state(spec, build.state)
+    rows = np.linspace(0, spec.points - 1, min(STORED_SAMPLE, spec.points)).astype(int).tolist()
+    validity.check_stored(spec, rows, np.array(worker.vectors(rows), dtype=np.float32), data.points()[rows])
+    return _Place(spec, worker, build)
+
+
+def _visits(config: ExperimentConfig, quantized: _Place, baseline: _Place) -> list[_Visit]:
+    """Return who is visited in every round: for each hnsw_ef the baseline and its control, then every trial."""
+    visits = []
+    for point in baseline_points(config.search):
+        visits += [_Visit("baseline", baseline, point), _Visit("control", baseline, point)]
+    points = operating_points(config.search, quantized.spec.quantization is not None)
+    return visits + [_Visit("trial", quantized, point) for point in points]
+
+
+def _judge(
+    visits: list[_Visit], measured: list[Measurement], data: Data, truth: Truth
+) -> tuple[tuple[Baseline, ...], tuple[Trial, ...]]:
+    """Compare every trial, and every control, with the baseline of the same hnsw_ef."""
+
+    def of(role: str) -> dict[OperatingPoint, Measurement]:
+        return {visit.point: found for visit, found in zip(visits, measured, strict=True) if visit.role == role}
+
+    bases, controls = of("baseline"), of("control")
+    baselines = tuple(
+        Baseline(
+            point,
+            latency.latency_stats(base.latencies),
+            _accuracy(base.ids, base.ids, data, truth),
+            latency.speedup_mean(base.latencies, controls[point].latencies),
+        )
+        for point, base in bases.items()
+    )
+    by_ef = {point.hnsw_ef: base for point, base in bases.items()}
+    trials = []
+    for point, found in of("trial").items():
+        base = by_ef[point.hnsw_ef]
+        trials.append(
+            Trial(
+                point,
+                latency.latency_stats(found.latencies),
+                _accuracy(found.ids, base.ids, data, truth),
+                latency.speedup_mean(base.latencies, found.latencies),
+                latency.speedup_p95(base.latencies, found.latencies),
+            )
+        )
+    return baselines, tuple(trials)
+
+
+def _accuracy(found: Ids, reference: Ids, data: Data, truth: Truth) -> Accuracy:
+    points, queries = data.points(), np.asarray(data.query_vectors())
+    shares = accuracy.recall(exact_scores(points, queries, found, data.facts.distance), truth.scores)
+    return Accuracy(
+        retention=float(accuracy.overlap(found, reference).mean()),
+        recall=float(shares.mean()),
+        recall_worst_decile=accuracy.worst_decile(shares),
+        ndcg=accuracy.ndcg(found, data.qrels, found.shape[1]),
+    )
+
+
+def _writable(cache: Path) -> Path:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()
+    except OSError as error:
+        raise ConfigError(f"cache_dir={cache}: cannot be written ({error.strerror}); set cache_dir=…") from error
+    return cache
