@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from qexp.config import DatasetConfig, HubDataset, QrelsConfig, SyntheticDataset
+from qexp.config import DatasetConfig, HubDataset, SyntheticDataset
 from qexp.errors import DataError, near_miss
 from qexp.paths import packaged
 
@@ -47,43 +48,48 @@ def open_source(config: DatasetConfig, cache: Path) -> Source:
     Raises DataError if it cannot be loaded or lacks a column.
     """
     if isinstance(config, HubDataset):
-        return _open_hub(config)
+        return _open_hub(config, cache)
     if isinstance(config, SyntheticDataset):
         return _open_synthetic(config, cache)
     raise DataError(f"dataset: nothing knows how to load {type(config).__name__}")
 
 
-def _open_hub(config: HubDataset) -> Source:
-    points = Table(
-        _load(config, config.name, config.split), config.id_column, config.vector_column, _place(config, config.name)
-    )
+def _open_hub(config: HubDataset, cache: Path) -> Source:
+    path = packaged(config.path) if config.path.startswith("bundled/") else Path(config.path)
+    state = _folder_state(path) if path.is_dir() else ""
+    # A folder's copy in the default cache is found again by its name and card alone, whatever its files hold now.
+    load = partial(_load, config, str(path), str(cache / "datasets" / state) if state else None)
+    points = Table(load(config.name, config.split), config.id_column, config.vector_column, _place(config, config.name))
     asked = config.queries
-    queries = Table(
-        _load(config, asked.name, asked.split), asked.id_column, asked.vector_column, _place(config, asked.name)
-    )
+    queries = Table(load(asked.name, asked.split), asked.id_column, asked.vector_column, _place(config, asked.name))
     for table in (points, queries):
         _need_columns(table.rows, table.place, table.id_column, table.vector_column)
-    qrels = _load_qrels(config, config.qrels) if config.qrels.name else []
-    parts = [points.rows._fingerprint, queries.rows._fingerprint, json.dumps(asdict(config), sort_keys=True)]
+    qrels = _qrels(load(config.qrels.name, config.qrels.split), config) if config.qrels.name else []
+    parts = [state, points.rows._fingerprint, queries.rows._fingerprint, json.dumps(asdict(config), sort_keys=True)]
     return Source(points, queries, qrels, _digest(parts), _place(config, config.name))
 
 
-def _load_qrels(config: HubDataset, qrels: QrelsConfig) -> list[tuple[Any, Any, int]]:
-    columns = (qrels.query_column, qrels.point_column, qrels.grade_column)
-    rows = _load(config, qrels.name, qrels.split)
-    _need_columns(rows, _place(config, qrels.name), *columns)
+def _folder_state(folder: Path) -> str:
+    """Return a digest that changes when any file of the folder is written."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    states = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    return _digest(states)
+
+
+def _qrels(rows: "Dataset", config: HubDataset) -> list[tuple[Any, Any, int]]:
+    columns = (config.qrels.query_column, config.qrels.point_column, config.qrels.grade_column)
+    _need_columns(rows, _place(config, config.qrels.name), *columns)
     query, point, grade = (rows.with_format("arrow")[column][:].to_pylist() for column in columns)
     return list(zip(query, point, grade, strict=True))
 
 
-def _load(config: HubDataset, name: str | None, split: str) -> "Dataset":
+def _load(config: HubDataset, path: str, cache: str | None, name: str | None, split: str) -> "Dataset":
     """Load one split; every reason not to becomes one line."""
     import datasets
 
-    path = str(packaged(config.path)) if config.path.startswith("bundled/") else config.path
     datasets.disable_progress_bars()
     try:
-        rows = datasets.load_dataset(path, name, split=split, revision=config.revision)
+        rows = datasets.load_dataset(path, name, split=split, revision=config.revision, cache_dir=cache)
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"dataset.path={config.path}: cannot load split '{split}' of '{name}': {reason}") from error

@@ -1,0 +1,128 @@
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from qexp.config import (
+    CostConfig,
+    ExperimentConfig,
+    IndexConfig,
+    QuantizationConfig,
+    SearchConfig,
+    StorageConfig,
+    SyntheticDataset,
+    known_keys,
+    register_schema,
+)
+from qexp.errors import ConfigError, near_miss
+from qexp.paths import packaged
+
+CONF = packaged("conf")
+METHODS = sorted(file.stem for file in (CONF / "quantization").glob("*.yaml"))
+DESIGNED = {
+    *("none", "scalar", "binary", "binary_1_5bit", "binary_2bit", "binary_asymmetric"),
+    *(f"product_x{ratio}" for ratio in (4, 8, 16, 32, 64)),
+    *("turbo_4bit", "turbo_2bit", "turbo_1_5bit", "turbo_1bit"),
+}
+
+
+def composed(*words: str) -> ExperimentConfig:
+    register_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = OmegaConf.to_object(compose("config", list(words)))
+    assert isinstance(config, ExperimentConfig)
+    return config
+
+
+def test_every_designed_quantization_is_a_choice() -> None:
+    assert set(METHODS) >= DESIGNED
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_quantization_composes_and_passes_qdrants_schema(method: str) -> None:
+    assert composed(f"quantization={method}").quantization.name == method
+
+
+@pytest.mark.parametrize("preset", sorted(file.stem for file in (CONF / "experiment").glob("*.yaml")))
+def test_every_experiment_preset_composes(preset: str) -> None:
+    assert composed(f"experiment={preset}").search.limit >= 1
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        f"{group.name}={file.stem if not file.stem.isdigit() else repr(file.stem)}"
+        for group in sorted(CONF.iterdir())
+        if group.is_dir() and group.name not in ("hydra", "experiment", "quantization")
+        for file in sorted(group.glob("*.yaml"))
+    ],
+)
+def test_every_choice_composes(choice: str) -> None:
+    register_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert compose("config", [choice])
+
+
+@pytest.mark.parametrize("file", sorted(CONF.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_every_choice_is_described_in_its_first_comment(file: object) -> None:
+    lines = file.read_text().splitlines()  # type: ignore[attr-defined]
+    assert next(line for line in lines if not line.startswith("# @")).startswith("# ")
+
+
+def test_hash_follows_the_experiment_and_not_the_machine() -> None:
+    assert composed().hash == composed("cache_dir=/elsewhere").hash
+    assert composed().hash != composed("search.limit=11").hash
+
+
+def test_flat_has_dotted_keys() -> None:
+    flat = composed("quantization=binary_2bit").flat()
+    assert flat["quantization.config.binary.encoding"] == "two_bits"
+    assert flat["search.oversampling"] == [1.0, 2.0, 3.0, 5.0, 8.0, 10.0]
+    assert "cache_dir" not in flat
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"binry": {}}, "did you mean 'binary'"),
+        ({"binary": {"encodng": "one_bit"}}, "did you mean 'encoding'"),
+        ({"binary": {"encoding": "two_bit"}}, "encoding='two_bit'"),
+        ({"scalar": {"type": "int8", "quantile": 1.5}}, "quantile=1.5"),
+        ({"scalar": {"type": "int8", "always_ram": True}}, "storage.quantized"),
+        ({"scalar": {"type": "int8", "rescore": True}}, "scalar.rescore: Qdrant has no such key"),  # T04
+        ({"scalar": {"type": "int8"}, "binary": {}}, "exactly one of"),
+    ],
+)
+def test_quantization_is_held_against_qdrants_schema(config: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
+        QuantizationConfig("mine", config)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SearchConfig(oversampling=[]), "search.oversampling=[]: the grid is empty"),
+        (lambda: SearchConfig(oversampling=[0.5]), "search.oversampling=0.5: must be at least 1"),
+        (lambda: SearchConfig(oversampling=[float("nan")]), "search.oversampling=nan"),
+        (lambda: SearchConfig(oversampling=[2, 2]), "a value is given twice"),
+        (lambda: SearchConfig(rescore=[]), "search.rescore=[]"),
+        (lambda: SearchConfig(limit=0), "search.limit=0"),
+        (lambda: SearchConfig(hnsw_ef=[0]), "search.hnsw_ef=0"),
+        (lambda: StorageConfig("s", vectors="pinned"), "storage.vectors=pinned"),
+        (lambda: StorageConfig("s", datatype="float15"), "did you mean 'float16'"),
+        (lambda: IndexConfig(m=1), "index.m=1"),
+        (lambda: CostConfig("c", usd_per_gb_month=-1), "cost.usd_per_gb_month=-1"),
+        (lambda: SyntheticDataset(points=0), "dataset.points=0"),
+        (lambda: SyntheticDataset(distance="cosin"), "did you mean 'cosine'"),
+    ],
+)
+def test_values_are_checked(make: object, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make()  # type: ignore[operator]
+    assert message in str(caught.value)
+
+
+def test_near_miss_names_the_closest_word_or_a_short_list() -> None:
+    assert near_miss("scalr", ["scalar", "binary"]) == " (did you mean 'scalar'?)"
+    assert near_miss("qq", ["b", "a"]) == " (known: a, b)"
+    assert near_miss("qq", []) == ""
+    assert near_miss("search.limt", known_keys()) == " (did you mean 'search.limit'?)"

@@ -1,0 +1,166 @@
+"""The Edge engine for every quantization that Qdrant has."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qexp.bench.validity import check_state
+from qexp.config import StorageConfig
+from qexp.data.truth import neighbours
+from qexp.engine.base import build_collection
+from qexp.engine.edge import EdgeEngine
+from qexp.errors import BenchmarkError
+from qexp.results import CollectionSpec, OperatingPoint
+from qexp.sizing.ram import code_bytes
+
+METHODS: dict[str, Any] = {
+    "none": None,
+    "scalar": {"scalar": {"type": "int8", "quantile": 0.99}},
+    "binary": {"binary": {"encoding": "one_bit"}},
+    "binary_1_5bit": {"binary": {"encoding": "one_and_half_bits"}},
+    "binary_2bit": {"binary": {"encoding": "two_bits"}},
+    "binary_asymmetric_4bit": {"binary": {"encoding": "one_bit", "query_encoding": "scalar4bits"}},
+    "binary_asymmetric": {"binary": {"encoding": "one_bit", "query_encoding": "scalar8bits"}},
+    **{f"product_x{ratio}": {"product": {"compression": f"x{ratio}"}} for ratio in (4, 8, 16, 32, 64)},
+    **{f"turbo_{bits}": {"turbo": {"bits": f"bits{bits}"}} for bits in ("1", "1_5", "2", "4")},
+}
+POINTS = 2000
+
+
+def vectors(size: int, n: int = POINTS, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).standard_normal((20, size))
+    drawn = centres[rng.integers(20, size=n)] + 0.7 * rng.standard_normal((n, size))
+    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+
+
+def spec(method: str = "scalar", size: int = 100, **more: Any) -> CollectionSpec:
+    storage = StorageConfig("on_disk")
+    return replace(
+        CollectionSpec(
+            dataset="test",
+            digest="0",
+            points=POINTS,
+            size=size,
+            distance="cosine",
+            datatype="float32",
+            quantization=METHODS[method],
+            method=method,
+            vectors=storage.vectors,
+            quantized=storage.quantized if METHODS[method] else "",
+            hnsw=storage.hnsw,
+            m=16,
+            ef_construct=100,
+            full_scan_threshold=10,
+            segments=1,
+            engine="edge",
+        ),
+        **more,
+    )
+
+
+def retention(engine: EdgeEngine, queries: np.ndarray, point: OperatingPoint, exact: np.ndarray) -> float:
+    search = engine.search(point)
+    found = [search.ids(search.call(search.prepare(query))) for query in queries.tolist()]
+    return float(np.mean([len(set(ids) & set(true)) / point.limit for ids, true in zip(found, exact, strict=True)]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_built_indexed_and_quantized_as_asked(method: str, tmp_path: Path) -> None:
+    points, queries, asked = vectors(100), vectors(100, 50, seed=1), spec(method)
+    build_collection(EdgeEngine(tmp_path), asked, points)
+    engine = EdgeEngine(tmp_path)
+    build = engine.open(asked)
+    assert build is not None
+    check_state(asked, build.state)
+    predicted = POINTS * code_bytes(asked.quantization, 100)
+    assert build.state.files.get("codes", 0) == pytest.approx(predicted, rel=0.02)
+    assert build.state.files["vectors"] == pytest.approx(POINTS * 400, rel=0.02)
+    exact = neighbours(points, queries, 10, "cosine").ids
+    shares = [retention(engine, queries, OperatingPoint(10, None, False), exact)]
+    shares += [retention(engine, queries, OperatingPoint(10, None, True, factor), exact) for factor in (2.0, 8.0)]
+    engine.close()
+    assert shares[0] <= shares[1] + 0.02
+    assert shares[1] <= shares[2] + 0.02
+    if method in ("none", "scalar"):
+        assert shares[0] > 0.85
+    else:
+        assert shares[0] < shares[2]
+
+
+@pytest.mark.parametrize("size", [64, 128, 300])
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "none"])
+def test_codes_have_the_predicted_size(method: str, size: int, tmp_path: Path) -> None:
+    asked = spec(method, size=size, points=600)
+    built = build_collection(EdgeEngine(tmp_path), asked, vectors(size, 600))
+    assert built.state.files["codes"] == pytest.approx(600 * code_bytes(asked.quantization, size), rel=0.02)
+
+
+@pytest.mark.parametrize("datatype", ["float32", "float16", "uint8"])
+@pytest.mark.parametrize("distance", ["cosine", "dot", "euclid", "manhattan"])
+def test_datatypes_and_distances_are_built_as_asked(datatype: str, distance: str, tmp_path: Path) -> None:
+    points = vectors(32, 500) if datatype != "uint8" else np.abs(vectors(32, 500) * 255).round()
+    asked = spec("none", size=32, points=500, datatype=datatype, distance=distance)
+    check_state(asked, build_collection(EdgeEngine(tmp_path), asked, points.astype(np.float32)).state)
+
+
+def test_a_complete_collection_is_found_again_and_a_damaged_one_is_not(tmp_path: Path) -> None:
+    asked = spec(size=32)
+    assert EdgeEngine(tmp_path).open(asked) is None
+    build_collection(EdgeEngine(tmp_path), asked, vectors(32))
+    for _ in range(3):
+        engine = EdgeEngine(tmp_path)
+        assert engine.open(asked) is not None
+        engine.close()
+    codes = next((tmp_path / asked.name).rglob("quantized.data"))
+    codes.write_bytes(codes.read_bytes()[:-1])
+    assert EdgeEngine(tmp_path).open(asked) is None
+    assert not (tmp_path / asked.name).exists()
+
+
+def test_an_unfinished_build_is_never_found(tmp_path: Path) -> None:
+    asked = spec(size=32)
+    engine = EdgeEngine(tmp_path)
+    engine.create(asked)
+    engine.upload(vectors(32))
+    assert EdgeEngine(tmp_path).open(asked) is None
+    engine.drop()
+    assert not any(tmp_path.iterdir())
+
+
+def test_everything_that_determines_a_collection_changes_its_name() -> None:
+    names = {
+        spec().name,
+        spec(m=8).name,
+        spec(digest="1").name,
+        spec(quantized="cached").name,
+        spec(engine="edge-2").name,
+        spec("binary").name,
+        spec().unquantized().name,
+    }
+    assert len(names) == 7
+
+
+def test_a_collection_that_is_not_what_was_asked_for_is_refused(tmp_path: Path) -> None:
+    asked = spec(size=32)
+    state = build_collection(EdgeEngine(tmp_path), asked, vectors(32)).state
+    for wrong, trap in [
+        (replace(asked, points=POINTS + 1), "T02"),
+        (replace(asked, m=8), "T05"),
+        (replace(asked, hnsw="pinned"), "T05"),
+        (replace(asked, quantization=METHODS["binary"]), "T05"),
+    ]:
+        with pytest.raises(BenchmarkError, match=trap):
+            check_state(wrong, state)
+    with pytest.raises(BenchmarkError, match="T06"):
+        check_state(asked, replace(state, files=state.files | {"codes": 0}))
+
+
+def test_a_shard_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    build_collection(EdgeEngine(tmp_path), spec(size=32), vectors(32))
+    shutil.rmtree(next((tmp_path / spec(size=32).name).glob("shard/segments")))
+    assert EdgeEngine(tmp_path).open(spec(size=32)) is None
