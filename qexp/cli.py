@@ -1,5 +1,6 @@
 """The command: Hydra composes, the runner measures, errors become one line and an exit code."""
 
+import errno
 import os
 import re
 import shlex
@@ -51,6 +52,11 @@ def _run() -> int:
         code = BAD_INPUT
     except (HydraException, OmegaConfBaseException) as error:
         _complain(one_line(error))
+        code = BAD_INPUT
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        _complain(f"{error.filename or 'cache_dir or the working directory'}: {error.strerror}; free space or move it")
         code = BAD_INPUT
     finally:
         _end_sweep(status)

@@ -91,7 +91,10 @@ def _load(config: HubDataset, path: str, cache: str | None, name: str | None, sp
     try:
         rows = datasets.load_dataset(path, name, split=split, revision=config.revision, cache_dir=cache)
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().splitlines()[0]
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = str(cause).strip().splitlines()[0]
         raise DataError(f"dataset.path={config.path}: cannot load split '{split}' of '{name}': {reason}") from error
     if len(rows) == 0:
         raise DataError(f"dataset.path={config.path}: split '{split}' of '{name}' is empty")

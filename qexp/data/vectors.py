@@ -101,23 +101,26 @@ def _write_vectors(table: Table, rows: Ids | None, size: int | None, distance: s
     """Write one `.npy`, batch by batch; return the native dimension and a digest of the content."""
     dataset = table.rows if rows is None else table.rows.select(rows)
     digest = hashlib.sha256()
-    out: Any = None
     native = 0
-    for start, batch in _batches(dataset, table):
-        if out is None:
-            native = batch.shape[1]
-            if size is not None and size > native:
-                raise DataError(f"embedding.size={size}: {table.place} has vectors of {native} dimensions")
-            out = np.lib.format.open_memmap(path, "w+", np.float32, (len(dataset), size or native))
-        if batch.shape[1] != native:
-            raise DataError(f"{table.place} row {start}: {batch.shape[1]} dimensions; the rows before have {native}")
-        _refuse_bad_rows(batch, start, table, distance)
-        batch = np.ascontiguousarray(batch[:, :size])
-        if distance == "cosine":
-            batch = batch / np.linalg.norm(batch, axis=1, keepdims=True)
-        out[start : start + len(batch)] = batch
-        digest.update(batch.tobytes())
-    out.flush()
+    with path.open("wb") as out:  # written, not mapped: on a full disk a mapping ends the process
+        for start, batch in _batches(dataset, table):
+            if start == 0:
+                native = batch.shape[1]
+                if size is not None and size > native:
+                    raise DataError(f"embedding.size={size}: {table.place} has vectors of {native} dimensions")
+                header = {"descr": "<f4", "fortran_order": False, "shape": (len(dataset), size or native)}
+                np.lib.format.write_array_header_1_0(out, header)
+            if batch.shape[1] != native:
+                raise DataError(
+                    f"{table.place} row {start}: {batch.shape[1]} dimensions; the rows before have {native}"
+                )
+            _refuse_bad_rows(batch, start, table, distance)
+            batch = np.ascontiguousarray(batch[:, :size], dtype="<f4")
+            if distance == "cosine":
+                batch = batch / np.linalg.norm(batch, axis=1, keepdims=True)
+            content = batch.tobytes()
+            out.write(content)
+            digest.update(content)
     return native, digest.hexdigest()
 
 

@@ -92,6 +92,7 @@ class EdgeEngine:
         """Make an empty shard in a folder of its own."""
         self._spec = spec
         self._home.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(self._home)
         self._folder = Path(tempfile.mkdtemp(prefix=spec.name, suffix=f".partial-{os.getpid()}", dir=self._home))
         self._shard = _engine_call(edge.EdgeShard.create, str(self._folder / "shard"), _edge_config(spec))
 
@@ -196,6 +197,15 @@ class EdgeEngine:
         if self._shard is not None:
             self._shard.close()
             self._shard = None
+
+
+def _remove_abandoned(home: Path) -> None:
+    """Remove what builds left whose process is gone."""
+    import psutil
+
+    for folder in home.glob("*.partial-*"):
+        if not psutil.pid_exists(int(folder.name.rpartition("-")[2])):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _engine_call(function: Any, *arguments: Any) -> Any:

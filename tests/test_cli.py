@@ -1,0 +1,228 @@
+"""The command as a user runs it, into an MLflow store of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from mlflow.entities import Run
+
+from qexp.cli import help_text
+from qexp.paths import packaged
+from tests.conftest import QUICK, Qexp
+
+TRIAL_PARAMS = {
+    *("dataset", "embedding_size", "quantization", "storage", "engine"),
+    *("rescore", "oversampling", "hnsw_ef", "limit"),
+}
+TRIAL_METRICS = {
+    *("latency_mean_ms", "latency_p50_ms", "latency_p95_ms", "qps"),
+    *("accuracy_retention", "recall", "recall_worst_decile"),
+    *("speedup_mean", "speedup_mean_low", "speedup_mean_high", "speedup_p95"),
+    *("ram_estimated_mib", "ram_measured_mib", "compression_ratio"),
+    *("ram_cost_usd_month", "savings_usd_month", "savings_usd_year"),
+}
+COLLECTION_METRICS = {
+    *("upload_seconds", "index_seconds", "points_per_second", "disk_mib"),
+    *("baseline_latency_mean_ms", "baseline_latency_p95_ms", "baseline_recall"),
+    *("aa_speedup_mean", "aa_speedup_low", "aa_speedup_high"),
+}
+TAGS = {"qexp.version", "qexp.git_sha", "qexp.config_hash", "qexp.reproduce", "qexp.level"}
+
+
+def runs(environment: dict[str, str], level: str) -> list[Run]:
+    client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name("qexp")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], f"tags.`qexp.level` = '{level}'"))
+
+
+def errors(stderr: str) -> list[str]:
+    return [line for line in stderr.splitlines() if line.startswith("qexp: ")]
+
+
+def test_a_sweep_leaves_a_tree_of_runs_and_one_table(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
+    done = qexp("-m", "quantization=binary,turbo_4bit", *QUICK)
+    assert done.returncode == 0, done.stderr
+    sweeps, collections, trials = (runs(environment, level) for level in ("sweep", "collection", "trial"))
+    assert (len(sweeps), len(collections), len(trials)) == (1, 2, 8)
+    assert {run.info.status for run in sweeps + collections + trials} == {"FINISHED"}
+    sweep = sweeps[0].info.run_id
+    for collection in collections:
+        assert collection.data.tags["mlflow.parentRunId"] == sweep
+        assert set(collection.data.metrics) >= COLLECTION_METRICS
+        assert set(collection.data.tags) >= TAGS
+        assert collection.data.params["search.limit"] == "10"
+        assert collection.inputs.dataset_inputs[0].dataset.name == "synthetic"
+        assert "| binary |" in collection.data.tags["mlflow.note.content"] or "turbo" in str(collection.data.params)
+    parents = {collection.info.run_id for collection in collections}
+    for trial in trials:
+        assert trial.data.tags["mlflow.parentRunId"] in parents
+        assert trial.data.tags["qexp.sweep"] == sweep
+        assert set(trial.data.params) == TRIAL_PARAMS
+        assert set(trial.data.metrics) >= TRIAL_METRICS
+        assert not {"server_latency_mean_ms", "ndcg", "latency_p99_ms"} & set(trial.data.metrics)
+    for trial in trials:  # the table, the note and MLflow agree
+        assert f"{trial.data.metrics['latency_mean_ms']:.3f}" in done.stdout
+        assert f"{trial.data.metrics['accuracy_retention']:.3f}" in sweeps[0].data.tags["mlflow.note.content"]
+    assert sweep in done.stdout
+    assert not list(tmp_path.glob("cache/**/*.partial*"))
+
+    again = qexp("-m", "quantization=binary,turbo_4bit", *QUICK)
+    assert again.returncode == 0
+    assert "building" not in again.stderr
+
+
+def test_raw_latencies_hold_what_the_metrics_say(qexp: Qexp, environment: dict[str, str]) -> None:
+    assert qexp("quantization=scalar", *QUICK).returncode == 0
+    collection = runs(environment, "collection")[0]
+    path = mlflow.artifacts.download_artifacts(
+        run_id=collection.info.run_id,
+        artifact_path="latencies.parquet",
+        tracking_uri=environment["MLFLOW_TRACKING_URI"],
+    )
+    raw = pd.read_parquet(path)
+    assert len(raw) == 6 * 2 * 100  # visits × rounds × queries
+    for trial in runs(environment, "trial"):
+        rescore, factor = trial.data.params["rescore"] == "true", trial.data.params["oversampling"]
+        samples = raw[raw.visit == f"trial: {f'rescore {factor}×' if rescore else 'no rescore'}"].nanoseconds / 1e6
+        assert trial.data.metrics["latency_mean_ms"] == pytest.approx(samples.mean())
+        assert trial.data.metrics["latency_p95_ms"] == pytest.approx(np.percentile(samples, 95))
+
+
+def test_none_measures_the_baseline_against_itself(qexp: Qexp, environment: dict[str, str]) -> None:
+    done = qexp("quantization=none", *QUICK)
+    assert done.returncode == 0, done.stderr
+    (trial,) = runs(environment, "trial")
+    assert trial.data.metrics["accuracy_retention"] == 1.0
+    assert trial.data.metrics["compression_ratio"] == 1.0
+    assert trial.data.metrics["savings_usd_month"] == 0.0
+
+
+def test_bundled_data_has_labels_and_binary_needs_rescoring(qexp: Qexp, environment: dict[str, str]) -> None:
+    words = ("search=quick", "search.rounds=2", "search.queries=200")
+    done = qexp("-m", "quantization=turbo_4bit,binary", *words)
+    assert done.returncode == 0, done.stderr
+    retention = {}
+    for trial in runs(environment, "trial"):
+        assert 0.2 < trial.data.metrics["ndcg"] < 0.6
+        params = trial.data.params
+        retention[params["quantization"], params["rescore"], params["oversampling"]] = trial.data.metrics[
+            "accuracy_retention"
+        ]
+    assert retention["turbo_4bit", "true", "2"] > 0.95
+    assert retention["binary", "false", "1"] < 0.75
+    assert retention["binary", "true", "4"] > retention["binary", "true", "1"]
+
+
+def test_help_is_complete_and_needs_nothing(qexp: Qexp, tmp_path: Path) -> None:
+    done = qexp("--help")
+    assert done.returncode == 0
+    for file in packaged("conf").glob("*/*.yaml"):
+        assert f" {file.stem} " in done.stdout
+    assert done.stdout.strip() == help_text()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["quantization=scalr"], "quantization=scalr: no such choice (did you mean 'scalar'?)"),
+        (["qantization=scalar"], "qantization: no such group or field (did you mean 'quantization'?)"),
+        (["search.limt=3"], "search.limt: no such group or field (did you mean 'search.limit'?)"),
+        (["+search.limt=3"], "limt: no such field"),
+        (["search.limit=ten"], "could not be converted to Integer"),
+        (["search.limit=5000"], "search.limit=5000: synthetic has only 2000 points"),
+        (["search.oversampling=[]"], "search.oversampling=[]: the grid is empty"),
+        (["search.oversampling=[0.5]"], "search.oversampling=0.5: must be at least 1"),
+        (["quantization.config.scalar.quantil=0.9"], "did you mean 'quantile'?"),
+        (["quantization.config.scalar.quantile=0.2"], "quantile=0.2: Qdrant accepts 0.5 to 1.0"),
+        (["cache_dir=/proc/nothing"], "cache_dir=/proc/nothing: cannot be written"),
+        (["embedding=512"], "embedding.size=512: synthetic points has vectors of 64 dimensions"),
+        (["index.full_scan_threshold=10000"], "T02 "),
+        (["dataset=hub"], "dataset.path: must be given"),
+        (["nonsense"], "nonsense"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_exit_code_2(qexp: Qexp, words: list[str], message: str) -> None:
+    kept = [] if "dataset=hub" in words else [word for word in QUICK if word.split("=")[0] != words[0].split("=")[0]]
+    done = qexp(*kept, *words)
+    assert done.returncode == 2, done.stderr
+    (line,) = errors(done.stderr)
+    assert message in line
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_job_does_not_stop_the_others(qexp: Qexp, environment: dict[str, str]) -> None:
+    done = qexp("-m", *QUICK, "search.limit=10,5000")
+    assert done.returncode == 2
+    assert len(errors(done.stderr)) == 1
+    statuses = sorted(run.info.status for run in runs(environment, "collection"))
+    assert statuses == ["FAILED", "FINISHED"]
+    (failed,) = (run for run in runs(environment, "collection") if run.info.status == "FAILED")
+    assert failed.data.tags["qexp.error"].startswith("search.limit=5000")
+    assert len(runs(environment, "trial")) == 4
+    assert runs(environment, "sweep")[0].info.status == "FAILED"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_ends_as_killed_and_leaves_nothing_behind(
+    environment: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "qexp", "-m", "quantization=binary,scalar", *QUICK, "search.rounds=1000"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    seen = ""
+    while "round 1 of" not in seen:
+        line = process.stderr.readline()
+        assert line, seen
+        seen += line
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    os.killpg(process.pid, number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert errors(stderr) == ["qexp: interrupted; what was finished is recorded"]
+    deadline = time.monotonic() + 20
+    while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert [run.info.status for run in runs(environment, "sweep") + runs(environment, "collection")] == ["KILLED"] * 2
+
+
+def test_a_killed_worker_fails_the_run_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "qexp", "quantization=binary", *QUICK, "search.rounds=1000"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    seen = ""
+    while "round 1 of" not in seen:
+        line = process.stderr.readline()
+        assert line, seen
+        seen += line
+    children = psutil.Process(process.pid).children()
+    max(children, key=lambda child: child.memory_info().rss).kill()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2, stderr
+    (line,) = errors(stderr)
+    assert "was killed by SIGKILL during 'block'" in line
+    assert runs(environment, "collection")[0].info.status == "FAILED"

@@ -1,0 +1,54 @@
+from rich.console import Console
+
+from qexp.report.table import markdown, rich_table, speedup_text
+from qexp.results import Row
+
+PARAMS = {
+    "dataset": "wordnet",
+    "quantization": "binary",
+    "rescore": "true",
+    "oversampling": "3",
+    "storage": "on_disk",
+    "hnsw_ef": "default",
+    "limit": "10",
+}
+METRICS = {
+    "latency_mean_ms": 0.1234,
+    "latency_p95_ms": 0.2,
+    "speedup_mean": 2.5,
+    "speedup_mean_low": 2.25,
+    "speedup_mean_high": 2.75,
+    "accuracy_retention": 0.9876,
+    "recall": 0.9,
+    "compression_ratio": 32.0,
+    "ram_estimated_mib": 4.84,
+    "savings_usd_month": 0.297,
+}
+
+
+def test_a_row_as_markdown() -> None:
+    lines = markdown([Row(PARAMS, METRICS)], "title").splitlines()
+    assert lines[0] == "**title**"
+    assert lines[2].startswith("| quantization | rescore | oversampling | mean ms | P95 ms | speedup (95 % interval)")
+    assert lines[4] == "| binary | on | 3× | 0.123 | 0.200 | 2.50× (2.25–2.75) | 0.988 | 0.900 | 32.0× | 4.8 | 0.30 |"
+
+
+def test_what_is_unknown_is_empty() -> None:
+    lines = markdown([Row({"quantization": "binary"}, {"latency_mean_ms": 1.0})], "title").splitlines()
+    assert lines[4] == "| binary |  |  | 1.000 |  |  |  |  |  |  |  |"
+
+
+def test_an_interval_that_contains_1_is_marked() -> None:
+    assert speedup_text(METRICS) == "2.50× (2.25–2.75)"
+    assert speedup_text(METRICS | {"speedup_mean_low": 0.99}).endswith(" ≈")
+    assert speedup_text({}) == ""
+
+
+def test_a_parameter_in_which_rows_differ_gets_a_column() -> None:
+    rows = [Row(PARAMS | {"hnsw_ef": ef}, METRICS) for ef in ("64", "128")]
+    assert "| hnsw ef | quantization |" in markdown(rows, "title")
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(rich_table(rows, "title"))
+    assert "hnsw ef" in capture.get()
+    assert "128" in capture.get()

@@ -1,0 +1,159 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from qexp.engine.edge import EdgeEngine
+from qexp.engine.worker import Worker
+from qexp.errors import EngineError
+from qexp.results import OperatingPoint
+from tests.test_edge import spec, vectors
+
+SIZE = 32
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    np.save(tmp_path / "vectors.npy", vectors(SIZE))
+    np.save(tmp_path / "queries.npy", vectors(SIZE, 30, seed=1))
+    return tmp_path / "vectors.npy", tmp_path / "queries.npy"
+
+
+def worker(files: tuple[Path, Path], home: Path) -> Worker:
+    return Worker(partial(EdgeEngine, home), files[1], "test")
+
+
+def pid(of: Worker) -> int:
+    found = of._process.pid
+    assert found is not None
+    return found
+
+
+def test_builds_and_searches_in_a_process_that_is_gone_afterwards(files: tuple[Path, Path], tmp_path: Path) -> None:
+    asked = spec(size=SIZE)
+    with worker(files, tmp_path / "c") as builder:
+        assert builder.open(asked) is None
+        assert not builder.build(asked, files[0]).reused
+    with worker(files, tmp_path / "c") as searcher:
+        build = searcher.open(asked)
+        assert build is not None
+        assert build.reused
+        block = searcher.block(OperatingPoint(10), warmup=5, with_ids=True)
+        assert block.latencies.shape == (30,)
+        assert (block.latencies > 0).all()
+        assert block.ids is not None
+        assert block.ids.shape == (30, 10)
+        assert searcher.block(OperatingPoint(10), warmup=0, with_ids=False).ids is None
+        assert searcher.memory().total > 0
+        assert np.abs(np.array(searcher.vectors([3, 1])) - np.load(files[0])[[3, 1]]).max() < 1e-5
+        process = pid(searcher)
+    assert not psutil.pid_exists(process)
+
+
+def test_fewer_results_than_the_limit_are_padded(files: tuple[Path, Path], tmp_path: Path) -> None:
+    asked = spec(size=SIZE, points=5)
+    np.save(tmp_path / "few.npy", vectors(SIZE, 5))
+    with worker(files, tmp_path / "c") as builder:
+        builder.build(asked, tmp_path / "few.npy")
+    with worker(files, tmp_path / "c") as searcher:
+        searcher.open(asked)
+        ids = searcher.block(OperatingPoint(7), warmup=0, with_ids=True).ids
+    assert ids is not None
+    assert (ids[:, 5:] == -1).all()
+    assert sorted(ids[0, :5].tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_a_killed_worker_is_one_line_and_leaves_no_half_collection(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with worker(files, tmp_path / "c") as it:
+        it.build(spec(size=SIZE), files[0])
+        os.kill(pid(it), signal.SIGKILL)
+        with pytest.raises(EngineError, match="was killed by SIGKILL during 'block'"):
+            it.block(OperatingPoint(10), 0, True)
+
+
+def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / f"x.partial-{dead.pid}").mkdir()
+    (tmp_path / f"y.partial-{os.getppid()}").mkdir()
+    EdgeEngine(tmp_path).create(spec(size=SIZE))
+    assert not (tmp_path / f"x.partial-{dead.pid}").exists()
+    assert (tmp_path / f"y.partial-{os.getppid()}").exists()
+
+
+def test_an_engine_error_is_one_line_and_a_bug_has_its_traceback(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with worker(files, tmp_path / "c") as it:
+        np.save(tmp_path / "other.npy", vectors(16))
+        with pytest.raises(EngineError, match="expected dim: 32, got 16"):
+            it.build(spec(size=SIZE), tmp_path / "other.npy")
+        with pytest.raises(RuntimeError, match="FileNotFoundError"):
+            it.build(spec(size=SIZE), tmp_path / "nothing.npy")
+    assert not list((tmp_path / "c").iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_FSIZE")
+def test_a_full_disk_while_building_is_one_line_and_nothing_is_left(tmp_path: Path) -> None:
+    """Files may not grow beyond 1 MB, which the engine sees as a disk that refuses to write."""
+    script = f"""
+import resource
+from functools import partial
+from pathlib import Path
+import numpy as np
+from qexp.engine.edge import EdgeEngine
+from qexp.engine.worker import Worker
+from qexp.errors import EngineError
+from tests.test_edge import spec, vectors
+
+if __name__ == "__main__":
+    home = Path({str(tmp_path)!r})
+    np.save(home / "vectors.npy", vectors(32))
+    np.save(home / "queries.npy", vectors(32, 5))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))
+    with Worker(partial(EdgeEngine, home / "c"), home / "queries.npy", "test") as worker:
+        try:
+            worker.build(spec(size=32), home / "vectors.npy")
+        except EngineError as error:
+            print("one line:", error)
+"""
+    (tmp_path / "full.py").write_text(script)
+    run = subprocess.run([sys.executable, str(tmp_path / "full.py")], capture_output=True, text=True, env=_with_path())
+    assert run.stdout.startswith("one line:"), run.stderr
+    assert run.stdout.count("\n") == 1
+
+
+def test_no_worker_outlives_a_killed_parent(files: tuple[Path, Path], tmp_path: Path) -> None:
+    script = f"""
+import time
+from functools import partial
+from pathlib import Path
+from qexp.engine.edge import EdgeEngine
+from qexp.engine.worker import Worker
+from tests.test_edge import spec
+
+if __name__ == "__main__":
+    with Worker(partial(EdgeEngine, Path({str(tmp_path / "c")!r})), Path({str(files[1])!r}), "test") as worker:
+        worker.open(spec(size=32))
+        print(worker._process.pid, flush=True)
+        time.sleep(60)
+"""
+    (tmp_path / "parent.py").write_text(script)
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], stdout=subprocess.PIPE, env=_with_path())
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 30
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _with_path() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
