@@ -183,10 +183,14 @@ def one_line(error: Exception) -> str:
 
 
 def _expanded(words: list[str]) -> list[str]:
-    """Replace `--overrides 'a=1 b=2'`, as an MLproject passes them, by the words; quote choices that are numbers."""
+    """Replace `--overrides 'a=1 b=2'`, as an MLproject passes them, by the words; quote choices that are numbers.
+
+    An MLproject's parameter that was not given arrives as `dataset=`, and is left out.
+    """
     if "--overrides" in words[:-1]:
         place = words.index("--overrides")
-        words = [*words[:place], *shlex.split(words[place + 1]), *words[place + 2 :]]
+        given = [word for word in words[:place] if word not in {f"{group}=" for group in GROUPS}]
+        words = [*given, *shlex.split(words[place + 1]), *words[place + 2 :]]
     numbers = re.compile(rf"({'|'.join(GROUPS)})=(\d+(?:,\d+)*)")
     return [
         f"{found[1]}=" + ",".join(f"'{number}'" for number in found[2].split(","))
