@@ -136,7 +136,8 @@ def show(rows: list[Any], title: str, sweep_id: str | None = None) -> None:
     shown = os.path.relpath(mlflow) if os.path.exists(mlflow) else "mlflow"
     console.print(f"\nCompare in MLflow: [bold]{shown} ui{f' --backend-store-uri {store}' if store else ''}[/]")
     if sweep_id:
-        console.print(f"  with the filter  [bold]tags.`qexp.level` = 'trial' AND tags.`qexp.sweep` = '{sweep_id}'[/]")
+        console.print("then search for the trials, and sort by any metric to see them side by side:")
+        console.print(f"  tags.`qexp.level` = 'trial' AND tags.`qexp.sweep` = '{sweep_id}'", style="bold")
 
 
 def help_text() -> str:
