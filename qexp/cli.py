@@ -14,7 +14,7 @@ from qexp.config import ExperimentConfig, known_keys, register_schema
 from qexp.errors import QexpError, near_miss
 from qexp.paths import packaged
 
-GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "experiment")
+GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 MAIN_PROCESS = "QEXP_MAIN_PID"
 

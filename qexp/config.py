@@ -265,6 +265,25 @@ class CostConfig:
 
 
 @dataclass(frozen=True)
+class SloConfig:
+    """What a configuration must reach to be recommended; `accuracy` names the measure, null is no limit."""
+
+    name: str = MISSING
+    accuracy: str = "retention"
+    min_accuracy: float = 0.95
+    max_p95_ms: float | None = None
+    max_ram_mib: float | None = None
+    max_usd_month: float | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("slo.accuracy", self.accuracy, ("retention", "recall"))
+        _require(0 <= self.min_accuracy <= 1, f"slo.min_accuracy={self.min_accuracy:g}: must be from 0 to 1")
+        for key in ("max_p95_ms", "max_ram_mib", "max_usd_month"):
+            limit = getattr(self, key)
+            _require(limit is None or limit > 0, f"slo.{key}={limit}: must be above 0, or null for no limit")
+
+
+@dataclass(frozen=True)
 class ExperimentConfig:
     """One experiment: a quantized collection and its baseline, over a grid of operating points."""
 
@@ -276,6 +295,7 @@ class ExperimentConfig:
     search: SearchConfig = field(default_factory=SearchConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     cost: CostConfig = field(default_factory=CostConfig)
+    slo: SloConfig = field(default_factory=SloConfig)
     cache_dir: str | None = None
 
     def flat(self) -> dict[str, Any]:
@@ -284,8 +304,9 @@ class ExperimentConfig:
 
     @property
     def hash(self) -> str:
-        """12 hexadecimal digits that change with anything that changes the experiment."""
-        return hashlib.sha256(json.dumps(self.flat(), sort_keys=True).encode()).hexdigest()[:12]
+        """12 hexadecimal digits that change with anything that changes the experiment; `slo` judges it afterwards."""
+        measured = {key: value for key, value in self.flat().items() if not key.startswith("slo.")}
+        return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _flatten(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
@@ -344,6 +365,7 @@ def known_keys() -> set[str]:
         "search": (SearchConfig,),
         "engine": (EngineConfig,),
         "cost": (CostConfig,),
+        "slo": (SloConfig,),
     }.items():
         for kind in schema:
             walk(f"{group}.", kind)

@@ -239,14 +239,24 @@ class Collection:
 
 
 @dataclass(frozen=True)
+class Half:
+    """What one half of the queries says on its own; P95 in milliseconds."""
+
+    retention: Interval
+    recall: Interval
+    latency_p95: Interval | None
+
+
+@dataclass(frozen=True)
 class Trial:
-    """One operating point on one collection, measured against the baseline."""
+    """One operating point on one collection, measured against the baseline; `halves` choose and confirm."""
 
     point: OperatingPoint
     latency: LatencyStats
     accuracy: Accuracy
     speedup_mean: Interval
     speedup_p95: Interval | None
+    halves: tuple[Half, Half]
 
 
 @dataclass(frozen=True)
@@ -257,6 +267,7 @@ class Baseline:
     latency: LatencyStats
     accuracy: Accuracy
     control: Interval
+    halves: tuple[Half, Half]
 
 
 @dataclass(frozen=True)

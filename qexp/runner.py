@@ -14,6 +14,7 @@ from qexp import tracking
 from qexp.bench import accuracy, latency, validity
 from qexp.bench.blocks import measure
 from qexp.bench.grid import baseline_points, operating_points
+from qexp.bench.halves import halves
 from qexp.config import ExperimentConfig
 from qexp.data.truth import Truth, exact_scores, exact_truth
 from qexp.data.vectors import Data, load_data
@@ -150,38 +151,48 @@ def _judge(
         return {visit.point: found for visit, found in zip(visits, measured, strict=True) if visit.role == role}
 
     bases, controls = of("baseline"), of("control")
-    baselines = tuple(
-        Baseline(
-            point,
-            latency.latency_stats(base.latencies),
-            _accuracy(base.ids, base.ids, data, truth),
-            latency.speedup_mean(base.latencies, controls[point].latencies),
+    baselines = []
+    for point, base in bases.items():
+        retention, recall = _shares(base.ids, base.ids, data, truth)
+        baselines.append(
+            Baseline(
+                point,
+                latency.latency_stats(base.latencies),
+                _accuracy(retention, recall, base.ids, data),
+                latency.speedup_mean(base.latencies, controls[point].latencies),
+                halves(base.latencies, retention, recall),
+            )
         )
-        for point, base in bases.items()
-    )
     by_ef = {point.hnsw_ef: base for point, base in bases.items()}
     trials = []
     for point, found in of("trial").items():
         base = by_ef[point.hnsw_ef]
+        retention, recall = _shares(found.ids, base.ids, data, truth)
         trials.append(
             Trial(
                 point,
                 latency.latency_stats(found.latencies),
-                _accuracy(found.ids, base.ids, data, truth),
+                _accuracy(retention, recall, found.ids, data),
                 latency.speedup_mean(base.latencies, found.latencies),
                 latency.speedup_p95(base.latencies, found.latencies),
+                halves(found.latencies, retention, recall),
             )
         )
-    return baselines, tuple(trials)
+    return tuple(baselines), tuple(trials)
 
 
-def _accuracy(found: Ids, reference: Ids, data: Data, truth: Truth) -> Accuracy:
+def _shares(found: Ids, reference: Ids, data: Data, truth: Truth) -> tuple[accuracy.Share, accuracy.Share]:
+    """Return retention and recall per query."""
     points, queries = data.points(), np.asarray(data.query_vectors())
-    shares = accuracy.recall(exact_scores(points, queries, found, data.facts.distance), truth.scores)
+    found_scores = exact_scores(points, queries, found, data.facts.distance)
+    return accuracy.overlap(found, reference), accuracy.recall(found_scores, truth.scores)
+
+
+def _accuracy(retention: accuracy.Share, recall: accuracy.Share, found: Ids, data: Data) -> Accuracy:
     return Accuracy(
-        retention=float(accuracy.overlap(found, reference).mean()),
-        recall=float(shares.mean()),
-        recall_worst_decile=accuracy.worst_decile(shares),
+        retention=float(retention.mean()),
+        recall=float(recall.mean()),
+        recall_worst_decile=accuracy.worst_decile(recall),
         ndcg=accuracy.ndcg(found, data.qrels, found.shape[1]),
     )
 

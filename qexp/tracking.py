@@ -23,7 +23,7 @@ from qexp.config import ExperimentConfig
 from qexp.errors import ConfigError, QexpError
 from qexp.paths import packaged
 from qexp.report.table import markdown
-from qexp.results import MIB, Collection, Experiment, Row, Trial
+from qexp.results import MIB, Collection, Experiment, Half, Row, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -173,14 +173,33 @@ def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) ->
             speedup_mean_low=trial.speedup_mean.low,
             speedup_mean_high=trial.speedup_mean.high,
             speedup_p95=trial.speedup_p95.estimate if trial.speedup_p95 else None,
+            speedup_p95_low=trial.speedup_p95.low if trial.speedup_p95 else None,
+            speedup_p95_high=trial.speedup_p95.high if trial.speedup_p95 else None,
             ram_estimated_mib=experiment.quantized.ram.ram / MIB,
             ram_measured_mib=_memory_mib(experiment.quantized),
             compression_ratio=experiment.compression_ratio,
             ram_cost_usd_month=cost.usd_month,
             savings_usd_month=cost.savings_usd_month,
             savings_usd_year=cost.savings_usd_year,
-        ),
+        )
+        | half_metrics(trial.halves),
     )
+
+
+def half_metrics(halves: tuple[Half, Half]) -> dict[str, float]:
+    """Return the metrics of the half that chooses (`_a`) and of the half that confirms (`_b`), with intervals."""
+    metrics = {}
+    for half, suffix in zip(halves, "ab", strict=True):
+        for name, interval in {
+            "accuracy_retention": half.retention,
+            "recall": half.recall,
+            "latency_p95_ms": half.latency_p95,
+        }.items():
+            if interval is not None:
+                metrics[f"{name}_{suffix}"] = interval.estimate
+                metrics[f"{name}_{suffix}_low"] = interval.low
+                metrics[f"{name}_{suffix}_high"] = interval.high
+    return metrics
 
 
 def collection_metrics(experiment: Experiment) -> dict[str, float]:
@@ -202,6 +221,7 @@ def collection_metrics(experiment: Experiment) -> dict[str, float]:
         baseline_ndcg=base.accuracy.ndcg,
         baseline_ram_estimated_mib=bare.ram.ram / MIB,
         baseline_ram_measured_mib=_memory_mib(bare),
+        baseline_ram_cost_usd_month=experiment.cost.baseline_usd_month,
         aa_speedup_mean=base.control.estimate,
         aa_speedup_low=base.control.low,
         aa_speedup_high=base.control.high,
@@ -210,25 +230,21 @@ def collection_metrics(experiment: Experiment) -> dict[str, float]:
         metrics[f"{part.name.replace(' ', '_')}_predicted_mib"] = part.bytes / MIB
     for name, size in build.state.files.items():
         metrics[f"{name.replace(' ', '_')}_disk_mib"] = size / MIB
-    return metrics
+    return metrics | {f"baseline_{name}": value for name, value in half_metrics(base.halves).items()}
 
 
 def baseline_row(params: dict[str, str], metrics: dict[str, float]) -> Row:
     """Return the baseline's row from a collection's metrics; its speedup is the A/A control."""
-    names = {
-        "latency_mean_ms": "baseline_latency_mean_ms",
-        "latency_p95_ms": "baseline_latency_p95_ms",
-        "recall": "baseline_recall",
-        "ndcg": "baseline_ndcg",
-        "ram_estimated_mib": "baseline_ram_estimated_mib",
+    control = {
         "speedup_mean": "aa_speedup_mean",
         "speedup_mean_low": "aa_speedup_low",
         "speedup_mean_high": "aa_speedup_high",
     }
+    own = {name.removeprefix("baseline_"): value for name, value in metrics.items() if name.startswith("baseline_")}
     kept = {key: value for key, value in params.items() if key not in ("rescore", "oversampling")}
     return Row(
         {**kept, "quantization": "baseline (A/A)", "role": "baseline"},
-        {name: metrics[source] for name, source in names.items() if source in metrics},
+        own | {name: metrics[source] for name, source in control.items() if source in metrics},
     )
 
 

@@ -1,0 +1,49 @@
+"""Two halves of the queries: a configuration is chosen on the first and confirmed on the second."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from qexp.bench.latency import CONFIDENCE, ENOUGH
+from qexp.results import Half, Ids, Interval, Nanoseconds
+
+SEED = 0
+
+
+def split(queries: int) -> tuple[Ids, Ids]:
+    """Return the rows of the first and of the second half, each in order: a fixed shuffle, so runs agree on it."""
+    order = np.random.default_rng(SEED).permutation(queries)
+    return np.sort(order[: (queries + 1) // 2]), np.sort(order[(queries + 1) // 2 :])
+
+
+def mean_interval(shares: NDArray[np.float64]) -> Interval:
+    """Return the mean of shares in 0..1 with its t interval over queries, cut off at 0 and 1."""
+    mean = float(shares.mean())
+    if shares.size < 2:
+        return Interval(mean, 0.0, 1.0)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, shares.size - 1) * shares.std(ddof=1) / np.sqrt(shares.size))
+    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half))
+
+
+def p95_interval(latencies: Nanoseconds) -> Interval | None:
+    """Return the pooled P95 in ms of [round, query], with the t interval of the rounds' own P95 around it.
+
+    None with fewer than 100 queries.
+    """
+    rounds, queries = latencies.shape
+    if queries < ENOUGH[95]:
+        return None
+    logs = np.log(np.percentile(latencies, 95, axis=1))
+    spread = float(np.exp(stats.t.ppf((1 + CONFIDENCE) / 2, rounds - 1) * logs.std(ddof=1) / np.sqrt(rounds)))
+    pooled = float(np.percentile(latencies, 95)) / 1e6
+    return Interval(pooled, pooled / spread, pooled * spread)
+
+
+def halves(latencies: Nanoseconds, retention: NDArray[np.float64], recall: NDArray[np.float64]) -> tuple[Half, Half]:
+    """Judge both halves on their own: latencies [round, query], shares per query."""
+
+    def half(rows: Ids) -> Half:
+        return Half(mean_interval(retention[rows]), mean_interval(recall[rows]), p95_interval(latencies[:, rows]))
+
+    first, second = split(len(retention))
+    return half(first), half(second)

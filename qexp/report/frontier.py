@@ -1,0 +1,171 @@
+"""Candidates for deployment out of a table's rows, and which of them nothing else beats."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import exp, inf, log
+
+from qexp.results import Interval, Row
+
+METRIC = {"retention": "accuracy_retention", "recall": "recall"}
+QUESTION = ("dataset", "embedding_size", "engine", "limit")  # rows that differ here answer different questions
+HALVES = ("a", "b")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A measured configuration: its row, accuracy, latency in ms, and US dollars per month.
+
+    `latency` is P95 (the mean where a row has too few samples for it), brought to the same machine speed as the other
+    jobs of the sweep through the baseline that they share. `accuracy_halves` and `p95_halves` have their intervals.
+    """
+
+    row: Row
+    accuracy: float
+    latency: float
+    cost: float
+    accuracy_halves: tuple[Interval, Interval]
+    p95_halves: tuple[Interval, Interval] | None
+
+    @property
+    def baseline(self) -> bool:
+        """Whether this is the unquantized collection."""
+        return self.row.params.get("role") == "baseline"
+
+    @property
+    def collection(self) -> tuple[str, str]:
+        """What was built: quantization and storage."""
+        return ("baseline" if self.baseline else self.row.params["quantization"], self.row.params["storage"])
+
+    @property
+    def title(self) -> str:
+        """A readable name, such as `turbo_4bit, rescoring 2×`."""
+        params = self.row.params
+        if self.baseline:
+            parts = ["no quantization"]
+        elif params["rescore"] == "true":
+            parts = [params["quantization"], f"rescoring {float(params['oversampling']):g}×"]
+        else:
+            parts = [params["quantization"], "no rescoring"]
+        return ", ".join(parts if params["hnsw_ef"] == "default" else [*parts, f"ef {params['hnsw_ef']}"])
+
+    @property
+    def simplicity(self) -> tuple[bool, bool, float, bool, int]:
+        """Sorts the simplest first: fewest moving parts, then least work per search."""
+        params = self.row.params
+        ef = params["hnsw_ef"]
+        return (
+            not self.baseline,
+            params.get("rescore") == "true",
+            float(params.get("oversampling", 1)),
+            ef != "default",
+            0 if ef == "default" else int(ef),
+        )
+
+    @property
+    def floor(self) -> float:
+        """Accuracy that either half of the queries vouches for."""
+        return min(half.low for half in self.accuracy_halves)
+
+    @property
+    def p95_highs(self) -> tuple[float, float]:
+        """The upper end of P95 in ms on either half of the queries; infinite where it is unknown."""
+        return (self.p95_halves[0].high, self.p95_halves[1].high) if self.p95_halves else (inf, inf)
+
+    @property
+    def ceiling(self) -> float:
+        """P95 in ms that neither half of the queries exceeds."""
+        return max(self.p95_highs)
+
+
+def questions(rows: Iterable[Row]) -> list[list[Row]]:
+    """Split rows into those that may be compared with each other, in order of appearance."""
+    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row.params.get(name, "") for name in QUESTION)].append(row)
+    return list(groups.values())
+
+
+def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
+    """Return every row that can be judged by `measure` (retention or recall), each baseline collection once.
+
+    A job's rows start with its baseline's.
+    """
+    name = "latency_p95_ms" if all("latency_p95_ms" in row.metrics for row in rows) else "latency_mean_ms"
+    baselines: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        if row.params.get("role") == "baseline":
+            baselines[row.params["storage"], row.params["hnsw_ef"]].append(row.metrics[name])
+    found: list[Candidate] = []
+    own = None
+    for row in rows:
+        if row.params.get("role") == "baseline":
+            own = row
+        halves = _halves(row, METRIC[measure])
+        if own is None or halves is None:
+            continue
+        shared = baselines[own.params["storage"], own.params["hnsw_ef"]]
+        pace = exp(sum(map(log, shared)) / len(shared)) / own.metrics[name]
+        accuracy = 1.0 if row is own and measure == "retention" else row.metrics[METRIC[measure]]
+        cost = row.metrics["ram_cost_usd_month"]
+        candidate = Candidate(row, accuracy, row.metrics[name] * pace, cost, halves, _halves(row, "latency_p95_ms"))
+        known = candidate.baseline and any(
+            other.baseline and other.collection == candidate.collection and other.title == candidate.title
+            for other in found
+        )
+        if not known:
+            found.append(candidate)
+    return found
+
+
+def _halves(row: Row, name: str) -> tuple[Interval, Interval] | None:
+    metrics = row.metrics
+    if any(f"{name}_{half}" not in metrics for half in HALVES):
+        return None
+    first, second = (
+        Interval(metrics[f"{name}_{half}"], metrics[f"{name}_{half}_low"], metrics[f"{name}_{half}_high"])
+        for half in HALVES
+    )
+    return first, second
+
+
+def slower(one: Candidate, other: Candidate) -> bool:
+    """Whether `one` is measurably slower: the intervals of their speedups do not meet."""
+    ours, theirs = one.row.metrics, other.row.metrics
+    name = "speedup_p95" if "speedup_p95_low" in ours and "speedup_p95_low" in theirs else "speedup_mean"
+    if one.baseline or other.baseline:
+        return one.latency > other.latency
+    return ours[f"{name}_high"] < theirs[f"{name}_low"]
+
+
+def dominates(one: Candidate, other: Candidate) -> bool:
+    """Whether `one` is nowhere worse than `other`, as estimated and as vouched for, and measurably better.
+
+    Measurably: cheaper, or faster or more accurate by intervals that do not meet. What dominates a candidate that
+    keeps to limits on accuracy, P95 and cost keeps to them too.
+    """
+    nowhere_worse = (
+        one.accuracy >= other.accuracy
+        and all(mine.low >= its.low for mine, its in zip(one.accuracy_halves, other.accuracy_halves, strict=True))
+        and one.latency <= other.latency
+        and all(mine <= its for mine, its in zip(one.p95_highs, other.p95_highs, strict=True))
+        and one.cost <= other.cost
+    )
+    return nowhere_worse and (
+        one.cost < other.cost or slower(other, one) or one.floor > max(half.high for half in other.accuracy_halves)
+    )
+
+
+def frontier(found: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates that no other dominates: accuracy, latency and cost."""
+    return [one for one in found if not any(dominates(other, one) for other in found)]
+
+
+def dominators(found: Sequence[Candidate]) -> list[tuple[Candidate, Candidate]]:
+    """Return each dominated candidate with the most accurate one on the frontier that dominates it."""
+    best = sorted(frontier(found), key=lambda one: (-one.accuracy, one.latency, one.cost))
+    return [
+        (one, next(other for other in best if dominates(other, one)))
+        for one in found
+        if not any(one is other for other in best)
+    ]

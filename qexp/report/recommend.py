@@ -1,0 +1,152 @@
+"""The decision: the cheapest configuration that meets the service level, chosen on one half of the queries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf, nextafter
+from typing import Any
+
+from qexp.config import SloConfig
+from qexp.report.frontier import Candidate, candidates, frontier, slower
+from qexp.results import Row
+
+FIRST, SECOND = 0, 1
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a limit, moved just beyond `value`, would do: the choice it leads to, None for nothing left."""
+
+    limit: str
+    value: float
+    choice: Candidate | None
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The simplest operating point of a collection that reaches the accuracy; without one, its most accurate."""
+
+    collection: tuple[str, str]
+    reached: Candidate | None
+    best: Candidate
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The choice among `considered`; without a choice, `nearest` comes nearest.
+
+    `refuted` are cheaper ones that the first half of the queries chose and the second did not confirm.
+    """
+
+    slo: SloConfig
+    considered: tuple[Candidate, ...]
+    choice: Candidate | None
+    runner_up: Candidate | None
+    refuted: tuple[Candidate, ...]
+    nearest: Candidate | None
+    changes: tuple[Change, ...]
+    matched: tuple[Matched, ...]
+
+
+def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
+    """Decide on the rows of one question (frontier.questions)."""
+    found = candidates(rows, slo.accuracy)
+    ranked = _ranked(found, slo)
+    choice = ranked[0] if ranked else None
+    others = [one for one in ranked if choice and one.collection != choice.collection]
+    return Recommendation(
+        slo=slo,
+        considered=tuple(found),
+        choice=choice,
+        runner_up=others[0] if others else None,
+        refuted=tuple(
+            one
+            for one in sorted(found, key=lambda one: one.cost)
+            if _meets(one, slo, FIRST) and not _meets(one, slo, SECOND) and (choice is None or one.cost < choice.cost)
+        ),
+        nearest=min(found, key=lambda one: (_shortfall(one, slo), one.cost)) if found and not choice else None,
+        changes=_changes(found, slo, choice) if choice else (),
+        matched=_matched(found, slo),
+    )
+
+
+def _ranked(found: Sequence[Candidate], slo: SloConfig) -> list[Candidate]:
+    """Return what both halves qualify and nothing dominates: cheapest first, then fastest.
+
+    Among equally dear ones whose speed cannot be told from the fastest's, the simplest goes first.
+    """
+    qualified = [one for one in frontier(found) if _meets(one, slo, FIRST) and _meets(one, slo, SECOND)]
+    ranked = sorted(qualified, key=lambda one: (one.cost, one.latency, -one.accuracy, one.simplicity))
+    ties = [one for one in ranked if one.cost == ranked[0].cost and not slower(one, ranked[0])]
+    simplest = sorted(ties, key=lambda one: one.simplicity)
+    return [*simplest, *(one for one in ranked if one not in simplest)]
+
+
+def _meets(one: Candidate, slo: SloConfig, half: int) -> bool:
+    """Whether one half of the queries vouches for it: the worse ends of its intervals are within the limits."""
+    return (
+        one.accuracy_halves[half].low >= slo.min_accuracy
+        and (slo.max_p95_ms is None or one.p95_highs[half] <= slo.max_p95_ms)
+        and (slo.max_ram_mib is None or one.row.metrics["ram_estimated_mib"] <= slo.max_ram_mib)
+        and (slo.max_usd_month is None or one.cost <= slo.max_usd_month)
+    )
+
+
+def shortfalls(one: Candidate, slo: SloConfig) -> dict[str, float]:
+    """Return by how much (as a share of the limit) a candidate misses each limit; only those it misses."""
+    measured = {
+        "max_p95_ms": one.ceiling,
+        "max_ram_mib": one.row.metrics["ram_estimated_mib"],
+        "max_usd_month": one.cost,
+    }
+    missed = {"min_accuracy": 1 - one.floor / slo.min_accuracy if slo.min_accuracy else 0.0}
+    for name, value in measured.items():
+        limit = getattr(slo, name)
+        if limit is not None:
+            missed[name] = value / limit - 1
+    return {name: share for name, share in missed.items() if share > 0}
+
+
+def _shortfall(one: Candidate, slo: SloConfig) -> float:
+    return max(shortfalls(one, slo).values(), default=0.0)
+
+
+def _changes(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> tuple[Change, ...]:
+    """Return what would change the choice: the limit with the least room first, then less accuracy for less money."""
+    room = {"min_accuracy": (choice.floor, 1.0), "max_p95_ms": (choice.ceiling, 0.0)}
+    order = sorted(
+        room,
+        key=lambda name: abs(getattr(slo, name) / room[name][0] - 1) if getattr(slo, name) else inf,
+    )
+    changes = []
+    for name in order:
+        value, towards = room[name]
+        if value in (0.0, 1.0) or value == inf:
+            continue
+        ranked = _ranked(found, _moved(slo, name, nextafter(value, towards)))
+        changes.append(Change(name, value, ranked[0] if ranked else None))
+    cheaper = [one for one in found if one.cost < choice.cost and not set(shortfalls(one, slo)) - {"min_accuracy"}]
+    if cheaper:
+        least = max(one.floor for one in cheaper)
+        changes.append(Change("min_accuracy", least, _ranked(found, replace(slo, min_accuracy=least))[0]))
+    return tuple(changes)
+
+
+def _moved(slo: SloConfig, limit: str, value: float) -> SloConfig:
+    moved: dict[str, Any] = {limit: value}
+    return replace(slo, **moved)
+
+
+def _matched(found: Sequence[Candidate], slo: SloConfig) -> tuple[Matched, ...]:
+    """Return for each quantized collection what it needs for the accuracy alone."""
+    collections: dict[tuple[str, str], list[Candidate]] = {}
+    for one in found:
+        if not one.baseline:
+            collections.setdefault(one.collection, []).append(one)
+    return tuple(
+        Matched(
+            name,
+            min((one for one in points if one.floor >= slo.min_accuracy), key=lambda one: one.simplicity, default=None),
+            max(points, key=lambda one: one.accuracy),
+        )
+        for name, points in collections.items()
+    )

@@ -1,0 +1,69 @@
+import pytest
+
+from qexp.report.frontier import candidates, dominates, dominators, frontier, questions, slower
+from tests.tables import baseline, row
+
+
+def named(found):
+    return [one.title for one in found]
+
+
+def test_frontier_of_a_table_made_by_hand():
+    rows = [
+        baseline(p95=2.0, cost=10),
+        row("scalar", accuracy=0.98, p95=1.2, cost=4),
+        row("scalar", 2, accuracy=0.98, p95=1.5, cost=4),  # slower than without rescoring, no more accurate
+        row("binary", accuracy=0.60, p95=0.8, cost=2),
+        row("binary", 8, accuracy=0.95, p95=1.1, cost=2),
+        row("product_x4", accuracy=0.90, p95=1.9, cost=5),
+    ]
+    found = candidates(rows, "retention")
+    assert named(frontier(found)) == [
+        "no quantization",
+        "scalar, no rescoring",
+        "binary, no rescoring",
+        "binary, rescoring 8×",
+    ]
+    assert [(one.title, by.title) for one, by in dominators(found)] == [
+        ("scalar, rescoring 2×", "scalar, no rescoring"),
+        ("product_x4, no rescoring", "scalar, no rescoring"),
+    ]
+
+
+def test_noise_does_not_dominate():
+    rows = [baseline(), row("scalar", 2, p95=1.001), row("scalar", 5, p95=1.000)]
+    _, two, five = candidates(rows, "retention")
+    assert not slower(two, five)
+    assert not dominates(five, two)
+    assert dominates(five, candidates([baseline(), row("scalar", 2, p95=1.1)], "retention")[1])
+
+
+def test_jobs_are_brought_to_the_same_machine_speed():
+    rows = [baseline(p95=1.0), row("scalar", p95=0.5), baseline(p95=4.0), row("binary", p95=2.0)]
+    bare, scalar, binary = candidates(rows, "retention")
+    assert bare.latency == pytest.approx(2.0)
+    assert scalar.latency == pytest.approx(1.0)
+    assert binary.latency == pytest.approx(1.0)
+
+
+def test_mean_latency_stands_in_for_an_unknown_p95():
+    rows = [baseline(), row("scalar")]
+    for one in rows:
+        for name in [name for name in one.metrics if name.startswith("latency_p95")]:
+            del one.metrics[name]
+    _, scalar = candidates(rows, "retention")
+    assert scalar.latency == pytest.approx(0.9)
+    assert scalar.ceiling == float("inf")
+
+
+def test_recall_of_the_baseline_is_what_was_measured():
+    bare = baseline()
+    bare.metrics["recall"] = 0.97
+    assert candidates([bare], "recall")[0].accuracy == 0.97
+    assert candidates([bare], "retention")[0].accuracy == 1.0
+
+
+def test_rows_of_different_questions_are_kept_apart():
+    rows = [baseline(), row("scalar"), baseline(dataset="other"), row("scalar", dataset="other")]
+    assert [len(group) for group in questions(rows)] == [2, 2]
+    assert [len(group) for group in questions([*rows, row("scalar", storage="hot")])] == [3, 2]

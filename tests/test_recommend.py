@@ -1,0 +1,140 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qexp.config import SloConfig
+from qexp.report.frontier import dominates
+from qexp.report.recommend import recommend, shortfalls
+from tests.tables import baseline, row
+
+SLO = SloConfig(name="test")
+
+TABLE = [
+    baseline(p95=2.0, cost=10),
+    row("scalar", accuracy=0.98, p95=1.2, cost=4),
+    row("scalar", 2, accuracy=0.99, p95=1.5, cost=4),
+    row("binary", accuracy=0.60, p95=0.8, cost=2),
+    row("binary", 3, accuracy=0.90, p95=0.9, cost=2),
+    row("binary", 8, accuracy=0.96, p95=1.1, cost=2),
+]
+
+
+def titles(found):
+    return [one.title for one in found]
+
+
+def test_the_cheapest_that_meets_the_limits():
+    decided = recommend(TABLE, SLO)
+    assert decided.choice.title == "binary, rescoring 8×"
+    assert decided.runner_up.title == "scalar, no rescoring"
+    first, second = decided.changes
+    assert (first.limit, first.value, first.choice.title) == ("min_accuracy", 0.96, "scalar, no rescoring")
+    assert (second.limit, second.value, second.choice) == ("max_p95_ms", pytest.approx(1.111), None)
+    assert [(one.collection[0], one.reached.title) for one in decided.matched] == [
+        ("scalar", "scalar, no rescoring"),
+        ("binary", "binary, rescoring 8×"),
+    ]
+
+
+def test_every_limit_binds():
+    def choice(**limits):
+        found = recommend(TABLE, replace(SLO, **limits)).choice
+        return found and found.title
+
+    assert choice(min_accuracy=0.985) == "scalar, rescoring 2×"
+    assert choice(min_accuracy=0.995) == "no quantization"
+    assert choice(min_accuracy=0.90, max_p95_ms=1.0) == "binary, rescoring 3×"
+    assert choice(min_accuracy=0.97, max_ram_mib=500) == "scalar, no rescoring"
+    assert choice(min_accuracy=0.97, max_ram_mib=300) is None
+    assert choice(min_accuracy=0.97, max_usd_month=3) is None
+    assert choice(max_p95_ms=0.5) is None
+
+
+def test_a_choice_that_the_second_half_does_not_confirm_is_refuted():
+    lucky = row("binary", 5, accuracy=0.96, second=0.94, p95=0.95, cost=2)
+    table = [*TABLE[:5], lucky]
+    decided = recommend(table, SLO)
+    assert decided.choice.title == "scalar, no rescoring"
+    assert titles(decided.refuted) == ["binary, rescoring 5×"]
+
+
+def test_the_interval_must_meet_the_limit_not_the_estimate():
+    table = [baseline(), row("binary", 8, accuracy=0.96, spread=0.02, cost=2), row("scalar", accuracy=0.98, cost=4)]
+    assert recommend(table, SLO).choice.title == "scalar, no rescoring"
+
+
+def test_equal_cost_and_speed_goes_to_the_simplest():
+    two = row("scalar", 2, p95=1.001, accuracy=0.98, spread=0.01)
+    five = row("scalar", 5, p95=1.0, accuracy=0.99, spread=0.01)
+    assert recommend([baseline(), five, two], SLO).choice.title == "scalar, rescoring 2×"
+    five = row("scalar", 5, p95=0.9, accuracy=0.99, spread=0.01)
+    assert recommend([baseline(), five, two], SLO).choice.title == "scalar, rescoring 5×"
+
+
+def test_nothing_qualifies_names_the_nearest():
+    decided = recommend(TABLE, replace(SLO, min_accuracy=0.97, max_usd_month=2.5))
+    assert decided.choice is None
+    assert decided.nearest.title == "binary, rescoring 8×"
+    assert shortfalls(decided.nearest, decided.slo) == {"min_accuracy": pytest.approx(1 - 0.96 / 0.97)}
+
+
+def test_rows_without_halves_are_not_candidates():
+    bare = row("scalar")
+    for name in [name for name in bare.metrics if name.endswith(("_a", "_b"))]:
+        del bare.metrics[name]
+    assert recommend([bare], SLO).choice is None
+    assert recommend([bare], SLO).nearest is None
+
+
+shares = st.floats(0.5, 1.0)
+trials = st.builds(
+    row,
+    st.sampled_from(["scalar", "binary", "turbo_1bit"]),
+    st.sampled_from([None, 1.0, 2.0, 5.0]),
+    accuracy=shares,
+    second=shares,
+    p95=st.floats(0.1, 3.0),
+    cost=st.sampled_from([1.0, 2.0, 5.0, 12.0]),
+    spread=st.sampled_from([0.0, 0.01, 0.1]),
+)
+tables = st.lists(trials, min_size=1, max_size=12).map(lambda rows: [baseline(), *rows])
+limits = st.builds(
+    SloConfig,
+    name=st.just("any"),
+    min_accuracy=st.floats(0.5, 1.0),
+    max_p95_ms=st.none() | st.floats(0.1, 3.0),
+    max_ram_mib=st.none() | st.floats(50, 1500),
+    max_usd_month=st.none() | st.floats(0.5, 15),
+)
+
+
+@given(tables, limits)
+def test_no_recommended_candidate_is_dominated(rows, slo):
+    decided = recommend(rows, slo)
+    if decided.choice:
+        assert not shortfalls(decided.choice, slo)
+        assert not any(dominates(other, decided.choice) for other in decided.considered)
+        qualified = [one for one in decided.considered if not shortfalls(one, slo)]
+        assert decided.choice.cost == min(one.cost for one in qualified)
+    else:
+        assert all(shortfalls(one, slo) for one in decided.considered)
+
+
+@given(tables, limits, st.sampled_from(["min_accuracy", "max_p95_ms", "max_ram_mib", "max_usd_month"]), st.data())
+def test_loosening_a_limit_never_makes_the_answer_dearer(rows, slo, name, data):
+    before = recommend(rows, slo).choice
+    limit = getattr(slo, name)
+    if name == "min_accuracy":
+        looser = data.draw(st.floats(0.0, limit))
+    else:
+        looser = None if limit is None else data.draw(st.none() | st.floats(limit, 2 * limit))
+    after = recommend(rows, replace(slo, **{name: looser})).choice
+    assert before is None or after.cost <= before.cost
+
+
+@given(tables, limits)
+def test_a_change_changes_the_choice(rows, slo):
+    decided = recommend(rows, slo)
+    assert all(change.choice is not decided.choice for change in decided.changes)
