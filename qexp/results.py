@@ -272,10 +272,11 @@ class Baseline:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What identifies a dataset in a record: its content, not where it lies."""
+    """What identifies a dataset in a record: its content, not where it lies; `digest` is of the points alone."""
 
     title: str
     digest: str
+    queries_digest: str
     points: int
     queries: int
     native_size: int

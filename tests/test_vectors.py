@@ -53,8 +53,11 @@ def test_the_same_content_has_the_same_digest_and_is_laid_out_once(tmp_path: Pat
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_queries_can_be_capped(tmp_path: Path) -> None:
-    assert load_data(synthetic(queries=7), tmp_path).query_vectors().shape == (7, 32)
+def test_fewer_queries_are_the_same_points_and_so_the_same_collection(tmp_path: Path) -> None:
+    few, all_of_them = load_data(synthetic(queries=7), tmp_path), load_data(synthetic(), tmp_path)
+    assert few.query_vectors().shape == (7, 32)
+    assert few.facts.digest == all_of_them.facts.digest
+    assert few.facts.queries_digest != all_of_them.facts.queries_digest
 
 
 def test_an_embedding_larger_than_the_vectors_is_refused(tmp_path: Path) -> None:

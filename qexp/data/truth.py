@@ -27,7 +27,8 @@ class Truth:
 
 def exact_truth(data: Data, k: int, cache: Path) -> Truth:
     """Return the k nearest points of every query, from the cache if they are there."""
-    name = hashlib.sha256(f"{data.facts.digest}-{data.facts.distance}-{k}".encode()).hexdigest()[:16]
+    key = f"{data.facts.digest}-{data.facts.queries_digest}-{data.facts.distance}-{k}"
+    name = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = cache / "truth" / f"{data.facts.title}-{name}.npz"
     if path.exists():
         with np.load(path) as saved:

@@ -18,7 +18,7 @@ from qexp.errors import DataError
 from qexp.results import DatasetFacts, Ids, Vectors
 
 BATCH = 4096
-LAYOUT = 1  # raise when the files below change their meaning
+LAYOUT = 2  # raise when the files below change their meaning
 QUERY_SEED = 0
 
 
@@ -75,7 +75,8 @@ def _lay_out(source: Source, config: ExperimentConfig, folder: Path) -> None:
         np.save(partial / "qrels.npy", _qrel_rows(source, chosen))
         facts = DatasetFacts(
             title=config.dataset.title,
-            digest=hashlib.sha256(f"{digest}{query_digest}".encode()).hexdigest()[:16],
+            digest=digest,
+            queries_digest=query_digest,
             points=len(source.points.rows),
             queries=len(chosen),
             native_size=native,
@@ -121,7 +122,7 @@ def _write_vectors(table: Table, rows: Ids | None, size: int | None, distance: s
             content = batch.tobytes()
             out.write(content)
             digest.update(content)
-    return native, digest.hexdigest()
+    return native, digest.hexdigest()[:16]
 
 
 def _batches(dataset: Any, table: Table) -> Iterator[tuple[int, Vectors]]:
