@@ -1,0 +1,44 @@
+"""What this process uses: resident memory by kind, page faults, bytes read from disk (Linux)."""
+
+import os
+import resource
+from pathlib import Path
+
+from qexp.footprint import ProcessMemory
+
+_STATUS = Path("/proc/self/status")
+_IO = Path("/proc/self/io")
+
+
+def process_memory() -> ProcessMemory | None:
+    """Return this process's memory and counters; None where there is no /proc."""
+    if not _STATUS.exists():
+        return None
+    status = _fields(_STATUS)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return ProcessMemory(
+        anonymous=_kib(status["RssAnon"]),
+        file=_kib(status["RssFile"]),
+        shared=_kib(status["RssShmem"]),
+        peak=_kib(status["VmHWM"]),
+        minor=used.ru_minflt,
+        major=used.ru_majflt,
+        read=int(_fields(_IO)["read_bytes"]),
+    )
+
+
+def drop_pages(folder: Path) -> None:
+    """Write out every file below `folder` and let its pages go from the page cache, so that they are read anew."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _fields(file: Path) -> dict[str, str]:
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in file.read_text().splitlines())}
+
+
+def _kib(text: str) -> int:
+    return int(text.split()[0]) * 1024

@@ -1,0 +1,193 @@
+"""Typed records of memory and money: what a process uses, what a cap does to it, what it costs."""
+
+from dataclasses import dataclass
+
+SLOWED = 2.0  # times slower than with all the memory it wants: a configuration that has fallen off the cliff
+
+
+@dataclass(frozen=True)
+class ProcessMemory:
+    """A process now: resident bytes by kind, their peak so far, and its counters so far.
+
+    `minor` and `major` are page faults, major ones had to wait for the disk; `read` are bytes read from disk.
+    """
+
+    anonymous: int
+    file: int
+    shared: int
+    peak: int
+    minor: int
+    major: int
+    read: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One component, predicted beside measured, in bytes; what the engine does not say is None.
+
+    `predicted` of RAM and `guide`, the same by Qdrant's capacity planning guide; `predicted_file` and the `file` there
+    is; resident bytes when the collection was `loaded`, when it was `warm`, and after the last round, as pages of
+    mapped files (`mapped`) and as `heap`.
+    """
+
+    name: str
+    need: str
+    predicted: int
+    guide: int
+    predicted_file: int
+    file: int | None
+    loaded: int | None
+    warm: int | None
+    mapped: int | None
+    heap: int | None
+
+    @property
+    def resident(self) -> int | None:
+        """Bytes in RAM after the last round."""
+        return None if self.mapped is None or self.heap is None else self.mapped + self.heap
+
+    @property
+    def file_disagreement(self) -> float | None:
+        """How far the prediction is above the files' bytes, in percent."""
+        return disagreement(self.predicted_file, self.file)
+
+    @property
+    def ram_disagreement(self) -> float | None:
+        """How far the prediction is above the resident bytes, in percent; None for what is meant to stay on disk."""
+        return disagreement(self.predicted, self.resident) if self.need != "disk" else None
+
+
+def disagreement(predicted: float, measured: float | None) -> float | None:
+    """Return predicted / measured - 1 in percent; None where nothing was measured."""
+    return 100 * (predicted / measured - 1) if measured else None
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What one collection costs each month: for RAM (or whole machines, named by `machines`) and for disk."""
+
+    ram_bytes: float
+    disk_bytes: float
+    ram_usd_month: float
+    disk_usd_month: float
+    machines: str | None = None
+
+    @property
+    def usd_month(self) -> float:
+        """US dollars per month, together."""
+        return self.ram_usd_month + self.disk_usd_month
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Monthly bills of a collection and of its baseline for `points` vectors: predicted, and from measured bytes.
+
+    `theory` are US dollars per month by the formula GB of vectors / published compression × price of RAM, without
+    and with quantization.
+    """
+
+    points: int
+    predicted: Bill
+    baseline: Bill
+    measured: Bill | None = None
+    baseline_measured: Bill | None = None
+    theory_baseline: float | None = None
+    theory: float | None = None
+
+    @property
+    def usd_month(self) -> float:
+        """US dollars per month for the collection, predicted."""
+        return self.predicted.usd_month
+
+    @property
+    def baseline_usd_month(self) -> float:
+        """US dollars per month for the baseline, predicted."""
+        return self.baseline.usd_month
+
+    @property
+    def savings_usd_month(self) -> float:
+        """What the quantized collection saves each month; negative where it costs more."""
+        return self.baseline.usd_month - self.predicted.usd_month
+
+    @property
+    def savings_usd_year(self) -> float:
+        """Twelve months of savings."""
+        return 12 * self.savings_usd_month
+
+    @property
+    def measured_savings_usd_month(self) -> float | None:
+        """The savings by measured bytes; None where they are unknown."""
+        if self.measured is None or self.baseline_measured is None:
+            return None
+        return self.baseline_measured.usd_month - self.measured.usd_month
+
+    @property
+    def theory_savings_usd_month(self) -> float | None:
+        """The savings by the formula; None where no compression was published."""
+        if self.theory is None or self.theory_baseline is None:
+            return None
+        return self.theory_baseline - self.theory
+
+    @property
+    def usd_month_per_million(self) -> float:
+        """US dollars per month for a million vectors."""
+        return self.usd_month / self.points * 1e6
+
+    def usd_month_per_1000_qps(self, qps: float) -> float:
+        """Return US dollars per month for a thousand queries per second, at a measured throughput."""
+        return self.usd_month / qps * 1000
+
+
+@dataclass(frozen=True)
+class CapTrial:
+    """One operating point under one memory cap; `cap` is None without one, latencies are None if it was killed.
+
+    `method` is the quantization's name, `none` for the baseline. `marked` rounds have fault counts unlike the others'.
+    """
+
+    method: str
+    point: str
+    cap: int | None
+    cap_text: str
+    mean_ms: float | None = None
+    p95_ms: float | None = None
+    speedup: float | None = None
+    faults: float | None = None
+    read: float | None = None
+    marked: int = 0
+    rounds: int = 0
+
+    @property
+    def killed(self) -> bool:
+        """Whether the kernel killed it for want of memory."""
+        return self.mean_ms is None
+
+
+@dataclass(frozen=True)
+class Cliff:
+    """All operating points under all caps, `wanted` bytes is what the unquantized collection wants in RAM."""
+
+    wanted: int
+    trials: tuple[CapTrial, ...]
+
+    def series(self) -> dict[tuple[str, str], list[CapTrial]]:
+        """Return the trials of each method and point: first without a cap, then from the largest cap down."""
+        found: dict[tuple[str, str], list[CapTrial]] = {}
+        for trial in self.trials:
+            found.setdefault((trial.method, trial.point), []).append(trial)
+        return {key: sorted(trials, key=lambda trial: -(trial.cap or 1 << 62)) for key, trials in found.items()}
+
+    def holds(self, method: str, point: str) -> list[CapTrial]:
+        """Return the trials, from the largest cap down, before the first that is killed or 2 times slower than free."""
+        free, *capped = self.series()[(method, point)]
+        standing = []
+        for trial in capped:
+            if trial.mean_ms is None or free.mean_ms is None or trial.mean_ms > SLOWED * free.mean_ms:
+                break
+            standing.append(trial)
+        return standing
+
+    def floor(self, method: str, point: str) -> int | None:
+        """Return the smallest cap in bytes with which it still holds; None if it holds with none of them."""
+        standing = self.holds(method, point)
+        return standing[-1].cap if standing else None
