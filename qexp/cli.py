@@ -8,11 +8,17 @@ import signal
 import sys
 from dataclasses import FrozenInstanceError
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qexp.config import ExperimentConfig, known_keys, register_schema
 from qexp.errors import QexpError, near_miss
 from qexp.paths import packaged
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from qexp.footprint import Cliff
+    from qexp.results import Experiment
 
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -106,7 +112,8 @@ def _experiment(composed: Any) -> None:
     in_sweep = sweep.current() is not None
     experiment = run(config, list(hydra_config.overrides.task))
     if hydra_config.mode != RunMode.MULTIRUN and not in_sweep:
-        show(experiment_rows(config, experiment), title(experiment))
+        show_memory(experiment)
+        show(experiment_rows(config, experiment), title(experiment), experiment.cliff)
 
 
 def _end_sweep(status: str) -> None:
@@ -118,19 +125,36 @@ def _end_sweep(status: str) -> None:
     run_id = sweep.current()
     if run_id:
         rows, title = sweep.finish(run_id, status)
-        show(rows, title, run_id)
+        show(rows, title, sweep.finish_cliff(run_id, title), run_id)
 
 
-def show(rows: list[Any], title: str, sweep_id: str | None = None) -> None:
-    """Print the table, and how to see more."""
+def show_memory(experiment: "Experiment") -> None:
+    """Print predicted beside measured memory of both collections."""
+    from qexp.report.memory import memory_table
+
+    for role, collection in (("quantized", experiment.quantized), ("baseline", experiment.baseline_collection)):
+        _console().print(memory_table(collection, f"memory of the {role} collection, MiB"))
+
+
+def _console() -> "Console":
     from rich.console import Console
 
+    return Console(width=None if sys.stdout.isatty() else 130, highlight=False)
+
+
+def show(rows: list[Any], title: str, cliff: "Cliff | None" = None, sweep_id: str | None = None) -> None:
+    """Print the table, what happens under memory caps if that was measured, and how to see more."""
+    from qexp.report import cliff as cliff_report
     from qexp.report.table import LEGEND, rich_table
 
-    console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
+    console = _console()
     if rows:
         console.print(rich_table(rows, title))
         console.print(LEGEND, style="dim")
+    if cliff:
+        console.print(cliff_report.cliff_table(cliff))
+        console.print("\n".join(cliff_report.floors(cliff)))
+        console.print(cliff_report.LEGEND, style="dim")
     mlflow = os.path.join(os.path.dirname(sys.executable), "mlflow")
     store = os.environ.get("MLFLOW_TRACKING_URI")
     shown = os.path.relpath(mlflow) if os.path.exists(mlflow) else "mlflow"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -242,26 +243,77 @@ class SearchConfig:
                 _at_least("search.hnsw_ef", ef, 1)
 
 
+_CAP = re.compile(r"(\d+(?:\.\d+)?) ?(%|[KMG]i?B|B)")
+_CAP_UNITS = {"B": 1, **{f"{p}{i}B": b**n for n, p in enumerate("KMG", 1) for i, b in (("", 1000), ("i", 1024))}}
+
+
+def parse_cap(text: str) -> tuple[float, bool]:
+    """Return a memory cap as (bytes, False), or as (share, True) for a percentage of the baseline's RAM."""
+    found = _CAP.fullmatch(text)
+    _require(found is not None, f"engine.ram_caps: {text!r} is no size; write 256MiB, 1.5GiB, 300MB, or 50%")
+    assert found is not None
+    value = float(found[1])
+    _require(value > 0, f"engine.ram_caps: {text!r}: a cap of nothing holds nothing")
+    return (value / 100, True) if found[2] == "%" else (value * _CAP_UNITS[found[2]], False)
+
+
 @dataclass(frozen=True)
 class EngineConfig:
-    """Where collections live."""
+    """Where collections live.
+
+    `ram_caps` are memory caps to measure under as well: `256MiB`, or `50%` of the RAM that the baseline wants.
+    """
 
     name: str = MISSING
+    ram_caps: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for cap in self.ram_caps:
+            parse_cap(cap)
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """A machine that can be rented: its RAM (1 GiB = 2^30 bytes) and its price per hour."""
+
+    name: str = MISSING
+    ram_gib: float = MISSING
+    usd_per_hour: float = MISSING
+
+    def __post_init__(self) -> None:
+        _require(
+            math.isfinite(self.ram_gib) and self.ram_gib > 0,
+            f"cost.nodes: ram_gib={self.ram_gib:g} of {self.name}: must be more than 0",
+        )
+        _at_least(f"cost.nodes: usd_per_hour of {self.name}", self.usd_per_hour, 0)
 
 
 @dataclass(frozen=True)
 class CostConfig:
-    """Price of RAM (1 GB = 10^9 bytes) per month, copies of the data, and spare memory on top of it."""
+    """Prices per month (1 GB = 10^9 bytes), copies of the data, spare memory, and how many points to price.
+
+    With `nodes` RAM is rented in whole machines, the cheapest of these, at prices of the day `as_of` from `source`.
+    `target_points` null prices the points there are. `payload_bytes` is the mean size of a point's payload as JSON.
+    """
 
     name: str = MISSING
     usd_per_gb_month: float = 10.0
+    disk_usd_per_gb_month: float = 0.0
     replication: int = 1
     headroom: float = 0.0
+    target_points: int | None = None
+    payload_bytes: int = 0
+    payload_in_ram: bool = False
+    nodes: list[NodeConfig] = field(default_factory=list)
+    as_of: str | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
-        _at_least("cost.usd_per_gb_month", self.usd_per_gb_month, 0)
+        for key in ("usd_per_gb_month", "disk_usd_per_gb_month", "headroom", "payload_bytes"):
+            _at_least(f"cost.{key}", getattr(self, key), 0)
         _at_least("cost.replication", self.replication, 1)
-        _at_least("cost.headroom", self.headroom, 0)
+        if self.target_points is not None:
+            _at_least("cost.target_points", self.target_points, 1)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qexp.footprint import Cliff, Comparison, Cost, ProcessMemory
+
 MIB = 2**20
 
 Ids = NDArray[np.int64]
@@ -117,14 +119,17 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Component:
-    """Bytes of one part of a collection and what searching asks of them.
+    """Bytes of one part of a collection in RAM (`bytes`) and in files, and what searching asks of them.
 
-    `need` is `resident` (pinned, never paged out), `hot` (read on every search: slow unless cached) or `disk`.
+    `need` is `resident` (pinned, never paged out), `hot` (read on every search: slow unless cached) or `disk`; `guide`
+    are the bytes in RAM by Qdrant's capacity planning guide.
     """
 
     name: str
     bytes: int
     need: str
+    disk: int
+    guide: int
 
 
 @dataclass(frozen=True)
@@ -147,23 +152,10 @@ class RamEstimate:
         """Bytes of RAM with which no search waits for the disk, but for rescoring vectors that are stored cold."""
         return self.total("resident", "hot")
 
-
-@dataclass(frozen=True)
-class Cost:
-    """US dollars per month for the RAM of the collection and of its baseline."""
-
-    usd_month: float
-    baseline_usd_month: float
-
     @property
-    def savings_usd_month(self) -> float:
-        """What the quantized collection saves each month; negative where it costs more."""
-        return self.baseline_usd_month - self.usd_month
-
-    @property
-    def savings_usd_year(self) -> float:
-        """Twelve months of savings."""
-        return 12 * self.savings_usd_month
+    def disk(self) -> int:
+        """Bytes of all files."""
+        return sum(part.disk for part in self.components)
 
 
 @dataclass(frozen=True)
@@ -201,10 +193,14 @@ class Build:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """Bytes in RAM: of mapped files by component, and of the heap that came with loading the collection."""
+    """Bytes in RAM: of mapped files by component, and of the heap that came with loading the collection.
+
+    `process` is the whole process that holds it, where there is one.
+    """
 
     mapped: dict[str, int]
     heap: int
+    process: ProcessMemory | None = None
 
     @property
     def total(self) -> int:
@@ -230,12 +226,16 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection as measured: its build, predicted RAM, and RAM in use after the last round."""
+    """A collection as measured: its build, predicted RAM, and RAM in use after the last round.
+
+    `comparisons` put both side by side, component by component.
+    """
 
     name: str
     build: Build
     ram: RamEstimate
     memory: MemoryUse | None = None
+    comparisons: tuple[Comparison, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -298,6 +298,7 @@ class Experiment:
     visits: tuple[str, ...]
     latencies: Nanoseconds
     warnings: tuple[str, ...] = ()
+    cliff: Cliff | None = None
 
     @property
     def compression_ratio(self) -> float:

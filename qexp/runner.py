@@ -4,7 +4,7 @@ import logging
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +15,15 @@ from qexp.bench import accuracy, latency, validity
 from qexp.bench.blocks import measure
 from qexp.bench.grid import baseline_points, operating_points
 from qexp.bench.halves import halves
-from qexp.config import ExperimentConfig
+from qexp.config import ExperimentConfig, parse_cap
 from qexp.data.truth import Truth, exact_scores, exact_truth
 from qexp.data.vectors import Data, load_data
-from qexp.engine.base import Engine, collection_spec, engine_factory, engine_version
+from qexp.engine.base import COLLECTIONS, Engine, collection_spec, engine_factory, engine_version
+from qexp.engine.caps import hierarchy
+from qexp.engine.cliff import Procedure, measure_cliff
 from qexp.engine.worker import Worker
 from qexp.errors import ConfigError, EngineError
+from qexp.footprint import Cliff
 from qexp.paths import cache_root
 from qexp.results import (
     Accuracy,
@@ -31,10 +34,13 @@ from qexp.results import (
     Experiment,
     Ids,
     Measurement,
+    MemoryUse,
     OperatingPoint,
     Trial,
 )
 from qexp.sizing.cost import price
+from qexp.sizing.links import forward_links
+from qexp.sizing.measured import compare
 from qexp.sizing.ram import predict_ram
 
 log = logging.getLogger(__name__)
@@ -56,10 +62,13 @@ def run(config: ExperimentConfig, overrides: list[str]) -> Experiment:
 def measure_experiment(config: ExperimentConfig) -> Experiment:
     """Build or find both collections, visit every operating point in rounds, and judge what came back."""
     cache = _writable(cache_root(config.cache_dir))
+    if config.engine.ram_caps:
+        hierarchy()  # before any work
     data = load_data(config, cache)
     truth = exact_truth(data, config.search.limit, cache)
     spec = collection_spec(config, data.facts, engine_version(config.engine.name))
     validity.check_spec(spec)
+    forward = forward_links(data.points(), spec.m, spec.ef_construct, spec.distance)
     make_engine = engine_factory(config.engine.name, cache)
     with ExitStack() as workers:
         quantized = _ready(workers, make_engine, spec, data)
@@ -71,12 +80,10 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             [partial(visit.at.worker.block, visit.point, config.search.warmup) for visit in visits],
             config.search.rounds,
             config.search.seed,
-            lambda number: log.info("%s: round %d of %d", spec.method, number, config.search.rounds),
+            partial(_on_round, config, (quantized, baseline)),
         )
-        collections = [
-            Collection(place.spec.name, place.build, predict_ram(place.spec), place.worker.memory())
-            for place in (quantized, baseline)
-        ]
+        collections = (_sized(quantized, forward), _sized(baseline, forward))
+    cliff = _cliff(config, make_engine, cache, data, spec, collections[1].ram.ram) if config.engine.ram_caps else None
     baselines, trials = _judge(visits, measured, data, truth)
     return Experiment(
         dataset=data.facts,
@@ -84,9 +91,10 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         baseline_collection=collections[1],
         baselines=baselines,
         trials=trials,
-        cost=price(collections[0].ram, collections[1].ram, config.cost),
+        cost=price(spec, collections, forward, config.quantization.theory.compression, config.cost),
         visits=tuple(f"{visit.role}: {visit.point.title}" for visit in visits),
         latencies=np.stack([measurement.latencies for measurement in measured]),
+        cliff=cliff,
     )
 
 
@@ -97,6 +105,38 @@ class _Place:
     spec: CollectionSpec
     worker: Worker
     build: Build
+    moments: list[MemoryUse] = field(default_factory=list)
+
+
+def _on_round(config: ExperimentConfig, places: tuple[_Place, _Place], number: int) -> None:
+    """Say which round it is; before the first two, note memory in use: right after loading, and warm."""
+    log.info("%s: round %d of %d", places[0].spec.method, number, config.search.rounds)
+    if number < 2:
+        for place in {id(place): place for place in places}.values():
+            place.moments.append(place.worker.memory())
+
+
+def _sized(place: _Place, forward: float) -> Collection:
+    """Put the collection's predicted and measured memory together."""
+    ram, last = predict_ram(place.spec, forward), place.worker.memory()
+    comparisons = compare(ram, place.build.state, [*place.moments, last])
+    return Collection(place.spec.name, place.build, ram, last, comparisons)
+
+
+def _cliff(
+    config: ExperimentConfig,
+    make_engine: Callable[[], Engine],
+    cache: Path,
+    data: Data,
+    spec: CollectionSpec,
+    wanted: int,
+) -> Cliff:
+    """Measure both collections again under each memory cap."""
+    procedure = Procedure(make_engine, cache / COLLECTIONS, data.queries, config.search.rounds, config.search.seed)
+    targets = [(spec.unquantized(), baseline_points(config.search))]
+    if spec.quantization is not None:
+        targets.append((spec, operating_points(config.search, quantized=True)))
+    return measure_cliff(procedure, hierarchy(), targets, wanted, [parse_cap(cap) for cap in config.engine.ram_caps])
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,19 @@
 
 import logging
 import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 
 from qexp import tracking
 from qexp.errors import QexpError
+from qexp.footprint import Cliff
+from qexp.report.cliff import from_json, merged
+from qexp.report.cliff import markdown as cliff_markdown
+from qexp.report.plots_cliff import plot_cliff
+from qexp.report.sizing import CLIFF_FILE
 from qexp.report.table import markdown
 from qexp.results import Row
 
@@ -75,6 +82,26 @@ def finish(run_id: str, status: str) -> tuple[list[Row], str]:
         client.set_terminated(run_id, status)
     os.environ.pop(tracking.SWEEP_RUN, None)
     return rows, title
+
+
+def finish_cliff(run_id: str, title: str) -> Cliff | None:
+    """Log all jobs' measurements under memory caps to the sweep's run, as one; return them, None without any."""
+    import mlflow
+
+    client, experiment_id = tracking.connect()
+    jobs = _search(client, experiment_id, f"tags.`qexp.sweep` = '{run_id}' AND tags.`qexp.level` = 'collection'")
+    found = [
+        from_json(mlflow.artifacts.load_text(f"runs:/{job.info.run_id}/{CLIFF_FILE}"))
+        for job in jobs
+        if any(file.path == CLIFF_FILE for file in client.list_artifacts(job.info.run_id))
+    ]
+    if not found:
+        return None
+    cliff = merged(found)
+    client.log_text(run_id, cliff_markdown(cliff), "cliff.md")
+    with tempfile.TemporaryDirectory() as folder:
+        client.log_artifact(run_id, str(plot_cliff(cliff, Path(folder) / "cliff.png", title)))
+    return cliff
 
 
 def collect(run_id: str) -> tuple[list[Row], str]:

@@ -22,6 +22,7 @@ from qexp import __version__
 from qexp.config import ExperimentConfig
 from qexp.errors import ConfigError, QexpError
 from qexp.paths import packaged
+from qexp.report.sizing import cost_metrics, floor_metrics, memory_metrics, write_sizing
 from qexp.report.table import markdown
 from qexp.results import MIB, Collection, Experiment, Half, Row, Trial
 
@@ -113,6 +114,8 @@ def _record(
     _log_dataset(client, run_id, experiment)
     with tempfile.TemporaryDirectory() as folder:
         client.log_artifact(run_id, str(_write_latencies(experiment, Path(folder) / "latencies.parquet")))
+        for file in write_sizing(experiment, title(experiment), Path(folder)):
+            client.log_artifact(run_id, str(file))
     client.set_tag(run_id, "mlflow.note.content", markdown(rows, title(experiment)))
     for trial in experiment.trials:
         row = trial_row(config, experiment, trial)
@@ -156,7 +159,6 @@ def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) ->
         "hnsw_ef": "default" if point.hnsw_ef is None else str(point.hnsw_ef),
         "limit": str(point.limit),
     }
-    cost = experiment.cost
     return Row(
         params,
         _known(
@@ -178,10 +180,9 @@ def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) ->
             ram_estimated_mib=experiment.quantized.ram.ram / MIB,
             ram_measured_mib=_memory_mib(experiment.quantized),
             compression_ratio=experiment.compression_ratio,
-            ram_cost_usd_month=cost.usd_month,
-            savings_usd_month=cost.savings_usd_month,
-            savings_usd_year=cost.savings_usd_year,
         )
+        | cost_metrics(experiment.cost)
+        | floor_metrics(experiment, config.quantization.name, point)
         | half_metrics(trial.halves),
     )
 
@@ -226,8 +227,9 @@ def collection_metrics(experiment: Experiment) -> dict[str, float]:
         aa_speedup_low=base.control.low,
         aa_speedup_high=base.control.high,
     )
-    for part in experiment.quantized.ram.components:
-        metrics[f"{part.name.replace(' ', '_')}_predicted_mib"] = part.bytes / MIB
+    metrics |= memory_metrics(experiment.quantized)
+    metrics |= {f"baseline_{name}": value for name, value in memory_metrics(bare).items()}
+    metrics |= floor_metrics(experiment, "none", base.point, "baseline_")
     for name, size in build.state.files.items():
         metrics[f"{name.replace(' ', '_')}_disk_mib"] = size / MIB
     return metrics | {f"baseline_{name}": value for name, value in half_metrics(base.halves).items()}

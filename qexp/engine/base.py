@@ -19,6 +19,8 @@ from qexp.results import (
     Vectors,
 )
 
+COLLECTIONS = "collections"  # in the cache
+
 
 def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) -> CollectionSpec:
     """Compose the spec of the quantized collection; `engine` names the engine and its version."""
@@ -100,7 +102,7 @@ def engine_factory(name: str, cache: Path) -> Callable[[], Engine]:
     """Return a picklable maker of the engine called `name`, so that a worker process can make it."""
     from qexp.engine.edge import EdgeEngine
 
-    return partial({"edge": EdgeEngine}[name], cache / "collections")
+    return partial({"edge": EdgeEngine}[name], cache / COLLECTIONS)
 
 
 def engine_version(name: str) -> str:

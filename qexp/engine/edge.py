@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import qdrant_edge as edge
 
+from qexp.engine.process import process_memory
 from qexp.errors import EngineError
 from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
 
@@ -22,6 +23,7 @@ _COMPONENTS = (
     ("codes", "vector_storage/quantized.data"),
     ("graph", "vector_index/"),
     ("id tracker", "id_tracker."),
+    ("payload", "payload_"),
 )
 _DISTANCE = {
     "cosine": edge.Distance.Cosine,
@@ -184,7 +186,7 @@ class EdgeEngine:
             if region.path.startswith(str(self._folder)):
                 part = _component(region.path)
                 mapped[part] = mapped.get(part, 0) + region.rss
-        return MemoryUse(mapped, max(0, _heap_bytes() - self._heap_before))
+        return MemoryUse(mapped, max(0, _heap_bytes() - self._heap_before), process_memory())
 
     def drop(self) -> None:
         """Close the shard and remove its folder."""
@@ -273,11 +275,8 @@ def _sizes(shard: Path) -> dict[str, int]:
 
 
 def _heap_bytes() -> int:
-    """Return this process's anonymous resident memory (RssAnon of Linux; elsewhere what is not shared)."""
+    """Return this process's anonymous resident memory (RssAnon of Linux; elsewhere all that is resident)."""
     import psutil
 
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("RssAnon"))
-        return int(line.split()[1]) * 1024
-    return int(psutil.Process().memory_info().rss)
+    process = process_memory()
+    return process.anonymous if process else int(psutil.Process().memory_info().rss)

@@ -15,7 +15,9 @@ import numpy as np
 
 from qexp.bench.blocks import timed_block
 from qexp.engine.base import Engine, build_collection
+from qexp.engine.process import process_memory
 from qexp.errors import EngineError, QexpError
+from qexp.footprint import ProcessMemory
 from qexp.results import Block, Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint
 
 STOP_SECONDS = 10
@@ -29,15 +31,18 @@ class _Servant:
         self.queries = queries
         self._query_rows: list[list[float]] = []
 
+    def ready(self) -> None:
+        if not self._query_rows:
+            self._query_rows = np.load(self.queries).tolist()
+
     def open(self, spec: CollectionSpec) -> Build | None:
+        self.ready()  # queries are not the collection's memory
         return self.engine.open(spec)
 
     def build(self, spec: CollectionSpec, vectors: Path) -> Build:
         return build_collection(self.engine, spec, np.load(vectors, mmap_mode="r"))
 
     def block(self, point: OperatingPoint, warmup: int, with_ids: bool) -> Block:
-        if not self._query_rows:
-            self._query_rows = np.load(self.queries).tolist()
         return timed_block(self.engine.search(point), self._query_rows, point.limit, warmup, with_ids)
 
     def vectors(self, rows: list[int]) -> list[list[float]]:
@@ -48,6 +53,9 @@ class _Servant:
 
     def memory(self) -> MemoryUse:
         return self.engine.memory()
+
+    def process(self) -> ProcessMemory | None:
+        return process_memory()
 
     def close(self) -> None:
         self.engine.close()
@@ -82,6 +90,21 @@ class Worker:
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def ready(self) -> None:
+        """Return when the process has everything but the collection in memory."""
+        self._ask("ready")
+
+    def process(self) -> ProcessMemory | None:
+        """Return the process's memory and counters; None where the system does not say."""
+        memory: ProcessMemory | None = self._ask("process")
+        return memory
 
     def open(self, spec: CollectionSpec) -> Build | None:
         """Load the collection if it is complete, else return None."""

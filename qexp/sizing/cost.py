@@ -1,16 +1,79 @@
-"""RAM as money."""
+"""Bytes as money: RAM by the gigabyte or in whole machines, and disk."""
 
-from qexp.config import CostConfig
-from qexp.results import Cost, RamEstimate
+from collections.abc import Sequence
+from dataclasses import replace
+from math import ceil
+
+from qexp.config import CostConfig, NodeConfig
+from qexp.footprint import Bill, Cost
+from qexp.results import Collection, CollectionSpec
+from qexp.sizing.measured import file_bytes, hot_bytes
+from qexp.sizing.ram import predict_ram
 
 GB = 10**9
+GIB = 2**30
+HOURS_PER_MONTH = 730
+FLOAT_BYTES = 4
 
 
-def ram_usd_month(ram_bytes: float, cost: CostConfig) -> float:
-    """Return US dollars per month: bytes / 10^9 × price × replication × (1 + headroom)."""
-    return ram_bytes / GB * cost.usd_per_gb_month * cost.replication * (1 + cost.headroom)
+def bill(ram_bytes: float, disk_bytes: float, cost: CostConfig) -> Bill:
+    """Return the monthly bill for the bytes of one copy.
+
+    Bytes × replication × (1 + headroom) / 10^9 × price; with `cost.nodes` every copy has whole machines of its own.
+    """
+    factor = cost.replication * (1 + cost.headroom)
+    disk_usd = disk_bytes * factor / GB * cost.disk_usd_per_gb_month
+    if not cost.nodes:
+        return Bill(ram_bytes, disk_bytes, ram_bytes * factor / GB * cost.usd_per_gb_month, disk_usd)
+    node, count = fit(ram_bytes * (1 + cost.headroom), cost.replication, cost.nodes)
+    usd = count * node.usd_per_hour * HOURS_PER_MONTH
+    return Bill(ram_bytes, disk_bytes, usd, disk_usd, f"{count} × {node.name}")
 
 
-def price(quantized: RamEstimate, baseline: RamEstimate, cost: CostConfig) -> Cost:
-    """Price the predicted RAM of a collection and of its baseline."""
-    return Cost(ram_usd_month(quantized.ram, cost), ram_usd_month(baseline.ram, cost))
+def fit(ram_bytes: float, replication: int, nodes: Sequence[NodeConfig]) -> tuple[NodeConfig, int]:
+    """Return the machine, and how many of it, that hold `replication` copies of these bytes for the least money."""
+    fleets = [(node, replication * max(1, ceil(ram_bytes / (node.ram_gib * GIB)))) for node in nodes]
+    return min(fleets, key=lambda fleet: (fleet[1] * fleet[0].usd_per_hour, fleet[1]))
+
+
+def theory_usd_month(spec: CollectionSpec, points: int, compression: float, cost: CostConfig) -> float:
+    """Return the course's formula: GB of float32 vectors / published compression × price of a GB of RAM.
+
+    It knows neither the graph, nor original vectors that stay in RAM, nor copies, nor headroom.
+    """
+    return points * spec.size * FLOAT_BYTES / GB / compression * cost.usd_per_gb_month
+
+
+def price(
+    spec: CollectionSpec,
+    collections: tuple[Collection, Collection],
+    forward: float,
+    compression: float | None,
+    cost: CostConfig,
+) -> Cost:
+    """Price a collection and its baseline (`collections`) at `cost.target_points`, predicted and measured.
+
+    Predictions are made for that many points; measured bytes grow in proportion. `compression` is the published one.
+    """
+    quantized, baseline = collections
+    points = cost.target_points or spec.points
+    target = replace(spec, points=points)
+
+    def predicted(wanted: CollectionSpec) -> Bill:
+        estimate = predict_ram(wanted, forward, cost.payload_bytes, cost.payload_in_ram)
+        return bill(estimate.ram, estimate.disk, cost)
+
+    def measured(collection: Collection) -> Bill | None:
+        hot, scale = hot_bytes(collection.comparisons), points / spec.points
+        return None if hot is None else bill(hot * scale, file_bytes(collection.comparisons) * scale, cost)
+
+    published = compression if spec.quantization else None
+    return Cost(
+        points=points,
+        predicted=predicted(target),
+        baseline=predicted(target.unquantized()),
+        measured=measured(quantized),
+        baseline_measured=measured(baseline),
+        theory_baseline=theory_usd_month(spec, points, 1, cost) if published else None,
+        theory=theory_usd_month(spec, points, published, cost) if published else None,
+    )

@@ -1,24 +1,36 @@
 """Predicted bytes of every part of a collection, and which of them searching needs in RAM."""
 
-from math import ceil
+from math import ceil, log, log2
 from typing import Any
 
 from qexp.results import CollectionSpec, Component, RamEstimate
+from qexp.sizing.links import TYPICAL_FORWARD, mean_links
 
 DATATYPE_BYTES = {"float32": 4, "float16": 2, "uint8": 1}
-ID_TRACKER_BYTES = 52  # a point, always in RAM; Qdrant's capacity planning guide
-LINK_OVERHEAD = 1.2  # upper layers; the same guide
-LINK_BYTES = 4
+
+ID_TRACKER_RAM = 52  # a point, always in RAM; Qdrant's capacity planning guide
+ID_TRACKER_FILES = 21.125  # a point: 13 of mappings, 8 of versions, one bit for deleted
+PAYLOAD_DISK, PAYLOAD_RAM = 1.5, 4.5  # × the bytes of the payload as JSON; the same guide
+
+GUIDE_LINK_BYTES, GUIDE_OVERHEAD = 4, 1.2
+
 _BINARY_BITS = {"one_bit": 1.0, "one_and_half_bits": 1.5, "two_bits": 2.0}
 _BINARY_WORD = 128  # bits; codes are padded to it
 _SCALAR_LANES = 16  # components; codes are padded to it
 _TURBO = {"bits1": (1.0, 8), "bits1_5": (1.5, 8), "bits2": (2.0, 8), "bits4": (4.0, 8), "bits8": (8.0, 4)}
 
+_EULER = 0.5772
+_LEAST_BITS = 8.0  # a packed link has at least one byte
+_LINKS_HEADER = 5  # bits before the packed links of a point
+_REINDEX = 4  # bytes a point
+_OFFSET = 1.3  # bytes a point and layer; 1.1 to 1.4 in the engine's files
+_ENTRY_POINT = 12  # bytes
+
 
 def code_bytes(quantization: dict[str, Any] | None, size: int) -> int:
     """Return the bytes of one quantized code for vectors of `size` components, corrections included; 0 without one.
 
-    Read off the engine's own files (`tests/test_edge.py` compares them for every method): scalar one byte a component
+    Read off the engine's own files (`tests/test_ram.py` compares them for every method): scalar one byte a component
     padded to 16, and a 4-byte offset; binary 1, 1.5 or 2 bits a component padded to 128; product one byte for each
     chunk of ratio/4 components; TurboQuant 1 to 8 bits a component, and 8 bytes of norms (4 at 8 bits).
     """
@@ -36,35 +48,78 @@ def code_bytes(quantization: dict[str, Any] | None, size: int) -> int:
     return ceil(size * bits / 8) + extra
 
 
-def graph_bytes(points: int, m: int) -> int:
+def graph_bytes_guide(points: int, m: int) -> int:
     """Return the bytes of the HNSW graph by Qdrant's capacity planning guide: points × 2m links × 4 bytes × 1.2."""
-    return round(points * 2 * m * LINK_BYTES * LINK_OVERHEAD)
+    return round(points * 2 * m * GUIDE_LINK_BYTES * GUIDE_OVERHEAD)
 
 
-def predict_ram(spec: CollectionSpec) -> RamEstimate:
+def graph_bytes(points: int, m: int, forward: float = TYPICAL_FORWARD, entry_points: int = 1) -> int:
+    """Return the bytes of the HNSW graph's files, where a point chooses `forward` links itself (`sizing/links.py`).
+
+    The layout of `links_compressed.bin` (`graph_links/serializer.rs` of Qdrant): for each point 4 bytes of reindex;
+    for each point and layer an offset, and its links, sorted, as differences of equally many bits, those of the
+    largest. Layer 0 has all points with at most 2m links, each layer above 1/m of the one below with at most m.
+    `graph.bin` has 12 bytes for each entry point.
+    """
+    layers = _packed_links(points, mean_links(forward, 2 * m)) + _OFFSET
+    layers += (_packed_links(max(1, points // m), mean_links(forward, m)) + _OFFSET) / (m - 1)
+    return round(points * (_REINDEX + layers)) + _ENTRY_POINT * entry_points
+
+
+def _packed_links(points: int, links: float) -> float:
+    """Return the bytes of one point's packed links, when they are spread evenly over `points`.
+
+    The largest of d differences that sum to n is n × (ln d + 0.577) / (d + 1) on average; whole bits cost half a bit.
+    """
+    links = min(links, points - 1)
+    if links < 1:
+        return 0.0
+    bits = max(_LEAST_BITS, log2(points * (log(links) + _EULER) / (links + 1)) + 0.5)
+    return (_LINKS_HEADER + links * bits) / 8 + 7 / 16
+
+
+def entry_points(spec: CollectionSpec) -> int:
+    """Return how many entry points Qdrant keeps: ten for every `full_scan_threshold` of vectors, at most all."""
+    per_threshold = spec.full_scan_threshold * 1024 // (spec.size * DATATYPE_BYTES[spec.datatype])
+    return min(spec.points, max(1, 10 * (spec.points // per_threshold if per_threshold else 0)))
+
+
+def predict_ram(
+    spec: CollectionSpec, forward: float = TYPICAL_FORWARD, payload: int = 0, payload_in_ram: bool = False
+) -> RamEstimate:
     """Return every component with its bytes and need.
+
+    `forward` is `forward_links` of the dataset, `payload` the mean bytes of a point's payload as JSON.
 
     A pinned component and the id tracker are resident. A cached one is hot. What every search walks is hot whatever
     its placement: the graph, and the codes, or the original vectors where there are no codes; stored cold it works
     too, but each page that is not in the page cache is a read from disk. The rest, original vectors that only
     rescoring reads, needs disk.
     """
-    placements = {"vectors": spec.vectors, "codes": spec.quantized, "graph": spec.hnsw}
-    sizes = {
-        "vectors": spec.points * spec.size * DATATYPE_BYTES[spec.datatype],
-        "codes": spec.points * code_bytes(spec.quantization, spec.size),
-        "graph": graph_bytes(spec.points, spec.m),
-    }
-    walked = {"graph", "codes" if spec.quantization else "vectors"}
-    parts = []
-    for name, size in sizes.items():
-        if placements[name] == "pinned":
-            need = "resident"
-        elif placements[name] == "cached" or name in walked:
-            need = "hot"
-        else:
-            need = "disk"
-        if size:
-            parts.append(Component(name, size, need))
-    parts.append(Component("id tracker", spec.points * ID_TRACKER_BYTES, "resident"))
-    return RamEstimate(tuple(parts))
+    points = spec.points
+    vectors, codes = spec.size * DATATYPE_BYTES[spec.datatype], code_bytes(spec.quantization, spec.size)
+    graph = graph_bytes(points, spec.m, forward, entry_points(spec))
+    guide_graph = graph_bytes_guide(points, spec.m)
+    need_vectors = _need(spec.vectors, walked=spec.quantization is None)
+    parts = [
+        Component("vectors", points * vectors, need_vectors, points * vectors, points * vectors),
+        Component("codes", points * codes, _need(spec.quantized, walked=True), points * codes, points * codes),
+        Component("graph", graph, _need(spec.hnsw, walked=True), graph, guide_graph),
+        Component(
+            "id tracker",
+            points * ID_TRACKER_RAM,
+            "resident",
+            round(points * ID_TRACKER_FILES),
+            points * ID_TRACKER_RAM,
+        ),
+    ]
+    if payload:
+        ram, disk = round(points * payload * PAYLOAD_RAM), round(points * payload * PAYLOAD_DISK)
+        parts.append(Component("payload", ram, "hot" if payload_in_ram else "disk", disk, ram))
+    return RamEstimate(tuple(part for part in parts if part.bytes))
+
+
+def _need(placement: str, walked: bool) -> str:
+    if placement == "pinned":
+        return "resident"
+    return "hot" if placement == "cached" or walked else "disk"

@@ -1,0 +1,169 @@
+"""The same collections under shrinking memory caps, to see where each configuration falls off."""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from qexp.bench.latency import latency_stats, speedup_mean
+from qexp.engine.base import Engine
+from qexp.engine.caps import Cap, Hierarchy
+from qexp.engine.process import drop_pages
+from qexp.engine.worker import Worker
+from qexp.errors import BenchmarkError, EngineError
+from qexp.footprint import CapTrial, Cliff
+from qexp.results import CollectionSpec, Nanoseconds, OperatingPoint
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+UNLIKE_SHARE = 0.5  # of the median round's faults
+UNLIKE_FAULTS = 0.01  # a query
+
+Targets = Sequence[tuple[CollectionSpec, Sequence[OperatingPoint]]]
+
+
+@dataclass
+class _Visit:
+    """An operating point on a collection under a cap, and what its rounds have shown so far."""
+
+    spec: CollectionSpec
+    point: OperatingPoint
+    latencies: list[Nanoseconds] = field(default_factory=list)
+    faults: list[int] = field(default_factory=list)
+    read: list[int] = field(default_factory=list)
+    killed: bool = False
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """How to measure under caps: an engine's maker, the folder of its collections, queries, rounds, and a seed."""
+
+    make_engine: Callable[[], Engine]
+    home: Path
+    queries: Path
+    rounds: int
+    seed: int
+
+
+def measure_cliff(
+    procedure: Procedure, where: Hierarchy, targets: Targets, wanted: int, caps: Sequence[tuple[float, bool]]
+) -> Cliff:
+    """Measure every target without a cap, then under each cap, the largest first; the first target is the baseline.
+
+    `caps` are bytes, or shares of `wanted` bytes. Under each cap every collection has a fresh worker and a cap of its
+    own, its pages are dropped before, a first round warms up, and then come the rounds that count.
+    """
+    limits = sorted({round(value * wanted) if share else round(value) for value, share in caps}, reverse=True)
+    trials: list[CapTrial] = []
+    for limit in [None, *limits]:
+        visits = _under(limit, procedure, where, targets)
+        bases = {visit.point.hnsw_ef: visit for visit in visits if visit.spec == targets[0][0]}
+        trials += [_judged(visit, bases[visit.point.hnsw_ef], limit, wanted) for visit in visits]
+    return Cliff(wanted, tuple(trials))
+
+
+def _under(limit: int | None, procedure: Procedure, where: Hierarchy, targets: Targets) -> list[_Visit]:
+    """Measure all targets under one cap, interleaved."""
+    log.info("memory cap: %s", "none" if limit is None else f"{limit / 2**20:.0f} MiB")
+    with ExitStack() as open_things:
+        stands: list[_Stand] = []
+        for spec, points in targets:
+            stand = _Stand(spec, points, procedure, where, limit, open_things)
+            stands.append(stand)
+        visits = [(stand, visit) for stand in stands for visit in stand.visits]
+        rng = np.random.default_rng(procedure.seed)
+        for number in range(procedure.rounds + 1):
+            for index in rng.permutation(len(visits)):
+                stand, visit = visits[index]
+                stand.block(visit, kept=number > 0)
+        if limit is None and not any(stand.has_read() for stand in stands):
+            raise BenchmarkError(
+                f"T13: nothing was read from disk although all pages of {procedure.home} were dropped; a memory cap "
+                f"means nothing there: set cache_dir to a folder on a disk"
+            )
+    return [visit for _, visit in visits]
+
+
+class _Stand:
+    """One collection in a worker of its own under a cap of its own."""
+
+    def __init__(
+        self,
+        spec: CollectionSpec,
+        points: Sequence[OperatingPoint],
+        procedure: Procedure,
+        where: Hierarchy,
+        limit: int | None,
+        open_things: ExitStack,
+    ) -> None:
+        self.visits = [_Visit(spec, point) for point in points]
+        drop_pages(procedure.home / spec.name)
+        self._cap = open_things.enter_context(Cap(where, limit)) if limit is not None else None
+        self._worker = open_things.enter_context(Worker(procedure.make_engine, procedure.queries, spec.name))
+        self._worker.ready()
+        if self._cap is not None:
+            self._cap.add(self._worker.pid)
+        if self._survives(lambda: self._worker.open(spec)) is None and not self.visits[0].killed:
+            raise EngineError(f"{spec.name}: the collection cannot be loaded again")
+
+    def block(self, visit: _Visit, kept: bool) -> None:
+        """Visit once; what happens after the kernel has killed the worker is nothing."""
+        if visit.killed:
+            return
+        before = self._worker.process()
+        block = self._survives(lambda: self._worker.block(visit.point, 0, False))
+        if block is None or not kept:
+            return
+        after = self._worker.process()
+        assert before is not None
+        assert after is not None
+        visit.latencies.append(block.latencies)
+        visit.faults.append(after.major - before.major)
+        visit.read.append(after.read - before.read)
+
+    def has_read(self) -> bool:
+        """Whether anything came from disk."""
+        process = self._worker.process()
+        return process is not None and process.read > 0
+
+    def _survives(self, act: Callable[[], T]) -> T | None:
+        """Do something in the worker; if the kernel kills it for want of memory, say so in every visit."""
+        try:
+            return act()
+        except EngineError:
+            if self._cap is None or not self._cap.killed:
+                raise
+            log.info("%s: killed by the kernel under this cap", self.visits[0].spec.method)
+            for visit in self.visits:
+                visit.killed = True
+            return None
+
+
+def _judged(visit: _Visit, base: _Visit, limit: int | None, wanted: int) -> CapTrial:
+    text = "none" if limit is None else f"{limit / 2**20:.0f} MiB ({limit / wanted:.0%})"
+    names = (visit.spec.method, visit.point.title, limit, text)
+    if visit.killed:
+        return CapTrial(*names)
+    latencies = np.stack(visit.latencies)
+    stats = latency_stats(latencies)
+    return CapTrial(
+        *names,
+        mean_ms=stats.mean,
+        p95_ms=stats.p95,
+        speedup=None if base.killed else speedup_mean(np.stack(base.latencies), latencies).estimate,
+        faults=sum(visit.faults) / latencies.size,
+        read=sum(visit.read) / latencies.size,
+        marked=unlike(visit.faults, latencies.shape[1]),
+        rounds=len(visit.faults),
+    )
+
+
+def unlike(faults: Sequence[int], queries: int) -> int:
+    """Return how many rounds have faults unlike the median round's: half of it away, and one in 100 queries."""
+    median = float(np.median(faults))
+    return sum(abs(count - median) > max(UNLIKE_SHARE * median, UNLIKE_FAULTS * queries) for count in faults)

@@ -1,0 +1,129 @@
+"""Memory and money of one job: predicted beside measured, for the quantized collection and its baseline."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from qexp.footprint import Bill, Comparison, Cost, ProcessMemory
+from qexp.results import MIB, Collection, Experiment
+
+COLUMNS = (
+    "component",
+    "wanted in",
+    "RAM\nguide",
+    "RAM\npredicted",
+    "RAM\nloaded",
+    "RAM\nwarm",
+    "RAM\nat the end",
+    "off by",
+    "file\npredicted",
+    "file",
+    "off by",
+)
+_NEED = {"resident": "RAM (pinned)", "hot": "RAM (cached)", "disk": "disk"}
+
+
+def memory_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
+    """Return the table's cells, MiB and percent; what is unknown is empty."""
+    return [
+        [
+            part.name,
+            _NEED[part.need],
+            _mib(part.guide),
+            _mib(part.predicted),
+            _mib(part.loaded),
+            _mib(part.warm),
+            _mib(part.resident),
+            _percent(part.ram_disagreement),
+            _mib(part.predicted_file),
+            _mib(part.file),
+            _percent(part.file_disagreement),
+        ]
+        for part in comparisons
+    ]
+
+
+def memory_table(collection: Collection, title: str) -> Table:
+    """Return predicted and measured memory for a terminal."""
+    table = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(COLUMNS):
+        table.add_column(column, justify="left" if index < 2 else "right", no_wrap=True)
+    for row in memory_rows(collection.comparisons):
+        table.add_row(*row)
+    return table
+
+
+def memory_markdown(experiment: Experiment) -> str:
+    """Return predicted and measured memory of both collections, their processes, and the bill, as Markdown."""
+    lines = []
+    for role, collection in (("quantized", experiment.quantized), ("baseline", experiment.baseline_collection)):
+        lines += [f"**{role}: {collection.name}** (MiB)", ""]
+        lines += _markdown(COLUMNS, memory_rows(collection.comparisons))
+        if collection.memory and collection.memory.process:
+            lines += ["", f"Process of the {role} collection: {process_text(collection.memory.process)}"]
+        lines.append("")
+    header = ("", "RAM MiB", "disk MiB", "machines", "USD/month", "USD/year", "saves USD/month")
+    lines += [f"**{experiment.cost.points:,} points, each month**", ""]
+    return "\n".join([*lines, *_markdown(header, bill_rows(experiment.cost))])
+
+
+def process_text(process: ProcessMemory) -> str:
+    """Return a process's resident memory by kind, its peak, and its page faults so far."""
+    return (
+        f"{_mib(process.anonymous)} MiB anonymous, {_mib(process.file)} MiB of files, {_mib(process.shared)} MiB "
+        f"shared, {_mib(process.peak)} MiB at peak; {process.minor:,} minor and {process.major:,} major page faults, "
+        f"{_mib(process.read)} MiB read from disk"
+    )
+
+
+def bill_rows(cost: Cost) -> list[list[str]]:
+    """Return the bills by prediction, by measured bytes, and by the published formula."""
+    rows = [
+        _bill("baseline, predicted", cost.baseline, None),
+        _bill("quantized, predicted", cost.predicted, cost.savings_usd_month),
+    ]
+    if cost.baseline_measured and cost.measured:
+        rows += [
+            _bill("baseline, measured", cost.baseline_measured, None),
+            _bill("quantized, measured", cost.measured, cost.measured_savings_usd_month),
+        ]
+    if cost.theory is not None and cost.theory_baseline is not None:
+        rows += [
+            ["baseline, theory", "", "", "", f"{cost.theory_baseline:.2f}", f"{12 * cost.theory_baseline:.2f}", ""],
+            [
+                "quantized, theory",
+                "",
+                "",
+                "",
+                f"{cost.theory:.2f}",
+                f"{12 * cost.theory:.2f}",
+                f"{cost.theory_baseline - cost.theory:.2f}",
+            ],
+        ]
+    return rows
+
+
+def _bill(name: str, bill: Bill, saves: float | None) -> list[str]:
+    return [
+        name,
+        _mib(bill.ram_bytes),
+        _mib(bill.disk_bytes),
+        bill.machines or "",
+        f"{bill.usd_month:.2f}",
+        f"{12 * bill.usd_month:.2f}",
+        "" if saves is None else f"{saves:.2f}",
+    ]
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(" ".join(column.split()) for column in header) + " |", "|" + " --- |" * len(header)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _mib(size: float | None) -> str:
+    return "" if size is None else f"{size / MIB:,.1f}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:+.1f} %"

@@ -1,0 +1,70 @@
+"""Memory, money and cliff of one job for the record: metrics under their public names, and files."""
+
+from pathlib import Path
+
+from qexp.footprint import Cost
+from qexp.report import cliff as cliff_report
+from qexp.report.memory import memory_markdown
+from qexp.report.plots_cliff import plot_cliff
+from qexp.results import MIB, Collection, Experiment, OperatingPoint
+
+CLIFF_FILE = "cliff.json"
+
+
+def memory_metrics(collection: Collection) -> dict[str, float]:
+    """Return predicted and measured memory by component, and the process's own; what is unknown is left out."""
+    found: dict[str, float | None] = {}
+    for part in collection.comparisons:
+        name = part.name.replace(" ", "_")
+        for kind, size in {
+            "predicted": part.predicted,
+            "guide": part.guide,
+            "loaded": part.loaded,
+            "warm": part.warm,
+            "resident": part.resident,
+        }.items():
+            found[f"{name}_{kind}_mib"] = None if size is None else size / MIB
+        found[f"{name}_ram_off_percent"] = part.ram_disagreement
+        found[f"{name}_file_off_percent"] = part.file_disagreement
+    process = collection.memory.process if collection.memory else None
+    if process:
+        for kind in ("anonymous", "file", "shared", "peak"):
+            found[f"process_{kind}_mib"] = getattr(process, kind) / MIB
+        found |= {"process_major_faults": process.major, "process_minor_faults": process.minor}
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def cost_metrics(cost: Cost) -> dict[str, float]:
+    """Return the bill, by prediction, by measured bytes, and by the published formula."""
+    found = {
+        "ram_cost_usd_month": cost.predicted.ram_usd_month,
+        "disk_cost_usd_month": cost.predicted.disk_usd_month,
+        "savings_usd_month": cost.savings_usd_month,
+        "savings_usd_year": cost.savings_usd_year,
+        "cost_usd_month_per_million": cost.usd_month_per_million,
+        "cost_measured_usd_month": cost.measured.usd_month if cost.measured else None,
+        "savings_measured_usd_month": cost.measured_savings_usd_month,
+        "cost_theory_usd_month": cost.theory,
+        "savings_theory_usd_month": cost.theory_savings_usd_month,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def floor_metrics(experiment: Experiment, method: str, point: OperatingPoint, prefix: str = "") -> dict[str, float]:
+    """Return the smallest memory cap that a configuration stands; nothing where it stands none or none was set."""
+    floor = experiment.cliff.floor(method, point.title) if experiment.cliff else None
+    return {f"{prefix}ram_floor_mib": floor / MIB} if floor else {}
+
+
+def write_sizing(experiment: Experiment, title: str, folder: Path) -> list[Path]:
+    """Write what was predicted and measured of memory and money, and the cliff where there is one."""
+    texts = {"memory.md": memory_markdown(experiment)}
+    if experiment.cliff:
+        texts |= {
+            CLIFF_FILE: cliff_report.to_json(experiment.cliff),
+            "cliff.md": cliff_report.markdown(experiment.cliff),
+        }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    files = [folder / name for name in texts]
+    return [*files, plot_cliff(experiment.cliff, folder / "cliff.png", title)] if experiment.cliff else files

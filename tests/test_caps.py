@@ -1,0 +1,226 @@
+"""Memory caps: real ones where this machine allows them, files that look like version 2 elsewhere."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qexp.config import EngineConfig, parse_cap
+from qexp.engine import caps
+from qexp.engine.base import build_collection
+from qexp.engine.caps import Cap, Hierarchy, hierarchy, remove_stale
+from qexp.engine.cliff import Procedure, measure_cliff, unlike
+from qexp.engine.edge import EdgeEngine
+from qexp.errors import ConfigError
+from qexp.footprint import CapTrial, Cliff
+from qexp.results import OperatingPoint
+from tests.conftest import QUICK, Qexp
+from tests.test_edge import spec, vectors
+
+MIB = 2**20
+
+
+def allowed() -> Hierarchy | str:
+    try:
+        return hierarchy()
+    except ConfigError as error:
+        return str(error)
+
+
+WHERE = allowed()
+needs_caps = pytest.mark.skipif(isinstance(WHERE, str), reason=f"no memory caps here: {WHERE}")
+
+
+def real() -> Hierarchy:
+    assert isinstance(WHERE, Hierarchy)
+    return WHERE
+
+
+def left_over() -> list[str]:
+    return [group.name for group in real().folder.glob(f"qexp-{os.getpid()}-*")]
+
+
+@pytest.mark.parametrize(
+    ("text", "cap"),
+    [("256MiB", (2**28, False)), ("1.5 GiB", (1.5 * 2**30, False)), ("300MB", (3e8, False)), ("50%", (0.5, True))],
+)
+def test_caps_are_sizes_or_shares(text: str, cap: tuple[float, bool]) -> None:
+    assert parse_cap(text) == cap
+
+
+@pytest.mark.parametrize("text", ["256", "half", "-1MiB", "1TiB", "0%", ""])
+def test_other_caps_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="ram_caps"):
+        EngineConfig("edge", ram_caps=[text])
+
+
+def version_2(folder: Path, controllers: str = "cpu memory") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "cgroup.controllers").write_text(controllers)
+    (folder / "cgroup.subtree_control").write_text("")
+    (folder / "cgroup.procs").write_text("")
+    return folder
+
+
+def test_version_2_is_used_where_the_memory_controller_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caps, "CGROUPS", version_2(tmp_path / "cgroup"))
+    (found,) = [where for where in caps._candidates() if where.folder == tmp_path / "cgroup"][:1]
+    assert (found.limit, found.swap_limit, found.events) == ("memory.max", "memory.swap.max", "memory.events")
+    assert (tmp_path / "cgroup" / "cgroup.subtree_control").read_text() == "+memory"
+
+
+def test_a_delegated_group_is_divided_into_a_leaf_and_caps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scope = version_2(tmp_path / "scope")
+    (scope / "cgroup.procs").write_text("11\n12\n")
+    (tmp_path / "own").write_text("0::/scope\n")
+    monkeypatch.setattr(caps, "CGROUPS", tmp_path)
+    monkeypatch.setattr(caps, "OWN", tmp_path / "own")
+    assert caps._delegated() == scope
+    assert (scope / f"qexp-{os.getpid()}-main" / "cgroup.procs").read_text() == "12"
+    assert (scope / "cgroup.subtree_control").read_text() == "+memory"
+
+
+@pytest.mark.parametrize("controllers", ["", "cpu io"])
+def test_without_the_memory_controller_one_line_says_what_to_run(
+    controllers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caps, "CGROUPS", version_2(tmp_path / "cgroup", controllers))
+    monkeypatch.setattr(sys, "argv", ["qexp", "-m", "experiment=ram_cliff"])
+    with pytest.raises(ConfigError, match=r"systemd-run .*--scope -p Delegate=yes qexp -m experiment=ram_cliff"):
+        hierarchy()
+
+
+def test_groups_of_dead_runs_are_removed_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for name in (f"qexp-{dead.pid}-1", f"qexp-{os.getpid()}-7", "qexp-of-somebody", "other"):
+        (tmp_path / name).mkdir()
+    assert remove_stale(tmp_path) == [f"qexp-{dead.pid}-1"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", f"qexp-{os.getpid()}-7", "qexp-of-somebody"]
+
+
+HUNGRY = "import sys; sys.stdin.readline(); block = bytearray(int(sys.argv[1])); print('fed')"
+
+
+def hungry(size: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", HUNGRY, str(size)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@needs_caps
+@pytest.mark.parametrize(("size", "killed"), [(8 * MIB, False), (96 * MIB, True)])
+def test_a_cap_lets_live_or_kills_and_is_gone_afterwards(size: int, killed: bool) -> None:
+    with Cap(real(), 32 * MIB) as cap, hungry(size) as process:
+        cap.add(process.pid)
+        said, _ = process.communicate("\n")
+        assert (process.returncode == -signal.SIGKILL, cap.killed) == (killed, killed)
+        assert (said == "fed\n") is not killed
+    assert left_over() == []
+
+
+RUN = """
+import sys, time
+from qexp.engine.caps import Cap, hierarchy
+with Cap(hierarchy(), 2**26) as cap:
+    cap.add(int(sys.argv[1]))
+    print(cap.folder, flush=True)
+    time.sleep(60)
+"""
+
+
+@needs_caps
+def test_caps_of_a_killed_run_are_removed_by_the_next() -> None:
+    with hungry(0) as process:
+        with subprocess.Popen([sys.executable, "-c", RUN, str(process.pid)], stdout=subprocess.PIPE, text=True) as run:
+            assert run.stdout is not None
+            folder = Path(run.stdout.readline().strip())
+            assert (folder / "cgroup.procs").read_text().split() == [str(process.pid)]
+            run.kill()
+        assert folder.exists()  # nobody was left to remove it
+        assert folder.name not in remove_stale(real().folder)  # a process still lives in it
+        process.communicate("\n")
+    deadline = time.monotonic() + 10
+    while folder.exists() and time.monotonic() < deadline:
+        hierarchy()
+    assert not folder.exists()
+
+
+def test_a_round_with_other_faults_is_marked() -> None:
+    assert unlike([0, 0, 0, 0], 200) == 0
+    assert unlike([0, 1, 2, 0], 200) == 0  # a fault in a hundred queries
+    assert unlike([0, 0, 3, 0], 200) == 1
+    assert unlike([1000, 1100, 900, 1400], 200) == 0
+    assert unlike([1000, 1100, 900, 1700], 200) == 1
+
+
+def trial(cap: int | None, mean: float | None) -> CapTrial:
+    return CapTrial("none", "no rescore", cap, str(cap), mean, mean)
+
+
+@pytest.mark.parametrize(
+    ("means", "floor"),
+    [
+        ([1.0, 1.1, 1.9, 2.1], 20),
+        ([1.0, 1.0, 1.0, 1.0], 10),
+        ([1.0, 5.0, 1.0, 1.0], None),  # what comes after the first fall does not count
+        ([1.0, 1.0, None, None], 30),
+    ],
+)
+def test_the_floor_is_the_smallest_cap_before_the_first_fall(means: list[float | None], floor: int | None) -> None:
+    trials = [trial(cap, mean) for cap, mean in zip([None, 30, 20, 10], means, strict=True)]
+    assert Cliff(40, tuple(reversed(trials))).floor("none", "no rescore") == floor
+
+
+@needs_caps
+def test_floats_fall_off_where_codes_do_not_and_the_kernel_kills_what_is_pinned(tmp_path: Path) -> None:
+    size, points = 512, 3000
+    np.save(tmp_path / "queries.npy", vectors(size, 50, seed=1))
+    bare = spec("none", size=size, points=points)
+    codes = spec("binary", size=size, points=points)
+    for asked in (bare, codes):
+        build_collection(EdgeEngine(tmp_path / "c"), asked, vectors(size, points))
+    procedure = Procedure(partial(EdgeEngine, tmp_path / "c"), tmp_path / "c", tmp_path / "queries.npy", 2, 0)
+    point = OperatingPoint(10)
+    targets = [(bare, [point]), (codes, [point])]
+    wanted = points * size * 4
+    cliff = measure_cliff(procedure, real(), targets, wanted, [(3.0, True), (0.5, True), (256 * 1024, False)])
+    found = {(each.method, each.cap): each for each in cliff.trials}
+    half = wanted // 2
+    assert [each.cap for each in cliff.series()[("none", "no rescore")]] == [None, 3 * wanted, half, 2**18]
+    floats, coded = found["none", half], found["binary", half]
+    assert floats.faults is not None
+    assert coded.faults is not None
+    assert floats.faults > 10 > 1 > coded.faults
+    assert floats.read is not None
+    assert floats.read > 4096 * floats.faults / 2
+    assert found["binary", 2**18].killed
+    assert found["binary", 2**18].speedup is None
+    assert left_over() == []
+
+
+@needs_caps
+def test_a_run_under_caps_records_the_cliff(qexp: Qexp, environment: dict[str, str]) -> None:
+    done = qexp(*QUICK, "quantization=binary", "engine.ram_caps=[4000%,10%]")
+    assert done.returncode == 0, done.stderr
+    assert "under memory caps" in done.stdout
+    assert "baseline: " in done.stdout
+    from mlflow import MlflowClient
+
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name("qexp")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.`qexp.level` = 'collection'")
+    names = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"memory.md", "cliff.json", "cliff.md", "cliff.png"} <= names
+
+
+def test_a_bad_cap_is_one_line(qexp: Qexp) -> None:
+    done = qexp(*QUICK, "engine.ram_caps=[lots]")
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("qexp: engine.ram_caps: 'lots' is no size")

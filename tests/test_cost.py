@@ -1,0 +1,105 @@
+"""Prices by exact numbers."""
+
+from dataclasses import replace
+
+import pytest
+
+from qexp.config import CostConfig, NodeConfig
+from qexp.errors import ConfigError
+from qexp.footprint import Comparison
+from qexp.results import Build, Collection, CollectionSpec
+from qexp.sizing.cost import GIB, bill, fit, price, theory_usd_month
+from qexp.sizing.ram import predict_ram
+from tests.test_edge import spec
+from tests.test_measured import state
+
+COURSE = CostConfig("course", usd_per_gb_month=10)
+SMALL, LARGE = NodeConfig("small", 16, 0.1), NodeConfig("large", 64, 0.35)
+
+
+def test_ram_and_disk_by_the_gigabyte() -> None:
+    assert bill(5e9, 7e9, COURSE).usd_month == 50.0
+    dear = replace(COURSE, replication=2, headroom=0.2, disk_usd_per_gb_month=0.1)
+    priced = bill(5e9, 7e9, dear)
+    assert priced.ram_usd_month == pytest.approx(5 * 2 * 1.2 * 10)
+    assert priced.disk_usd_month == pytest.approx(7 * 2 * 1.2 * 0.1)
+    assert priced.machines is None
+
+
+@pytest.mark.parametrize(
+    ("gib", "replication", "machine", "count"),
+    [(10, 1, "small", 1), (17, 1, "small", 2), (40, 1, "small", 3), (60, 1, "large", 1), (60, 3, "large", 3)],
+)
+def test_the_cheapest_whole_machines(gib: float, replication: int, machine: str, count: int) -> None:
+    node, found = fit(gib * GIB, replication, [SMALL, LARGE])
+    assert (node.name, found) == (machine, count)
+
+
+def test_machines_are_rented_by_the_month_of_730_hours() -> None:
+    rented = replace(COURSE, nodes=[SMALL, LARGE], replication=2, headroom=0.25)
+    priced = bill(13 * GIB, 0, rented)  # 16.25 GiB with headroom: two small ones for each copy
+    assert priced.machines == "4 × small"
+    assert priced.usd_month == pytest.approx(4 * 0.1 * 730)
+
+
+def test_the_formula_of_the_course() -> None:
+    asked = replace(spec("binary", size=1536), points=1_000_000)
+    assert theory_usd_month(asked, 1_000_000, 1, COURSE) == pytest.approx(61.44)
+    assert theory_usd_month(asked, 1_000_000, 32, COURSE) == pytest.approx(1.92)
+
+
+def collection(asked: CollectionSpec, resident: int | None) -> Collection:
+    part = Comparison("codes", "resident", 1, 1, 1, 2000, None, None, resident, None if resident is None else 0)
+    return Collection(asked.name, Build(1, 1, state({})), predict_ram(asked), comparisons=(part,))
+
+
+def test_predicted_measured_and_theory_are_priced_side_by_side() -> None:
+    asked = spec("scalar", size=100)
+    cost = replace(COURSE, target_points=asked.points * 1000)
+    found = price(asked, (collection(asked, 500), collection(asked.unquantized(), 9000)), 15.0, 4.0, cost)
+    target = replace(asked, points=cost.target_points)
+    assert found.points == 2_000_000
+    assert found.usd_month == pytest.approx(predict_ram(target, 15.0).ram / 1e9 * 10)
+    assert found.savings_usd_month == pytest.approx(
+        (predict_ram(target.unquantized(), 15.0).ram - predict_ram(target, 15.0).ram) / 1e8
+    )
+    assert found.savings_usd_year == 12 * found.savings_usd_month
+    assert found.measured is not None
+    assert found.measured.ram_bytes == 500_000
+    assert found.measured.disk_bytes == 2_000_000
+    assert found.measured_savings_usd_month == pytest.approx(8.5e6 / 1e8)
+    assert found.theory_savings_usd_month == pytest.approx(0.8 * 10 * 3 / 4)
+    assert found.usd_month_per_million == pytest.approx(found.usd_month / 2)
+    assert found.usd_month_per_1000_qps(250) == pytest.approx(4 * found.usd_month)
+
+
+def test_unknown_bytes_and_unpublished_compression_have_no_price() -> None:
+    asked = spec("scalar")
+    found = price(asked, (collection(asked, None), collection(asked, None)), 15.0, None, COURSE)
+    assert found.points == asked.points
+    assert (found.measured, found.measured_savings_usd_month, found.theory_savings_usd_month) == (None, None, None)
+
+
+def test_projection_is_linear_but_for_the_graph() -> None:
+    small, large = (
+        {part.name: part.bytes for part in predict_ram(replace(spec("turbo_1"), points=n)).components}
+        for n in (10_000, 1_000_000)
+    )
+    for name in ("vectors", "codes", "id tracker"):
+        assert large[name] == 100 * small[name]
+    assert 100 * small["graph"] < large["graph"] < 200 * small["graph"]  # links to more points take more bits
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CostConfig("c", replication=0), "cost.replication=0"),
+        (lambda: CostConfig("c", headroom=-0.1), "cost.headroom=-0.1"),
+        (lambda: CostConfig("c", target_points=0), "cost.target_points=0"),
+        (lambda: NodeConfig("big", 0, 1), "ram_gib=0 of big"),
+        (lambda: NodeConfig("big", 16, -1), "usd_per_hour of big=-1"),
+    ],
+)
+def test_prices_are_checked(make: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
+        make()  # type: ignore[operator]

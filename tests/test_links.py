@@ -1,0 +1,37 @@
+"""How many links a point chooses: cases that can be counted by hand."""
+
+import numpy as np
+import pytest
+
+from qexp.sizing.links import forward_links, mean_links
+
+
+@pytest.mark.parametrize("distance", ["euclid", "manhattan"])
+def test_on_a_line_each_point_chooses_the_one_before(distance: str) -> None:
+    line = np.arange(500, dtype=np.float32)[:, None] * np.ones((1, 2), dtype=np.float32)
+    assert forward_links(line, 16, 100, distance) == 1.0
+
+
+@pytest.mark.parametrize(("m", "ef_construct", "links"), [(4, 100, 8.0), (16, 12, 12.0)])
+def test_points_at_right_angles_choose_as_many_as_they_may(m: int, ef_construct: int, links: float) -> None:
+    corners = np.tile(np.eye(2, dtype=np.float32), 1)
+    assert forward_links(corners, m, ef_construct, "cosine") == 1.0
+    corners = np.eye(400, dtype=np.float32)
+    late = forward_links(np.concatenate([corners[:200], corners[200:]]), m, ef_construct, "cosine")
+    assert late == pytest.approx(links, rel=0.05)  # a few of the first points have fewer before them
+
+
+def test_euclid_and_cosine_agree_on_normalised_vectors() -> None:
+    drawn = np.random.default_rng(0).standard_normal((800, 16)).astype(np.float32)
+    points = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    assert forward_links(points, 16, 100, "euclid") == pytest.approx(forward_links(points, 16, 100, "cosine"), rel=0.02)
+
+
+def test_a_single_point_has_no_links() -> None:
+    assert forward_links(np.ones((1, 4), dtype=np.float32), 16, 100, "cosine") == 0.0
+
+
+def test_links_double_until_they_are_thinned_out() -> None:
+    assert mean_links(0.0, 32) == 0.0
+    assert mean_links(1.0, 1000) == pytest.approx(1.9, rel=1e-3)
+    assert mean_links(1000.0, 32) == pytest.approx(32.0)

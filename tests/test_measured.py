@@ -1,0 +1,86 @@
+"""Predicted beside measured, by exact numbers and in a worker of the engine's."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qexp.engine.base import build_collection
+from qexp.engine.edge import EdgeEngine
+from qexp.engine.worker import Worker
+from qexp.results import CollectionState, Component, MemoryUse, OperatingPoint, RamEstimate
+from qexp.sizing.measured import compare, file_bytes, hot_bytes
+from qexp.sizing.ram import predict_ram
+from tests.test_edge import POINTS, spec, vectors
+
+ESTIMATE = RamEstimate(
+    (
+        Component("vectors", 4000, "disk", 4000, 4000),
+        Component("codes", 1000, "resident", 1000, 1000),
+        Component("graph", 550, "hot", 550, 1500),
+        Component("id tracker", 520, "resident", 210, 520),
+    )
+)
+
+
+def state(files: dict[str, int]) -> CollectionState:
+    return CollectionState(10, 10, 1, 100, "cosine", "float32", 16, 100, 10, None, {}, files)
+
+
+FILES = {"vectors": 4004, "codes": 1000, "graph": 500, "id tracker": 211, "payload": 32 << 20, "other": 1 << 20}
+
+
+def test_every_component_keeps_its_own_disagreement() -> None:
+    loaded = MemoryUse({"id tracker": 80}, 1400)
+    last = MemoryUse({"vectors": 2000, "graph": 500, "id tracker": 80, "payload": 4096}, 1480)
+    found = {part.name: part for part in compare(ESTIMATE, state(FILES), [loaded, loaded, last])}
+    assert found["codes"].heap == 1000  # pinned, and no page of it is mapped
+    assert found["codes"].ram_disagreement == 0.0
+    assert found["graph"].ram_disagreement == pytest.approx(10.0)
+    assert found["graph"].file_disagreement == pytest.approx(10.0)
+    assert (found["graph"].loaded, found["graph"].resident, found["graph"].guide) == (0, 500, 1500)
+    assert found["id tracker"].heap == 480  # what is left of the heap
+    assert found["id tracker"].resident == 560
+    assert found["vectors"].ram_disagreement is None  # meant to stay on disk, so there is nothing to be off
+    assert found["vectors"].file_disagreement == pytest.approx(100 * (4000 / 4004 - 1))
+    assert hot_bytes(tuple(found.values())) == 1000 + 500 + 560
+    assert file_bytes(tuple(found.values())) == 4004 + 1000 + 500 + 211
+
+
+def test_a_pinned_component_with_mapped_pages_is_not_counted_twice() -> None:
+    last = MemoryUse({"codes": 1000}, 300)
+    codes, tracker = compare(ESTIMATE, state(FILES), [last, last, last])[1::2]
+    assert (codes.mapped, codes.heap, tracker.heap) == (1000, 0, 300)
+
+
+def test_what_the_engine_does_not_say_is_unknown() -> None:
+    found = compare(ESTIMATE, state({}), [None, None, None])
+    assert [part.resident for part in found] == [None] * 4
+    assert [part.file_disagreement for part in found] == [None] * 4
+    assert hot_bytes(found) is None
+
+
+@pytest.mark.parametrize(("vectors_placed", "hot"), [("cold", 0.0), ("cached", 1.0)])
+def test_a_worker_measures_its_collection(vectors_placed: str, hot: float, tmp_path: Path) -> None:
+    size = 512
+    points, asked = vectors(size), spec("scalar", size=size, vectors=vectors_placed)
+    np.save(tmp_path / "queries.npy", vectors(size, 50, seed=1))
+    build_collection(EdgeEngine(tmp_path / "c"), asked, points)
+    with Worker(partial(EdgeEngine, tmp_path / "c"), tmp_path / "queries.npy", "test") as worker:
+        build = worker.open(asked)
+        assert build is not None
+        moments = [worker.memory()]
+        worker.block(OperatingPoint(10), warmup=0, with_ids=False)
+        moments += [worker.memory()] * 2
+    found = {part.name: part for part in compare(predict_ram(asked), build.state, moments)}
+    assert found["codes"].heap == build.state.files["codes"]
+    assert found["codes"].ram_disagreement == pytest.approx(0.0, abs=1.0)
+    assert found["vectors"].loaded is not None
+    if hot:
+        assert found["vectors"].loaded == pytest.approx(POINTS * size * 4, rel=0.02)
+    process = moments[0].process
+    assert process is not None
+    assert process.peak >= process.anonymous
+    assert process.anonymous > moments[0].heap
+    assert process.minor > 0

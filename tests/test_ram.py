@@ -1,0 +1,142 @@
+"""Predicted bytes by exact numbers, and against the engine's own files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qexp.engine.base import build_collection
+from qexp.engine.edge import EdgeEngine
+from qexp.results import Component
+from qexp.sizing.links import forward_links
+from qexp.sizing.ram import code_bytes, entry_points, graph_bytes, graph_bytes_guide, predict_ram
+from tests.test_edge import METHODS, spec, vectors
+
+CODES = {
+    "none": 0,
+    "scalar": 1540,
+    "binary": 192,
+    "binary_1_5bit": 288,
+    "binary_2bit": 384,
+    "binary_asymmetric_4bit": 192,
+    "binary_asymmetric": 192,
+    "product_x4": 1536,
+    "product_x8": 768,
+    "product_x16": 384,
+    "product_x32": 192,
+    "product_x64": 96,
+    "turbo_1": 200,
+    "turbo_1_5": 296,
+    "turbo_2": 392,
+    "turbo_4": 776,
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bytes_of_a_code_of_1536_components(method: str) -> None:
+    assert code_bytes(METHODS[method], 1536) == CODES[method]
+
+
+@pytest.mark.parametrize(("size", "scalar", "binary"), [(64, 68, 16), (100, 116, 16), (129, 148, 32)])
+def test_codes_are_padded(size: int, scalar: int, binary: int) -> None:
+    assert code_bytes(METHODS["scalar"], size) == scalar
+    assert code_bytes(METHODS["binary"], size) == binary
+
+
+# Training product codes for many components takes minutes; up to 300 components `tests/test_edge.py` has them all.
+@pytest.mark.parametrize(
+    ("method", "size"),
+    [("product_x64", 768)]
+    + [(m, size) for m in METHODS for size in (768, 3072) if m != "none" and not m.startswith("product")],
+)
+def test_vectors_and_codes_are_within_2_percent_of_the_files(method: str, size: int, tmp_path: Path) -> None:
+    asked = spec(method, size=size, points=1000, m=4, ef_construct=4)
+    built = build_collection(EdgeEngine(tmp_path), asked, vectors(size, 1000))
+    predicted = {part.name: part.disk for part in predict_ram(asked).components}
+    assert predicted["vectors"] == pytest.approx(built.state.files["vectors"], rel=0.02)
+    assert predicted["codes"] == pytest.approx(built.state.files["codes"], rel=0.02)
+
+
+@pytest.mark.parametrize("datatype", ["float16", "uint8"])
+def test_other_datatypes_are_within_2_percent_of_the_files(datatype: str, tmp_path: Path) -> None:
+    points = np.abs(vectors(64, 1000) * 255).round() if datatype == "uint8" else vectors(64, 1000)
+    asked = spec("none", size=64, points=1000, datatype=datatype)
+    built = build_collection(EdgeEngine(tmp_path), asked, points.astype(np.float32))
+    predicted = {part.name: part.disk for part in predict_ram(asked).components}
+    assert predicted["vectors"] == pytest.approx(built.state.files["vectors"], rel=0.02)
+    assert predicted["id tracker"] == pytest.approx(built.state.files["id tracker"], rel=0.02)
+
+
+def points_of(kind: str, n: int, size: int) -> np.ndarray:
+    """Vectors of clusters, or without any structure: the fewest and the most links that data leads to."""
+    if kind == "clusters":
+        return vectors(size, n)
+    drawn = np.random.default_rng(5).standard_normal((n, size)).astype(np.float32)
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "n", "size", "m", "ef_construct"),
+    [
+        ("clusters", 1000, 64, 8, 100),
+        ("clusters", 1000, 3072, 16, 100),
+        ("clusters", 10_000, 64, 16, 100),
+        ("clusters", 5000, 256, 64, 100),
+        ("noise", 1000, 64, 64, 100),
+        ("noise", 3000, 384, 8, 100),
+        ("noise", 2000, 64, 32, 200),
+        pytest.param("clusters", 30_000, 64, 16, 100, marks=pytest.mark.slow),
+    ],
+)
+def test_the_graph_is_within_15_percent_of_its_files(
+    kind: str, n: int, size: int, m: int, ef_construct: int, tmp_path: Path
+) -> None:
+    points = points_of(kind, n, size)
+    asked = spec("none", size=size, points=n, m=m, ef_construct=ef_construct, full_scan_threshold=100)
+    built = build_collection(EdgeEngine(tmp_path), asked, points).state.files["graph"]
+    graph = next(
+        part
+        for part in predict_ram(asked, forward_links(points, m, ef_construct, "cosine")).components
+        if part.name == "graph"
+    )
+    assert graph.disk == pytest.approx(built, rel=0.15)
+    assert graph.guide > 1.3 * built
+
+
+def test_the_graph_by_exact_numbers() -> None:
+    assert graph_bytes_guide(1_000_000, 16) == 153_600_000
+    # no links: reindex, an offset a point and layer, one entry point
+    assert graph_bytes(1000, 16, 0.0) == round(1000 * (4 + 1.3 + 1.3 / 15)) + 12
+    assert graph_bytes(1000, 16, 10.0, entry_points=100) - graph_bytes(1000, 16, 10.0) == 99 * 12
+
+
+def test_entry_points_are_ten_for_every_full_scan_threshold() -> None:
+    asked = spec("none", size=256, points=5000)
+    assert entry_points(replace(asked, full_scan_threshold=1000)) == 50  # 1000 KiB are 1000 vectors
+    assert entry_points(replace(asked, full_scan_threshold=1)) == 5000  # not more than there are points
+    assert entry_points(replace(asked, full_scan_threshold=10_000)) == 1
+
+
+def test_placement_says_what_must_be_in_ram() -> None:
+    def needs(**storage: str) -> dict[str, str]:
+        return {part.name: part.need for part in predict_ram(replace(spec("scalar"), **storage)).components}
+
+    on_disk = {"vectors": "disk", "codes": "resident", "graph": "hot", "id tracker": "resident"}
+    assert needs() == on_disk
+    assert needs(vectors="cached") == {**on_disk, "vectors": "hot"}
+    assert needs(quantized="cold", hnsw="pinned") == {**on_disk, "codes": "hot", "graph": "resident"}
+    bare = predict_ram(spec("scalar").unquantized())
+    assert {part.name: part.need for part in bare.components} == {
+        "vectors": "hot",
+        "graph": "hot",
+        "id tracker": "resident",
+    }
+    assert bare.ram == sum(part.bytes for part in bare.components)
+
+
+def test_payload_takes_disk_and_ram_only_if_wanted() -> None:
+    asked = replace(spec("scalar"), points=1000)
+    assert predict_ram(asked, payload=200).components[-1] == Component("payload", 900_000, "disk", 300_000, 900_000)
+    more = predict_ram(asked, payload=200, payload_in_ram=True).ram - predict_ram(asked).ram
+    assert more == 900_000
