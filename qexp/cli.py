@@ -7,12 +7,14 @@ import shlex
 import signal
 import sys
 from dataclasses import FrozenInstanceError
+from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from qexp.config import ExperimentConfig, known_keys, register_schema
 from qexp.errors import QexpError, near_miss
 from qexp.paths import packaged
+from qexp.results import Row
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 MAIN_PROCESS = "QEXP_MAIN_PID"
+HOUSEKEEPING = ("sweep.resume", "skip_existing", "cache_dir", "cache_limit_gib")  # overrides that change no figure
+QUIET = "--quiet"
+QUIET_WORDS = [f"hydra.{kind}.loggers.qexp.level=WARNING" for kind in ("job_logging", "hydra_logging")]
 
 
 def main() -> None:
@@ -41,19 +46,18 @@ def _run() -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from qexp import sweep
+
     code, status = BUG, "FAILED"
     try:
-        if "MLFLOW_RUN_ID" in os.environ:
-            from qexp import sweep
-
-            sweep.adopt_mlflow_run()
+        sweep.adopt_mlflow_run()
         _hydra_main()
         code = max(_job_codes, default=OK)
         status = "FINISHED" if code == OK else "FAILED"
     except KeyboardInterrupt:
         _complain("interrupted; what was finished is recorded")
         code, status = INTERRUPTED, "KILLED"
-    except QexpError as error:
+    except (QexpError, sweep.Refused) as error:
         _complain(str(error))
         code = BAD_INPUT
     except (HydraException, OmegaConfBaseException) as error:
@@ -65,8 +69,8 @@ def _run() -> int:
         _complain(f"{error.filename or 'cache_dir or the working directory'}: {error.strerror}; free space or move it")
         code = BAD_INPUT
     finally:
-        _end_sweep(status)
-    return code
+        ended_well = _end_sweep(status)
+    return code if ended_well else max(code, BAD_INPUT)
 
 
 _job_codes: list[int] = []
@@ -79,18 +83,20 @@ def _hydra_main() -> None:
     hydra.main(version_base="1.3", config_path=str(packaged("conf")), config_name="config")(_job)()
 
 
-def _job(composed: Any) -> None:
-    """Run one job of Hydra's. Bad input of a job in this process does not stop the jobs after it."""
+def _job(composed: Any) -> list[float] | None:
+    """Run one job of Hydra's and return its objectives. Bad input of a job here does not stop the jobs after it."""
     try:
-        _experiment(composed)
+        return objectives(_experiment(composed))
     except QexpError as error:
         if os.environ.get(MAIN_PROCESS) != str(os.getpid()):
             raise
         _complain(str(error))
         _job_codes.append(BAD_INPUT)
+        return None
 
 
-def _experiment(composed: Any) -> None:
+def _experiment(composed: Any) -> list[Row]:
+    """Measure the experiment, or find it measured, and return its rows."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf
@@ -109,23 +115,59 @@ def _experiment(composed: Any) -> None:
         raise QexpError(f"{name}: no such field{near_miss(name, known_keys())}") from error
     assert isinstance(config, ExperimentConfig)
     hydra_config = HydraConfig.get()
-    in_sweep = sweep.current() is not None
-    experiment = run(config, list(hydra_config.overrides.task))
-    if hydra_config.mode != RunMode.MULTIRUN and not in_sweep:
+    multirun = hydra_config.mode == RunMode.MULTIRUN
+    if config.sweep.resume and not multirun:
+        raise QexpError(f"sweep.resume={config.sweep.resume}: only a multirun can be resumed; add -m and what it swept")
+    if multirun:
+        sweep.progress(hydra_config.job.num, list(hydra_config.overrides.task))
+    alone = not multirun and sweep.current() is None
+    rows = sweep.finished(config)
+    if rows:
+        if alone:
+            show(rows, f"{config.dataset.title}: measured before")
+        return rows
+    started = perf_counter()
+    experiment = run(config, _words(hydra_config))
+    sweep.took(perf_counter() - started)
+    rows = experiment_rows(config, experiment)
+    if alone:
         show_memory(experiment)
-        show(experiment_rows(config, experiment), title(experiment), experiment.cliff)
+        show(rows, title(experiment), experiment.cliff)
+    return rows
 
 
-def _end_sweep(status: str) -> None:
-    """End the sweep's run, if there is one, and show its table, whatever became of its jobs."""
-    if "qexp.sweep" not in sys.modules:
-        return
+def _words(hydra_config: Any) -> list[str]:
+    """Return words that compose the job's experiment whatever the defaults are: every choice, then the overrides."""
+    choices = hydra_config.runtime.choices
+    named = {group: choices[group] for group in GROUPS if choices.get(group) is not None}
+    rest = [word for word in hydra_config.overrides.task if word.split("=", 1)[0] not in (*GROUPS, *HOUSEKEEPING)]
+    return _quoted([f"{group}={choice}" for group, choice in named.items()]) + rest
+
+
+def objectives(rows: list[Row]) -> list[float] | None:
+    """Return accuracy retention, P95 in ms and RAM in MiB of an experiment of one operating point, for a sweeper."""
+    trials = [row.metrics for row in rows if "role" not in row.params]
+    names = ("accuracy_retention", "latency_p95_ms", "ram_estimated_mib")
+    if len(trials) != 1 or any(name not in trials[0] for name in names):
+        return None
+    return [trials[0][name] for name in names]
+
+
+def _end_sweep(status: str) -> bool:
+    """End the sweep's run, if there is one, and show its table, whatever became of its jobs; tell whether it could."""
     from qexp import sweep
 
     run_id = sweep.current()
-    if run_id:
+    if not run_id:
+        return True
+    try:
         rows, title = sweep.finish(run_id, status)
-        show(rows, title, sweep.finish_cliff(run_id, title), run_id)
+        cliff = sweep.finish_cliff(run_id, title)
+    except QexpError as error:
+        _complain(str(error))
+        return False
+    show(rows, title, cliff, run_id)
+    return True
 
 
 def show_memory(experiment: "Experiment") -> None:
@@ -142,14 +184,16 @@ def _console() -> "Console":
     return Console(width=None if sys.stdout.isatty() else 130, highlight=False)
 
 
-def show(rows: list[Any], title: str, cliff: "Cliff | None" = None, sweep_id: str | None = None) -> None:
-    """Print the table, what happens under memory caps if that was measured, and how to see more."""
+def show(rows: list[Row], title: str, cliff: "Cliff | None" = None, sweep_id: str | None = None) -> None:
+    """Print the table, what failed, what happens under memory caps if that was measured, and how to see more."""
     from qexp.report import cliff as cliff_report
-    from qexp.report.table import LEGEND, rich_table
+    from qexp.report.table import LEGEND, failures, rich_table
 
     console = _console()
     if rows:
         console.print(rich_table(rows, title))
+        for failure in failures(rows):
+            console.print(failure, style="red", markup=False)
         console.print(LEGEND, style="dim")
     if cliff:
         console.print(cliff_report.cliff_table(cliff))
@@ -172,6 +216,7 @@ def help_text() -> str:
         "  qexp [group=choice …] [group.field=value …]             one experiment",
         "  qexp -m group=choice,choice … [group.field=a,b …]       a sweep over every combination",
         "  qexp -m experiment=quickstart                           the main job",
+        "  qexp -m … sweep.resume=last                             finish a sweep that was stopped",
         "",
         "Groups and choices (* is the default):",
     ]
@@ -183,7 +228,11 @@ def help_text() -> str:
             about = next(line[2:] for line in comments if not line.startswith("# @"))
             mark = "*" if re.search(rf"- {group}: {file.stem}\b", defaults) else " "
             lines.append(f"{mark} {file.stem:24}{about}")
-    lines += ["", "--cfg job shows the composed configuration, --hydra-help Hydra's own flags."]
+    lines += [
+        "",
+        "--cfg job shows the composed configuration, --info all where it comes from, --quiet only results and errors,",
+        "--hydra-help Hydra's own flags. See also qexp-cache and qexp-reproduce.",
+    ]
     return "\n".join(lines)
 
 
@@ -216,6 +265,13 @@ def _expanded(words: list[str]) -> list[str]:
         place = words.index("--overrides")
         given = [word for word in words[:place] if word not in {f"{group}=" for group in GROUPS}]
         words = [*given, *shlex.split(words[place + 1]), *words[place + 2 :]]
+    if QUIET in words:
+        words = [word for word in words if word != QUIET] + QUIET_WORDS
+    return _quoted(words)
+
+
+def _quoted(words: list[str]) -> list[str]:
+    """Quote choices that are numbers, which Hydra takes for integers."""
     numbers = re.compile(rf"({'|'.join(GROUPS)})=(\d+(?:,\d+)*)")
     return [
         f"{found[1]}=" + ",".join(f"'{number}'" for number in found[2].split(","))

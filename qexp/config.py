@@ -5,7 +5,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from qexp.errors import ConfigError, near_miss
@@ -336,6 +336,17 @@ class SloConfig:
 
 
 @dataclass(frozen=True)
+class SweepConfig:
+    """How a multirun is kept; `resume` is the id of a sweep to finish, or `last`."""
+
+    resume: str | None = None
+
+
+# How an experiment is run and where it is kept, which changes nothing about its figures.
+_HOUSEKEEPING = ("cache_dir", "cache_limit_gib", "skip_existing", "sweep")
+
+
+@dataclass(frozen=True)
 class ExperimentConfig:
     """One experiment: a quantized collection and its baseline, over a grid of operating points."""
 
@@ -348,17 +359,60 @@ class ExperimentConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
     cost: CostConfig = field(default_factory=CostConfig)
     slo: SloConfig = field(default_factory=SloConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    skip_existing: bool = False
     cache_dir: str | None = None
+    cache_limit_gib: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.cache_limit_gib is not None:
+            _at_least("cache_limit_gib", self.cache_limit_gib, 0)
 
     def flat(self) -> dict[str, Any]:
-        """Return every value under its dotted key, as it is logged; `cache_dir` is the machine's, so left out."""
-        return dict(_flatten("", {k: v for k, v in asdict(self).items() if k != "cache_dir"}))
+        """Return every value under its dotted key, as it is logged, but for those that change no figure."""
+        return dict(_flatten("", {k: v for k, v in asdict(self).items() if k not in _HOUSEKEEPING}))
+
+    def saved(self) -> dict[str, Any]:
+        """Return everything of `flat`, nested, with the kind of every part, for `restored`."""
+        parts = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _HOUSEKEEPING}
+        return {name: {"kind": type(part).__name__, "values": asdict(part)} for name, part in parts.items()}
 
     @property
     def hash(self) -> str:
         """12 hexadecimal digits that change with anything that changes the experiment; `slo` judges it afterwards."""
         measured = {key: value for key, value in self.flat().items() if not key.startswith("slo.")}
         return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def restored(saved: dict[str, Any], **housekeeping: Any) -> ExperimentConfig:
+    """Return the experiment that was saved; raise ConfigError for what this version of qexp does not know."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    kinds = {kind.__name__: kind for kind in _kinds(ExperimentConfig)}
+    parts: dict[str, Any] = {}
+    for name, part in saved.items():
+        try:
+            node = OmegaConf.merge(_composable(kinds[part["kind"]]), part["values"])
+            parts[name] = OmegaConf.to_object(node)
+        except (KeyError, OmegaConfBaseException) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(f"{name}: this version of qexp has no such {part['kind']}: {reason}") from error
+    return ExperimentConfig(**parts, **housekeeping)
+
+
+def _kinds(schema: type) -> Iterable[type]:
+    """Yield the dataclasses of a schema's fields, and those that derive from them."""
+    for item in fields(schema):
+        if isinstance(item.default_factory, type) and is_dataclass(item.default_factory):
+            yield item.default_factory
+            yield from _derived(item.default_factory)
+
+
+def _derived(schema: type[Any]) -> Iterable[type]:
+    for kind in schema.__subclasses__():
+        yield kind
+        yield from _derived(kind)
 
 
 def _flatten(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
@@ -392,8 +446,9 @@ def _composable(schema: type) -> Any:
 
     config = OmegaConf.structured(schema)
     unlock(config)
-    if schema is ExperimentConfig:  # Qdrant's schema judges what is in here
-        OmegaConf.set_struct(config.quantization.config, False)
+    quantization = {ExperimentConfig: "quantization.config", QuantizationConfig: "config"}.get(schema)
+    if quantization:  # Qdrant's schema judges what is in here
+        OmegaConf.set_struct(OmegaConf.select(config, quantization), False)
     return config
 
 
@@ -418,6 +473,7 @@ def known_keys() -> set[str]:
         "engine": (EngineConfig,),
         "cost": (CostConfig,),
         "slo": (SloConfig,),
+        "sweep": (SweepConfig,),
     }.items():
         for kind in schema:
             walk(f"{group}.", kind)

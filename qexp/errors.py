@@ -20,6 +20,10 @@ class EngineError(QexpError):
     """The engine cannot be reached, refused the work, or died."""
 
 
+class TrackingError(QexpError):
+    """The tracking store failed; what was measured is kept on disk and logged later."""
+
+
 class BenchmarkError(QexpError):
     """The measurement would be wrong, so no figure is given."""
 

@@ -15,6 +15,7 @@ from qexp.bench import accuracy, latency, validity
 from qexp.bench.blocks import measure
 from qexp.bench.grid import baseline_points, operating_points
 from qexp.bench.halves import halves
+from qexp.cache import evict, lock_name, locked, using
 from qexp.config import ExperimentConfig, parse_cap
 from qexp.data.truth import Truth, exact_scores, exact_truth
 from qexp.data.vectors import Data, load_data
@@ -48,14 +49,17 @@ log = logging.getLogger(__name__)
 STORED_SAMPLE = 100
 
 
-def run(config: ExperimentConfig, overrides: list[str]) -> Experiment:
-    """Measure the experiment and record it in MLflow; `overrides` are the words that composed it.
+def run(config: ExperimentConfig, words: list[str]) -> Experiment:
+    """Measure the experiment and record it in MLflow; `words` are those that compose it.
 
     Raises QexpError for everything that the user can mend; the MLflow run then ends as FAILED with its message.
     """
-    with tracking.collection_run(config, overrides) as record:
+    with tracking.collection_run(config, words) as record:
         experiment = measure_experiment(config)
         record(experiment)
+    if config.cache_limit_gib is not None:
+        for gone in evict(cache_root(config.cache_dir), config.cache_limit_gib * 2**30):
+            log.info("evicted %s/%s from the cache", gone.kind, gone.path.name)
     return experiment
 
 
@@ -64,16 +68,17 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
     cache = _writable(cache_root(config.cache_dir))
     if config.engine.ram_caps:
         hierarchy()  # before any work
-    data = load_data(config, cache)
-    truth = exact_truth(data, config.search.limit, cache)
+    with locked(cache, f"data-{config.dataset.title}", alone=True):  # what parallel jobs share is made by the first
+        data = load_data(config, cache)
+        truth = exact_truth(data, config.search.limit, cache)
     spec = collection_spec(config, data.facts, engine_version(config.engine.name))
     validity.check_spec(spec)
     forward = forward_links(data.points(), spec.m, spec.ef_construct, spec.distance)
     make_engine = engine_factory(config.engine.name, cache)
-    with ExitStack() as workers:
-        quantized = _ready(workers, make_engine, spec, data)
+    with using(cache, data.vectors.parent), ExitStack() as workers:
+        quantized = _ready(workers, make_engine, spec, data, cache)
         bare = spec.unquantized()
-        baseline = quantized if spec == bare else _ready(workers, make_engine, bare, data)
+        baseline = quantized if spec == bare else _ready(workers, make_engine, bare, data, cache)
         validity.check_same_index(baseline.build.state, quantized.build.state)
         visits = _visits(config, quantized, baseline)
         measured = measure(
@@ -148,29 +153,41 @@ class _Visit:
     point: OperatingPoint
 
 
-def _ready(workers: ExitStack, make_engine: Callable[[], Engine], spec: CollectionSpec, data: Data) -> _Place:
-    """Return the collection loaded in a fresh worker; if it is not there yet, another worker builds it first."""
+def _ready(
+    workers: ExitStack, make_engine: Callable[[], Engine], spec: CollectionSpec, data: Data, cache: Path
+) -> _Place:
+    """Return the collection loaded in a fresh worker; if it is not there yet, another worker builds it first.
+
+    Of parallel jobs the first builds; while it is used here, nobody may evict it.
+    """
 
     def new_worker() -> Worker:
         return Worker(make_engine, data.queries, spec.name)
 
+    held = workers.enter_context(locked(cache, lock_name(cache / "collections" / spec.name), alone=False))
     worker = workers.enter_context(new_worker())
     build = worker.open(spec)
     if build is None:
-        log.info("%s: building %s points of %d dimensions", spec.method, f"{spec.points:,}", spec.size)
-        with new_worker() as builder:
-            built = builder.build(spec, data.vectors)
-        log.info("%s: uploaded in %.1f s, indexed in %.1f s", spec.method, built.upload_seconds, built.index_seconds)
-        loaded = worker.open(spec)
-        if loaded is None:
-            raise EngineError(f"{spec.name}: the collection was built but cannot be loaded again")
-        build = replace(loaded, reused=False)
+        held.alone()
+        build = worker.open(spec) or _built(worker, new_worker, spec, data)
+        held.share()
     else:
         log.info("%s: collection found in the cache", spec.method)
     validity.check_state(spec, build.state)
     rows = np.linspace(0, spec.points - 1, min(STORED_SAMPLE, spec.points)).astype(int).tolist()
     validity.check_stored(spec, rows, np.array(worker.vectors(rows), dtype=np.float32), data.points()[rows])
     return _Place(spec, worker, build)
+
+
+def _built(worker: Worker, new_worker: Callable[[], Worker], spec: CollectionSpec, data: Data) -> Build:
+    log.info("%s: building %s points of %d dimensions", spec.method, f"{spec.points:,}", spec.size)
+    with new_worker() as builder:
+        built = builder.build(spec, data.vectors)
+    log.info("%s: uploaded in %.1f s, indexed in %.1f s", spec.method, built.upload_seconds, built.index_seconds)
+    loaded = worker.open(spec)
+    if loaded is None:
+        raise EngineError(f"{spec.name}: the collection was built but cannot be loaded again")
+    return replace(loaded, reused=False)
 
 
 def _visits(config: ExperimentConfig, quantized: _Place, baseline: _Place) -> list[_Visit]:

@@ -2,15 +2,19 @@
 
 import logging
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 
-from qexp import tracking
-from qexp.errors import QexpError
+from qexp import __version__, tracking
+from qexp.cache import Lock
+from qexp.config import ExperimentConfig
+from qexp.errors import ConfigError, QexpError
 from qexp.footprint import Cliff
+from qexp.paths import cache_root
 from qexp.report.cliff import from_json, merged
 from qexp.report.cliff import markdown as cliff_markdown
 from qexp.report.plots_cliff import plot_cliff
@@ -19,23 +23,40 @@ from qexp.report.table import markdown
 from qexp.results import Row
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
 
 OWNED = "QEXP_SWEEP_OWNED"  # environment: set if this process started the sweep's run and so must end it
-FAILURE = "QEXP_SWEEP_FAILURE"  # environment: why the sweep's run could not be started; callbacks may not raise
+JOBS = "QEXP_SWEEP_JOBS"  # environment: the number of jobs, where the sweeper knows it beforehand
+SWEPT = "QEXP_SWEPT"  # environment: the keys that differ between jobs
+REUSED = "qexp.reused."  # tag of a sweep: the id of a collection run of another sweep, by its config hash
+_RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that was given no name
+
+_locks: list[Lock] = []  # of the sweep that this process has started; it is released when the process ends
+_seconds: list[float] = []  # of the jobs that were measured in this process
+
+
+class Refused(BaseException):
+    """Carries a QexpError out of a Hydra callback, where every Exception becomes a warning."""
+
+    def __init__(self, reason: QexpError) -> None:
+        super().__init__(str(reason))
 
 
 class SweepCallback(Callback):
-    """Start the sweep's run, unless `mlflow run` has started one already."""
+    """Start the sweep's run, or take up the one that is to be resumed or that `mlflow run` has started."""
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         """Leave the run's id in the environment, where jobs in other processes find it too."""
         try:
-            start(_name(config))
+            begin(_name(config), cache_root(config.cache_dir), config.sweep.resume)
         except QexpError as error:
-            os.environ[FAILURE] = str(error)
+            raise Refused(error) from error
+        os.environ[SWEPT], jobs = plan(config)
+        if jobs:
+            os.environ[JOBS] = str(jobs)
 
 
 def _name(config: Any) -> str:
@@ -45,42 +66,159 @@ def _name(config: Any) -> str:
     return f"sweep {choices.get('experiment') or ' '.join(swept) or choices.get('dataset')}"
 
 
+def plan(config: Any) -> tuple[str, int | None]:
+    """Return the keys that are swept, comma between, and the number of jobs where it is known beforehand."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    sweeper = config.hydra.sweeper
+    words = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + list(config.hydra.overrides.task)
+    overrides = OverridesParser.create().parse_overrides(words)
+    keys = ",".join(override.get_key_element() for override in overrides if override.is_sweep_override())
+    if not sweeper._target_.endswith(".BasicSweeper"):
+        return keys, sweeper.get("n_trials")
+    if any("glob(" in word for word in words):  # only Hydra's own parser sees the files
+        return keys, None
+    return keys, sum(len(batch) for batch in BasicSweeper.split_arguments(overrides, None))
+
+
 def adopt_mlflow_run() -> None:
     """Make the run that `mlflow run` has started the parent, instead of writing into it."""
     run_id = os.environ.pop("MLFLOW_RUN_ID", None)
     if run_id:
-        client, _ = tracking.connect()
-        client.set_tag(run_id, "qexp.level", "sweep")
+        with tracking.store_faults(f"looking for MLFLOW_RUN_ID={run_id}"):
+            client, _ = tracking.connect()
+            client.set_tag(run_id, "qexp.level", "sweep")
         os.environ[tracking.SWEEP_RUN] = run_id
 
 
-def start(name: str) -> None:
-    """Start the sweep's run if there is none yet; this also initialises a fresh store before jobs touch it."""
-    if os.environ.get(tracking.SWEEP_RUN):
-        return
-    client, experiment_id = tracking.connect()
-    os.environ[tracking.SWEEP_RUN] = tracking.start_run(client, experiment_id, name, "sweep", {})
-    os.environ[OWNED] = "1"
+def begin(name: str, root: Path, resume: str | None) -> None:
+    """Start or take up the sweep's run; this also initialises a fresh store before jobs touch it.
+
+    Raises ConfigError if the sweep to resume is not there or still running, TrackingError if the store fails.
+    """
+    with tracking.store_faults("starting the sweep"):
+        client, experiment_id = tracking.connect()
+        tracking.log_pending(client, root)
+        adopted = os.environ.get(tracking.SWEEP_RUN)
+        if resume:
+            run = _to_resume(client, experiment_id, resume)
+            run_id = run.info.run_id
+            _locks.append(_hold(root, run_id))
+            _close_unfinished(client, run)
+            if adopted and adopted != run_id:
+                client.set_tag(adopted, "qexp.level", "resume")
+            client.update_run(run_id, status="RUNNING")
+            log.info("resuming %s (%s)", run.info.run_name, run_id)
+        elif adopted:
+            run_id = adopted
+            if _RANDOM_NAME.fullmatch(client.get_run(run_id).info.run_name or ""):
+                client.set_tag(run_id, "mlflow.runName", name)
+            _locks.append(_hold(root, run_id))
+        else:
+            run_id = tracking.start_run(client, experiment_id, name, "sweep", {})
+            _locks.append(_hold(root, run_id))
+    if run_id != adopted:
+        os.environ[OWNED] = "1"
+    os.environ[tracking.SWEEP_RUN] = run_id
+
+
+def _to_resume(client: "MlflowClient", experiment_id: str, resume: str) -> "Run":
+    sweeps = tracking.search(client, experiment_id, "tags.`qexp.level` = 'sweep'")
+    chosen = [run for run in sweeps if run.info.run_id == resume or resume == "last"]
+    own = os.environ.get(tracking.SWEEP_RUN)
+    chosen = [run for run in chosen if run.info.run_id != own]
+    if not chosen:
+        recent = ", ".join(run.info.run_id for run in sweeps[-3:])
+        hint = f"; the latest are {recent}" if recent else ""
+        raise ConfigError(f"sweep.resume={resume}: there is no such sweep in this MLflow experiment{hint}")
+    return chosen[-1]
+
+
+def _hold(root: Path, run_id: str) -> Lock:
+    try:
+        return Lock(root, f"sweep-{run_id}", alone=True, wait=False)
+    except BlockingIOError as error:
+        raise ConfigError(f"sweep.resume={run_id}: the sweep is still running; wait for it or stop it") from error
+
+
+def _close_unfinished(client: "MlflowClient", sweep: "Run") -> None:
+    """End the runs that a killed process has left open; their jobs are done again."""
+    for run in _of(client, sweep):
+        if run.info.status == "RUNNING":
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def current() -> str | None:
-    """Return the id of the sweep's run, if there is a sweep; raise QexpError if it could not be started."""
-    if FAILURE in os.environ:
-        raise QexpError(os.environ.pop(FAILURE))
+    """Return the id of the sweep's run, if there is a sweep."""
     return os.environ.get(tracking.SWEEP_RUN)
+
+
+def finished(config: ExperimentConfig) -> list[Row]:
+    """Return the rows of this very experiment where it is measured already; none where it is to be measured.
+
+    With `sweep.resume` it may have been measured by this sweep, with `skip_existing` by any run in the experiment.
+    """
+    sweep_id = current()
+    if not (config.skip_existing or (config.sweep.resume and sweep_id)):
+        return []
+    with tracking.store_faults("looking for finished runs"):
+        client, experiment_id = tracking.connect()
+        chosen = (
+            f"tags.`qexp.config_hash` = '{config.hash}' AND tags.`qexp.version` = '{__version__}' "
+            f"AND tags.`qexp.level` = 'collection' AND attributes.status = 'FINISHED'"
+        )
+        if not config.skip_existing:
+            chosen += f" AND tags.`qexp.sweep` = '{sweep_id}'"
+        found = tracking.search(client, experiment_id, chosen)
+        own = [run for run in found if run.data.tags.get("qexp.sweep") == sweep_id]
+        run = (own or found)[-1] if found else None
+        if run is None:
+            return []
+        if sweep_id and not own:
+            client.set_tag(sweep_id, REUSED + config.hash, run.info.run_id)
+        log.info("%s: measured already by run %s", run.info.run_name, run.info.run_id)
+        return _rows(client, run)
+
+
+def progress(number: int, words: list[str]) -> None:
+    """Say which job starts, of how many, and how long the rest may take, judged by the jobs before it."""
+    jobs = int(os.environ.get(JOBS, 0))
+    place = f"job {number + 1} of {jobs}" if jobs else f"job {number + 1}"
+    left = ""
+    if _seconds and jobs:
+        left = f", about {duration((jobs - number) * sum(_seconds) / len(_seconds))} left"
+    swept = os.environ.get(SWEPT, "").split(",")
+    log.info("%s%s: %s", place, left, " ".join(word for word in words if word.split("=", 1)[0] in swept))
+
+
+def took(seconds: float) -> None:
+    """Remember how long a job took."""
+    _seconds.append(seconds)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: `40 s`, `12 min`, `3 h 20 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def finish(run_id: str, status: str) -> tuple[list[Row], str]:
     """Log the table of all trials to the sweep's run and end it; return the rows and the table's title."""
-    client, _ = tracking.connect()
-    rows, title = collect(run_id)
-    if rows:
-        text = markdown(rows, title)
-        client.set_tag(run_id, "mlflow.note.content", text)
-        client.log_text(run_id, text, "table.md")
-    if os.environ.pop(OWNED, None):
-        client.set_terminated(run_id, status)
+    with tracking.store_faults(f"ending the sweep; finish it with sweep.resume={run_id}"):
+        client, _ = tracking.connect()
+        rows, title = collect(run_id)
+        if rows:
+            text = markdown(rows, title)
+            client.set_tag(run_id, "mlflow.note.content", text)
+            client.log_text(run_id, text, "table.md")
+        if os.environ.pop(OWNED, None):
+            client.set_terminated(run_id, status)
     os.environ.pop(tracking.SWEEP_RUN, None)
+    while _locks:
+        _locks.pop().release()
     return rows, title
 
 
@@ -88,8 +226,8 @@ def finish_cliff(run_id: str, title: str) -> Cliff | None:
     """Log all jobs' measurements under memory caps to the sweep's run, as one; return them, None without any."""
     import mlflow
 
-    client, experiment_id = tracking.connect()
-    jobs = _search(client, experiment_id, f"tags.`qexp.sweep` = '{run_id}' AND tags.`qexp.level` = 'collection'")
+    client, _ = tracking.connect()
+    jobs = _one_each(_of(client, client.get_run(run_id)))
     found = [
         from_json(mlflow.artifacts.load_text(f"runs:/{job.info.run_id}/{CLIFF_FILE}"))
         for job in jobs
@@ -105,33 +243,47 @@ def finish_cliff(run_id: str, title: str) -> Cliff | None:
 
 
 def collect(run_id: str) -> tuple[list[Row], str]:
-    """Return the rows of all finished collections of a sweep, as MLflow has them, and a title."""
-    client, experiment_id = tracking.connect()
-    chosen = f"tags.`qexp.sweep` = '{run_id}'"
-    runs = _search(client, experiment_id, chosen)
-    rows = []
+    """Return the rows of a sweep's collections as MLflow has them, and a title.
+
+    Of several runs of one configuration only one counts: the one that finished, else the last one. A collection
+    that failed is a row that says why.
+    """
+    client, _ = tracking.connect()
+    sweep = client.get_run(run_id)
+    rows: list[Row] = []
     titles = []
-    for collection in (run for run in runs if run.data.tags["qexp.level"] == "collection"):
-        trials = [
-            Row(dict(run.data.params), dict(run.data.metrics))
-            for run in runs
-            if run.data.tags.get("mlflow.parentRunId") == collection.info.run_id
-        ]
-        if trials:
-            rows += [tracking.baseline_row(trials[0].params, dict(collection.data.metrics)), *trials]
-            titles.append(collection.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
+    for run in _one_each(_of(client, sweep)):
+        found = _rows(client, run) if run.info.status == "FINISHED" else []
+        if found:
+            rows += found
+            titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
+        elif "qexp.error" in run.data.tags:
+            rows.append(tracking.failed_row(dict(run.data.params), run.data.tags["qexp.error"]))
     return rows, titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
 
 
-def _search(client: Any, experiment_id: str, filter_string: str) -> "list[Run]":
-    """Return all runs that match, oldest first."""
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment_id], filter_string, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
-        )
-        runs += page
-        token = page.token
-        if not token:
-            return runs
+def _of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
+    """Return a sweep's collections, trials, and the collections that it reuses."""
+    run_id, experiment_id = sweep.info.run_id, sweep.info.experiment_id
+    reused = [client.get_run(value) for key, value in sorted(sweep.data.tags.items()) if key.startswith(REUSED)]
+    return reused + tracking.search(client, experiment_id, f"tags.`qexp.sweep` = '{run_id}'")
+
+
+def _one_each(runs: "list[Run]") -> "list[Run]":
+    chosen: dict[str, Run] = {}
+    for run in runs:
+        if run.data.tags["qexp.level"] != "collection":
+            continue
+        before = chosen.get(run.data.tags["qexp.config_hash"])
+        if before is None or before.info.status != "FINISHED":
+            chosen[run.data.tags["qexp.config_hash"]] = run
+    return list(chosen.values())
+
+
+def _rows(client: "MlflowClient", collection: "Run") -> list[Row]:
+    """Return a collection's baseline and trials, in the order in which they were recorded."""
+    chosen = f"tags.`mlflow.parentRunId` = '{collection.info.run_id}'"
+    runs = tracking.search(client, collection.info.experiment_id, chosen)
+    runs.sort(key=lambda run: int(run.data.tags.get("qexp.trial", 0)))
+    trials = [Row(dict(run.data.params), dict(run.data.metrics)) for run in runs]
+    return [tracking.baseline_row(trials[0].params, dict(collection.data.metrics)), *trials] if trials else []

@@ -2,14 +2,13 @@
 
 import getpass
 import json
+import logging
 import os
 import platform
 import shlex
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,19 +17,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qexp import __version__
+from qexp import __version__, spool
 from qexp.config import ExperimentConfig
-from qexp.errors import ConfigError, QexpError
-from qexp.paths import packaged
+from qexp.errors import ConfigError, QexpError, TrackingError
+from qexp.paths import cache_root
+from qexp.provenance import code_tags, reproduce_command, uncommitted
 from qexp.report.sizing import cost_metrics, floor_metrics, memory_metrics, write_sizing
 from qexp.report.table import markdown
 from qexp.results import MIB, Collection, Experiment, Half, Row, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+log = logging.getLogger(__name__)
 
 SWEEP_RUN = "QEXP_SWEEP_RUN_ID"  # environment: the parent of the collection runs of this process
 EXPERIMENT = "qexp"
+SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 BATCH = 100  # params in one MLflow request
 _LIBRARIES = ("qdrant-edge-py", "qdrant-client", "mlflow", "hydra-core", "datasets", "numpy", "scipy", "pyarrow")
 
@@ -74,31 +78,55 @@ def start_run(client: "MlflowClient", experiment_id: str, name: str, level: str,
 
 
 @contextmanager
-def collection_run(config: ExperimentConfig, overrides: list[str]) -> Iterator[Callable[[Experiment], None]]:
+def store_faults(doing: str) -> Iterator[None]:
+    """Turn every failure of the tracking store into a TrackingError that says what could not be done."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise TrackingError(f"the tracking store failed while {doing}: {reason}") from error
+
+
+@contextmanager
+def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Callable[[Experiment], None]]:
     """Keep a collection run while the experiment is measured; call what it yields to record the result.
 
-    The run ends as FINISHED, as FAILED with the message as tag `qexp.error`, or as KILLED when interrupted.
+    The run ends as FINISHED, as FAILED with the message as tag `qexp.error`, or as KILLED when interrupted. If the
+    store fails once the experiment is measured, the run stays open and its record pending on disk.
     """
-    client, experiment_id = connect()
-    sweep = os.environ.get(SWEEP_RUN)
-    tags = {"qexp.config_hash": config.hash, "qexp.reproduce": shlex.join(["qexp", *overrides]), **_git_tags()}
-    if sweep:
-        tags |= {"mlflow.parentRunId": sweep, "qexp.sweep": sweep}
-    name = f"{config.dataset.title} {config.quantization.name}"
-    run_id = start_run(client, experiment_id, name, "collection", tags)
-    _log_batches(client, run_id, params=config.flat())
-    client.log_text(run_id, json.dumps(config.flat(), indent=1), "config.json")
-    client.log_dict(run_id, environment(), "environment.json")
+    with store_faults("starting a run"):
+        client, experiment_id = connect()
+        log_pending(client, cache_root(config.cache_dir))
+        sweep = os.environ.get(SWEEP_RUN)
+        tags = {
+            "qexp.config_hash": config.hash,
+            "qexp.command": shlex.join(["qexp", *words]),
+            "qexp.reproduce": reproduce_command(words),
+            **code_tags(),
+        }
+        if sweep:
+            tags |= {"mlflow.parentRunId": sweep, "qexp.sweep": sweep}
+        name = f"{config.dataset.title} {config.quantization.name}"
+        run_id = start_run(client, experiment_id, name, "collection", tags)
+        _log_batches(client, run_id, params=config.flat())
+        client.log_text(run_id, json.dumps(config.flat(), indent=1), "config.json")
+        client.log_text(run_id, json.dumps(config.saved(), indent=1), SAVED_CONFIG)
+        client.log_dict(run_id, environment(), "environment.json")
+        if tags.get("qexp.git_dirty") == "true":
+            client.log_text(run_id, uncommitted(), "uncommitted.diff")
     try:
         yield lambda experiment: _record(client, experiment_id, run_id, config, tags, experiment)
-    except KeyboardInterrupt:
-        client.set_terminated(run_id, "KILLED")
+    except TrackingError:
         raise
     except BaseException as error:
-        client.set_tag(run_id, "qexp.error", str(error) if isinstance(error, QexpError) else repr(error))
-        client.set_terminated(run_id, "FAILED")
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        with suppress(TrackingError), store_faults("ending a run"):  # the error itself matters more
+            if status == "FAILED":
+                client.set_tag(run_id, "qexp.error", str(error) if isinstance(error, QexpError) else repr(error))
+            client.set_terminated(run_id, status)
         raise
-    client.set_terminated(run_id, "FINISHED")
 
 
 def _record(
@@ -109,25 +137,87 @@ def _record(
     tags: dict[str, str],
     experiment: Experiment,
 ) -> None:
-    rows = experiment_rows(config, experiment)
-    _log_batches(client, run_id, metrics=collection_metrics(experiment))
-    _log_dataset(client, run_id, experiment)
-    with tempfile.TemporaryDirectory() as folder:
-        client.log_artifact(run_id, str(_write_latencies(experiment, Path(folder) / "latencies.parquet")))
-        for file in write_sizing(experiment, title(experiment), Path(folder)):
-            client.log_artifact(run_id, str(file))
-    client.set_tag(run_id, "mlflow.note.content", markdown(rows, title(experiment)))
-    for trial in experiment.trials:
-        row = trial_row(config, experiment, trial)
-        trial_id = start_run(
-            client,
-            experiment_id,
-            f"{config.quantization.name} {trial.point.title}",
-            "trial",
-            {key: value for key, value in tags.items() if key.startswith("qexp.")} | {"mlflow.parentRunId": run_id},
+    """Write everything that was measured to disk, then log it."""
+    import mlflow
+
+    root = cache_root(config.cache_dir)
+    rows = [(trial.point.title, trial_row(config, experiment, trial)) for trial in experiment.trials]
+    record = spool.Record(
+        store=mlflow.get_tracking_uri(),
+        experiment_id=experiment_id,
+        run_id=run_id,
+        time=int(time.time() * 1000),
+        metrics=collection_metrics(experiment),
+        tags={"mlflow.note.content": markdown(experiment_rows(config, experiment), title(experiment))},
+        dataset=_dataset_entry(experiment),
+        trial_tags={key: value for key, value in tags.items() if key.startswith("qexp.")},
+        trials=tuple(
+            spool.TrialRecord(f"{config.quantization.name} {name}", row.params, row.metrics) for name, row in rows
+        ),
+    )
+    with spool.taken(root, run_id):
+        try:
+            folder = spool.new(root)
+            _write_latencies(experiment, folder / spool.FILES / "latencies.parquet")
+            write_sizing(experiment, title(experiment), folder / spool.FILES)
+            folder = spool.seal(folder, record)
+        except OSError as error:
+            raise ConfigError(f"cache_dir={root}: what was measured cannot be kept there: {error.strerror}") from error
+        try:
+            log_record(client, folder)
+        except TrackingError as error:
+            raise TrackingError(f"{error}; what was measured is kept in {folder}, and the next qexp logs it") from error
+
+
+def log_record(client: "MlflowClient", folder: Path) -> None:
+    """Log what a record holds and the run has not got yet, end the run, and forget the record."""
+    record = spool.load(folder)
+    with store_faults(f"logging run {record.run_id}"):
+        _log_batches(client, record.run_id, metrics=record.metrics, at=record.time)
+        _log_dataset(client, record.run_id, record.dataset)
+        client.log_artifacts(record.run_id, str(folder / spool.FILES))
+        for key, value in record.tags.items():
+            client.set_tag(record.run_id, key, value)
+        children = search(client, record.experiment_id, f"tags.`mlflow.parentRunId` = '{record.run_id}'")
+        there = {child.data.tags.get("qexp.trial"): child.info.run_id for child in children}
+        for number, trial in enumerate(record.trials):
+            tags = {**record.trial_tags, "mlflow.parentRunId": record.run_id, "qexp.trial": str(number)}
+            trial_id = there.get(str(number)) or start_run(client, record.experiment_id, trial.name, "trial", tags)
+            _log_batches(client, trial_id, params=trial.params, metrics=trial.metrics, at=record.time)
+            client.set_terminated(trial_id, "FINISHED")
+        client.set_terminated(record.run_id, "FINISHED")
+    spool.done(folder)
+
+
+def log_pending(client: "MlflowClient", root: Path) -> None:
+    """Log the records that earlier processes have measured for this store and left on disk."""
+    import mlflow
+
+    for folder in spool.pending(root, mlflow.get_tracking_uri()):
+        try:
+            with spool.taken(root, folder.name):
+                if not folder.exists():
+                    continue
+                log_record(client, folder)
+            log.info("logged run %s, which was measured before", folder.name)
+        except BlockingIOError:
+            continue
+        except TrackingError as error:
+            log.warning("%s cannot be logged: %s", folder, error)
+
+
+def search(client: "MlflowClient", experiment_id: str, filter_string: str) -> "list[Run]":
+    """Return all runs that match, oldest first."""
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id], filter_string, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
         )
-        _log_batches(client, trial_id, params=row.params, metrics=row.metrics)
-        client.set_terminated(trial_id, "FINISHED")
+        runs += page
+        token = page.token
+        if not token:
+            return runs
 
 
 def title(experiment: Experiment) -> str:
@@ -250,6 +340,11 @@ def baseline_row(params: dict[str, str], metrics: dict[str, float]) -> Row:
     )
 
 
+def failed_row(params: dict[str, str], reason: str) -> Row:
+    """Return the row of a collection that could not be measured, from its run's parameters."""
+    return Row({"quantization": params["quantization.name"], "role": "failed", "error": reason}, {})
+
+
 def environment() -> dict[str, Any]:
     """Return the machine and the versions of what ran on it."""
     import psutil
@@ -272,15 +367,6 @@ def _cpu_model() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _git_tags() -> dict[str, str]:
-    """Return the commit of the checkout that qexp runs from; nothing when it is installed."""
-    checkout = packaged("conf").parent
-    if not (checkout / ".git").exists():
-        return {}
-    found = subprocess.run(["git", "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True)
-    return {"qexp.git_sha": found.stdout.strip()} if found.returncode == 0 else {}
-
-
 def _memory_mib(collection: Collection) -> float | None:
     return collection.memory.total / MIB if collection.memory else None
 
@@ -294,30 +380,34 @@ def _log_batches(
     run_id: str,
     params: dict[str, Any] | None = None,
     metrics: dict[str, float] | None = None,
+    at: int = 0,
 ) -> None:
+    """Log in as few requests as MLflow allows; `at` is the time of the metrics in milliseconds."""
     from mlflow.entities import Metric, Param
 
-    now = int(time.time() * 1000)
     entities = [Param(key, str(value)) for key, value in (params or {}).items()]
-    values = [Metric(key, value, now, 0) for key, value in (metrics or {}).items()]
+    values = [Metric(key, value, at, 0) for key, value in (metrics or {}).items()]
     client.log_batch(run_id, metrics=values, params=entities[:BATCH])
     for start in range(BATCH, len(entities), BATCH):
         client.log_batch(run_id, params=entities[start : start + BATCH])
 
 
-def _log_dataset(client: "MlflowClient", run_id: str, experiment: Experiment) -> None:
+def _dataset_entry(experiment: Experiment) -> dict[str, str]:
+    facts = experiment.dataset
+    return {
+        "name": facts.title,
+        "digest": facts.digest,
+        "source_type": "huggingface",
+        "source": json.dumps({"path": facts.source}),
+        "schema": json.dumps({"vector": f"float32[{facts.size}]", "distance": facts.distance}),
+        "profile": json.dumps({"points": facts.points, "queries": facts.queries, "native_size": facts.native_size}),
+    }
+
+
+def _log_dataset(client: "MlflowClient", run_id: str, entry: dict[str, str]) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    facts = experiment.dataset
-    entry = Dataset(
-        name=facts.title,
-        digest=facts.digest,
-        source_type="huggingface",
-        source=json.dumps({"path": facts.source}),
-        schema=json.dumps({"vector": f"float32[{facts.size}]", "distance": facts.distance}),
-        profile=json.dumps({"points": facts.points, "queries": facts.queries, "native_size": facts.native_size}),
-    )
-    client.log_inputs(run_id, [DatasetInput(entry, [InputTag("mlflow.data.context", "benchmark")])])
+    client.log_inputs(run_id, [DatasetInput(Dataset(**entry), [InputTag("mlflow.data.context", "benchmark")])])
 
 
 def _write_latencies(experiment: Experiment, path: Path) -> Path:

@@ -33,7 +33,7 @@ def cells(row: Row) -> list[str]:
         return format(metrics[name], form) if name in metrics else ""
 
     return [
-        row.params["quantization"],
+        row.params["quantization"] + (" failed" if row.params.get("role") == "failed" else ""),
         {"true": "on", "false": "off"}.get(row.params.get("rescore", "").lower(), ""),
         f"{float(row.params['oversampling']):g}×" if "oversampling" in row.params else "",
         number("latency_mean_ms", ".3f"),
@@ -63,8 +63,11 @@ def several(rows: Sequence[Row], parameter: str) -> bool:
 
 def varying(rows: Sequence[Row]) -> list[str]:
     """Return the parameters beside quantization, rescore and oversampling in which the rows differ."""
+    measured = [row for row in rows if row.params.get("role") != "failed"]
     return [
-        name for name in ("dataset", "embedding_size", "storage", "engine", "hnsw_ef", "limit") if several(rows, name)
+        name
+        for name in ("dataset", "embedding_size", "storage", "engine", "hnsw_ef", "limit")
+        if several(measured, name)
     ]
 
 
@@ -87,10 +90,10 @@ def rich_table(rows: Sequence[Row], title: str) -> Table:
 def _styled(row: Row) -> Iterable[Text]:
     baseline = row.params.get("role") == "baseline"
     for name, text in zip(COLUMNS, cells(row), strict=True):
-        style = "dim" if baseline else ""
+        style = {"baseline": "dim", "failed": "red"}.get(row.params.get("role", ""), "")
         if not baseline and name.startswith("speedup") and INDISTINGUISHABLE not in text and text:
             style = "green" if row.metrics["speedup_mean"] > 1 else "red"
-        if not baseline and name.startswith("accuracy") and row.metrics["accuracy_retention"] >= GOOD_RETENTION:
+        if not baseline and name.startswith("accuracy") and row.metrics.get("accuracy_retention", 0) >= GOOD_RETENTION:
             style = "green"
         yield Text(text, style=style)
 
@@ -101,7 +104,12 @@ def markdown(rows: Sequence[Row], title: str) -> str:
     header = [*(name.replace("_", " ") for name in extra), *(" ".join(c.replace("-\n", "").split()) for c in COLUMNS)]
     lines = [f"**{title}**", "", "| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join([*(row.params.get(n, "") for n in extra), *cells(row)]) + " |" for row in rows]
-    return "\n".join([*lines, "", LEGEND])
+    return "\n".join([*lines, "", *(f"- {failure}" for failure in failures(rows)), "", LEGEND])
+
+
+def failures(rows: Sequence[Row]) -> list[str]:
+    """Return one line for every collection that failed: which, and why."""
+    return [f"{row.params['quantization']} failed: {row.params['error']}" for row in rows if "error" in row.params]
 
 
 LEGEND = (

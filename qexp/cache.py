@@ -1,0 +1,146 @@
+"""The cache: who makes or uses what is in it, how big it is, and what goes first when it is full."""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+NOT_CACHED = ("locks", "spool")  # in the cache directory, but nothing that could be made again
+REMOVED = ".partial-removed"
+ABANDONED = 24 * 3600  # seconds without a change after which a partial entry belongs to no one
+
+
+class Lock:
+    """A lock on one name that this process holds until `release`, or until it dies.
+
+    Whoever makes an entry holds it alone; those who use it share it; what is held is not evicted. Raises
+    BlockingIOError if `wait` is false and somebody else is in the way. The empty file stays, for the next one.
+    """
+
+    def __init__(self, root: Path, name: str, alone: bool, wait: bool = True) -> None:
+        (root / "locks").mkdir(parents=True, exist_ok=True)
+        self._file = os.open(root / "locks" / name, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(self._file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(self._file)
+            raise
+
+    def alone(self) -> None:
+        """Wait until nobody else holds it; in between, another may have held it alone."""
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def share(self) -> None:
+        """Let others use the entry too, now that it is made."""
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+
+    def release(self) -> None:
+        """Give it up."""
+        os.close(self._file)
+
+
+@contextmanager
+def locked(root: Path, name: str, alone: bool, wait: bool = True) -> Iterator[Lock]:
+    """Hold a lock for the length of a block."""
+    lock = Lock(root, name, alone, wait)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+@contextmanager
+def using(root: Path, *paths: Path) -> Iterator[None]:
+    """Share entries for the length of a block, and mark them as used now."""
+    locks = [Lock(root, lock_name(path), alone=False) for path in paths]
+    try:
+        for path in paths:
+            if path.exists():
+                os.utime(path)
+        yield
+    finally:
+        for lock in locks:
+            lock.release()
+
+
+def lock_name(path: Path) -> str:
+    """Return the name under which an entry is locked."""
+    return f"{path.parent.name}-{path.name}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing in the cache: bytes on disk, seconds since the epoch of its last use, and what it was made from."""
+
+    path: Path
+    bytes: int
+    used: float
+    about: str
+
+    @property
+    def kind(self) -> str:
+        """The folder it is in: collections, vectors, truth and so on."""
+        return self.path.parent.name
+
+
+def entries(root: Path) -> list[Entry]:
+    """Return everything that is cached, least recently used first."""
+    kinds = [folder for folder in root.glob("*") if folder.is_dir() and folder.name not in NOT_CACHED]
+    found = [_entry(path) for folder in kinds for path in folder.iterdir()]
+    return sorted((entry for entry in found if entry), key=lambda entry: entry.used)
+
+
+def _entry(path: Path) -> Entry | None:
+    try:
+        files = [file.stat() for file in (path, *path.rglob("*"))]
+        about = _about(path)
+        return Entry(path, sum(file.st_blocks for file in files) * 512, path.stat().st_mtime, about)
+    except FileNotFoundError:  # somebody is removing it
+        return None
+
+
+def _about(path: Path) -> str:
+    if ".partial" in path.name:
+        return "unfinished"
+    if (path / "complete.json").exists():
+        made = json.loads((path / "complete.json").read_text())["spec"]
+        return f"{made['points']:,} points of {made['size']} dimensions, {made['method']}, {made['engine']}"
+    if (path / "facts.json").exists():
+        made = json.loads((path / "facts.json").read_text())
+        return f"{made['points']:,} points of {made['size']} dimensions, {made['queries']:,} queries, {made['source']}"
+    return ""
+
+
+def remove(root: Path, entry: Entry) -> bool:
+    """Remove an entry; return False, and leave it, if a running job holds it."""
+    try:
+        with locked(root, lock_name(entry.path), alone=True, wait=False):
+            if ".partial" in entry.path.name and time.time() - entry.used < ABANDONED:
+                return False
+            doomed = entry.path.with_name(entry.path.name + REMOVED)
+            entry.path.rename(doomed)  # so that nobody ever finds half of it
+            shutil.rmtree(doomed) if doomed.is_dir() else doomed.unlink()
+    except FileNotFoundError:
+        return True
+    except BlockingIOError:
+        return False
+    return True
+
+
+def evict(root: Path, limit: float) -> list[Entry]:
+    """Remove the least recently used entries until the rest takes at most `limit` bytes; return what went."""
+    found = entries(root)
+    total = sum(entry.bytes for entry in found)
+    gone = []
+    for entry in found:
+        if total <= limit:
+            break
+        if remove(root, entry):
+            total -= entry.bytes
+            gone.append(entry)
+    return gone

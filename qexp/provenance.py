@@ -1,0 +1,66 @@
+"""Where figures come from: the commit, the lock and the command that would make them again."""
+
+import hashlib
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+from qexp.paths import packaged
+
+NAMED = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine")  # MLproject's parameters
+
+
+def checkout() -> Path | None:
+    """Return the git checkout that qexp runs from; None when it is installed."""
+    folder = packaged("conf").parent
+    return folder if (folder / ".git").exists() else None
+
+
+def code_tags() -> dict[str, str]:
+    """Return what identifies the code: commit, whether files differ from it, and a digest of the lock."""
+    folder = checkout()
+    if folder is None:
+        return {}
+    lock = folder / "requirements.lock"
+    tags = {"qexp.lock": hashlib.sha256(lock.read_bytes()).hexdigest()[:12]} if lock.exists() else {}
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit:
+        tags |= {"qexp.git_sha": commit, "qexp.git_dirty": str(bool(uncommitted())).lower()}
+    return tags
+
+
+def uncommitted() -> str:
+    """Return the difference between the checkout's files and its commit; nothing when there is none."""
+    folder = checkout()
+    if folder is None:
+        return ""
+    untracked = _git(folder, "ls-files", "--others", "--exclude-standard", "--", "qexp", "conf")
+    return "\n".join(part for part in (_git(folder, "diff", "HEAD"), untracked and f"untracked:\n{untracked}") if part)
+
+
+def reproduce_command(words: list[str]) -> str:
+    """Return the `mlflow run` that composes the same experiment, at the same commit where the checkout has a remote."""
+    folder = checkout()
+    if folder is None:
+        return shlex.join(["qexp", *words])
+    chosen = {word.split("=", 1)[0]: word for word in words if word.split("=", 1)[0] in NAMED}
+    rest = [word for word in words if word not in chosen.values()]
+    remote = re.sub(r"//[^/@]*@", "//", _git(folder, "config", "--get", "remote.origin.url"))  # no password
+    command = ["mlflow", "run", remote or "."]
+    if remote:
+        command += ["--version", _git(folder, "rev-parse", "HEAD")]
+    command += ["-e", "main"]
+    for name in NAMED:
+        if name in chosen:
+            command += ["-P", chosen[name].replace("'", "")]
+    return shlex.join([*command, "-P", f"overrides={shlex.join(rest)}"] if rest else command)
+
+
+def _git(folder: Path, *words: str) -> str:
+    """Return what git says, nothing where it fails or is not there."""
+    try:
+        found = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True)
+    except FileNotFoundError:
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""

@@ -1,0 +1,80 @@
+"""What was measured, on disk before it is logged, so that it outlives this process and the tracking store."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from qexp.cache import locked
+
+RECORD = "record.json"
+FILES = "files"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial's run: its name, parameters and metrics."""
+
+    name: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that a collection run of the store `store` gets once it is measured; `time` in milliseconds."""
+
+    store: str
+    experiment_id: str
+    run_id: str
+    time: int
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    dataset: dict[str, str]
+    trial_tags: dict[str, str]
+    trials: tuple[TrialRecord, ...]
+
+
+def new(root: Path) -> Path:
+    """Return a fresh folder; what is put into its `files` is logged as artifacts."""
+    (root / "spool").mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(suffix=".partial", dir=root / "spool"))
+    (folder / FILES).mkdir()
+    return folder
+
+
+def seal(folder: Path, record: Record) -> Path:
+    """Write the record, and rename the folder to the run's id: from now on it is pending."""
+    (folder / RECORD).write_text(json.dumps(asdict(record)))
+    target = folder.parent / record.run_id
+    folder.rename(target)
+    return target
+
+
+def load(folder: Path) -> Record:
+    """Read a record back."""
+    raw: dict[str, Any] = json.loads((folder / RECORD).read_text())
+    trials = tuple(TrialRecord(**trial) for trial in raw.pop("trials"))
+    return Record(**raw, trials=trials)
+
+
+def done(folder: Path) -> None:
+    """Forget a record that is logged."""
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def taken(root: Path, run_id: str) -> Iterator[None]:
+    """Hold a run's record, so that nobody else logs it; BlockingIOError if somebody does."""
+    with locked(root, f"spool-{run_id}", alone=True, wait=False):
+        yield
+
+
+def pending(root: Path, store: str) -> list[Path]:
+    """Return the records of a store that wait to be logged."""
+    folders = [file.parent for file in sorted((root / "spool").glob(f"*/{RECORD}"))]
+    return [folder for folder in folders if ".partial" not in folder.name and load(folder).store == store]
