@@ -3,13 +3,14 @@
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from qexp.cache import locked
+from qexp.cache import ABANDONED, locked
 
 RECORD = "record.json"
 FILES = "files"
@@ -76,5 +77,10 @@ def taken(root: Path, run_id: str) -> Iterator[None]:
 
 def pending(root: Path, store: str) -> list[Path]:
     """Return the records of a store that wait to be logged."""
-    folders = [file.parent for file in sorted((root / "spool").glob(f"*/{RECORD}"))]
-    return [folder for folder in folders if ".partial" not in folder.name and load(folder).store == store]
+    folders = []
+    for folder in sorted((root / "spool").glob("*")):
+        if folder.suffix != ".partial":
+            folders.append(folder)
+        elif time.time() - folder.stat().st_mtime > ABANDONED:
+            shutil.rmtree(folder)
+    return [folder for folder in folders if load(folder).store == store]

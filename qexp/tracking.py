@@ -48,6 +48,7 @@ def connect() -> tuple["MlflowClient", str]:
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints what `store_faults` says shortly
     client = mlflow.MlflowClient()
     try:
         if os.environ.get("MLFLOW_EXPERIMENT_ID"):
@@ -56,8 +57,8 @@ def connect() -> tuple["MlflowClient", str]:
         found = client.get_experiment_by_name(name)
         return client, found.experiment_id if found else client.create_experiment(name)
     except (MlflowException, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"MLFLOW_TRACKING_URI={mlflow.get_tracking_uri()}: cannot be used: {reason}") from error
+        uri = mlflow.get_tracking_uri()
+        raise ConfigError(f"MLFLOW_TRACKING_URI={uri}: cannot be used: {_reason(error)}") from error
 
 
 def start_run(client: "MlflowClient", experiment_id: str, name: str, level: str, tags: dict[str, str]) -> str:
@@ -77,6 +78,12 @@ def start_run(client: "MlflowClient", experiment_id: str, name: str, level: str,
     return str(run.info.run_id)
 
 
+def _reason(error: Exception) -> str:
+    """Return the line of an error that says most: SQLAlchemy puts advice before it, and the statement after it."""
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
+    return lines[0] if lines else type(error).__name__
+
+
 @contextmanager
 def store_faults(doing: str) -> Iterator[None]:
     """Turn every failure of the tracking store into a TrackingError that says what could not be done."""
@@ -85,8 +92,7 @@ def store_faults(doing: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise TrackingError(f"the tracking store failed while {doing}: {reason}") from error
+        raise TrackingError(f"the tracking store failed while {doing}: {_reason(error)}") from error
 
 
 @contextmanager

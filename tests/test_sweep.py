@@ -1,0 +1,319 @@
+"""Sweeps that are stopped, resumed and run beside each other, and stores that fail."""
+
+import contextlib
+import fcntl
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hydra import compose, initialize_config_dir
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from qexp import sweep
+from qexp.cli import HOUSEKEEPING, objectives
+from qexp.config import ExperimentConfig, register_schema
+from qexp.paths import packaged
+from qexp.results import Row
+from tests.conftest import QUICK, Qexp
+
+KILLS = 10
+SWEPT = ["-m", "quantization=scalar,binary,turbo_4bit"]
+ONE_POINT = ["search.rescore=[false]"]
+
+
+def all_runs(environment: dict[str, str]) -> list[Run]:
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(experiments, max_results=1000))
+
+
+def of_level(runs: list[Run], level: str) -> list[Run]:
+    return [run for run in runs if run.data.tags.get("qexp.level") == level]
+
+
+def assert_whole(environment: dict[str, str], jobs: int, trials: int) -> None:
+    """One sweep; each job measured exactly once, with every trial below it; what was given up has none."""
+    runs = all_runs(environment)
+    (parent,) = of_level(runs, "sweep")
+    assert parent.info.status == "FINISHED"
+    collections = of_level(runs, "collection")
+    finished = [run for run in collections if run.info.status == "FINISHED"]
+    assert len(finished) == len({run.data.tags["qexp.config_hash"] for run in finished}) == jobs
+    assert {run.info.status for run in collections} <= {"FINISHED", "KILLED"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in collections} == {parent.info.run_id}
+    below = Counter(run.data.tags["mlflow.parentRunId"] for run in of_level(runs, "trial"))
+    assert below == {run.info.run_id: trials for run in finished}
+    assert {run.info.status for run in of_level(runs, "trial")} == {"FINISHED"}
+    assert len({run.data.tags["qexp.trial"] for run in of_level(runs, "trial")}) == trials
+
+
+def assert_nothing_left(cache: Path) -> None:
+    """No process works on this cache, and no lock in it is held."""
+    deadline = time.monotonic() + 20
+    while any(_works_on(process, cache) for process in psutil.process_iter()):
+        assert time.monotonic() < deadline, "a process is left"
+        time.sleep(0.1)
+    for path in (cache / "locks").iterdir():
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert not [folder for folder in (cache / "spool").glob("*") if ".partial" not in folder.name]
+
+
+def _works_on(process: psutil.Process, cache: Path) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.pid != os.getpid() and process.environ().get("QEXP_CACHE_DIR") == str(cache)
+    return False
+
+
+def started(environment: dict[str, str], tmp_path: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "qexp", *words], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    assert process.stderr is not None
+    seen = ""
+    while text not in seen:
+        line = process.stderr.readline()
+        assert line, seen
+        seen += line
+    return seen
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_again_and_again_is_finished_by_resume(
+    qexp: Qexp, environment: dict[str, str], tmp_path: Path
+) -> None:
+    words = [*SWEPT, "search.limit=5,10", *QUICK, "search.rounds=20", *ONE_POINT]
+    draw = random.Random(0)
+    resume: list[str] = []
+    for _ in range(KILLS):
+        process = started(environment, tmp_path, *words, *resume)
+        read_until(process, "job 1 of 6")
+        time.sleep(draw.uniform(0, 2.5))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        resume = ["sweep.resume=last"]
+    done = qexp(*words, *resume)
+    assert done.returncode == 0, done.stderr
+    assert_whole(environment, jobs=6, trials=1)
+    assert_nothing_left(tmp_path / "cache")
+
+
+def test_a_sweep_killed_between_its_jobs_keeps_the_first(
+    qexp: Qexp, environment: dict[str, str], tmp_path: Path
+) -> None:
+    process = started(environment, tmp_path, *SWEPT, *QUICK, *ONE_POINT)
+    read_until(process, "binary: round 1 of")
+    process.kill()
+    process.communicate()
+    done = qexp(*SWEPT, *QUICK, *ONE_POINT, "sweep.resume=last")
+    assert done.returncode == 0, done.stderr
+    assert "scalar: measured already" in done.stderr
+    assert "scalar: round" not in done.stderr
+    assert "binary: round" in done.stderr
+    assert_whole(environment, jobs=3, trials=1)
+    assert sorted(run.info.status for run in of_level(all_runs(environment), "collection")) == [
+        *["FINISHED"] * 3,
+        "KILLED",
+    ]
+    assert_nothing_left(tmp_path / "cache")
+
+    again = qexp(*SWEPT, *QUICK, *ONE_POINT, "skip_existing=true", "--quiet")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr == ""
+    assert "scalar" in again.stdout
+    assert "turbo_4bit" in again.stdout
+    assert len(of_level(all_runs(environment), "collection")) == 4
+
+
+def test_a_running_sweep_is_not_resumed(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
+    process = started(environment, tmp_path, *SWEPT, *QUICK, "search.rounds=1000")
+    try:
+        read_until(process, "round 1 of")
+        refused = qexp(*SWEPT, *QUICK, "sweep.resume=last")
+    finally:
+        process.kill()
+        process.communicate()
+    assert refused.returncode == 2
+    assert "the sweep is still running" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-m", "sweep.resume=nothing"], "sweep.resume=nothing: there is no such sweep"),
+        (["sweep.resume=last"], "sweep.resume=last: only a multirun can be resumed"),
+    ],
+)
+def test_what_cannot_be_resumed(qexp: Qexp, words: list[str], message: str) -> None:
+    done = qexp(*words, *QUICK)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_sweeps_on_one_store_share_what_they_build(environment: dict[str, str], tmp_path: Path) -> None:
+    MlflowClient(environment["MLFLOW_TRACKING_URI"]).create_experiment("qexp")
+    both = [
+        started(environment, tmp_path, "-m", f"quantization={name}", *QUICK, *ONE_POINT)
+        for name in ("scalar", "binary")
+    ]
+    seen = "".join(process.communicate()[1] for process in both)
+    assert [process.returncode for process in both] == [0, 0], seen
+    assert seen.count("none: building") == 1
+    runs = all_runs(environment)
+    assert len(of_level(runs, "sweep")) == len(of_level(runs, "collection")) == len(of_level(runs, "trial")) == 2
+
+
+def test_a_failed_job_is_a_row_with_its_reason(qexp: Qexp, environment: dict[str, str]) -> None:
+    done = qexp("-m", *QUICK, *ONE_POINT, "quantization=scalar,binary", "search.limit=10,5000")
+    assert done.returncode == 2
+    assert "job 4 of 4" in done.stderr
+    assert done.stdout.count("failed: search.limit=5000: synthetic has only 2000 points") == 2
+    (parent,) = of_level(all_runs(environment), "sweep")
+    assert parent.info.status == "FAILED"
+    assert "- binary failed: search.limit=5000" in parent.data.tags["mlflow.note.content"]
+
+
+@contextlib.contextmanager
+def served(folder: Path, port: int) -> Iterator[None]:
+    """A real MLflow tracking server, and its end."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)),
+            *(
+                "--backend-store-uri",
+                f"sqlite:///{folder}/server.db",
+                "--artifacts-destination",
+                str(folder / "served"),
+            ),
+        ],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health").close()
+            break
+        except OSError:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.slow
+def test_a_store_that_goes_away_costs_nothing(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{port}"
+    environment["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+    words = ["-m", "quantization=scalar,binary", *QUICK, *ONE_POINT, "search.rounds=30"]
+    with served(tmp_path, port):
+        process = started(environment, tmp_path, *words)
+        read_until(process, "binary: round 1 of")
+    _, stderr = process.communicate()
+    assert process.returncode == 2
+    assert "what was measured is kept in" in stderr
+    assert "Traceback" not in stderr
+    with served(tmp_path, port):
+        done = qexp(*words, "sweep.resume=last", **environment)
+        assert done.returncode == 0, done.stderr
+        assert "which was measured before" in done.stderr
+        assert "round" not in done.stderr
+        assert_whole(environment, jobs=2, trials=1)
+    assert_nothing_left(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("store", ["http://127.0.0.1:9", "sqlite:///file:{folder}/mlflow.db?mode=ro&uri=true"])
+def test_a_store_that_cannot_be_used_is_one_line(
+    store: str, qexp: Qexp, environment: dict[str, str], tmp_path: Path
+) -> None:
+    MlflowClient(environment["MLFLOW_TRACKING_URI"]).create_experiment("qexp")
+    (tmp_path / "mlflow.db").chmod(0o444)
+    more = {"MLFLOW_TRACKING_URI": store.format(folder=tmp_path), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    done = qexp("-m", "quantization=scalar", *QUICK, **more)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "store" in done.stderr or "MLFLOW_TRACKING_URI" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_store_whose_disk_is_full_costs_nothing(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        more = {"MLFLOW_TRACKING_URI": f"sqlite:///{disk}/mlflow.db"}
+        process = started(environment | more, tmp_path, *SWEPT, *QUICK, *ONE_POINT, "search.rounds=30")
+        read_until(process, "scalar: round 1 of")
+        ballast = disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb") as file:
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+        _, stderr = process.communicate()
+        assert process.returncode == 2, stderr
+        assert "what was measured is kept in" in stderr
+        assert "Traceback" not in stderr
+        ballast.unlink()
+        done = qexp(*SWEPT, *QUICK, *ONE_POINT, "search.rounds=30", "sweep.resume=last", **more)
+        assert done.returncode == 0, done.stderr
+        assert_whole(environment | more, jobs=3, trials=1)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_jobs_are_counted_before_they_start() -> None:
+    register_schema()
+    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+        words = ["experiment=quickstart", "embedding='64','128'", "search.limit=range(5,8)"]
+        config = compose("config", words, return_hydra_config=True)
+        config.hydra.overrides.task = words
+    keys, jobs = sweep.plan(config)
+    assert jobs == 5 * 2 * 3
+    assert keys == "quantization,embedding,search.limit"
+
+
+def test_objectives_are_those_of_a_single_trial() -> None:
+    metrics = {"accuracy_retention": 0.9, "latency_p95_ms": 2.0, "ram_estimated_mib": 3.0, "recall": 0.8}
+    baseline, trial = Row({"role": "baseline"}, {}), Row({}, metrics)
+    assert objectives([baseline, trial]) == [0.9, 2.0, 3.0]
+    assert objectives([baseline, trial, trial]) is None
+
+
+def test_durations_read_well() -> None:
+    assert [sweep.duration(seconds) for seconds in (4, 89, 91, 3600, 7260)] == [
+        "4 s",
+        "89 s",
+        "2 min",
+        "60 min",
+        "2 h 01 min",
+    ]
+
+
+def test_housekeeping_changes_no_hash() -> None:
+    assert {key.split(".")[0] for key in HOUSEKEEPING} == {"sweep", "skip_existing", "cache_dir", "cache_limit_gib"}
+    assert ExperimentConfig(skip_existing=True, cache_limit_gib=1.0).hash == ExperimentConfig().hash
