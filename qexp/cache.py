@@ -83,9 +83,9 @@ class Entry:
     about: str
 
     @property
-    def kind(self) -> str:
-        """The folder it is in: collections, vectors, truth and so on."""
-        return self.path.parent.name
+    def name(self) -> str:
+        """Its kind, which is the folder it is in (collections, vectors, truth and so on), and its own name."""
+        return f"{self.path.parent.name}/{self.path.name}"
 
 
 def entries(root: Path) -> list[Entry]:

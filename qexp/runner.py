@@ -59,7 +59,7 @@ def run(config: ExperimentConfig, words: list[str]) -> Experiment:
         record(experiment)
     if config.cache_limit_gib is not None:
         for gone in evict(cache_root(config.cache_dir), config.cache_limit_gib * 2**30):
-            log.info("evicted %s/%s from the cache", gone.kind, gone.path.name)
+            log.info("evicted %s from the cache", gone.name)
     return experiment
 
 

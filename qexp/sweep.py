@@ -178,7 +178,7 @@ def finished(config: ExperimentConfig) -> list[Row]:
         if sweep_id and not own:
             client.set_tag(sweep_id, REUSED + config.hash, run.info.run_id)
         log.info("%s: measured already by run %s", run.info.run_name, run.info.run_id)
-        return _rows(client, run)
+        return rows_of(client, run)
 
 
 def progress(number: int, words: list[str]) -> None:
@@ -253,13 +253,31 @@ def collect(run_id: str) -> tuple[list[Row], str]:
     rows: list[Row] = []
     titles = []
     for run in _one_each(_of(client, sweep)):
-        found = _rows(client, run) if run.info.status == "FINISHED" else []
+        found = rows_of(client, run) if run.info.status == "FINISHED" else []
         if found:
             rows += found
             titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
         elif "qexp.error" in run.data.tags:
             rows.append(tracking.failed_row(dict(run.data.params), run.data.tags["qexp.error"]))
     return rows, titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
+
+
+def collections_of(run_id: str) -> "tuple[list[Run], bool]":
+    """Return the finished collections of a sweep, a collection or a trial, and whether it is a sweep.
+
+    Raises ConfigError if there is no such run, or nothing of it is finished.
+    """
+    client, _ = tracking.connect()
+    with tracking.store_faults(f"looking for run {run_id}"):
+        run = client.get_run(run_id)
+        level = run.data.tags.get("qexp.level")
+        if level == "trial":
+            run = client.get_run(run.data.tags["mlflow.parentRunId"])
+        found = _one_each(_of(client, run)) if level == "sweep" else [run]
+        found = [one for one in found if one.info.status == "FINISHED" and "qexp.config_hash" in one.data.tags]
+    if not found:
+        raise ConfigError(f"{run_id}: is no finished run of qexp")
+    return found, level == "sweep"
 
 
 def _of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
@@ -280,7 +298,7 @@ def _one_each(runs: "list[Run]") -> "list[Run]":
     return list(chosen.values())
 
 
-def _rows(client: "MlflowClient", collection: "Run") -> list[Row]:
+def rows_of(client: "MlflowClient", collection: "Run") -> list[Row]:
     """Return a collection's baseline and trials, in the order in which they were recorded."""
     chosen = f"tags.`mlflow.parentRunId` = '{collection.info.run_id}'"
     runs = tracking.search(client, collection.info.experiment_id, chosen)

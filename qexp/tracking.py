@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SWEEP_RUN = "QEXP_SWEEP_RUN_ID"  # environment: the parent of the collection runs of this process
+REPRODUCES = "QEXP_REPRODUCES"  # environment: the run that is measured again
 EXPERIMENT = "qexp"
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 BATCH = 100  # params in one MLflow request
@@ -112,6 +113,8 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
             "qexp.reproduce": reproduce_command(words),
             **code_tags(),
         }
+        if REPRODUCES in os.environ:
+            tags["qexp.reproduces"] = os.environ[REPRODUCES]
         if sweep:
             tags |= {"mlflow.parentRunId": sweep, "qexp.sweep": sweep}
         name = f"{config.dataset.title} {config.quantization.name}"
@@ -210,6 +213,23 @@ def log_pending(client: "MlflowClient", root: Path) -> None:
             continue
         except TrackingError as error:
             log.warning("%s cannot be logged: %s", folder, error)
+
+
+def artifacts(run_id: str, folder: Path) -> dict[str, Path]:
+    """Download a run's artifacts into a folder; return them by name."""
+    client, _ = connect()
+    with store_faults(f"reading the artifacts of run {run_id}"):
+        names = [item.path for item in client.list_artifacts(run_id) if not item.is_dir]
+        return {name: Path(client.download_artifacts(run_id, name, str(folder))) for name in names}
+
+
+def record_verdict(run_id: str, verdict: str, text: str) -> None:
+    """Note on the latest run that reproduces `run_id` how it went."""
+    client, experiment_id = connect()
+    with store_faults("recording the verdict"):
+        run = search(client, experiment_id, f"tags.`qexp.reproduces` = '{run_id}' AND tags.`qexp.level` = 'collection'")
+        client.set_tag(run[-1].info.run_id, "qexp.verdict", verdict)
+        client.log_text(run[-1].info.run_id, text, "reproduction.md")
 
 
 def search(client: "MlflowClient", experiment_id: str, filter_string: str) -> "list[Run]":

@@ -1,0 +1,83 @@
+"""The command `qexp-cache`: what is cached, its size and what made it; and removing it."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from qexp.cache import Entry, entries, remove
+from qexp.errors import ConfigError, QexpError, near_miss
+from qexp.paths import cache_root
+
+DAY = 24 * 3600
+
+
+def main() -> None:
+    """Run `qexp-cache ls|rm`; exit with 2 for bad input, or if something is held by a running job."""
+    words = _parser().parse_args()
+    root = cache_root(words.cache_dir)
+    try:
+        if words.command == "ls":
+            _list(root)
+        else:
+            _remove(root, chosen(entries(root), words.names, words.older_than, words.all))
+    except QexpError as error:
+        print(f"qexp-cache: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("qexp-cache", description="What qexp has cached: ls shows it, rm removes it.")
+    parser.add_argument("--cache-dir", help="default: $QEXP_CACHE_DIR, else qexp in the user's cache")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("ls", help="show every entry, its size and what made it, least recently used first")
+    rm = commands.add_parser("rm", help="remove entries; what a running job holds stays")
+    rm.add_argument("names", nargs="*", metavar="NAME", help="as ls shows them")
+    rm.add_argument("--older-than", type=float, metavar="DAYS", help="whatever was not used for so many days")
+    rm.add_argument("--all", action="store_true", help="everything")
+    return parser
+
+
+def chosen(cached: list[Entry], names: list[str], older_than: float | None, everything: bool) -> list[Entry]:
+    """Return the entries that are asked for; raise ConfigError for a name that is not there, and for no choice."""
+    if not names and older_than is None and not everything:
+        raise ConfigError("rm: say what to remove: names, --older-than DAYS or --all")
+    known = {entry.name for entry in cached}
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{name}: not in the cache{near_miss(name, known)}")
+    before = time.time() - (older_than or 0) * DAY
+    return [
+        entry
+        for entry in cached
+        if everything or entry.name in names or (older_than is not None and entry.used < before)
+    ]
+
+
+def _list(root: Path) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    cached = entries(root)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("name", "used", "made from"):
+        table.add_column(column, overflow="fold")
+    table.add_column("MiB", justify="right")
+    for entry in cached:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+        table.add_row(entry.name, used, entry.about, f"{entry.bytes / 2**20:.1f}")
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    if cached:
+        console.print(table)
+    total = sum(entry.bytes for entry in cached)
+    console.print(f"{len(cached)} entries, {total / 2**20:.1f} MiB in {root}", soft_wrap=True)
+
+
+def _remove(root: Path, doomed: list[Entry]) -> None:
+    kept = [entry for entry in doomed if not remove(root, entry)]
+    gone = [entry for entry in doomed if entry not in kept]
+    print(f"removed {len(gone)} entries, {sum(entry.bytes for entry in gone) / 2**20:.1f} MiB")
+    if kept:
+        names = ", ".join(entry.name for entry in kept)
+        raise ConfigError(f"held by a running job, or being made, and left: {names}")

@@ -1,0 +1,127 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from qexp.cache import ABANDONED, Lock, entries, evict, lock_name, locked, remove, using
+from qexp.cached import chosen
+from qexp.errors import ConfigError
+from tests.conftest import QUICK, Qexp
+
+BLOCK = 4096
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Three entries of ten blocks each, used one, two and three days ago, and things that are not entries."""
+    for days, name in enumerate(("truth/new.npz", "vectors/middle", "collections/old"), start=1):
+        path = tmp_path / name
+        path.parent.mkdir()
+        file = path if path.suffix else path / "data"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(os.urandom(10 * BLOCK))
+        at = time.time() - days * 24 * 3600
+        os.utime(path, (at, at))
+    (tmp_path / "spool" / "run").mkdir(parents=True)
+    return tmp_path
+
+
+def names(cache: Path) -> list[str]:
+    return [entry.name for entry in entries(cache)]
+
+
+def test_entries_come_least_recently_used_first_with_their_size(cache: Path) -> None:
+    assert names(cache) == ["collections/old", "vectors/middle", "truth/new.npz"]
+    for entry in entries(cache):
+        assert 10 * BLOCK <= entry.bytes <= 12 * BLOCK
+
+
+def test_the_oldest_go_until_the_rest_fits(cache: Path) -> None:
+    assert evict(cache, 40 * BLOCK) == []
+    assert [entry.name for entry in evict(cache, 25 * BLOCK)] == ["collections/old"]
+    with using(cache, cache / "vectors/middle"):
+        pass  # used now: no longer the oldest
+    assert [entry.name for entry in evict(cache, 15 * BLOCK)] == ["truth/new.npz"]
+    assert names(cache) == ["vectors/middle"]
+
+
+def test_what_a_running_job_holds_is_not_evicted(cache: Path) -> None:
+    held = (
+        "import sys, pathlib, qexp.cache as cache\n"
+        "with cache.using(*map(pathlib.Path, sys.argv[1:])):\n"
+        "    print(1, flush=True), input()"
+    )
+    job = subprocess.Popen(
+        [sys.executable, "-c", held, str(cache), str(cache / "collections/old")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert job.stdout is not None
+    assert job.stdout.readline() == b"1\n"
+    assert [entry.name for entry in evict(cache, 0)] == ["vectors/middle", "truth/new.npz"]
+    assert names(cache) == ["collections/old"]
+    job.kill()
+    job.communicate()
+    assert [entry.name for entry in evict(cache, 0)] == ["collections/old"]
+
+
+def test_what_is_being_made_is_left_until_it_is_abandoned(cache: Path) -> None:
+    path = cache / "vectors" / "x.partial"
+    path.mkdir()
+    (unfinished,) = (entry for entry in entries(cache) if entry.path == path)
+    assert unfinished.about == "unfinished"
+    assert not remove(cache, unfinished)
+    at = time.time() - ABANDONED - 60
+    os.utime(path, (at, at))
+    (unfinished,) = (entry for entry in entries(cache) if entry.path == path)
+    assert remove(cache, unfinished)
+    assert not path.exists()
+
+
+def test_makers_are_alone_and_users_are_not(tmp_path: Path) -> None:
+    name = lock_name(tmp_path / "collections" / "a")
+    with (
+        locked(tmp_path, name, alone=False),
+        locked(tmp_path, name, alone=False, wait=False),
+        pytest.raises(BlockingIOError),
+    ):
+        Lock(tmp_path, name, alone=True, wait=False)
+    with locked(tmp_path, name, alone=True) as maker:
+        with pytest.raises(BlockingIOError):
+            Lock(tmp_path, name, alone=False, wait=False)
+        maker.share()
+        Lock(tmp_path, name, alone=False, wait=False).release()
+
+
+def test_what_to_remove_is_said(cache: Path) -> None:
+    cached = entries(cache)
+    assert chosen(cached, [], 1.5, False) == cached[:2]
+    assert chosen(cached, ["truth/new.npz"], None, False) == cached[2:]
+    assert chosen(cached, [], None, True) == cached
+    with pytest.raises(ConfigError, match=r"truth/ne.npz: not in the cache \(did you mean 'truth/new.npz'\?\)"):
+        chosen(cached, ["truth/ne.npz"], None, False)
+    with pytest.raises(ConfigError, match="say what to remove"):
+        chosen(cached, [], None, False)
+
+
+def test_the_command_shows_and_removes_what_a_run_has_cached(
+    qexp: Qexp, environment: dict[str, str], tmp_path: Path
+) -> None:
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        code = "import sys; from qexp.cached import main; sys.argv[0] = 'qexp-cache'; main()"
+        return subprocess.run([sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True)
+
+    assert command("ls").stdout.startswith("0 entries, 0.0 MiB")
+    done = qexp("quantization=binary", *QUICK, "cache_limit_gib=0.04")
+    assert done.returncode == 0, done.stderr
+    assert "evicted collections/synthetic-64-" in done.stderr
+    shown = command("ls").stdout
+    assert "2,000 points of 64 dimensions, 100 queries, synthetic" in shown
+    refused = command("rm", "nothing")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("qexp-cache: nothing: not in the cache")
+    assert command("rm", "--all").stdout.startswith("removed")
+    assert entries(tmp_path / "cache") == []
