@@ -1,0 +1,130 @@
+"""The course's procedure, followed step by step on Qdrant Edge, against qexp doing the same.
+
+The procedure (`--procedure`, one process): load the dataset; build a collection without quantization and one for every
+method; time each method without and with rescoring; then for every method and factor a latency pass, a baseline pass
+and an accuracy pass; every pass sends one query at a time. qexp runs as a sweep of one
+round with the same methods, factors and queries, twice: with cold
+caches, and again.
+"""
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from _common import ROOT, Verdict, arguments, finish, run
+from sweep import qexp
+
+METHODS = ["scalar", "binary", "binary_2bit"]
+FACTORS = [2, 3, 5, 8, 10]
+LIMIT = 10
+CREATED = "hydra.job_logging.formatters.line.format=%(created)f %(message)s"
+
+
+def main() -> None:
+    """Measure and record."""
+    given = arguments(__doc__, queries=1000)
+    words = [
+        f"quantization={','.join(METHODS)}",
+        f"search.oversampling={FACTORS}",
+        f"search.limit={LIMIT}",
+        f"search.queries={given.queries}",
+        "search.rounds=1",
+        f"'{CREATED}'",
+        "-m",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--procedure", folder, "--queries", str(given.queries)]
+        started = time.perf_counter()
+        course = json.loads(run(command, cwd=Path(folder), HF_HOME=f"{folder}/procedure-cache").stdout)
+        course_whole = time.perf_counter() - started
+        rows = [{"what": "course", "whole s": course_whole, "query phase s": course["query seconds"]}]
+        for what in ("qexp, cold caches", "qexp again"):
+            started = time.perf_counter()
+            log = qexp(words, Path(folder))
+            rows.append({"what": what, "whole s": time.perf_counter() - started, "query phase s": query_seconds(log)})
+    _, cold, again = rows
+    verdicts = [
+        Verdict("query phase / course", cold["query phase s"] / course["query seconds"], 0.5),
+        Verdict("whole / course", cold["whole s"] / course_whole, 0.9),
+        Verdict("second run / course", again["whole s"] / course_whole, 0.25),
+    ]
+    finish("course", given, verdicts, rows)
+
+
+def query_seconds(log: str) -> float:
+    """Return the seconds between the first round and the end of the last one, summed over the methods."""
+    times = {"round 0": 0.0, "measured": 0.0}
+    for line in log.splitlines():
+        for word in times:
+            found = re.match(rf"(\d+\.\d+) .*: {word}", line)
+            if found:
+                times[word] += float(found[1])
+    return times["measured"] - times["round 0"]
+
+
+def procedure(folder: Path, queries: int) -> dict[str, float]:
+    """Follow the course; return the seconds of its query phase."""
+    import datasets
+    import numpy as np
+    from _bare import composed, new_shard, request, upsert
+
+    from qexp.engine.base import collection_spec, engine_version
+    from qexp.results import DatasetFacts, OperatingPoint
+
+    path = str(ROOT / "bundled" / "wordnet")
+    corpus = datasets.load_dataset(path, "corpus", split="train").with_format("numpy")
+    points = corpus["vector"][:].astype(np.float32)
+    asked = datasets.load_dataset(path, "queries", split="train").select(range(queries)).with_format("numpy")
+    vectors = asked["vector"][:].astype(np.float32).tolist()
+    size = points.shape[1]
+    facts = DatasetFacts("course", "", len(points), queries, size, size, "cosine", path)
+
+    def collection(method: str) -> Any:
+        spec = collection_spec(composed(f"quantization={method}"), facts, engine_version("edge"))
+        shard = new_shard(spec, folder / method)
+        upsert(shard, points)
+        shard.optimize()
+        return shard
+
+    def search(shard: Any, rescore: bool = False, factor: float = 1.0) -> tuple[float, list[list[int]]]:
+        milliseconds, found = [], []
+        for vector in vectors:
+            started = time.perf_counter()
+            hits = shard.query(request(OperatingPoint(LIMIT, None, rescore, factor), vector))
+            milliseconds.append(1000 * (time.perf_counter() - started))
+            found.append([hit.id for hit in hits])
+        return float(np.mean(milliseconds)), found
+
+    baseline = collection("none")
+    shards = {method: collection(method) for method in METHODS}
+    started = time.perf_counter()
+    table = []
+    for method, shard in shards.items():
+        plain, _ = search(shard)
+        rescored, _ = search(shard, rescore=True)
+        table.append(f"{method}: {plain:.3f} ms without rescoring, {rescored:.3f} ms with")
+        for factor in FACTORS:
+            latency, _ = search(shard, rescore=True, factor=factor)
+            base, reference = search(baseline)
+            _, found = search(shard, rescore=True, factor=factor)
+            shared = [len({*ours} & {*theirs}) / LIMIT for ours, theirs in zip(found, reference, strict=True)]
+            table.append(f"{method} {factor}×: {base / latency:.2f}× faster, accuracy retention {np.mean(shared):.3f}")
+    taken = time.perf_counter() - started
+    print("\n".join(table), file=sys.stderr)
+    return {"query seconds": taken}
+
+
+if __name__ == "__main__":
+    if "--procedure" in sys.argv:
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--procedure", type=Path)
+        parser.add_argument("--queries", type=int)
+        asked_for = parser.parse_args()
+        print(json.dumps(procedure(asked_for.procedure / "course", asked_for.queries)))
+    else:
+        main()

@@ -1,0 +1,86 @@
+"""A full quickstart against its floor: the bare engine doing the same uploads, index builds and queries.
+
+The floor has the same process model: every collection is built in a process of its own and searched in another. It
+finds the vectors laid out, sends every query once a round to every operating point, and keeps nothing.
+"""
+
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+from _common import Verdict, arguments, finish, run, seconds
+
+SPARE_SECONDS = 6
+
+
+def main() -> None:
+    """Measure and record."""
+    given = arguments(__doc__, repeats=1, rounds=5)
+    words = ["experiment=quickstart", *fixed_rounds(given.rounds)]
+    rows = []
+    for number in range(given.repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            ours = partial(qexp, [*words, "-m"], Path(folder))
+            whole = seconds(ours)
+            again = seconds(ours)
+            build, query = floor(words, Path(folder), given.rounds)
+        rows.append(
+            {"run": number, "qexp s": whole, "again s": again, "floor: build s": build, "floor: query s": query}
+        )
+    best = min((row["qexp s"] - SPARE_SECONDS) / (row["floor: build s"] + row["floor: query s"]) for row in rows)
+    finish("sweep", given, [Verdict(f"(quickstart − {SPARE_SECONDS} s) / floor", best, 1.10)], rows)
+
+
+def fixed_rounds(rounds: int) -> list[str]:
+    """Return the words that make qexp measure exactly so many rounds."""
+    return [f"search.rounds={rounds}"]
+
+
+def qexp(words: list[str], folder: Path) -> str:
+    """Run qexp with cache and MLflow store in `folder`; return its log."""
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    done = run(
+        [sys.executable, "-m", "qexp", *words],
+        cwd=folder,
+        QEXP_CACHE_DIR=str(folder / "cache"),
+        HF_HOME=str(folder / "huggingface"),
+        MLFLOW_TRACKING_URI=store,
+    )
+    return done.stderr
+
+
+def floor(words: list[str], folder: Path, rounds: int) -> tuple[float, float]:
+    """Return the bare engine's seconds for building every collection, and for every round of every method."""
+    from _bare import Searcher, build, composed, process, swept_methods
+
+    from qexp.bench.grid import baseline_points, operating_points
+    from qexp.data.vectors import load_data
+    from qexp.engine.base import collection_spec, engine_version
+
+    started = time.perf_counter()
+    methods = {method: composed(*words, f"quantization={method}") for method in ["none", *swept_methods(*words)]}
+    search = methods["none"].search
+    data = load_data(methods["none"], folder / "cache")
+    for method, config in methods.items():
+        spec = collection_spec(config, data.facts, engine_version("edge"))
+        with process() as builder:
+            builder.submit(build, spec, folder / "bare" / method, data.vectors).result()
+    built = time.perf_counter()
+    for method in list(methods)[1:]:
+        baseline = Searcher(folder / "bare" / "none", data.queries)
+        quantized = Searcher(folder / "bare" / method, data.queries)
+        for _ in range(rounds):
+            for point in baseline_points(search):
+                baseline.search_all(point)
+                baseline.search_all(point)  # the A/A control
+            for point in operating_points(search, quantized=True):
+                quantized.search_all(point)
+        baseline.close()
+        quantized.close()
+    return built - started, time.perf_counter() - built
+
+
+if __name__ == "__main__":
+    main()
