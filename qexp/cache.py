@@ -31,9 +31,16 @@ class Lock:
             os.close(self._file)
             raise
 
-    def alone(self) -> None:
-        """Wait until nobody else holds it; in between, another may have held it alone."""
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+    def alone(self, wait: bool = True) -> bool:
+        """Hold it alone, once nobody else holds it; in between, another may have held it alone.
+
+        Without `wait` return whether it worked; if not, it is not held at all.
+        """
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True
 
     def share(self) -> None:
         """Let others use the entry too, now that it is made."""

@@ -154,6 +154,11 @@ def _check_quantization(config: dict[str, Any]) -> None:
         "turbo": models.TurboQuantization,
     }
     where = "quantization.config"
+    given = next(iter(config.values()))
+    for key in {"rescore", "oversampling"} & {*config, *(given if isinstance(given, dict) else ())}:
+        raise ConfigError(
+            f"T04 {where}: '{key}' is not a property of a collection, Qdrant would drop it silently; set search.{key}"
+        )
     _require(len(config) == 1, f"{where}: needs exactly one of {', '.join(methods)}; has {sorted(config) or 'none'}")
     method, inner = next(iter(config.items()))
     _require(method in methods, f"{where}.{method}: no such method{near_miss(method, methods)}")
@@ -215,7 +220,12 @@ class IndexConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """The grid of operating points and how each is measured; `queries` caps their number (null: all)."""
+    """The grid of operating points and how each is measured; `queries` caps their number (null: all).
+
+    At least `rounds` rounds, then more until every speedup is known to `target_halfwidth` or `budget_seconds` are
+    spent; with a budget of 0 exactly `rounds`. `cache: cold` adds visits whose pages were dropped before. `clients`
+    and `rate` (queries per second) add load, `load_seconds` at a time.
+    """
 
     limit: int = 10
     rescore: list[bool] = field(default_factory=lambda: [False, True])
@@ -225,16 +235,30 @@ class SearchConfig:
     rounds: int = 5
     warmup: int = 50
     seed: int = 0
+    target_halfwidth: float = 0.05
+    budget_seconds: float = 30.0
+    cache: str = "warm"
+    clients: list[int] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+    load_seconds: float = 2.0
 
     def __post_init__(self) -> None:
         _at_least("search.limit", self.limit, 1)
         _at_least("search.rounds", self.rounds, 2)
         _at_least("search.warmup", self.warmup, 0)
+        _at_least("search.target_halfwidth", self.target_halfwidth, 0.001)
+        _at_least("search.budget_seconds", self.budget_seconds, 0)
+        _one_of("search.cache", self.cache, ("warm", "cold"))
+        _at_least("search.load_seconds", self.load_seconds, 0.1)
+        for key, least in (("clients", 1), ("rate", 0.1)):
+            for value in getattr(self, key):
+                _at_least(f"search.{key}", value, least)
         if self.queries is not None:
             _at_least("search.queries", self.queries, 1)
-        for key in ("rescore", "oversampling", "hnsw_ef"):
+        for key in ("rescore", "oversampling", "hnsw_ef", "clients", "rate"):
             values = getattr(self, key)
-            _require(bool(values), f"search.{key}=[]: the grid is empty; give at least one value")
+            needed = key not in ("clients", "rate")
+            _require(bool(values) or not needed, f"search.{key}=[]: the grid is empty; give at least one value")
             _require(len(set(values)) == len(values), f"search.{key}={values}: a value is given twice")
         for factor in self.oversampling:
             _at_least("search.oversampling", factor, 1)
@@ -259,15 +283,20 @@ def parse_cap(text: str) -> tuple[float, bool]:
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Where collections live.
+    """Where collections live, how often each is built, and on which CPUs it is measured (none given: any).
 
     `ram_caps` are memory caps to measure under as well: `256MiB`, or `50%` of the RAM that the baseline wants.
     """
 
     name: str = MISSING
     ram_caps: list[str] = field(default_factory=list)
+    builds: int = 1
+    cpus: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        _at_least("engine.builds", self.builds, 1)
+        for cpu in self.cpus:
+            _at_least("engine.cpus", cpu, 0)
         for cap in self.ram_caps:
             parse_cap(cap)
 
@@ -343,7 +372,7 @@ class SweepConfig:
 
 
 # How an experiment is run and where it is kept, which changes nothing about its figures.
-_HOUSEKEEPING = ("cache_dir", "cache_limit_gib", "skip_existing", "sweep")
+_HOUSEKEEPING = ("cache_dir", "cache_limit_gib", "skip_existing", "sweep", "wait_seconds")
 
 
 @dataclass(frozen=True)
@@ -360,11 +389,15 @@ class ExperimentConfig:
     cost: CostConfig = field(default_factory=CostConfig)
     slo: SloConfig = field(default_factory=SloConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
+    validity: str = "strict"
     skip_existing: bool = False
     cache_dir: str | None = None
     cache_limit_gib: float | None = None
+    wait_seconds: float = 3600.0
 
     def __post_init__(self) -> None:
+        _one_of("validity", self.validity, ("strict", "warn"))
+        _at_least("wait_seconds", self.wait_seconds, 0)
         if self.cache_limit_gib is not None:
             _at_least("cache_limit_gib", self.cache_limit_gib, 0)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MEASURES = ("accuracy_retention", "recall")
 CODE = ("qexp.version", "qexp.git_sha", "qexp.git_dirty", "qexp.lock")
-PASSING = ("time", "load_average")  # of the environment: differs between any two runs
+PASSING = ("time", "load_average", "memory_available_gib")  # of the environment: differs between any two runs
 CONFIDENCE = 0.95
 
 
@@ -197,7 +197,7 @@ def _round_means(path: Path) -> dict[str, NDArray[np.float64]]:
 
 def _differences(run: "Run", then: dict[str, Any], experiment: Experiment) -> list[str]:
     """Return one line for everything that is not as it was: dataset, code, machine, libraries."""
-    from qexp import __version__, tracking
+    from qexp import __version__, machine
     from qexp.provenance import code_tags
 
     digests = [found.dataset.digest for found in run.inputs.dataset_inputs] if run.inputs else []
@@ -206,7 +206,7 @@ def _differences(run: "Run", then: dict[str, Any], experiment: Experiment) -> li
         lines.append(f"dataset: its content has changed ({digests} then, {experiment.dataset.digest} now)")
     code = {"qexp.version": __version__, **code_tags()}
     lines += _changed("", {key: run.data.tags.get(key) for key in CODE}, {key: code.get(key) for key in CODE})
-    now = tracking.environment()
+    now = machine.environment()
     lines += _changed("", _without(then, *PASSING, "libraries"), _without(now, *PASSING, "libraries"))
     return lines + _changed("library ", then.get("libraries", {}), now["libraries"])
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
@@ -31,15 +32,28 @@ class Interval:
         """Whether the interval of a ratio excludes 1."""
         return not self.low <= 1.0 <= self.high
 
+    @property
+    def halfwidth(self) -> float:
+        """How far a ratio's interval reaches to either side, as a share: 0.05 is ± 5 %."""
+        return math.sqrt(self.high / self.low) - 1.0
+
+    def widened(self, factor: float) -> "Interval":
+        """Return a ratio's interval reaching `factor` times further to either side."""
+        return Interval(self.estimate, self.low / factor, self.high * factor)
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Search parameters: `limit` results, `hnsw_ef` candidates (None: the collection's), rescoring, oversampling."""
+    """Search parameters: `limit` results, `hnsw_ef` candidates (None: the collection's), rescoring, oversampling.
+
+    With `ignore` the search of a quantized collection leaves the codes alone and compares original vectors.
+    """
 
     limit: int
     hnsw_ef: int | None = None
     rescore: bool = False
     oversampling: float = 1.0
+    ignore: bool = False
 
     @property
     def title(self) -> str:
@@ -50,7 +64,10 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class CollectionSpec:
-    """Everything that determines a collection; equal specs are the same collection."""
+    """Everything that determines a collection; equal specs are the same collection.
+
+    `build` tells several builds of one collection apart: they return different results.
+    """
 
     dataset: str
     digest: str
@@ -68,6 +85,7 @@ class CollectionSpec:
     full_scan_threshold: int
     segments: int
     engine: str
+    build: int = 0
 
     @property
     def name(self) -> str:
@@ -109,12 +127,55 @@ class LatencyStats:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Means over queries, each in 0..1; `ndcg` where the dataset has labels."""
+    """Means over queries, and over builds of the collection, each in 0..1; `ndcg` where the dataset has labels.
+
+    `zero_overlap` counts queries none of whose results are the baseline's. `recall_build_sd` is the standard
+    deviation of recall between builds, None with one build; intervals hold it then too.
+    """
 
     retention: float
     recall: float
     recall_worst_decile: float
     ndcg: float | None = None
+    retention_interval: Interval | None = None
+    recall_interval: Interval | None = None
+    zero_overlap: int = 0
+    builds: int = 1
+    recall_build_sd: float | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Where recall is lost between exact search (1.0) and a trial, as recall at each step.
+
+    `floats`: HNSW over original vectors, the baseline. `code_graph`: HNSW that was built with codes, searched over
+    original vectors. `codes`: the same searched by codes alone. `trial`: the operating point itself.
+    """
+
+    floats: float
+    code_graph: float
+    codes: float
+    trial: float
+
+    @property
+    def hnsw(self) -> float:
+        """Lost by searching a graph instead of everything: raise hnsw_ef, m or ef_construct."""
+        return 1.0 - self.floats
+
+    @property
+    def graph(self) -> float:
+        """Lost because the graph was built with codes."""
+        return self.floats - self.code_graph
+
+    @property
+    def coding(self) -> float:
+        """Lost by comparing codes: use more bits."""
+        return self.code_graph - self.codes
+
+    @property
+    def rescoring(self) -> float:
+        """Won back by oversampling and rescoring."""
+        return self.trial - self.codes
 
 
 @dataclass(frozen=True)
@@ -208,12 +269,39 @@ class MemoryUse:
         return sum(self.mapped.values()) + self.heap
 
 
+class Reads(NamedTuple):
+    """Page faults that waited for the disk, and bytes read from it (None where the system does not say)."""
+
+    major_faults: int = 0
+    bytes: int | None = None
+
+    def minus(self, earlier: "Reads") -> "Reads":
+        """Return what was read since an earlier count."""
+        known = self.bytes is not None and earlier.bytes is not None
+        return Reads(
+            self.major_faults - earlier.major_faults, (self.bytes or 0) - (earlier.bytes or 0) if known else None
+        )
+
+    def plus(self, other: "Reads") -> "Reads":
+        """Return the sum."""
+        known = self.bytes is not None and other.bytes is not None
+        total = (self.bytes or 0) + (other.bytes or 0)
+        return Reads(self.major_faults + other.major_faults, total if known else None)
+
+
+NO_READS = Reads()
+
+
 @dataclass(frozen=True)
 class Block:
-    """One visit to an operating point: nanoseconds per query, and results (row numbers, -1 where none) if asked for."""
+    """One visit to an operating point: nanoseconds per query, and results (row numbers, -1 where none) if asked for.
+
+    `reads` counts what the timed queries took from disk.
+    """
 
     latencies: Nanoseconds
     ids: Ids | None = None
+    reads: Reads = NO_READS
 
 
 @dataclass(frozen=True)
@@ -222,6 +310,101 @@ class Measurement:
 
     latencies: Nanoseconds
     ids: Ids
+    reads: Reads = NO_READS
+
+
+class Visit(NamedTuple):
+    """Who is visited in a round: an operating point in the `role` of baseline, control (the same again) or trial."""
+
+    role: str
+    point: OperatingPoint
+
+    @property
+    def title(self) -> str:
+        """The name under which raw latencies are kept."""
+        return f"{self.role}: {self.point.title}"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why the rounds ended: their number, and the widest half-width of a speedup's interval against its target."""
+
+    rounds: int
+    halfwidth: float
+    target: float
+    seconds: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether every speedup is known as closely as was asked for."""
+        return self.halfwidth <= self.target
+
+    def __str__(self) -> str:
+        how = f"speedups known to ± {self.halfwidth:.1%} or closer after {self.rounds} rounds ({self.seconds:.0f} s)"
+        return how if self.reached else f"{how}; the target of ± {self.target:.1%} was not reached"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A trap that was looked for: its id, what was looked at, and whether it `held` or only a `warning` was given."""
+
+    trap: str
+    what: str
+    verdict: str
+    detail: str = ""
+
+
+class LoadLevel(NamedTuple):
+    """A load: `clients` that search without pause, or queries that arrive at `rate` per second, dealt to clients."""
+
+    clients: int
+    rate: float | None = None
+
+    @property
+    def title(self) -> str:
+        """A short name."""
+        return f"{self.clients} clients" if self.rate is None else f"{self.rate:g} queries/s"
+
+
+class LoadSample(NamedTuple):
+    """What one client, or all together, did in one block: nanoseconds per query, seconds, and queries not reached."""
+
+    latencies: Nanoseconds
+    seconds: float
+    unserved: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """One operating point under load.
+
+    `latency` is pooled over all clients, from the intended start of each query; None where queries arrived faster
+    than they were served, because waiting then has no end. `speedup` over the baseline under the same load is one of
+    throughput for clients without pause, of mean latency at a fixed rate.
+    """
+
+    role: str
+    point: OperatingPoint
+    level: LoadLevel
+    qps: float
+    latency: LatencyStats | None
+    speedup: Interval | None = None
+
+    @property
+    def saturated(self) -> bool:
+        """Whether queries arrived faster than they were served."""
+        return self.latency is None
+
+
+@dataclass(frozen=True)
+class Cold:
+    """An operating point whose pages were dropped before every block: no warm-up, first touches timed."""
+
+    latency: LatencyStats
+    first: float
+    speedup: Interval | None
+    reads: Reads
+    queries: int
 
 
 @dataclass(frozen=True)
@@ -257,6 +440,9 @@ class Trial:
     speedup_mean: Interval
     speedup_p95: Interval | None
     halves: tuple[Half, Half]
+    speedup_p50: Interval | None = None
+    loss: Loss | None = None
+    cold: Cold | None = None
 
 
 @dataclass(frozen=True)
@@ -268,6 +454,7 @@ class Baseline:
     accuracy: Accuracy
     control: Interval
     halves: tuple[Half, Half]
+    cold: Cold | None = None
 
 
 @dataclass(frozen=True)
@@ -299,6 +486,14 @@ class Experiment:
     latencies: Nanoseconds
     warnings: tuple[str, ...] = ()
     cliff: Cliff | None = None
+    stop: Stop | None = None
+    checks: tuple[Check, ...] = ()
+    loads: tuple[Load, ...] = ()
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the baseline was told from itself: the machine was not steady enough for these rounds."""
+        return any(base.control.distinguishable for base in self.baselines)
 
     @property
     def compression_ratio(self) -> float:

@@ -18,11 +18,12 @@ FILES = "files"
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial's run: its name, parameters and metrics."""
+    """A trial's run: its name, parameters and metrics; `level` is `load` for a trial under load."""
 
     name: str
     params: dict[str, str]
     metrics: dict[str, float]
+    level: str = "trial"
 
 
 @dataclass(frozen=True)

@@ -301,7 +301,8 @@ def _one_each(runs: "list[Run]") -> "list[Run]":
 def rows_of(client: "MlflowClient", collection: "Run") -> list[Row]:
     """Return a collection's baseline and trials, in the order in which they were recorded."""
     chosen = f"tags.`mlflow.parentRunId` = '{collection.info.run_id}'"
-    runs = tracking.search(client, collection.info.experiment_id, chosen)
+    found = tracking.search(client, collection.info.experiment_id, chosen)
+    runs = [run for run in found if run.data.tags["qexp.level"] == "trial"]
     runs.sort(key=lambda run: int(run.data.tags.get("qexp.trial", 0)))
     trials = [Row(dict(run.data.params), dict(run.data.metrics)) for run in runs]
     return [tracking.baseline_row(trials[0].params, dict(collection.data.metrics)), *trials] if trials else []

@@ -4,12 +4,10 @@ import getpass
 import json
 import logging
 import os
-import platform
 import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +15,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qexp import __version__, spool
+from qexp import __version__, machine, spool
 from qexp.config import ExperimentConfig
 from qexp.errors import ConfigError, QexpError, TrackingError
 from qexp.paths import cache_root
 from qexp.provenance import code_tags, reproduce_command, uncommitted
+from qexp.report.figures import cold_metrics, load_metrics, trust_metrics
 from qexp.report.sizing import cost_metrics, floor_metrics, memory_metrics, write_sizing
 from qexp.report.table import markdown
-from qexp.results import MIB, Collection, Experiment, Half, Row, Trial
+from qexp.report.trust import trust
+from qexp.results import MIB, Collection, Experiment, Half, Load, OperatingPoint, Row, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,7 +37,6 @@ REPRODUCES = "QEXP_REPRODUCES"  # environment: the run that is measured again
 EXPERIMENT = "qexp"
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 BATCH = 100  # params in one MLflow request
-_LIBRARIES = ("qdrant-edge-py", "qdrant-client", "mlflow", "hydra-core", "datasets", "numpy", "scipy", "pyarrow")
 
 
 def connect() -> tuple["MlflowClient", str]:
@@ -122,7 +121,7 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
         _log_batches(client, run_id, params=config.flat())
         client.log_text(run_id, json.dumps(config.flat(), indent=1), "config.json")
         client.log_text(run_id, json.dumps(config.saved(), indent=1), SAVED_CONFIG)
-        client.log_dict(run_id, environment(), "environment.json")
+        client.log_dict(run_id, machine.environment(), "environment.json")
         if tags.get("qexp.git_dirty") == "true":
             client.log_text(run_id, uncommitted(), "uncommitted.diff")
     try:
@@ -150,25 +149,29 @@ def _record(
     import mlflow
 
     root = cache_root(config.cache_dir)
-    rows = [(trial.point.title, trial_row(config, experiment, trial)) for trial in experiment.trials]
+    why = trust(experiment)
+    table = markdown(experiment_rows(config, experiment), title(experiment))
+    noisy = {"qexp.noisy": str(experiment.noisy).lower()}
+    told = {"mlflow.note.content": f"{table}\n\n{why}", "qexp.validity": config.validity, **noisy}
+    if experiment.warnings:
+        told["qexp.warnings"] = "\n".join(experiment.warnings)
     record = spool.Record(
         store=mlflow.get_tracking_uri(),
         experiment_id=experiment_id,
         run_id=run_id,
         time=int(time.time() * 1000),
         metrics=collection_metrics(experiment),
-        tags={"mlflow.note.content": markdown(experiment_rows(config, experiment), title(experiment))},
+        tags=told,
         dataset=_dataset_entry(experiment),
-        trial_tags={key: value for key, value in tags.items() if key.startswith("qexp.")},
-        trials=tuple(
-            spool.TrialRecord(f"{config.quantization.name} {name}", row.params, row.metrics) for name, row in rows
-        ),
+        trial_tags={key: value for key, value in tags.items() if key.startswith("qexp.")} | noisy,
+        trials=tuple(_trial_records(config, experiment)),
     )
     with spool.taken(root, run_id):
         try:
             folder = spool.new(root)
             _write_latencies(experiment, folder / spool.FILES / "latencies.parquet")
             write_sizing(experiment, title(experiment), folder / spool.FILES)
+            (folder / spool.FILES / "validity.md").write_text(why)
             folder = spool.seal(folder, record)
         except OSError as error:
             raise ConfigError(f"cache_dir={root}: what was measured cannot be kept there: {error.strerror}") from error
@@ -176,6 +179,17 @@ def _record(
             log_record(client, folder)
         except TrackingError as error:
             raise TrackingError(f"{error}; what was measured is kept in {folder}, and the next qexp logs it") from error
+
+
+def _trial_records(config: ExperimentConfig, experiment: Experiment) -> Iterator[spool.TrialRecord]:
+    """Yield the runs below a collection's: trials, then operating points under load."""
+    for trial in experiment.trials:
+        row = trial_row(config, experiment, trial)
+        yield spool.TrialRecord(f"{config.quantization.name} {trial.point.title}", row.params, row.metrics)
+    for load in experiment.loads:
+        row = load_row(config, experiment, load)
+        name = f"{row.params['quantization']} {load.point.title}, {load.level.title}"
+        yield spool.TrialRecord(name, row.params, row.metrics, level="load")
 
 
 def log_record(client: "MlflowClient", folder: Path) -> None:
@@ -191,7 +205,7 @@ def log_record(client: "MlflowClient", folder: Path) -> None:
         there = {child.data.tags.get("qexp.trial"): child.info.run_id for child in children}
         for number, trial in enumerate(record.trials):
             tags = {**record.trial_tags, "mlflow.parentRunId": record.run_id, "qexp.trial": str(number)}
-            trial_id = there.get(str(number)) or start_run(client, record.experiment_id, trial.name, "trial", tags)
+            trial_id = there.get(str(number)) or start_run(client, record.experiment_id, trial.name, trial.level, tags)
             _log_batches(client, trial_id, params=trial.params, metrics=trial.metrics, at=record.time)
             client.set_terminated(trial_id, "FINISHED")
         client.set_terminated(record.run_id, "FINISHED")
@@ -251,7 +265,7 @@ def title(experiment: Experiment) -> str:
     facts = experiment.dataset
     return (
         f"{facts.title}: {facts.points:,} points of {facts.size} dimensions ({facts.distance}), "
-        f"{facts.queries:,} queries, {experiment.latencies.shape[1]} rounds"
+        f"{facts.queries:,} queries"
     )
 
 
@@ -264,19 +278,8 @@ def experiment_rows(config: ExperimentConfig, experiment: Experiment) -> list[Ro
 def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) -> Row:
     """Return a trial's parameters and metrics under their public names; unknown metrics are left out."""
     point = trial.point
-    params = {
-        "dataset": experiment.dataset.title,
-        "embedding_size": str(experiment.dataset.size),
-        "quantization": config.quantization.name,
-        "storage": config.storage.name,
-        "engine": config.engine.name,
-        "rescore": str(point.rescore).lower(),
-        "oversampling": f"{point.oversampling:g}",
-        "hnsw_ef": "default" if point.hnsw_ef is None else str(point.hnsw_ef),
-        "limit": str(point.limit),
-    }
     return Row(
-        params,
+        _params(config, experiment, point),
         _known(
             latency_mean_ms=trial.latency.mean,
             latency_p50_ms=trial.latency.p50,
@@ -291,8 +294,7 @@ def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) ->
             speedup_mean_low=trial.speedup_mean.low,
             speedup_mean_high=trial.speedup_mean.high,
             speedup_p95=trial.speedup_p95.estimate if trial.speedup_p95 else None,
-            speedup_p95_low=trial.speedup_p95.low if trial.speedup_p95 else None,
-            speedup_p95_high=trial.speedup_p95.high if trial.speedup_p95 else None,
+            **trust_metrics(trial),
             ram_estimated_mib=experiment.quantized.ram.ram / MIB,
             ram_measured_mib=_memory_mib(experiment.quantized),
             compression_ratio=experiment.compression_ratio,
@@ -301,6 +303,30 @@ def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) ->
         | floor_metrics(experiment, config.quantization.name, point)
         | half_metrics(trial.halves),
     )
+
+
+def _params(config: ExperimentConfig, experiment: Experiment, point: OperatingPoint) -> dict[str, str]:
+    return {
+        "dataset": experiment.dataset.title,
+        "embedding_size": str(experiment.dataset.size),
+        "quantization": config.quantization.name,
+        "storage": config.storage.name,
+        "engine": config.engine.name,
+        "rescore": str(point.rescore).lower(),
+        "oversampling": f"{point.oversampling:g}",
+        "hnsw_ef": "default" if point.hnsw_ef is None else str(point.hnsw_ef),
+        "limit": str(point.limit),
+    }
+
+
+def load_row(config: ExperimentConfig, experiment: Experiment, load: Load) -> Row:
+    """Return the parameters and metrics of an operating point under load; without latency where it was saturated."""
+    params = _params(config, experiment, load.point) | {"clients": str(load.level.clients)}
+    if load.level.rate is not None:
+        params["rate"] = f"{load.level.rate:g}"
+    if load.role == "baseline":
+        params |= {"quantization": "baseline", "role": "baseline"}
+    return Row(params, _known(**load_metrics(load)))
 
 
 def half_metrics(halves: tuple[Half, Half]) -> dict[str, float]:
@@ -342,6 +368,10 @@ def collection_metrics(experiment: Experiment) -> dict[str, float]:
         aa_speedup_mean=base.control.estimate,
         aa_speedup_low=base.control.low,
         aa_speedup_high=base.control.high,
+        rounds=experiment.latencies.shape[1],
+        speedup_halfwidth=experiment.stop.halfwidth if experiment.stop else None,
+        noisy=float(experiment.noisy),
+        **cold_metrics(base.cold, "baseline_cold"),
     )
     metrics |= memory_metrics(experiment.quantized)
     metrics |= {f"baseline_{name}": value for name, value in memory_metrics(bare).items()}
@@ -369,28 +399,6 @@ def baseline_row(params: dict[str, str], metrics: dict[str, float]) -> Row:
 def failed_row(params: dict[str, str], reason: str) -> Row:
     """Return the row of a collection that could not be measured, from its run's parameters."""
     return Row({"quantization": params["quantization.name"], "role": "failed", "error": reason}, {})
-
-
-def environment() -> dict[str, Any]:
-    """Return the machine and the versions of what ran on it."""
-    import psutil
-
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu": _cpu_model(),
-        "cpus": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "load_average": os.getloadavg(),
-        "libraries": {name: version(name) for name in _LIBRARIES},
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-
-
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _memory_mib(collection: Collection) -> float | None:

@@ -27,6 +27,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
     """The environment of a subprocess that must leave nothing outside of `tmp_path`."""
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "QEXP_SWEEP_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("QEXP_LOCK", str(tmp_path / "lock"))  # no test times anything: they need not wait for each other
     monkeypatch.setenv("QEXP_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")

@@ -88,7 +88,7 @@ def test_flat_has_dotted_keys() -> None:
         ({"binary": {"encoding": "two_bit"}}, "encoding='two_bit'"),
         ({"scalar": {"type": "int8", "quantile": 1.5}}, "quantile=1.5"),
         ({"scalar": {"type": "int8", "always_ram": True}}, "storage.quantized"),
-        ({"scalar": {"type": "int8", "rescore": True}}, "scalar.rescore: Qdrant has no such key"),  # T04
+        ({"scalar": {"type": "int8", "quantle": 0.9}}, "scalar.quantle: Qdrant has no such key"),
         ({"scalar": {"type": "int8"}, "binary": {}}, "exactly one of"),
     ],
 )

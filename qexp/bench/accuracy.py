@@ -1,10 +1,15 @@
 """How right results are: against the baseline, against exact search, against labels."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from qexp.results import Ids
+from qexp.results import Accuracy, Ids, Interval
 
+CONFIDENCE = 0.95
+RESAMPLES = 4000
 TIE = 1e-6  # relative; the engine computes in single precision
 
 Share = NDArray[np.float64]
@@ -49,3 +54,45 @@ def ndcg(found: Ids, qrels: Ids, k: int) -> float | None:
     ]
     measure = ir_measures.nDCG @ k
     return float(ir_measures.calc_aggregate([measure], labels, run)[measure])
+
+
+def mean_interval(shares: Share, seed: int = 0) -> Interval:
+    """Return the mean of shares [build, query] with its interval: bootstrap over queries, widened by builds.
+
+    Two queries are added to those that are drawn from, one with share 0 and one with share 1: when every query scores
+    1, drawing from them alone would call the mean certain (`docs/methodology.md`). With several builds the t interval
+    of the build means is added in quadrature.
+    """
+    builds, queries = shares.shape
+    per_query = shares.mean(axis=0)
+    mean = float(per_query.mean())
+    values, counts = np.unique(np.append(per_query, [0.0, 1.0]), return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(queries, counts / counts.sum(), size=RESAMPLES)
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(drawn @ values / queries, [tail, 100 - tail])
+    spread = 0.0
+    if builds > 1:
+        deviation = float(shares.mean(axis=1).std(ddof=1))
+        spread = float(stats.t.ppf((1 + CONFIDENCE) / 2, builds - 1)) * deviation / math.sqrt(builds)
+    return Interval(
+        mean,
+        max(0.0, mean - math.hypot(max(0.0, mean - low), spread)),
+        min(1.0, mean + math.hypot(max(0.0, high - mean), spread)),
+    )
+
+
+def summarize(retention: Share, recall: Share, ndcg: float | None) -> Accuracy:
+    """Summarize a trial's shares [build, query] of the baseline's results and of the exact ones."""
+    builds = len(recall)
+    found, kept = mean_interval(recall), mean_interval(retention)
+    return Accuracy(
+        retention=kept.estimate,
+        recall=found.estimate,
+        recall_worst_decile=worst_decile(recall.mean(axis=0)),
+        ndcg=ndcg,
+        retention_interval=kept,
+        recall_interval=found,
+        zero_overlap=int((retention[0] == 0).sum()),
+        builds=builds,
+        recall_build_sd=float(recall.mean(axis=1).std(ddof=1)) if builds > 1 else None,
+    )

@@ -1,44 +1,68 @@
 """Rounds and blocks: who is visited when, and the timed loop itself."""
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
 from time import perf_counter_ns
 
 import numpy as np
 
-from qexp.results import Block, Ids, Measurement, Nanoseconds, Search
+from qexp.results import Block, Ids, Measurement, Nanoseconds, Reads, Search
 
 
 def timed_block(search: Search, queries: Sequence[list[float]], limit: int, warmup: int, with_ids: bool) -> Block:
     """Visit one operating point: the last `warmup` queries untimed, then every query timed on its own.
 
     Requests are prepared before and results read after; the clock runs around exactly one call. Garbage collection
-    is off meanwhile.
+    is off meanwhile, and what the timed queries read from disk is counted.
     """
     requests = [search.prepare(query) for query in queries]
     call = search.call
     latencies = np.empty(len(requests), dtype=np.int64)
     found = []
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with without_collection():
         for request in requests[len(requests) - min(warmup, len(requests)) :]:
             call(request)
+        before = _reads()
         for index, request in enumerate(requests):
             started = perf_counter_ns()
             response = call(request)
             latencies[index] = perf_counter_ns() - started
             found.append(response)
-    finally:
-        if collecting:
-            gc.enable()
+        reads = _reads().minus(before)
     if not with_ids:
-        return Block(latencies)
+        return Block(latencies, reads=reads)
     ids = np.full((len(found), limit), -1, dtype=np.int64)
     for row, response in enumerate(found):
         hits = search.ids(response)
         ids[row, : len(hits)] = hits
-    return Block(latencies, ids)
+    return Block(latencies, ids, reads)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Keep garbage collection off, and leave it as it was."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _reads() -> Reads:
+    """Return what this process has taken from disk so far, all its threads together."""
+    import resource
+
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+    try:
+        lines = Path("/proc/self/io").read_text().splitlines()
+    except OSError:  # not Linux, or not allowed
+        return Reads(faults, None)
+    return Reads(faults, next(int(line.split()[1]) for line in lines if line.startswith("read_bytes")))
 
 
 def measure(
@@ -46,16 +70,19 @@ def measure(
     rounds: int,
     seed: int,
     on_round: Callable[[int], None] = lambda _: None,
+    enough: Callable[[list[Nanoseconds]], bool] = lambda _: True,
 ) -> list[Measurement]:
     """Visit everything once a round, each round in a new random order; return one Measurement per visit.
 
     A visit is called with whether its results are wanted. Round 0 reads the results, which stay the same on a
     collection that does not change, and brings the pages of every operating point into memory; its times are not kept.
+    After `rounds` rounds, and after each one more, `enough` is asked with the latencies [round, query] of every visit.
     """
     rng = np.random.default_rng(seed)
     ids: dict[int, Ids] = {}
     latencies: list[list[Nanoseconds]] = [[] for _ in visits]
-    for number in range(rounds + 1):
+    reads = [Reads(0, 0) for _ in visits]
+    for number in count():
         on_round(number)
         for index in rng.permutation(len(visits)):
             block = visits[index](number == 0)
@@ -63,4 +90,7 @@ def measure(
                 ids[index] = block.ids
             else:
                 latencies[index].append(block.latencies)
-    return [Measurement(np.stack(kept), ids[index]) for index, kept in enumerate(latencies)]
+                reads[index] = reads[index].plus(block.reads)
+        if number >= rounds and enough([np.stack(kept) for kept in latencies]):
+            break
+    return [Measurement(np.stack(kept), ids[index], reads[index]) for index, kept in enumerate(latencies)]

@@ -1,5 +1,7 @@
 """Which operating points are measured."""
 
+from dataclasses import replace
+
 from qexp.config import SearchConfig
 from qexp.results import OperatingPoint
 
@@ -20,3 +22,12 @@ def operating_points(search: SearchConfig, quantized: bool) -> list[OperatingPoi
 def baseline_points(search: SearchConfig) -> list[OperatingPoint]:
     """Return the baseline's operating points, one per hnsw_ef."""
     return operating_points(search, quantized=False)
+
+
+def loss_points(search: SearchConfig) -> list[OperatingPoint]:
+    """Return what the split of the loss needs beside the grid, for results only, not timed.
+
+    For every hnsw_ef: the quantized collection searched by original vectors, and by codes alone.
+    """
+    codes = [OperatingPoint(search.limit, ef) for ef in search.hnsw_ef]
+    return [replace(point, ignore=True) for point in codes] + ([] if False in search.rescore else codes)

@@ -1,7 +1,5 @@
 """Latency statistics, and speedups whose intervals pair within rounds."""
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
@@ -10,8 +8,6 @@ from qexp.results import Interval, LatencyStats, Nanoseconds
 
 CONFIDENCE = 0.95
 ENOUGH = {50: 2, 95: 100, 99: 1000}  # samples without which a percentile is noise
-
-Statistic = Callable[[Nanoseconds], NDArray[np.float64]]
 
 
 def latency_stats(latencies: Nanoseconds) -> LatencyStats:
@@ -28,18 +24,23 @@ def latency_stats(latencies: Nanoseconds) -> LatencyStats:
 
 def speedup_mean(baseline: Nanoseconds, trial: Nanoseconds) -> Interval:
     """Return how many times faster the trial's mean latency is; both [round, query], rounds paired."""
-    return _paired_ratio(baseline.mean(axis=1), trial.mean(axis=1))
+    return paired_ratio(baseline.mean(axis=1), trial.mean(axis=1))
+
+
+def speedup_p50(baseline: Nanoseconds, trial: Nanoseconds) -> Interval:
+    """Return how many times faster the trial's median is, round by round."""
+    return paired_ratio(np.median(baseline, axis=1), np.median(trial, axis=1))
 
 
 def speedup_p95(baseline: Nanoseconds, trial: Nanoseconds) -> Interval | None:
     """Return how many times faster the trial's P95 is; None with fewer than 100 queries in a round."""
     if baseline.shape[1] < ENOUGH[95]:
         return None
-    return _paired_ratio(np.percentile(baseline, 95, axis=1), np.percentile(trial, 95, axis=1))
+    return paired_ratio(np.percentile(baseline, 95, axis=1), np.percentile(trial, 95, axis=1))
 
 
-def _paired_ratio(baseline: NDArray[np.float64], trial: NDArray[np.float64]) -> Interval:
-    """Return the geometric mean of each round's ratio with the t interval on its logarithm.
+def paired_ratio(baseline: NDArray[np.float64], trial: NDArray[np.float64]) -> Interval:
+    """Return the geometric mean of baseline/trial over rounds, both [round], with the t interval on its logarithm.
 
     The unit of replication is the round: queries of one round share the machine's mood, so that resampling them
     calls a collection different from itself half of the time.

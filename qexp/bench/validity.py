@@ -1,65 +1,270 @@
-"""Checks without which a figure would be wrong; each message starts with the trap's id (`docs/methodology.md`)."""
+"""Checks without which a figure would be wrong, by the trap's id (`docs/methodology.md` has all twenty).
+
+Each check says what it looked at, so that a run can show why to believe it.
+"""
+
+import logging
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qexp.errors import BenchmarkError
-from qexp.results import CollectionSpec, CollectionState, Vectors
+from qexp.results import Baseline, Check, CollectionSpec, CollectionState, Reads, Trial, Vectors
 from qexp.sizing.ram import DATATYPE_BYTES, code_bytes
 
+log = logging.getLogger(__name__)
+
 CODES_TOLERANCE = 0.02
+GOOD_BASELINE = 0.9  # recall below which a baseline is no yardstick
+FAULTS_PER_QUERY = 0.01
+NETWORK_SHARE = 0.5  # of the client's time, above which a speedup says more about the link than about the engine
+TRUTH_TOLERANCE = 1e-9
 _STORED = {"float32": 1e-5, "float16": 2e-3, "uint8": 1.0}
+_INDEX_FIELDS = ("size", "distance", "datatype", "m", "ef_construct", "full_scan_threshold", "segments")
 
 
-def check_spec(spec: CollectionSpec) -> None:
-    """Refuse a collection that Qdrant would search by full scan although it has an index (T02)."""
+# Ruled out by the way qexp is made; `tests/test_validity.py` shows each.
+CONSTRUCTION = {
+    "T03": "rescore and oversampling are sent with every search",
+    "T04": "quantization_config is checked with Qdrant's own schema, unknown keys forbidden",
+    "T09": "every speedup stands beside the recall and retention of the same searches",
+    "T11": "a result as near as the k-th exact neighbour is a hit",
+    "T15": "P95 is given from 100 samples on, P99 from 1000",
+    "T16": "a client sends its next query when the last is answered; at a fixed rate, latency counts from arrival",
+    "T17": "percentiles are taken of raw latencies, pooled over rounds and clients",
+    "T18": "the clock starts when every client has its queries ready",
+}
+
+
+class Checks:
+    """What was checked in one run, in order; `strict` refuses with BenchmarkError where something does not hold."""
+
+    def __init__(self, strict: bool = True) -> None:
+        self._strict = strict
+        self.done: list[Check] = []
+
+    def expect(self, holds: bool, trap: str, what: str, otherwise: str) -> None:
+        """Note that `what` was checked for a trap; where it does not hold, refuse or warn with `otherwise`."""
+        if not holds and self._strict:
+            raise BenchmarkError(f"{trap} {otherwise}")
+        self.prefer(holds, trap, what, otherwise)
+
+    def prefer(self, holds: bool, trap: str, what: str, otherwise: str) -> None:
+        """Note what was checked; where it does not hold, warn in any mode."""
+        if not holds:
+            log.warning("%s %s", trap, otherwise)
+        self.done.append(Check(trap, what, "held" if holds else "warning", "" if holds else otherwise))
+
+    @property
+    def table(self) -> tuple[Check, ...]:
+        """Every check of this run, and what is ruled out by construction, by trap."""
+        ruled_out = [Check(trap, what, "by construction") for trap, what in CONSTRUCTION.items()]
+        return tuple(sorted([*self.done, *ruled_out], key=lambda check: check.trap))
+
+    @property
+    def warnings(self) -> list[str]:
+        """One line for everything that did not hold."""
+        return [f"{check.trap} {check.detail}" for check in self.done if check.verdict == "warning"]
+
+
+def check_engine(name: str, checks: Checks | None = None) -> None:
+    """Refuse, in any mode, what is not an engine but qdrant-client's local mode (T01)."""
+    checks = checks or Checks()
+    if name in ("local", "memory", ":memory:", "path"):
+        raise BenchmarkError(
+            f"T01 engine.name={name}: qdrant-client's local mode ignores quantization silently; use engine=edge"
+        )
+    checks.expect(True, "T01", f"{name} is a real engine, not qdrant-client's local mode", "")
+
+
+def check_spec(spec: CollectionSpec, checks: Checks | None = None) -> None:
+    """Look for a collection that Qdrant would search by full scan although it has an index (T02)."""
+    checks = checks or Checks()
     kib = spec.points * spec.size * DATATYPE_BYTES[spec.datatype] // 1024
-    if kib < spec.full_scan_threshold:
-        raise BenchmarkError(
-            f"T02 {spec.name}: {kib} KiB of vectors are below index.full_scan_threshold={spec.full_scan_threshold}, so "
-            f"searches would scan all points and skip the index; use more points or "
-            f"index.full_scan_threshold={max(1, kib // 2)}"
-        )
+    checks.expect(
+        kib >= spec.full_scan_threshold,
+        "T02",
+        f"{kib:,} KiB of vectors are above full_scan_threshold={spec.full_scan_threshold}: searches use the index",
+        f"{spec.name}: {kib} KiB of vectors are below index.full_scan_threshold={spec.full_scan_threshold}, so "
+        f"searches would scan all points and skip the index; use more points or "
+        f"index.full_scan_threshold={max(1, kib // 2)}",
+    )
 
 
-def check_state(spec: CollectionSpec, state: CollectionState) -> None:
-    """Refuse a collection that is not what was asked for: index, fields, placement, codes (T02, T05, T06)."""
-    if state.points != spec.points or state.indexed_vectors < spec.points:
-        raise BenchmarkError(
-            f"T02 {spec.name}: {spec.points} points asked for, {state.points} stored, {state.indexed_vectors} indexed"
+def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks | None = None) -> None:
+    """Look for a collection that is not what was asked for: index, fields, placement, codes (T02, T05, T06)."""
+    checks = checks or Checks()
+    again = "remove the collection from the cache and build it again; if that does not help, the engine cannot do it"
+    checks.expect(
+        state.points == spec.points and state.indexed_vectors >= spec.points,
+        "T02",
+        f"{spec.method}: all {spec.points:,} points are indexed",
+        f"{spec.name}: {spec.points} points asked for, {state.points} stored, {state.indexed_vectors} indexed; {again}",
+    )
+    asked = {field: getattr(spec, field) for field in _INDEX_FIELDS}
+    asked["placements"] = {"vectors": spec.vectors, "hnsw": spec.hnsw, "quantized": spec.quantized or None}
+    for field, value in asked.items():
+        built = getattr(state, field)
+        checks.expect(
+            value == built,
+            "T05",
+            f"{spec.method}: {field}={value} as asked",
+            f"{spec.name}: {field}={value} was asked for, the engine built {built}; {again}",
         )
-    for field in ("size", "distance", "datatype", "m", "ef_construct", "full_scan_threshold", "segments"):
-        asked, built = getattr(spec, field), getattr(state, field)
-        if asked != built:
-            raise BenchmarkError(f"T05 {spec.name}: {field}={asked} was asked for, the engine built {built}")
-    asked_placements = {"vectors": spec.vectors, "hnsw": spec.hnsw, "quantized": spec.quantized or None}
-    if state.placements != asked_placements:
-        raise BenchmarkError(
-            f"T05 {spec.name}: placements {asked_placements} were asked for, the engine built {state.placements}"
-        )
-    if not _same_quantization(spec, state):
-        raise BenchmarkError(
-            f"T05 {spec.name}: quantization {spec.quantization} was asked for, the engine built {state.quantization}"
-        )
+    checks.expect(
+        _same_quantization(spec, state),
+        "T05",
+        f"{spec.method}: quantization={state.quantization} as asked",
+        f"{spec.name}: quantization {spec.quantization} was asked for, the engine built {state.quantization}; {again}",
+    )
     predicted = spec.points * code_bytes(spec.quantization, spec.size)
     codes = state.files.get("codes", 0)
-    if abs(codes - predicted) > CODES_TOLERANCE * predicted:
-        raise BenchmarkError(f"T06 {spec.name}: {codes} bytes of quantized codes, {predicted} expected")
+    checks.expect(
+        abs(codes - predicted) <= CODES_TOLERANCE * predicted,
+        "T06",
+        f"{spec.method}: {codes:,} bytes of codes, {predicted:,} predicted",
+        f"{spec.name}: {codes} bytes of quantized codes, {predicted} expected; {again}",
+    )
 
 
-def check_same_index(baseline: CollectionState, quantized: CollectionState) -> None:
-    """Refuse to compare collections that differ in more than quantization (T07)."""
-    for field in ("points", "size", "distance", "datatype", "m", "ef_construct", "full_scan_threshold", "segments"):
+def check_same_index(baseline: CollectionState, quantized: CollectionState, checks: Checks | None = None) -> None:
+    """Look for collections that differ in more than quantization (T07)."""
+    checks = checks or Checks()
+    for field in ("points", *_INDEX_FIELDS):
         ours, theirs = getattr(quantized, field), getattr(baseline, field)
-        if ours != theirs:
-            raise BenchmarkError(f"T07: the baseline has {field}={theirs}, the quantized collection {ours}")
+        checks.expect(
+            ours == theirs,
+            "T07",
+            f"{field} is the baseline's",
+            f"the baseline has {field}={theirs}, the quantized collection {ours}; build both with the same index",
+        )
 
 
-def check_stored(spec: CollectionSpec, rows: list[int], stored: Vectors, given: Vectors) -> None:
-    """Refuse a collection whose points are not the dataset's rows (T12); both [rows, size]."""
+def check_stored(
+    spec: CollectionSpec, rows: list[int], stored: Vectors, given: Vectors, checks: Checks | None = None
+) -> None:
+    """Look for points that are not the dataset's rows (T12); both [rows, size]."""
+    checks = checks or Checks()
     far = np.abs(stored - given).max(axis=1) > _STORED[spec.datatype] * max(1.0, float(np.abs(given).max()))
-    if far.any():
-        row = rows[int(np.argmax(far))]
-        raise BenchmarkError(f"T12 {spec.name}: point {row} is stored with another vector than the dataset's row {row}")
+    checks.expect(
+        not far.any(),
+        "T12",
+        f"{spec.method}: {len(rows)} points fetched back are the dataset's rows",
+        f"{spec.name}: point {rows[int(np.argmax(far))]} is stored with another vector than the dataset's row of that "
+        f"number; remove the collection from the cache and build it again",
+    )
+
+
+def check_truth(claimed: NDArray[np.float64], computed: NDArray[np.float64], checks: Checks | None = None) -> None:
+    """Look for exact neighbours that are another dataset's or shifted (T12): scores [query, k], saved and new."""
+    checks = checks or Checks()
+    checks.expect(
+        np.allclose(claimed, computed, rtol=TRUTH_TOLERANCE, atol=TRUTH_TOLERANCE),
+        "T12",
+        f"exact neighbours of {len(claimed)} queries have the scores that were saved with them",
+        "the exact neighbours in the cache are not this dataset's; remove the folder 'truth' from the cache",
+    )
+
+
+def check_queries(duplicates: int, queries: int, checks: Checks | None = None) -> None:
+    """Look for queries that are points (T10)."""
+    checks = checks or Checks()
+    checks.prefer(
+        duplicates == 0,
+        "T10",
+        f"none of {queries:,} queries is a point",
+        f"{duplicates} of {queries} queries are points of the collection: they find themselves, and accuracy looks "
+        f"better than for new queries; hold the queries out",
+    )
+
+
+def duplicates(points: Vectors, queries: Vectors) -> int:
+    """Count queries whose vector is a point's, bit for bit; shapes [n, d], [q, d], memory constant in n."""
+    wanted = {row.tobytes() for row in np.asarray(queries)}
+    found: set[bytes] = set()
+    first = np.asarray(queries)[:, 0]
+    for start in range(0, len(points), 65_536):
+        block = np.asarray(points[start : start + 65_536])
+        found |= {row.tobytes() for row in block[np.isin(block[:, 0], first)]} & wanted
+    return sum(row.tobytes() in found for row in np.asarray(queries))
+
+
+def check_unchanged(title: str, before: CollectionState, after: CollectionState, checks: Checks | None = None) -> None:
+    """Look for optimizers that worked while searches were timed (T02)."""
+    checks = checks or Checks()
+    checks.expect(
+        before == after,
+        "T02",
+        f"{title}: the collection is the same after the last round as before the first",
+        f"{title}: the engine changed the collection while it was measured; wait until it is idle and run again",
+    )
+
+
+def check_reads(title: str, reads: Reads, queries: int, checks: Checks | None = None) -> None:
+    """Look for timed searches that waited for the disk (T13)."""
+    checks = checks or Checks()
+    checks.expect(
+        reads.major_faults <= FAULTS_PER_QUERY * queries,
+        "T13",
+        f"{title}: {reads.major_faults} major page faults in {queries:,} timed queries",
+        f"{title}: {reads.major_faults} major page faults in {queries} timed queries: they waited for the disk; give "
+        f"the machine more memory, or measure it on purpose with search.cache=cold",
+    )
+
+
+def check_accuracy(baselines: Sequence[Baseline], trials: Sequence[Trial], checks: Checks | None = None) -> None:
+    """Look for a baseline that is no yardstick (T08), and for truth that nothing agrees with (T12)."""
+    checks = checks or Checks()
+    for base in baselines:
+        recall = base.accuracy.recall
+        checks.expect(
+            recall > 0,
+            "T12",
+            f"baseline: recall {recall:.3f} is not zero",
+            f"baseline, {base.point.title}: recall is 0, so ids and exact neighbours do not belong together; remove "
+            f"the cache and run again",
+        )
+        checks.prefer(
+            recall >= GOOD_BASELINE,
+            "T08",
+            f"baseline: recall {recall:.3f} against exact search",
+            f"baseline, {base.point.title}: recall is {recall:.3f} against exact search, so retention flatters; raise "
+            f"search.hnsw_ef",
+        )
+    checks.prefer(
+        all(trial.accuracy.recall > 0 for trial in trials),
+        "T12",
+        f"no trial of {len(trials)} has recall 0",
+        "a trial has recall 0: either the codes hold nothing, or they are another collection's",
+    )
+
+
+def check_noise(baselines: Sequence[Baseline], checks: Checks | None = None) -> None:
+    """Look for a machine so unsteady that the baseline differs from itself (T14)."""
+    checks = checks or Checks()
+    for base in baselines:
+        low, high = base.control.low, base.control.high
+        checks.prefer(
+            not base.control.distinguishable,
+            "T14",
+            f"rounds are interleaved at random; the baseline against itself is {low:.3f}–{high:.3f}×",
+            f"noisy: the baseline against itself is {low:.3f}–{high:.3f}×, which excludes 1; intervals are widened by "
+            f"it; run again on a quiet machine",
+        )
+
+
+def check_network(title: str, client_ms: float, server_ms: float, checks: Checks | None = None) -> None:
+    """Look for latency that is mostly the way to the server and back (T20)."""
+    checks = checks or Checks()
+    share = 1 - server_ms / client_ms
+    checks.prefer(
+        share <= NETWORK_SHARE,
+        "T20",
+        f"{title}: {share:.0%} of the client's time is not the server's",
+        f"{title}: {share:.0%} of the client's {client_ms:.2f} ms are the network and the client, not the search, so "
+        f"speedups look smaller than they are; compare server_latency_mean_ms, or measure from nearer",
+    )
 
 
 def _same_quantization(spec: CollectionSpec, state: CollectionState) -> bool:

@@ -75,6 +75,9 @@ class Engine(Protocol):
     def memory(self) -> MemoryUse:
         """Return the collection's bytes in RAM now."""
 
+    def drop_pages(self) -> None:
+        """Bring the collection to the state after a restart with nothing of it in memory; EngineError if impossible."""
+
     def drop(self) -> None:
         """Remove the collection."""
 

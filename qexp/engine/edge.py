@@ -133,7 +133,9 @@ class EdgeEngine:
         """Return a search with `rescore` always explicit."""
         params = edge.SearchParams(
             hnsw_ef=point.hnsw_ef,
-            quantization=edge.QuantizationSearchParams(rescore=point.rescore, oversampling=point.oversampling),
+            quantization=edge.QuantizationSearchParams(
+                ignore=point.ignore, rescore=point.rescore, oversampling=point.oversampling
+            ),
         )
 
         def prepare(vector: list[float]) -> Any:
@@ -187,6 +189,21 @@ class EdgeEngine:
                 part = _component(region.path)
                 mapped[part] = mapped.get(part, 0) + region.rss
         return MemoryUse(mapped, max(0, _heap_bytes() - self._heap_before), process_memory())
+
+    def drop_pages(self) -> None:
+        """Close the shard, have the kernel forget the pages of its files, and load it again."""
+        if not hasattr(os, "posix_fadvise"):
+            raise EngineError("this system cannot drop pages from its cache (no posix_fadvise)")
+        assert self._folder is not None
+        self.close()
+        for file in filter(Path.is_file, self._folder.rglob("*")):
+            handle = os.open(file, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(handle)
+        self._shard = _engine_call(edge.EdgeShard.load, str(self._folder / "shard"))
 
     def drop(self) -> None:
         """Close the shard and remove its folder."""

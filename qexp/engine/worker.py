@@ -5,20 +5,22 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from qexp.bench.blocks import timed_block
+from qexp.bench.load import START_DELAY_NS, arrivals, closed_loop, open_loop, pooled
 from qexp.engine.base import Engine, build_collection
 from qexp.engine.process import process_memory
 from qexp.errors import EngineError, QexpError
 from qexp.footprint import ProcessMemory
-from qexp.results import Block, Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint
+from qexp.results import Block, Build, CollectionSpec, CollectionState, LoadLevel, LoadSample, MemoryUse, OperatingPoint
 
 STOP_SECONDS = 10
 
@@ -30,6 +32,7 @@ class _Servant:
         self.engine = make_engine()
         self.queries = queries
         self._query_rows: list[list[float]] = []
+        self._load: tuple[Callable[[Any], Any], list[Any]]
 
     def ready(self) -> None:
         if not self._query_rows:
@@ -44,6 +47,25 @@ class _Servant:
 
     def block(self, point: OperatingPoint, warmup: int, with_ids: bool) -> Block:
         return timed_block(self.engine.search(point), self._query_rows, point.limit, warmup, with_ids)
+
+    def cold_block(self, point: OperatingPoint, with_ids: bool) -> Block:
+        self.engine.drop_pages()
+        return self.block(point, 0, with_ids)
+
+    def prepare_load(self, point: OperatingPoint, client: int, clients: int, warmup: int) -> None:
+        search = self.engine.search(point)
+        queries = np.load(self.queries)
+        rows = queries[client % len(queries) :: clients].tolist()
+        self._load = search.call, [search.prepare(query) for query in rows]
+        for request in self._load[1][:warmup]:
+            search.call(request)
+
+    def run_load(self, client: int, level: LoadLevel, start_ns: int, seconds: float) -> LoadSample:
+        call, requests = self._load
+        if level.rate is None:
+            return closed_loop(call, requests, start_ns, seconds)
+        due = arrivals(client, level, start_ns, seconds)
+        return open_loop(call, requests, due, start_ns + int(seconds * 1e9))
 
     def vectors(self, rows: list[int]) -> list[list[float]]:
         return self.engine.vectors(rows)
@@ -121,6 +143,11 @@ class Worker:
         block: Block = self._ask("block", point, warmup, with_ids)
         return block
 
+    def cold_block(self, point: OperatingPoint, with_ids: bool) -> Block:
+        """Visit an operating point with nothing of the collection in memory: no warm-up, every query timed."""
+        block: Block = self._ask("cold_block", point, with_ids)
+        return block
+
     def vectors(self, rows: list[int]) -> list[list[float]]:
         """Return stored vectors."""
         vectors: list[list[float]] = self._ask("vectors", rows)
@@ -137,8 +164,17 @@ class Worker:
         return memory
 
     def _ask(self, request: str, *arguments: Any) -> Any:
+        self._send(request, *arguments)
+        return self._receive(request)
+
+    def _send(self, request: str, *arguments: Any) -> None:
         try:
             self._pipe.send((request, arguments))
+        except (BrokenPipeError, ConnectionResetError) as lost:
+            raise EngineError(self._how_it_died(request)) from lost
+
+    def _receive(self, request: str) -> Any:
+        try:
             answer, error = self._pipe.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError) as lost:
             raise EngineError(self._how_it_died(request)) from lost
@@ -159,6 +195,20 @@ class Worker:
             signal.SIGBUS: "; the disk that holds the cache is full: free space or set cache_dir",
         }.get(signal.Signals(-code) if code is not None and code < 0 else signal.SIGTERM, "")
         return f"the engine's process for {self._title} {how} during '{request}'{hint}"
+
+
+def load_block(
+    clients: Sequence[Worker], point: OperatingPoint, level: LoadLevel, warmup: int, seconds: float
+) -> LoadSample:
+    """Let the first `level.clients` workers search at once; the clock starts when all are ready."""
+    crew = clients[: level.clients]
+    for client, worker in enumerate(crew):
+        worker._ask("prepare_load", point, client, level.clients, warmup)
+    start_ns = perf_counter_ns() + START_DELAY_NS
+    for client, worker in enumerate(crew):
+        worker._send("run_load", client, level, start_ns, seconds)
+    samples: list[LoadSample] = [worker._receive("run_load") for worker in crew]
+    return pooled(samples)
 
 
 def _serve(pipe: Connection, make_engine: Callable[[], Engine], queries: Path) -> None:

@@ -22,6 +22,7 @@ COLUMNS = (
     "saves\nUSD/month",
 )
 INDISTINGUISHABLE = "≈"
+NOISY = "noisy"
 GOOD_RETENTION = 0.95
 
 
@@ -38,7 +39,7 @@ def cells(row: Row) -> list[str]:
         f"{float(row.params['oversampling']):g}×" if "oversampling" in row.params else "",
         number("latency_mean_ms", ".3f"),
         number("latency_p95_ms", ".3f"),
-        speedup_text(metrics),
+        speedup_text(metrics, control=row.params.get("role") == "baseline"),
         number("accuracy_retention", ".3f"),
         number("recall", ".3f"),
         f"{metrics['compression_ratio']:.1f}×" if "compression_ratio" in metrics else "",
@@ -47,12 +48,15 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def speedup_text(metrics: dict[str, float]) -> str:
-    """Return `1.42× (1.35–1.50)`, marked where the interval contains 1: no measurable difference."""
+def speedup_text(metrics: dict[str, float], control: bool = False) -> str:
+    """Return `1.42× (1.35–1.50)`, marked where the interval contains 1: no measurable difference.
+
+    For the A/A control it is the other way round: it is marked as noisy where the interval does not contain 1.
+    """
     if "speedup_mean" not in metrics:
         return ""
     low, high = metrics["speedup_mean_low"], metrics["speedup_mean_high"]
-    mark = f" {INDISTINGUISHABLE}" if low <= 1 <= high else ""
+    mark = f" {INDISTINGUISHABLE}" if low <= 1 <= high else f" {NOISY}" if control else ""
     return f"{metrics['speedup_mean']:.2f}× ({low:.2f}–{high:.2f}){mark}"
 
 
@@ -114,5 +118,6 @@ def failures(rows: Sequence[Row]) -> list[str]:
 
 LEGEND = (
     f"{INDISTINGUISHABLE} marks a speedup whose 95 % interval contains 1: no measurable difference. "
+    "In a noisy run the baseline differs from itself, and intervals are wider by as much. "
     "RAM is what the collection wants in memory, predicted; savings are against the unquantized baseline."
 )

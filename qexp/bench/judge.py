@@ -1,0 +1,133 @@
+"""From what was measured to what may be said: every trial, and every control, against the baseline of its hnsw_ef."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qexp.bench import accuracy, latency
+from qexp.bench.accuracy import Share
+from qexp.bench.halves import halves
+from qexp.results import (
+    Accuracy,
+    Baseline,
+    Cold,
+    Ids,
+    Interval,
+    Loss,
+    Measurement,
+    Nanoseconds,
+    OperatingPoint,
+    Trial,
+    Visit,
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one experiment measured.
+
+    `timed` and `cold` hold visits in rounds. `results` holds, for each operating point of the quantized collection,
+    what every build of it returned, the timed one first. `recall` judges results [query, limit] query by query.
+    """
+
+    timed: Mapping[Visit, Measurement]
+    cold: Mapping[Visit, Measurement]
+    results: Mapping[OperatingPoint, Sequence[Ids]]
+    recall: Callable[[Ids], Share]
+    qrels: Ids
+
+
+def judge(found: Evidence) -> tuple[tuple[Baseline, ...], tuple[Trial, ...]]:
+    """Return the baselines with their controls, and the trials, in the order in which they were given."""
+    baselines = {visit.point.hnsw_ef: _baseline(visit, found) for visit in found.timed if visit.role == "baseline"}
+    trials = [_trial(visit, baselines[visit.point.hnsw_ef], found) for visit in found.timed if visit.role == "trial"]
+    return tuple(baselines.values()), tuple(trials)
+
+
+def _baseline(visit: Visit, found: Evidence) -> Baseline:
+    base = found.timed[visit]
+    return Baseline(
+        visit.point,
+        latency.latency_stats(base.latencies),
+        _accuracy([base.ids], base.ids, found),
+        latency.speedup_mean(base.latencies, _control(visit.point, found).latencies),
+        halves(base.latencies, *_shares(base.ids, base.ids, found)),
+        cold=_cold(visit, visit, found),
+    )
+
+
+def _control(point: OperatingPoint, found: Evidence) -> Measurement:
+    return found.timed[Visit("control", point)]
+
+
+def _trial(visit: Visit, baseline: Baseline, found: Evidence) -> Trial:
+    base_visit = Visit("baseline", baseline.point)
+    base, control, trial = found.timed[base_visit], _control(baseline.point, found), found.timed[visit]
+    speedup_mean = _beyond_noise(latency.speedup_mean, base, control, trial)
+    assert speedup_mean is not None
+    return Trial(
+        visit.point,
+        latency.latency_stats(trial.latencies),
+        _accuracy(found.results.get(visit.point, [trial.ids]), base.ids, found),
+        speedup_mean,
+        _beyond_noise(latency.speedup_p95, base, control, trial),
+        halves(trial.latencies, *_shares(trial.ids, base.ids, found)),
+        speedup_p50=_beyond_noise(latency.speedup_p50, base, control, trial),
+        loss=_loss(visit.point, baseline, found),
+        cold=_cold(visit, base_visit, found),
+    )
+
+
+def _beyond_noise(
+    speedup: Callable[[Nanoseconds, Nanoseconds], Interval | None],
+    base: Measurement,
+    control: Measurement,
+    trial: Measurement,
+) -> Interval | None:
+    """Return the trial's speedup; where the control was told from the baseline, wider by what told them apart."""
+    found, noise = speedup(base.latencies, trial.latencies), speedup(base.latencies, control.latencies)
+    if found is None or noise is None or not noise.distinguishable:
+        return found
+    return found.widened(math.exp(abs(math.log(noise.estimate))))
+
+
+def _shares(ids: Ids, reference: Ids, found: Evidence) -> tuple[Share, Share]:
+    """Return retention and recall per query."""
+    return accuracy.overlap(ids, reference), found.recall(ids)
+
+
+def _accuracy(builds: Sequence[Ids], reference: Ids, found: Evidence) -> Accuracy:
+    shares = [_shares(ids, reference, found) for ids in builds]
+    return accuracy.summarize(
+        np.stack([retention for retention, _ in shares]),
+        np.stack([recall for _, recall in shares]),
+        accuracy.ndcg(builds[0], found.qrels, reference.shape[1]),
+    )
+
+
+def _loss(point: OperatingPoint, baseline: Baseline, found: Evidence) -> Loss | None:
+    """Split the loss of a trial, where the steps on the way to it were visited."""
+    codes = replace(point, rescore=False, oversampling=1.0)
+    floats = replace(codes, ignore=True)
+    if floats not in found.results:
+        return None
+
+    def recall(of: OperatingPoint) -> float:
+        return float(np.mean([found.recall(ids) for ids in found.results[of]]))
+
+    return Loss(baseline.accuracy.recall, recall(floats), recall(codes), recall(point))
+
+
+def _cold(visit: Visit, base: Visit, found: Evidence) -> Cold | None:
+    if visit not in found.cold:
+        return None
+    trial = found.cold[visit]
+    return Cold(
+        latency.latency_stats(trial.latencies),
+        first=float(trial.latencies[:, 0].mean()) / 1e6,
+        speedup=latency.speedup_mean(found.cold[base].latencies, trial.latencies) if visit != base else None,
+        reads=trial.reads,
+        queries=trial.latencies.size,
+    )

@@ -1,0 +1,163 @@
+"""The machine that measures: what it is, and whose turn it is."""
+
+import getpass
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from qexp.errors import BenchmarkError, ConfigError
+
+LOCK = "QEXP_LOCK"  # environment: the lock file, where the temporary directory is not common to the whole machine
+POLL_SECONDS = 0.2
+_LIBRARIES = ("qdrant-edge-py", "qdrant-client", "mlflow", "hydra-core", "datasets", "numpy", "scipy", "pyarrow")
+
+
+def lock_path() -> Path:
+    """Return the file that all jobs on this machine lock."""
+    return Path(os.environ.get(LOCK) or Path(tempfile.gettempdir()) / "qexp-measuring.lock")
+
+
+@contextmanager
+def turn(measuring: bool, wait_seconds: float, say: Callable[[str], None]) -> Iterator[None]:
+    """Take this machine for measuring (alone), or for other work (together, but never beside a measurement).
+
+    The kernel frees the lock of a process that ends, however it ends; what it leaves in the file is then overwritten.
+    Raises BenchmarkError T19 with owner and age if the machine is not free after `wait_seconds`.
+    """
+    path = lock_path()
+    handle = _open(path)
+    try:
+        _take(handle, path, measuring, wait_seconds, say)
+        if measuring:
+            note = {"pid": os.getpid(), "user": getpass.getuser(), "since": time.time()}
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, json.dumps(note).encode(), 0)
+        try:
+            yield
+        finally:
+            if measuring:
+                os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
+
+
+def _open(path: Path) -> int:
+    """Open the lock file, which any user of the machine may have made, for any user of it."""
+    try:
+        try:
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+            os.fchmod(handle, 0o666)  # whatever the umask
+            return handle
+    except OSError as error:
+        raise ConfigError(
+            f"{LOCK}={path}: cannot be opened ({error.strerror}); set {LOCK} to a writable file"
+        ) from error
+
+
+def _take(handle: int, path: Path, measuring: bool, wait_seconds: float, say: Callable[[str], None]) -> None:
+    import fcntl
+
+    kind = fcntl.LOCK_EX if measuring else fcntl.LOCK_SH
+    started, said = time.monotonic(), False
+    while True:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            holder = owner(path)
+        if time.monotonic() - started >= wait_seconds:
+            raise BenchmarkError(
+                f"T19 {holder} uses this machine ({path}), and figures taken beside it would be wrong; wait for it to "
+                f"end, or longer with wait_seconds (now {wait_seconds:g})"
+            )
+        if not said:
+            say(f"waiting: {holder} uses this machine")
+            said = True
+        time.sleep(POLL_SECONDS)
+
+
+def owner(path: Path) -> str:
+    """Return who measures, since when, as text; a note whose process is gone is told to be stale."""
+    try:
+        note = json.loads(path.read_text())
+        pid, user, age = int(note["pid"]), str(note["user"]), time.time() - float(note["since"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another job that loads or builds collections"
+    if not _alive(pid):
+        return f"another job (the note of process {pid} in the lock is stale)"
+    return f"process {pid} of {user}, measuring for {age:.0f} s,"
+
+
+def _alive(pid: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(pid)
+
+
+@contextmanager
+def pinned(cpus: Sequence[int]) -> Iterator[None]:
+    """Keep this process, and those it starts meanwhile, on these CPUs; none given: as it is."""
+    if not cpus:
+        yield
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise ConfigError(f"engine.cpus={list(cpus)}: this system cannot pin processes; remove it")
+    before = os.sched_getaffinity(0)
+    unknown = sorted(set(cpus) - before)
+    if unknown:
+        raise ConfigError(f"engine.cpus={list(cpus)}: CPU {unknown[0]} is not ours to use; we have {sorted(before)}")
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def environment() -> dict[str, Any]:
+    """Return the machine and the versions of what runs on it; what the system does not tell is None."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "kernel": platform.release(),
+        "cpu": _cpuinfo("model name") or platform.machine(),
+        "cpu_flags": sorted((_cpuinfo("flags") or _cpuinfo("Features") or "").split()),
+        "cpus": os.cpu_count(),
+        "cpus_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "memory_gib": round(memory.total / 2**30, 1),
+        "memory_available_gib": round(memory.available / 2**30, 1),
+        "load_average": os.getloadavg(),
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpuinfo(key: str) -> str | None:
+    lines = (_text("/proc/cpuinfo") or "").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), None)
+
+
+def _text(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None

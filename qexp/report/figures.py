@@ -1,0 +1,68 @@
+"""Public names of the figures that say how far a trial can be trusted, and how it does cold and under load."""
+
+from qexp.results import Cold, Load, Trial
+
+
+def trust_metrics(trial: Trial) -> dict[str, float | None]:
+    """Return the intervals of a trial, how its loss splits up, and its cold latency, under their public names."""
+    accuracy, loss = trial.accuracy, trial.loss
+    intervals = {
+        "speedup_p50": trial.speedup_p50,
+        "speedup_p95": trial.speedup_p95,
+        "accuracy_retention": accuracy.retention_interval,
+        "recall": accuracy.recall_interval,
+    }
+    metrics: dict[str, float | None] = {
+        "speedup_p50": trial.speedup_p50.estimate if trial.speedup_p50 else None,
+        "zero_overlap_queries": accuracy.zero_overlap,
+        "builds": accuracy.builds,
+        "recall_build_sd": accuracy.recall_build_sd,
+    }
+    for name, interval in intervals.items():
+        if interval is not None:
+            metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    if loss is not None:
+        metrics |= {
+            "loss_hnsw": loss.hnsw,
+            "loss_code_graph": loss.graph,
+            "loss_codes": loss.coding,
+            "gain_rescoring": loss.rescoring,
+        }
+    return metrics | cold_metrics(trial.cold, "cold")
+
+
+def cold_metrics(cold: Cold | None, prefix: str) -> dict[str, float | None]:
+    """Return what was measured with pages dropped, under names that start with `prefix`; nothing if it was not."""
+    if cold is None:
+        return {}
+    metrics: dict[str, float | None] = {
+        f"{prefix}_latency_mean_ms": cold.latency.mean,
+        f"{prefix}_latency_p95_ms": cold.latency.p95,
+        f"{prefix}_first_query_ms": cold.first,
+        f"{prefix}_major_faults_per_query": cold.reads.major_faults / cold.queries,
+        f"{prefix}_read_bytes_per_query": cold.reads.bytes / cold.queries if cold.reads.bytes is not None else None,
+    }
+    if cold.speedup is not None:
+        speedup = cold.speedup
+        metrics |= {
+            f"{prefix}_speedup_mean": speedup.estimate,
+            f"{prefix}_speedup_mean_low": speedup.low,
+            f"{prefix}_speedup_mean_high": speedup.high,
+        }
+    return metrics
+
+
+def load_metrics(load: Load) -> dict[str, float | None]:
+    """Return throughput and latency under load; no latency where it was saturated."""
+    latency, speedup = load.latency, load.speedup
+    return {
+        "qps": load.qps,
+        "saturated": float(load.saturated),
+        "latency_mean_ms": latency.mean if latency else None,
+        "latency_p50_ms": latency.p50 if latency else None,
+        "latency_p95_ms": latency.p95 if latency else None,
+        "latency_p99_ms": latency.p99 if latency else None,
+        "speedup_mean": speedup.estimate if speedup else None,
+        "speedup_mean_low": speedup.low if speedup else None,
+        "speedup_mean_high": speedup.high if speedup else None,
+    }

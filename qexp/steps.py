@@ -1,0 +1,236 @@
+"""The steps of one experiment: collections made ready, and every kind of visit to them."""
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from time import sleep
+
+import numpy as np
+
+from qexp.bench import validity
+from qexp.bench.blocks import measure
+from qexp.bench.grid import baseline_points, loss_points, operating_points
+from qexp.bench.load import judge_load, measure_load
+from qexp.bench.stopping import Stopping
+from qexp.cache import lock_name, locked
+from qexp.config import ExperimentConfig, parse_cap
+from qexp.data.vectors import Data
+from qexp.engine.base import COLLECTIONS, Engine, engine_factory
+from qexp.engine.caps import hierarchy
+from qexp.engine.cliff import Procedure, measure_cliff
+from qexp.engine.worker import Worker, load_block
+from qexp.errors import EngineError
+from qexp.footprint import Cliff
+from qexp.results import (
+    Build,
+    Collection,
+    CollectionSpec,
+    Ids,
+    Load,
+    LoadLevel,
+    Measurement,
+    MemoryUse,
+    OperatingPoint,
+    Stop,
+    Visit,
+)
+from qexp.sizing.measured import compare
+from qexp.sizing.ram import predict_ram
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.2
+SAMPLE = 100  # points that are fetched back
+
+
+@dataclass(frozen=True)
+class Place:
+    """A collection that is loaded in a worker."""
+
+    spec: CollectionSpec
+    worker: Worker
+    build: Build
+    moments: list[MemoryUse] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of one experiment, on its data, with its engine."""
+
+    config: ExperimentConfig
+    data: Data
+    cache: Path
+    checks: validity.Checks
+
+    @property
+    def make_engine(self) -> Callable[[], Engine]:
+        """How a worker makes its engine."""
+        return engine_factory(self.config.engine.name, self.cache)
+
+    def ready(self, workers: ExitStack, spec: CollectionSpec) -> Place:
+        """Return the collection loaded in a fresh worker; if it is not there yet, another worker builds it first.
+
+        Of parallel jobs the first builds; while it is used here, nobody may evict it.
+        """
+        name = lock_name(self.cache / COLLECTIONS / spec.name)
+        held = workers.enter_context(locked(self.cache, name, alone=False))
+        worker = workers.enter_context(self._worker(spec))
+        build = worker.open(spec)
+        if build is None:
+            while build is None:
+                # Not to wait here: who has built it may be waiting for our turn on this machine to end.
+                if held.alone(wait=False):
+                    build = worker.open(spec) or self._built(worker, spec)
+                else:
+                    sleep(POLL_SECONDS)
+                    build = worker.open(spec)
+            held.share()
+        else:
+            log.info("%s: collection found in the cache", spec.method)
+        validity.check_state(spec, build.state, self.checks)
+        rows = np.linspace(0, spec.points - 1, min(SAMPLE, spec.points)).astype(int).tolist()
+        stored = np.array(worker.vectors(rows), dtype=np.float32)
+        validity.check_stored(spec, rows, stored, self.data.points()[rows], self.checks)
+        return Place(spec, worker, build)
+
+    def _built(self, worker: Worker, spec: CollectionSpec) -> Build:
+        log.info("%s: building %s points of %d dimensions", spec.method, f"{spec.points:,}", spec.size)
+        with self._worker(spec) as builder:
+            built = builder.build(spec, self.data.vectors)
+        log.info("%s: uploaded in %.1f s, indexed in %.1f s", spec.method, built.upload_seconds, built.index_seconds)
+        loaded = worker.open(spec)
+        if loaded is None:
+            raise EngineError(f"{spec.name}: the collection was built but cannot be loaded again")
+        return replace(loaded, reused=False)
+
+    def _worker(self, spec: CollectionSpec) -> Worker:
+        return Worker(self.make_engine, self.data.queries, spec.name)
+
+    def visits(self, quantized: Place, baseline: Place) -> dict[Visit, Place]:
+        """Return who is visited in every round: for each hnsw_ef the baseline and its control, then every trial."""
+        bases = baseline_points(self.config.search)
+        points = operating_points(self.config.search, quantized.spec.quantization is not None)
+        return {Visit(role, point): baseline for point in bases for role in ("baseline", "control")} | {
+            Visit("trial", point): quantized for point in points
+        }
+
+    def timed(self, quantized: Place, baseline: Place) -> tuple[dict[Visit, Measurement], Stop]:
+        """Visit everything warm, until speedups are known well enough."""
+        search, visits = self.config.search, self.visits(quantized, baseline)
+        order = list(visits)
+        base_of = {visit.point.hnsw_ef: index for index, visit in enumerate(order) if visit.role == "baseline"}
+        pairs = [(base_of[v.point.hnsw_ef], index) for index, v in enumerate(order) if v.role == "trial"]
+        stopping = Stopping(pairs, search)
+        measured = measure(
+            [partial(place.worker.block, visit.point, search.warmup) for visit, place in visits.items()],
+            search.rounds,
+            search.seed,
+            partial(self._on_round, (quantized, baseline)),
+            stopping,
+        )
+        assert stopping.stop is not None
+        log.info("%s: %s", quantized.spec.method, stopping.stop)
+        return dict(zip(order, measured, strict=True)), stopping.stop
+
+    def _on_round(self, places: tuple[Place, Place], number: int) -> None:
+        """Say which round it is; before the first two, note memory in use: right after loading, and warm."""
+        least, method = self.config.search.rounds, places[0].spec.method
+        if number <= least:
+            log.info("%s: round %d of %d", method, number, least)
+        elif number % 10 == 0:
+            log.info("%s: round %d, until intervals are narrow enough", method, number)
+        if number < 2:
+            for place in {id(place): place for place in places}.values():
+                place.moments.append(place.worker.memory())
+
+    def sized(self, place: Place, forward: float) -> Collection:
+        """Put the collection's predicted and measured memory together."""
+        ram, last = predict_ram(place.spec, forward), place.worker.memory()
+        comparisons = compare(ram, place.build.state, [*place.moments, last])
+        return Collection(place.spec.name, place.build, ram, last, comparisons)
+
+    def cliff(self, spec: CollectionSpec, wanted: int) -> Cliff:
+        """Measure both collections again under each memory cap."""
+        search, caps = self.config.search, [parse_cap(cap) for cap in self.config.engine.ram_caps]
+        home = self.cache / COLLECTIONS
+        procedure = Procedure(self.make_engine, home, self.data.queries, search.rounds, search.seed)
+        targets = [(spec.unquantized(), baseline_points(search))]
+        if spec.quantization is not None:
+            targets.append((spec, operating_points(search, quantized=True)))
+        return measure_cliff(procedure, hierarchy(), targets, wanted, caps)
+
+    def check_after(self, timed: dict[Visit, Measurement], quantized: Place, baseline: Place) -> None:
+        """Look for what may have disturbed the rounds."""
+        for place in (quantized,) if quantized is baseline else (quantized, baseline):
+            validity.check_unchanged(place.spec.method, place.build.state, place.worker.state(), self.checks)
+        self.checks.expect(True, "T20", "the engine is in the process that takes the time: no network between", "")
+        for visit, measurement in timed.items():
+            validity.check_reads(visit.title, measurement.reads, measurement.latencies.size, self.checks)
+
+    def results(self, timed: dict[Visit, Measurement], quantized: Place) -> dict[OperatingPoint, list[Ids]]:
+        """Return what every trial found, and what the split of the loss needs beside it."""
+        found = {visit.point: [measured.ids] for visit, measured in timed.items() if visit.role == "trial"}
+        if quantized.spec.quantization is not None:
+            found |= {point: [_found(quantized, point)] for point in loss_points(self.config.search)}
+        return found
+
+    def add_builds(self, results: dict[OperatingPoint, list[Ids]], spec: CollectionSpec) -> None:
+        """Build the quantized collection again, `engine.builds` times in all, and add what each build finds."""
+        for number in range(1, self.config.engine.builds):
+            with ExitStack() as workers:
+                place = self.ready(workers, replace(spec, build=number))
+                for point, builds in results.items():
+                    builds.append(_found(place, point))
+
+    def cold(self, quantized: Place, baseline: Place) -> dict[Visit, Measurement]:
+        """Visit everything with its pages dropped before; nothing, and the reason, where the system keeps them."""
+        search, visits = self.config.search, self.visits(quantized, baseline)
+        visits = {visit: place for visit, place in visits.items() if visit.role != "control"}
+        log.info("%s: cold rounds", quantized.spec.method)
+        try:
+            blocks = [partial(place.worker.cold_block, visit.point) for visit, place in visits.items()]
+            measured = dict(zip(visits, measure(blocks, search.rounds, search.seed), strict=True))
+            reason = "no page was read from disk: the file system of the cache keeps its pages in memory"
+        except EngineError as error:
+            measured, reason = {}, str(error)
+        read = any(found.reads.major_faults or found.reads.bytes for found in measured.values())
+        what = "pages were dropped before every cold block, and read from disk again"
+        self.checks.prefer(read, "T13", what, f"no cold figures: {reason}")
+        return measured if read else {}
+
+    def loads(self, quantized: Place, baseline: Place) -> tuple[Load, ...]:
+        """Visit everything under every load that was asked for."""
+        search = self.config.search
+        most = max(search.clients, default=os.cpu_count() or 1)
+        levels = [LoadLevel(clients) for clients in search.clients] + [LoadLevel(most, rate) for rate in search.rate]
+        if not levels:
+            return ()
+        with ExitStack() as workers:
+            places = {place.spec.name: place for place in (quantized, baseline)}
+            crews = {
+                name: [workers.enter_context(self._worker(place.spec)) for _ in range(most)]
+                for name, place in places.items()
+            }
+            for name, crew in crews.items():
+                for worker in crew:
+                    worker.open(places[name].spec)
+            visits = {
+                (visit, level): partial(
+                    load_block, crews[place.spec.name], visit.point, level, search.warmup, search.load_seconds
+                )
+                for visit, place in self.visits(quantized, baseline).items()
+                if visit.role != "control"
+                for level in levels
+            }
+            log.info("%s: load (%s)", quantized.spec.method, ", ".join(level.title for level in levels))
+            return judge_load(measure_load(visits, search.rounds, search.seed))
+
+
+def _found(place: Place, point: OperatingPoint) -> Ids:
+    ids = place.worker.block(point, 0, True).ids
+    assert ids is not None
+    return ids

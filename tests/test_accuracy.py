@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+
+from qexp.bench.accuracy import mean_interval, overlap, recall, summarize, worst_decile
+from qexp.data.truth import exact_scores, neighbours
+
+# Coordinates from a handful of values give ties and duplicates in most examples.
+COORDINATES = st.integers(-2, 2).map(float)
+
+
+def naive_score(point: np.ndarray, query: np.ndarray, distance: str) -> float:
+    a, b = point.astype(np.float64), query.astype(np.float64)
+    if distance == "dot":
+        return float(sum(x * y for x, y in zip(a, b, strict=True)))
+    if distance == "euclid":
+        return -(float(sum((x - y) ** 2 for x, y in zip(a, b, strict=True))) ** 0.5)
+    return -float(sum(abs(x - y) for x, y in zip(a, b, strict=True)))
+
+
+@given(
+    points=arrays(np.float32, (12, 3), elements=COORDINATES),
+    queries=arrays(np.float32, (4, 3), elements=COORDINATES),
+    found=arrays(np.int64, (4, 5), elements=st.integers(-1, 11)),
+    distance=st.sampled_from(["dot", "euclid", "manhattan"]),
+)
+def test_recall_is_that_of_a_naive_count_with_ties(  # T11
+    points: np.ndarray, queries: np.ndarray, found: np.ndarray, distance: str
+) -> None:
+    exact = neighbours(points, queries, 5, distance)
+    ours = recall(exact_scores(points, queries, found, distance), exact.scores)
+    for row, query in enumerate(queries):
+        scores = sorted((naive_score(point, query, distance) for point in points), reverse=True)
+        hits = sum(1 for i in found[row] if i >= 0 and naive_score(points[i], query, distance) >= scores[4] - 1e-6)
+        assert ours[row] == pytest.approx(hits / 5, abs=1e-9)
+
+
+@given(
+    found=arrays(np.int64, (3, 6), elements=st.integers(-1, 9), unique=False),
+    reference=arrays(np.int64, (3, 6), elements=st.integers(0, 9), unique=False),
+)
+def test_retention_is_that_of_a_naive_count(found: np.ndarray, reference: np.ndarray) -> None:
+    ours = overlap(found, reference)
+    for row in range(3):
+        hits = sum(1 for i in reference[row] if i in set(found[row].tolist()))
+        unique = len(set(found[row].tolist()) & set(reference[row].tolist()))
+        if len(set(found[row].tolist())) == 6 and len(set(reference[row].tolist())) == 6:
+            assert ours[row] == pytest.approx(unique / 6, abs=1e-9)
+            assert hits == unique
+
+
+def test_a_tie_at_the_kth_distance_is_a_hit() -> None:  # T11
+    points = np.array([[1, 0], [1, 0], [0, 1], [1, 0]], dtype=np.float32)
+    query = np.array([[1, 0]], dtype=np.float32)
+    exact = neighbours(points, query, 2, "dot")
+    other = np.array([[3, 1]])
+    assert recall(exact_scores(points, query, other, "dot"), exact.scores).tolist() == [1.0]
+    assert overlap(other, exact.ids).tolist() != [1.0]
+
+
+def test_fewer_results_than_k_are_misses() -> None:
+    exact = np.array([[3.0, 2.0]])
+    assert recall(np.array([[3.0, -np.inf]]), exact).tolist() == [0.5]
+    assert overlap(np.array([[1, -1]]), np.array([[1, 2]])).tolist() == [0.5]
+
+
+def test_worst_decile() -> None:
+    assert worst_decile(np.linspace(0, 1, 11)[1:]) == pytest.approx(0.1)
+    assert worst_decile(np.array([0.3, 0.9])) == pytest.approx(0.3)
+
+
+def test_the_interval_of_a_mean_is_near_the_normal_one_for_many_queries() -> None:
+    shares = np.random.default_rng(0).binomial(10, 0.7, 2000) / 10
+    found = mean_interval(shares[None, :])
+    expected = stats.norm.interval(0.95, shares.mean(), stats.sem(shares))
+    assert found.estimate == pytest.approx(shares.mean())
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.001)
+
+
+def test_that_every_query_agrees_is_no_certainty() -> None:
+    found = mean_interval(np.ones((1, 100)))
+    assert found.estimate == found.high == 1.0
+    assert 0.95 < found.low < 0.99
+
+
+def test_builds_that_differ_widen_the_interval() -> None:
+    shares = np.random.default_rng(0).binomial(10, 0.7, 500) / 10
+    alike = mean_interval(np.stack([shares, shares, shares]))
+    apart = mean_interval(np.stack([shares - 0.02, shares, shares + 0.02]))
+    assert apart.estimate == pytest.approx(alike.estimate)
+    spread = stats.t.ppf(0.975, 2) * 0.02 / 3**0.5
+    assert apart.estimate - apart.low == pytest.approx(np.hypot(alike.estimate - alike.low, spread), abs=1e-3)
+
+
+def test_a_summary_counts_queries_without_any_common_result() -> None:
+    retention, found = np.array([[0.0, 0.0, 1.0, 0.5]]), np.array([[0.5, 0.5, 1.0, 1.0]])
+    summary = summarize(retention, found, None)
+    assert (summary.zero_overlap, summary.builds, summary.recall_build_sd) == (2, 1, None)
+    assert (summary.retention, summary.recall) == (0.375, 0.75)
+    twice = summarize(np.vstack([retention, retention]), np.vstack([found, found - 0.1]), None)
+    assert twice.recall == pytest.approx(0.7)
+    assert twice.recall_build_sd == pytest.approx(0.1 / 2**0.5)

@@ -1,0 +1,95 @@
+import gc
+from functools import partial
+
+import numpy as np
+
+from qexp.bench.blocks import measure, timed_block
+from qexp.bench.latency import speedup_mean
+from qexp.results import NO_READS, Block, Reads, Search
+
+
+def fake_visit(log: list[tuple[int, bool]], index: int, with_ids: bool) -> Block:
+    log.append((index, with_ids))
+    latencies = np.full(4, 100 + index)
+    return Block(latencies, np.full((4, 2), index) if with_ids else None, Reads(1, 10))
+
+
+def test_every_round_visits_everything_once_in_an_order_of_its_own() -> None:
+    log: list[tuple[int, bool]] = []
+    measured = measure([partial(fake_visit, log, index) for index in range(6)], rounds=8, seed=3)
+    rounds = [tuple(index for index, _ in log[start : start + 6]) for start in range(0, len(log), 6)]
+    assert len(rounds) == 9
+    assert all(sorted(order) == list(range(6)) for order in rounds)
+    assert len(set(rounds)) > 6
+    assert [found.latencies.shape for found in measured] == [(8, 4)] * 6
+    assert [int(found.latencies[0, 0]) for found in measured] == [100, 101, 102, 103, 104, 105]
+
+
+def test_results_are_read_in_round_0_whose_times_and_reads_are_not_kept() -> None:
+    log: list[tuple[int, bool]] = []
+    (found,) = measure([partial(fake_visit, log, 7)], rounds=3, seed=0)
+    assert [with_ids for _, with_ids in log] == [True, False, False, False]
+    assert (found.ids == 7).all()
+    assert found.reads == Reads(3, 30)
+
+
+def test_rounds_go_on_until_they_are_enough() -> None:
+    asked: list[int] = []
+
+    def enough(latencies: list[np.ndarray]) -> bool:
+        asked.append(len(latencies[0]))
+        return len(latencies[0]) >= 7
+
+    (found,) = measure([partial(fake_visit, [], 0)], rounds=5, seed=0, enough=enough)
+    assert asked == [5, 6, 7]
+    assert found.latencies.shape == (7, 4)
+
+
+def test_reads_that_the_system_does_not_count_stay_unknown() -> None:
+    assert Reads(2, None).plus(Reads(1, 5)) == Reads(3, None)
+    assert Reads(5, 9).minus(Reads(2, 4)) == Reads(3, 5)
+    assert NO_READS.bytes is None
+
+
+def test_only_the_call_is_timed_and_garbage_is_not_collected_meanwhile() -> None:
+    seen: list[tuple[str, bool]] = []
+
+    def note(name: str, value: object) -> object:
+        seen.append((name, gc.isenabled()))
+        return value
+
+    search = Search(lambda q: note("prepare", q), lambda r: note("call", r), lambda _: [1, 2])
+    block = timed_block(search, [[0.0], [1.0], [2.0]], limit=3, warmup=2, with_ids=True)
+    assert [name for name, _ in seen] == ["prepare"] * 3 + ["call"] * 5
+    assert not any(collecting for name, collecting in seen if name == "call")
+    assert gc.isenabled()
+    assert block.ids is not None
+    assert block.ids.tolist() == [[1, 2, -1]] * 3
+
+
+def test_garbage_collection_is_on_again_after_a_failure() -> None:
+    def fail(_: object) -> object:
+        raise ValueError
+
+    try:
+        timed_block(Search(lambda q: q, fail, lambda _: []), [[0.0]], 1, 1, False)
+    except ValueError:
+        assert gc.isenabled()
+    else:
+        raise AssertionError
+
+
+def test_drift_of_the_machine_does_not_become_a_speedup() -> None:  # T14
+    machine = iter(np.exp(np.linspace(0.0, 0.5, 1000)))
+
+    def visit(with_ids: bool) -> Block:
+        slower = next(machine)
+        return Block(np.full(10, round(1e6 * slower)), np.zeros((10, 1), dtype=np.int64) if with_ids else None)
+
+    def one_after_the_other() -> list[np.ndarray]:
+        return [np.stack([visit(False).latencies for _ in range(20)]) for _ in range(2)]
+
+    first, second = one_after_the_other()
+    assert speedup_mean(first, second).distinguishable
+    control = measure([visit, visit], rounds=20, seed=0)
+    assert not speedup_mean(control[0].latencies, control[1].latencies).distinguishable

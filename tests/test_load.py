@@ -1,0 +1,156 @@
+import time
+from contextlib import ExitStack
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from qexp.bench.load import arrivals, closed_loop, judge_load, measure_load, open_loop, pooled
+from qexp.engine.edge import EdgeEngine
+from qexp.engine.worker import Worker, load_block
+from qexp.results import LoadLevel, LoadSample, OperatingPoint, Visit
+from tests.test_edge import spec, vectors
+
+POINT = OperatingPoint(10)
+MS = 1_000_000
+
+
+def sample(*milliseconds: float, seconds: float = 1.0, unserved: int = 0) -> LoadSample:
+    return LoadSample(np.array(milliseconds) * MS, seconds, unserved)
+
+
+def test_a_closed_loop_sends_the_next_query_when_the_last_is_answered() -> None:  # T16
+    running = 0
+    order: list[int] = []
+
+    def call(request: int) -> None:
+        nonlocal running
+        assert running == 0
+        running += 1
+        time.sleep(0.002)
+        order.append(request)
+        running -= 1
+
+    found = closed_loop(call, [0, 1, 2], time.perf_counter_ns(), 0.03)
+    assert order == [turn % 3 for turn in range(len(order))]
+    assert len(found.latencies) == len(order)
+    assert found.latencies.sum() / 1e9 <= found.seconds
+
+
+def test_waiting_for_a_slow_query_before_is_latency() -> None:  # T16: no coordinated omission
+    start = time.perf_counter_ns()
+    due = [start + turn * 5 * MS for turn in range(10)]
+    slow = iter([0.04] + [0.0] * 9)
+    found = open_loop(lambda _: time.sleep(next(slow)), [None], due, start + 10**9)
+    assert found.unserved == 0
+    waited = found.latencies / MS
+    assert waited[0] >= 40
+    assert (waited[1:7] >= 40 - 5 * np.arange(1, 7)).all()
+
+
+def test_what_was_not_served_in_time_is_counted() -> None:
+    start = time.perf_counter_ns()
+    due = [start + turn * MS for turn in range(100)]
+    found = open_loop(lambda _: time.sleep(0.01), [None], due, start + 100 * MS)
+    assert found.unserved == 100 - len(found.latencies) > 50
+
+
+def test_arrivals_are_dealt_to_clients_in_turn() -> None:
+    level = LoadLevel(3, 100.0)
+    dealt = [arrivals(client, level, 1000, 0.1) for client in range(3)]
+    assert [len(due) for due in dealt] == [4, 3, 3]
+    assert sorted(chain(*dealt)) == [1000 + turn * 10 * MS for turn in range(10)]
+
+
+def test_raw_latencies_are_pooled_not_percentiles() -> None:  # T17
+    fast, slow = sample(*[1.0] * 900, seconds=0.9), sample(*[10.0] * 100, seconds=1.0)
+    both = pooled([fast, slow])
+    assert np.percentile(both.latencies, 95) / MS == 10.0
+    assert np.mean([np.percentile(client.latencies, 95) for client in (fast, slow)]) / MS == 5.5
+    assert len(both.latencies) / both.seconds == pytest.approx(900 / 0.9 + 100 / 1.0)
+
+
+def test_throughput_and_latency_are_held_against_the_baseline_under_the_same_load() -> None:
+    clients, rate = LoadLevel(2), LoadLevel(2, 50.0)
+    base, trial = Visit("baseline", POINT), Visit("trial", POINT)
+    loads = judge_load(
+        {
+            (base, clients): [sample(*[2.0] * 100), sample(*[2.0] * 102)],
+            (trial, clients): [sample(*[1.0] * 200), sample(*[1.0] * 204)],
+            (base, rate): [sample(*[8.0] * 50), sample(*[8.0] * 50)],
+            (trial, rate): [sample(*[4.0] * 50), sample(*[4.0] * 50)],
+        }
+    )
+    assert [round(load.qps) for load in loads] == [101, 202, 50, 50]
+    assert loads[0].speedup is None
+    assert [load.speedup.estimate for load in loads if load.speedup] == pytest.approx([2.0, 2.0])
+    assert not any(load.saturated for load in loads)
+
+
+def test_saturation_has_no_latency() -> None:
+    visit, level = Visit("baseline", POINT), LoadLevel(1, 1000.0)
+    (load,) = judge_load({(visit, level): [sample(*[5.0] * 90, unserved=10)]})
+    assert load.saturated
+    assert load.latency is None
+    assert load.qps == 90
+
+
+def test_every_load_is_visited_once_a_round_and_round_0_is_not_kept() -> None:
+    seen: list[str] = []
+
+    def visit(name: str) -> LoadSample:
+        seen.append(name)
+        return sample(1.0)
+
+    keys = [(Visit("baseline", POINT), LoadLevel(n)) for n in (1, 2)]
+    found = measure_load({key: partial(visit, key[1].title) for key in keys}, rounds=3, seed=0)
+    assert [len(samples) for samples in found.values()] == [3, 3]
+    assert all(set(seen[start : start + 2]) == {"1 clients", "2 clients"} for start in range(0, 8, 2))
+
+
+class FakeWorker:
+    """Answers like a worker, and notes when it was ready and when its clock was to start."""
+
+    def __init__(self) -> None:
+        self.ready_ns = self.start_ns = 0
+
+    def _ask(self, request: str, *arguments: Any) -> None:
+        assert request == "prepare_load"
+        time.sleep(0.02)
+        self.ready_ns = time.perf_counter_ns()
+
+    def _send(self, request: str, client: int, level: LoadLevel, start_ns: int, seconds: float) -> None:
+        self.start_ns = start_ns
+
+    def _receive(self, request: str) -> LoadSample:
+        return sample(1.0)
+
+
+def test_the_clock_starts_when_every_client_is_ready() -> None:  # T18
+    crew = [FakeWorker() for _ in range(3)]
+    load_block(cast(list[Worker], crew), POINT, LoadLevel(3), warmup=5, seconds=1.0)
+    (start,) = {worker.start_ns for worker in crew}
+    assert start > max(worker.ready_ns for worker in crew)
+
+
+def test_several_workers_search_one_collection_at_once(tmp_path: Path) -> None:
+    np.save(tmp_path / "vectors.npy", vectors(32))
+    np.save(tmp_path / "queries.npy", vectors(32, 3, seed=1))
+    asked = spec(size=32)
+
+    def worker() -> Worker:
+        return Worker(partial(EdgeEngine, tmp_path / "c"), tmp_path / "queries.npy", "test")
+
+    with worker() as builder:
+        builder.build(asked, tmp_path / "vectors.npy")
+    with ExitStack() as stack:
+        crew = [stack.enter_context(worker()) for _ in range(4)]  # more clients than queries
+        assert all(client.open(asked) for client in crew)
+        both = load_block(crew, POINT, LoadLevel(4), warmup=5, seconds=0.2)
+        assert len(both.latencies) >= 4
+        assert (both.latencies > 0).all()
+        due = load_block(crew, POINT, LoadLevel(2, 100.0), warmup=5, seconds=0.3)
+        assert len(due.latencies) + due.unserved == 30

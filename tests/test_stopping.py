@@ -1,0 +1,54 @@
+import numpy as np
+
+from qexp.bench.blocks import measure
+from qexp.bench.stopping import EXTRA_ROUNDS, Stopping
+from qexp.config import SearchConfig
+from qexp.results import Block, Measurement
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def run(noise: float, search: SearchConfig) -> tuple[Stopping, Measurement]:
+    rng = np.random.default_rng(0)
+
+    def visit(with_ids: bool) -> Block:
+        latencies = np.full(3, round(1e9 * np.exp(noise * rng.standard_normal())))
+        return Block(latencies, np.zeros((3, 1), dtype=np.int64) if with_ids else None)
+
+    stopping = Stopping([(0, 1)], search, Clock())
+    return stopping, measure([visit, visit], search.rounds, 0, enough=stopping)[0]
+
+
+def test_a_steady_machine_needs_the_least_rounds_and_a_few_more() -> None:
+    stopping, measured = run(0.001, SearchConfig(rounds=5, budget_seconds=1000))
+    assert stopping.stop is not None
+    assert stopping.stop.reached
+    assert measured.latencies.shape[0] == stopping.stop.rounds == 5 + EXTRA_ROUNDS
+    assert "after 8 rounds" in str(stopping.stop)
+
+
+def test_a_noisy_machine_gets_more_rounds_until_the_target_is_reached() -> None:
+    stopping, _ = run(0.1, SearchConfig(rounds=5, budget_seconds=1000))
+    assert stopping.stop is not None
+    assert stopping.stop.rounds > 5 + EXTRA_ROUNDS
+    assert stopping.stop.halfwidth <= 0.06
+
+
+def test_the_budget_ends_what_would_not_end_and_says_so() -> None:
+    stopping, _ = run(1.0, SearchConfig(rounds=5, budget_seconds=10))
+    assert stopping.stop is not None
+    assert stopping.stop.rounds < 20
+    assert not stopping.stop.reached
+    assert str(stopping.stop).endswith("the target of ± 5.0% was not reached")
+
+
+def test_without_a_budget_there_are_exactly_as_many_rounds_as_asked_for() -> None:
+    stopping, _ = run(1.0, SearchConfig(rounds=3, budget_seconds=0))
+    assert stopping.stop is not None
+    assert stopping.stop.rounds == 3
