@@ -408,7 +408,12 @@ class ExperimentConfig:
     def saved(self) -> dict[str, Any]:
         """Return everything of `flat`, nested, with the kind of every part, for `restored`."""
         parts = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _HOUSEKEEPING}
-        return {name: {"kind": type(part).__name__, "values": asdict(part)} for name, part in parts.items()}
+        return {
+            name: {"kind": type(part).__name__, "values": asdict(part)}
+            if is_dataclass(part) and not isinstance(part, type)
+            else part
+            for name, part in parts.items()
+        }
 
     @property
     def hash(self) -> str:
@@ -425,6 +430,9 @@ def restored(saved: dict[str, Any], **housekeeping: Any) -> ExperimentConfig:
     kinds = {kind.__name__: kind for kind in _kinds(ExperimentConfig)}
     parts: dict[str, Any] = {}
     for name, part in saved.items():
+        if not isinstance(part, dict):
+            parts[name] = part
+            continue
         try:
             node = OmegaConf.merge(_composable(kinds[part["kind"]]), part["values"])
             parts[name] = OmegaConf.to_object(node)

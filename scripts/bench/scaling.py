@@ -50,8 +50,8 @@ def report(record: dict[str, Any], points: int, size: int, nodes: list[int]) -> 
     machine = record["machine"]
     columns = ["phase", "measured, s", "the rule's error", *(f"hours, {m} node{'s' * (m > 1)}" for m in nodes)]
     lines = [
-        f"Measured on {machine['cpus']} cores ({machine['cpu']}) at commit {record['commit']}: {last['points']:,} points "
-        f"of {base_size} dimensions, {record['arguments']['queries']} queries. Carried to {points:,} × {size}:",
+        f"Measured on {machine['cpus']} cores ({machine['cpu']}) at commit {record['commit']}: {last['points']:,} "
+        f"points of {base_size} dimensions, {record['arguments']['queries']} queries. Carried to {points:,} × {size}:",
         "",
         "| " + " | ".join(columns) + " |",
         "|" + " --- |" * len(columns),
