@@ -247,6 +247,9 @@ def one_line(error: Exception) -> str:
     choice = re.search(r"Could not find '([\w/]+)/([^/']+)'", text)
     if choice:
         group, name = choice.groups()
+        if group.startswith("hydra/"):
+            extra = name.partition("_")[0]
+            return f"{group}={name}: not installed; pip install 'qexp[{extra}]' if that is an extra of qexp"
         known = [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
         return f"{group}={name}: no such choice{near_miss(name, known)}"
     key = re.search(r"Could not (?:override|append|delete from) (?:config value at )?'([^']+)'", text)

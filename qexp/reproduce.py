@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import shlex
 import sys
@@ -27,6 +28,7 @@ MEASURES = ("accuracy_retention", "recall")
 CODE = ("qexp.version", "qexp.git_sha", "qexp.git_dirty", "qexp.lock")
 PASSING = ("time", "load_average", "memory_available_gib")  # of the environment: differs between any two runs
 CONFIDENCE = 0.95
+ENVIRONMENT, LATENCIES = "environment.json", "latencies.parquet"  # artifacts of a collection run
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ def main() -> None:
     parser.add_argument("run_id", help="a sweep, a collection or a trial in MLFLOW_TRACKING_URI")
     parser.add_argument("--fresh", action="store_true", help="build everything again, in a cache of its own")
     words = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("qexp").setLevel(logging.INFO)
     try:
         sweep.adopt_mlflow_run()
         if words.fresh:
@@ -97,11 +101,11 @@ def reproduce(run_id: str, cache: str | None) -> list[bool]:
 def _collection(run: "Run", cache: str | None) -> bool:
     from rich.console import Console
 
-    from qexp import tracking
+    from qexp import sweep, tracking
     from qexp.runner import run as measure
 
     with tempfile.TemporaryDirectory() as folder:
-        old = tracking.artifacts(run.info.run_id, Path(folder))
+        old = tracking.artifacts(run.info.run_id, Path(folder), (tracking.SAVED_CONFIG, ENVIRONMENT, LATENCIES))
         if tracking.SAVED_CONFIG not in old:
             raise ConfigError(f"{run.info.run_id}: the run has no {tracking.SAVED_CONFIG}, so it cannot be composed")
         config = restored(json.loads(old[tracking.SAVED_CONFIG].read_text()), cache_dir=cache)
@@ -110,32 +114,28 @@ def _collection(run: "Run", cache: str | None) -> bool:
             experiment = measure(config, shlex.split(run.data.tags["qexp.command"])[1:])
         finally:
             del os.environ[tracking.REPRODUCES]
+        same = same_build(run, experiment)
         compared = compare(
-            sweep_rows(run), tracking.experiment_rows(config, experiment), experiment, same_build(run, experiment), old
+            sweep.recorded_rows(run), tracking.experiment_rows(config, experiment), experiment, same, old
         )
-        differences = _differences(run, json.loads(old["environment.json"].read_text()), experiment)
+        differences = _differences(run, json.loads(old[ENVIRONMENT].read_text()), experiment)
     dataset_changed = any(line.startswith("dataset:") for line in differences)
     good = not dataset_changed and all(check.holds for trial in compared for check in trial.checks)
     console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
     console.print(_table(compared, str(run.info.run_name)))
-    lines = [*differences, _explained(same_build(run, experiment)), _verdict(run, compared, good, dataset_changed)]
+    lines = [*differences, _explained(same), _verdict(run, compared, good, dataset_changed)]
     for line in lines:
         console.print(line, markup=False)
     tracking.record_verdict(run.info.run_id, "reproduced" if good else "not reproduced", "\n".join(lines))
     return good
 
 
-def sweep_rows(run: "Run") -> list[Row]:
-    """Return the rows of a recorded collection."""
-    from qexp import sweep, tracking
-
-    return sweep.rows_of(tracking.connect()[0], run)
-
-
 def same_build(run: "Run", experiment: Experiment) -> bool:
-    """Whether the collection of then was found in the cache: its build took exactly as long."""
-    build = experiment.quantized.build
-    return build.reused and run.data.metrics.get("index_seconds") == build.index_seconds
+    """Whether both collections of then were found in the cache: their builds took exactly as long."""
+    metrics, build, bare = run.data.metrics, experiment.quantized.build, experiment.baseline_collection.build
+    found = build.reused and (bare.reused or experiment.quantized == experiment.baseline_collection)
+    then = (metrics.get("index_seconds"), metrics.get("baseline_index_seconds"))
+    return found and then == (build.index_seconds, bare.index_seconds)
 
 
 def compare(
@@ -144,7 +144,7 @@ def compare(
     """Compare the trials of two measurements of one experiment, in the order of the newer one."""
     keys = ("rescore", "oversampling", "hnsw_ef", "limit")
     before = {tuple(row.params.get(key) for key in keys): row for row in then if "role" not in row.params}
-    latencies = _round_means(old["latencies.parquet"]) if "latencies.parquet" in old else {}
+    latencies = _round_means(old[LATENCIES]) if LATENCIES in old else {}
     compared = []
     new = [row for row in now if "role" not in row.params]
     for trial, row in zip(experiment.trials, new, strict=True):

@@ -178,7 +178,7 @@ def finished(config: ExperimentConfig) -> list[Row]:
         if sweep_id and not own:
             client.set_tag(sweep_id, REUSED + config.hash, run.info.run_id)
         log.info("%s: measured already by run %s", run.info.run_name, run.info.run_id)
-        return rows_of(client, run)
+        return _rows(client, run)
 
 
 def progress(number: int, words: list[str]) -> None:
@@ -253,7 +253,7 @@ def collect(run_id: str) -> tuple[list[Row], str]:
     rows: list[Row] = []
     titles = []
     for run in _one_each(_of(client, sweep)):
-        found = rows_of(client, run) if run.info.status == "FINISHED" else []
+        found = _rows(client, run) if run.info.status == "FINISHED" else []
         if found:
             rows += found
             titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
@@ -280,6 +280,12 @@ def collections_of(run_id: str) -> "tuple[list[Run], bool]":
     return found, level == "sweep"
 
 
+def recorded_rows(run: "Run") -> list[Row]:
+    """Return the rows of a recorded collection."""
+    with tracking.store_faults(f"reading run {run.info.run_id}"):
+        return _rows(tracking.connect()[0], run)
+
+
 def _of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
     """Return a sweep's collections, trials, and the collections that it reuses."""
     run_id, experiment_id = sweep.info.run_id, sweep.info.experiment_id
@@ -298,7 +304,7 @@ def _one_each(runs: "list[Run]") -> "list[Run]":
     return list(chosen.values())
 
 
-def rows_of(client: "MlflowClient", collection: "Run") -> list[Row]:
+def _rows(client: "MlflowClient", collection: "Run") -> list[Row]:
     """Return a collection's baseline and trials, in the order in which they were recorded."""
     chosen = f"tags.`mlflow.parentRunId` = '{collection.info.run_id}'"
     found = tracking.search(client, collection.info.experiment_id, chosen)

@@ -229,12 +229,13 @@ def log_pending(client: "MlflowClient", root: Path) -> None:
             log.warning("%s cannot be logged: %s", folder, error)
 
 
-def artifacts(run_id: str, folder: Path) -> dict[str, Path]:
-    """Download a run's artifacts into a folder; return them by name."""
+def artifacts(run_id: str, folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
+    """Download those of a run's artifacts that it has into a folder; return them by name."""
     client, _ = connect()
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with store_faults(f"reading the artifacts of run {run_id}"):
-        names = [item.path for item in client.list_artifacts(run_id) if not item.is_dir]
-        return {name: Path(client.download_artifacts(run_id, name, str(folder))) for name in names}
+        there = {item.path for item in client.list_artifacts(run_id)}
+        return {name: Path(client.download_artifacts(run_id, name, str(folder))) for name in names if name in there}
 
 
 def record_verdict(run_id: str, verdict: str, text: str) -> None:
@@ -358,6 +359,7 @@ def collection_metrics(experiment: Experiment) -> dict[str, float]:
         ram_estimated_mib=experiment.quantized.ram.ram / MIB,
         ram_resident_mib=experiment.quantized.ram.resident / MIB,
         ram_measured_mib=_memory_mib(experiment.quantized),
+        baseline_index_seconds=bare.build.index_seconds,
         baseline_latency_mean_ms=base.latency.mean,
         baseline_latency_p95_ms=base.latency.p95,
         baseline_recall=base.accuracy.recall,
