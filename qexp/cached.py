@@ -77,7 +77,7 @@ def _list(root: Path) -> None:
 def _remove(root: Path, doomed: list[Entry]) -> None:
     kept = [entry for entry in doomed if not remove(root, entry)]
     gone = [entry for entry in doomed if entry not in kept]
-    print(f"removed {len(gone)} entries, {sum(entry.bytes for entry in gone) / 2**20:.1f} MiB")
+    print(f"removed {len(gone)} of {len(doomed)} entries, {sum(entry.bytes for entry in gone) / 2**20:.1f} MiB")
     if kept:
         names = ", ".join(entry.name for entry in kept)
         raise ConfigError(f"held by a running job, or being made, and left: {names}")

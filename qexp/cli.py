@@ -1,13 +1,15 @@
 """The command: Hydra composes, the runner measures, errors become one line and an exit code."""
 
 import errno
+import multiprocessing
 import os
 import re
 import shlex
 import signal
 import sys
+import threading
+import time
 from dataclasses import FrozenInstanceError
-from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +87,9 @@ def _hydra_main() -> None:
 
 def _job(composed: Any) -> list[float] | None:
     """Run one job of Hydra's and return its objectives. Bad input of a job here does not stop the jobs after it."""
+    if os.environ.get(MAIN_PROCESS) != str(os.getpid()):
+        multiprocessing.set_start_method("spawn", force=True)  # joblib's own is unknown to the workers of a job
+        threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
         return objectives(_experiment(composed))
     except QexpError as error:
@@ -126,9 +131,9 @@ def _experiment(composed: Any) -> list[Row]:
         if alone:
             show(rows, f"{config.dataset.title}: measured before")
         return rows
-    started = perf_counter()
+    started = time.perf_counter()
     experiment = run(config, _words(hydra_config))
-    sweep.took(perf_counter() - started)
+    sweep.took(time.perf_counter() - started)
     rows = experiment_rows(config, experiment)
     if alone:
         show_memory(experiment)
@@ -282,6 +287,13 @@ def _quoted(words: list[str]) -> list[str]:
         else word
         for word in words
     ]
+
+
+def _die_with_parent(parent: int) -> None:
+    """End this process of a launcher when the launcher was killed, so that no job outlives its sweep unseen."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(BUG)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -251,6 +251,7 @@ def collect(run_id: str) -> tuple[list[Row], str]:
     client, _ = tracking.connect()
     sweep = client.get_run(run_id)
     rows: list[Row] = []
+    failed: list[Row] = []
     titles = []
     for run in _one_each(_of(client, sweep)):
         found = _rows(client, run) if run.info.status == "FINISHED" else []
@@ -258,8 +259,8 @@ def collect(run_id: str) -> tuple[list[Row], str]:
             rows += found
             titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
         elif "qexp.error" in run.data.tags:
-            rows.append(tracking.failed_row(dict(run.data.params), run.data.tags["qexp.error"]))
-    return rows, titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
+            failed.append(tracking.failed_row(dict(run.data.params), run.data.tags["qexp.error"]))
+    return rows + failed, titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
 
 
 def collections_of(run_id: str) -> "tuple[list[Run], bool]":

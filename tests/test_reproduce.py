@@ -1,0 +1,133 @@
+"""A recorded run is measured again, and what holds is told from what does not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from mlflow import MlflowClient
+from omegaconf import OmegaConf
+
+from qexp.config import ExperimentConfig, register_schema, restored
+from qexp.errors import ConfigError
+from qexp.paths import packaged
+from qexp.provenance import reproduce_command
+from qexp.reproduce import Check, chance, latency_ratio
+from tests.conftest import QUICK, Qexp
+from tests.test_sweep import all_runs, of_level
+
+
+def composed(*words: str) -> ExperimentConfig:
+    register_schema()
+    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+        config = OmegaConf.to_object(compose("config", list(words)))
+    assert isinstance(config, ExperimentConfig)
+    return config
+
+
+def reproduced(environment: dict[str, str], tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "qexp.reproduce", *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+
+
+def test_a_run_holds_with_its_build_and_with_a_fresh_one(
+    qexp: Qexp, environment: dict[str, str], tmp_path: Path
+) -> None:
+    assert qexp("-m", "quantization=binary,turbo_4bit", *QUICK).returncode == 0
+    (sweep,) = of_level(all_runs(environment), "sweep")
+    collection = of_level(all_runs(environment), "collection")[0]
+
+    again = reproduced(environment, tmp_path, sweep.info.run_id)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("its results must be the same to the bit") == 2
+    assert again.stdout.count("\nreproduced: ") == 2
+
+    fresh = reproduced(environment, tmp_path, "--fresh", collection.info.run_id)
+    assert fresh.returncode == 0, fresh.stdout
+    assert "The collection was built again" in fresh.stdout
+    newest = of_level(all_runs(environment), "collection")[0]
+    assert newest.data.tags["qexp.reproduces"] == collection.info.run_id
+    assert newest.data.tags["qexp.verdict"] == "reproduced"
+    assert newest.data.tags["qexp.config_hash"] == collection.data.tags["qexp.config_hash"]
+
+
+def test_another_dataset_and_other_figures_are_said(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
+    assert qexp("quantization=binary", *QUICK).returncode == 0
+    (collection,) = of_level(all_runs(environment), "collection")
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    for trial in of_level(all_runs(environment), "trial"):
+        if trial.data.params["rescore"] == "false":
+            client.log_metric(trial.info.run_id, "recall", trial.data.metrics["recall"] - 0.01)
+    client.log_dict(collection.info.run_id, {"python": "2.7.18", "libraries": {"numpy": "0.1"}}, "environment.json")
+    other = reproduced(environment, tmp_path, collection.info.run_id)
+    assert other.returncode == 1, other.stdout
+    assert "NOT REPRODUCED: synthetic binary" in other.stdout
+    assert "7 of 8 accuracies hold" in other.stdout
+    assert "library numpy: 0.1 then, " in other.stdout
+    assert "python: 2.7.18 then, " in other.stdout
+
+    saved = json.loads(Path(client.download_artifacts(collection.info.run_id, "experiment.json")).read_text())
+    saved["dataset"]["values"]["seed"] = 1
+    client.log_dict(collection.info.run_id, saved, "experiment.json")
+    changed = reproduced(environment, tmp_path, collection.info.run_id)
+    assert changed.returncode == 1
+    assert "dataset: its content has changed" in changed.stdout
+    assert "the dataset is another one, so nothing can be said" in changed.stdout
+
+
+def test_what_cannot_be_reproduced_is_one_line(environment: dict[str, str], tmp_path: Path) -> None:
+    done = reproduced(environment, tmp_path, "nothing")
+    assert done.returncode == 2
+    assert done.stderr.startswith("qexp-reproduce: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["dataset=synthetic", "embedding='64'", "quantization=product_x8"], ["search.hnsw_ef=[null,64]"]]
+)
+def test_a_saved_experiment_is_restored_whole(words: list[str]) -> None:
+    config = composed(*words)
+    again = restored(json.loads(json.dumps(config.saved())))
+    assert again == config
+    assert again.hash == config.hash
+
+
+def test_what_this_version_does_not_know_is_said() -> None:
+    saved = composed().saved()
+    saved["search"]["values"]["colour"] = "blue"
+    with pytest.raises(ConfigError, match=r"search: this version of qexp has no such SearchConfig: Key 'colour'"):
+        restored(saved)
+
+
+def test_accuracy_may_differ_by_chance_and_no_more() -> None:
+    assert chance(0.5, 0.5, 100) == pytest.approx(1.959964 * np.sqrt(0.005), rel=1e-6)
+    assert chance(1.0, 1.0, 100) == 0.0
+    assert Check("recall", 0.9, 0.95, 0.06).holds
+    assert not Check("recall", 0.9, 0.95, 0.04).holds
+    assert Check("recall", 0.9, 0.9, 0.0).holds
+
+
+def test_latency_ratio_is_now_over_then() -> None:
+    then, now = np.array([1.0, 1.1, 0.9, 1.0]), np.array([2.0, 2.2, 1.8, 2.0])
+    ratio = latency_ratio(then, now)
+    assert ratio.estimate == pytest.approx(2.0)
+    assert ratio.low < 2.0 < ratio.high
+    assert ratio.low * ratio.high == pytest.approx(4.0)
+
+
+def test_the_command_names_every_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in (["init", "-q"], ["remote", "add", "origin", "https://me:secret@example.org/qexp.git"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    commit = ["-c", "user.name=x", "-c", "user.email=x", "commit", "-q", "--allow-empty", "-m", "x"]
+    subprocess.run(["git", *commit], cwd=tmp_path, check=True)
+    sha = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, capture_output=True, text=True).stdout.strip()
+    monkeypatch.setattr("qexp.provenance.checkout", lambda: tmp_path)
+    words = ["dataset=wordnet", "embedding='64'", "cost=course", "search.rounds=3", "dataset.label=a b"]
+    assert reproduce_command(words) == (
+        f"mlflow run https://example.org/qexp.git --version {sha} -e main -P dataset=wordnet -P embedding=64 "
+        """-P 'overrides=cost=course search.rounds=3 '"'"'dataset.label=a b'"'"''"""
+    )
