@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import math
 import os
 import shlex
 import sys
@@ -143,7 +144,8 @@ def compare(
 ) -> list[TrialComparison]:
     """Compare the trials of two measurements of one experiment, in the order of the newer one."""
     keys = ("rescore", "oversampling", "hnsw_ef", "limit")
-    before = {tuple(row.params.get(key) for key in keys): row for row in then if "role" not in row.params}
+    measured = [row for row in then if "role" not in row.params and all(name in row.metrics for name in MEASURES)]
+    before = {tuple(row.params.get(key) for key in keys): row for row in measured}
     latencies = _round_means(old[LATENCIES]) if LATENCIES in old else {}
     compared = []
     new = [row for row in now if "role" not in row.params]
@@ -164,17 +166,20 @@ def compare(
 
 
 def _check(measure: str, then: Row, now: Row, queries: int, same: bool) -> Check:
-    old, new = then.metrics[measure], now.metrics[measure]
-    return Check(measure, old, new, 0.0 if same else chance(old, new, queries))
+    allowed = 0.0 if same else math.hypot(*(half_width(measure, row.metrics, queries) for row in (then, now)))
+    return Check(measure, then.metrics[measure], now.metrics[measure], allowed)
 
 
-def chance(then: float, now: float, queries: int) -> float:
-    """Return how far two means of `queries` shares in 0..1 lie apart by chance, at most, in 95 of 100 cases.
+def half_width(measure: str, metrics: dict[str, float], queries: int) -> float:
+    """Return half of a mean's interval: as recorded, else the widest that a mean of shares in 0..1 can have.
 
     The variance of shares with mean p is at most p(1 - p) (Bhatia and Davis, 2000).
     """
-    z = stats.norm.ppf((1 + CONFIDENCE) / 2)
-    return float(z * np.sqrt((then * (1 - then) + now * (1 - now)) / queries))
+    low, high, mean = (metrics.get(name) for name in (f"{measure}_low", f"{measure}_high", measure))
+    if low is not None and high is not None:
+        return (high - low) / 2
+    assert mean is not None
+    return float(stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(mean * (1 - mean) / queries))
 
 
 def latency_ratio(then: NDArray[np.float64], now: NDArray[np.float64]) -> Interval:

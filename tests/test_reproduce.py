@@ -15,7 +15,7 @@ from qexp.config import ExperimentConfig, register_schema, restored
 from qexp.errors import ConfigError
 from qexp.paths import packaged
 from qexp.provenance import reproduce_command
-from qexp.reproduce import Check, chance, latency_ratio
+from qexp.reproduce import Check, half_width, latency_ratio
 from tests.conftest import QUICK, Qexp
 from tests.test_sweep import all_runs, of_level
 
@@ -104,8 +104,9 @@ def test_what_this_version_does_not_know_is_said() -> None:
 
 
 def test_accuracy_may_differ_by_chance_and_no_more() -> None:
-    assert chance(0.5, 0.5, 100) == pytest.approx(1.959964 * np.sqrt(0.005), rel=1e-6)
-    assert chance(1.0, 1.0, 100) == 0.0
+    assert half_width("recall", {"recall": 0.5, "recall_low": 0.48, "recall_high": 0.52}, 100) == pytest.approx(0.02)
+    assert half_width("recall", {"recall": 0.5}, 100) == pytest.approx(1.959964 * np.sqrt(0.0025), rel=1e-6)
+    assert half_width("recall", {"recall": 1.0}, 100) == 0.0
     assert Check("recall", 0.9, 0.95, 0.06).holds
     assert not Check("recall", 0.9, 0.95, 0.04).holds
     assert Check("recall", 0.9, 0.9, 0.0).holds
