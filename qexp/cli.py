@@ -107,6 +107,8 @@ def _experiment(composed: Any) -> list[Row]:
     from omegaconf import OmegaConf
 
     from qexp import sweep
+    from qexp.report.recommend import recommend
+    from qexp.report.words import three_lines
     from qexp.runner import run
     from qexp.tracking import experiment_rows, title
 
@@ -138,6 +140,7 @@ def _experiment(composed: Any) -> list[Row]:
     if alone:
         show_memory(experiment)
         show(rows, title(experiment), experiment.cliff)
+        print("", *three_lines(recommend(rows, config.slo)), "Report and deploy files: qexp-report last", sep="\n")
     return rows
 
 
@@ -168,11 +171,24 @@ def _end_sweep(status: str) -> bool:
     try:
         rows, title = sweep.finish(run_id, status)
         cliff = sweep.finish_cliff(run_id, title)
+        show(rows, title, cliff, run_id)
+        if any("error" not in row.params for row in rows):
+            _decide(run_id)
     except QexpError as error:
         _complain(str(error))
         return False
-    show(rows, title, cliff, run_id)
     return True
+
+
+def _decide(run_id: str) -> None:
+    """Print what the sweep recommends, and write its report and deploy files beside Hydra's output."""
+    from qexp import sweep
+    from qexp.commands import conclude
+
+    console = _console()
+    console.print()
+    for line in conclude(run_id, sweep.folder() / "report"):
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def show_memory(experiment: "Experiment") -> None:

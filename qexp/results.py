@@ -504,7 +504,8 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a comparison, as MLflow holds it: parameters as text, metrics that are known."""
+    """One line of a comparison, as MLflow holds it: parameters as text, metrics that are known, the trial's run."""
 
     params: dict[str, str]
     metrics: dict[str, float]
+    run_id: str = ""

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 OWNED = "QEXP_SWEEP_OWNED"  # environment: set if this process started the sweep's run and so must end it
 JOBS = "QEXP_SWEEP_JOBS"  # environment: the number of jobs, where the sweeper knows it beforehand
 SWEPT = "QEXP_SWEPT"  # environment: the keys that differ between jobs
+FOLDER = "QEXP_SWEEP_DIR"  # environment: where Hydra keeps the sweep's output
 REUSED = "qexp.reused."  # tag of a sweep: the id of a collection run of another sweep, by its config hash
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that was given no name
 
@@ -50,6 +51,7 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         """Leave the run's id in the environment, where jobs in other processes find it too."""
+        os.environ[FOLDER] = str(Path(config.hydra.sweep.dir).absolute())
         try:
             begin(_name(config), cache_root(config.cache_dir), config.sweep.resume)
         except QexpError as error:
@@ -178,7 +180,7 @@ def finished(config: ExperimentConfig) -> list[Row]:
         if sweep_id and not own:
             client.set_tag(sweep_id, REUSED + config.hash, run.info.run_id)
         log.info("%s: measured already by run %s", run.info.run_name, run.info.run_id)
-        return _rows(client, run)
+        return rows_of(client, run)
 
 
 def progress(number: int, words: list[str]) -> None:
@@ -205,6 +207,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def folder() -> Path:
+    """Return where Hydra keeps the sweep's output; the working directory if Hydra did not start it."""
+    return Path(os.environ.get(FOLDER, "."))
+
+
 def finish(run_id: str, status: str) -> tuple[list[Row], str]:
     """Log the table of all trials to the sweep's run and end it; return the rows and the table's title."""
     with tracking.store_faults(f"ending the sweep; finish it with sweep.resume={run_id}"):
@@ -227,7 +234,7 @@ def finish_cliff(run_id: str, title: str) -> Cliff | None:
     import mlflow
 
     client, _ = tracking.connect()
-    jobs = _one_each(_of(client, client.get_run(run_id)))
+    jobs = jobs_of(client, client.get_run(run_id))
     found = [
         from_json(mlflow.artifacts.load_text(f"runs:/{job.info.run_id}/{CLIFF_FILE}"))
         for job in jobs
@@ -253,8 +260,8 @@ def collect(run_id: str) -> tuple[list[Row], str]:
     rows: list[Row] = []
     failed: list[Row] = []
     titles = []
-    for run in _one_each(_of(client, sweep)):
-        found = _rows(client, run) if run.info.status == "FINISHED" else []
+    for run in jobs_of(client, sweep):
+        found = rows_of(client, run) if run.info.status == "FINISHED" else []
         if found:
             rows += found
             titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
@@ -274,7 +281,7 @@ def collections_of(run_id: str) -> "tuple[list[Run], bool]":
         level = run.data.tags.get("qexp.level")
         if level == "trial":
             run = client.get_run(run.data.tags["mlflow.parentRunId"])
-        found = _one_each(_of(client, run)) if level == "sweep" else [run]
+        found = jobs_of(client, run) if level == "sweep" else [run]
         found = [one for one in found if one.info.status == "FINISHED" and "qexp.config_hash" in one.data.tags]
     if not found:
         raise ConfigError(f"{run_id}: is no finished run of qexp")
@@ -284,7 +291,12 @@ def collections_of(run_id: str) -> "tuple[list[Run], bool]":
 def recorded_rows(run: "Run") -> list[Row]:
     """Return the rows of a recorded collection."""
     with tracking.store_faults(f"reading run {run.info.run_id}"):
-        return _rows(tracking.connect()[0], run)
+        return rows_of(tracking.connect()[0], run)
+
+
+def jobs_of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
+    """Return one collection run of each configuration of a sweep, finished where there is one."""
+    return _one_each(_of(client, sweep))
 
 
 def _of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
@@ -305,11 +317,11 @@ def _one_each(runs: "list[Run]") -> "list[Run]":
     return list(chosen.values())
 
 
-def _rows(client: "MlflowClient", collection: "Run") -> list[Row]:
+def rows_of(client: "MlflowClient", collection: "Run") -> list[Row]:
     """Return a collection's baseline and trials, in the order in which they were recorded."""
     chosen = f"tags.`mlflow.parentRunId` = '{collection.info.run_id}'"
     found = tracking.search(client, collection.info.experiment_id, chosen)
     runs = [run for run in found if run.data.tags["qexp.level"] == "trial"]
     runs.sort(key=lambda run: int(run.data.tags.get("qexp.trial", 0)))
-    trials = [Row(dict(run.data.params), dict(run.data.metrics)) for run in runs]
+    trials = [Row(dict(run.data.params), dict(run.data.metrics), run.info.run_id) for run in runs]
     return [tracking.baseline_row(trials[0].params, dict(collection.data.metrics)), *trials] if trials else []

@@ -49,6 +49,7 @@ def connect() -> tuple["MlflowClient", str]:
     from mlflow.exceptions import MlflowException
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints what `store_faults` says shortly
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     client = mlflow.MlflowClient()
     try:
         if os.environ.get("MLFLOW_EXPERIMENT_ID"):

@@ -4,9 +4,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from qexp import history
+from qexp.report.record import Record
 
 QUICK = [
     "dataset=synthetic",
@@ -49,3 +53,41 @@ def qexp(tmp_path: Path, environment: dict[str, str]) -> Qexp:
         )
 
     return run
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A finished sweep: where it ran, how to reach its record, what it printed."""
+
+    folder: Path
+    environment: dict[str, str]
+    printed: str
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    """A sweep over two methods, run once for all tests that read records; they must not change it."""
+    folder = tmp_path_factory.mktemp("swept")
+    gone = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "QEXP_SWEEP_RUN_ID")
+    environment = {name: value for name, value in os.environ.items() if name not in gone} | {
+        "QEXP_CACHE_DIR": str(folder / "cache"),
+        "HF_HOME": str(folder / "huggingface"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "qexp", "-m", *QUICK, "dataset.queries=240", "quantization=scalar,binary"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return Swept(folder, environment, done.stdout)
+
+
+@pytest.fixture
+def recorded(swept: Swept, monkeypatch: pytest.MonkeyPatch) -> Record:
+    """The sweep's record, with this process pointed at its store."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", swept.environment["MLFLOW_TRACKING_URI"])
+    return history.read("last")

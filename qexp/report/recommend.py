@@ -46,6 +46,13 @@ class Recommendation:
     changes: tuple[Change, ...]
     matched: tuple[Matched, ...]
 
+    def name(self, collection: tuple[str, str]) -> str:
+        """Return the quantization, and the storage where there are several."""
+        quantization, storage = collection
+        return (
+            f"{quantization} on {storage}" if len({one.collection[1] for one in self.considered}) > 1 else quantization
+        )
+
 
 def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
     """Decide on the rows of one question (frontier.questions)."""

@@ -1,0 +1,122 @@
+"""`qexp-report` and `qexp-export`, and how a sweep ends: recommendation, report, deploy files."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from qexp import history
+from qexp.config import SloConfig
+from qexp.errors import DataError, QexpError
+from qexp.report.export import export as write_deploy
+from qexp.report.frontier import candidates, questions
+from qexp.report.recommend import Recommendation, recommend
+from qexp.report.record import Record
+from qexp.report.render import write_report
+from qexp.report.words import three_lines
+from qexp.results import Row
+
+log = logging.getLogger(__name__)
+
+OK, BAD_INPUT = 0, 2
+_LIMITS = ("min_accuracy", "max_p95_ms", "max_ram_mib", "max_usd_month")
+
+
+def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list[str]:
+    """Decide on a recorded run, write its report and deploy files into `folder`, and keep them with the run.
+
+    Returns the lines to print: each recommendation in three, and where the files are.
+    """
+    record = history.read(reference)
+    decisions = [recommend(rows, slo or record.slo) for rows in questions(record.rows)]
+    lines = []
+    for number, decided in enumerate(decisions):
+        why = three_lines(decided)
+        if len(decisions) > 1:
+            lines.append(f"{_question(decided)}:")
+        lines += why
+        if decided.choice:
+            target = folder / "deploy" / (_question(decided) if len(decisions) > 1 else "")
+            write_deploy(target, record, decided.choice.row, why)
+            lines.append(f"Deploy files: {_shown(target)}")
+        log.debug("question %d of %d decided", number + 1, len(decisions))
+    samples = {one.run_id: history.latencies(one) for one in record.collections}
+    report = write_report(folder, record, decisions, samples)
+    history.log_files(record.run_id, folder, "report")
+    return [*lines, f"Report: {_shown(report)} (and in MLflow, run {record.run_id}, below report/)"]
+
+
+def _question(decided: Recommendation) -> str:
+    params = decided.considered[0].row.params if decided.considered else {}
+    return "-".join(params.get(name, "") for name in ("dataset", "embedding_size", "engine", "limit"))
+
+
+def _shown(path: Path) -> str:
+    """Return the path from here where that is shorter."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def report() -> None:
+    """`qexp-report RUN`: the report of any past sweep or experiment."""
+    parser = _parser("qexp-report", "Write the report of a sweep or experiment, from what MLflow holds.")
+    parser.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER", help="default: report")
+    for name in _LIMITS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="X", help=f"instead of slo.{name}")
+    parser.add_argument("--accuracy", choices=("retention", "recall"), help="instead of slo.accuracy")
+    _exit(_report, parser.parse_args())
+
+
+def _report(asked: argparse.Namespace) -> list[str]:
+    given = {name: getattr(asked, name) for name in (*_LIMITS, "accuracy") if getattr(asked, name) is not None}
+    slo = replace(history.read(asked.run).slo, **given) if given else None
+    return conclude(asked.run, asked.out, slo)
+
+
+def export() -> None:
+    """`qexp-export RUN`: the deploy files of a trial, or of what is recommended for a sweep or experiment."""
+    parser = _parser("qexp-export", "Write what to send to Qdrant: of a trial, or of a sweep's recommendation.")
+    parser.add_argument("--out", type=Path, default=Path("deploy"), metavar="FOLDER", help="default: deploy")
+    _exit(_export, parser.parse_args())
+
+
+def _export(asked: argparse.Namespace) -> list[str]:
+    record = history.read(asked.run)
+    row, why = _chosen(record, asked.run)
+    return [f"Wrote {_shown(path)}" for path in write_deploy(asked.out, record, row, why)]
+
+
+def _chosen(record: Record, reference: str) -> tuple[Row, list[str]]:
+    """Return the trial that was named, else the recommended one; with the reasons."""
+    asked_for = [row for row in record.rows if row.run_id == reference]
+    if asked_for:
+        one = next(one for one in candidates(record.rows, record.slo.accuracy) if one.row is asked_for[0])
+        return one.row, [f"{one.title} (storage {one.collection[1]}) was asked for by name."]
+    groups = questions(record.rows)
+    if len(groups) > 1:
+        raise DataError(f"{reference}: it answers {len(groups)} questions; name a collection's or a trial's run")
+    decided = recommend(groups[0], record.slo)
+    why = three_lines(decided)
+    if decided.choice is None:
+        raise DataError(f"{reference}: {' '.join(why)} Name a trial's run to export it all the same")
+    return decided.choice.row, why
+
+
+def _parser(name: str, about: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(name, description=about)
+    parser.add_argument(
+        "run", nargs="?", default=history.LAST, help="a run id, an MLflow experiment, or last (the default)"
+    )
+    return parser
+
+
+def _exit(command: Callable[[argparse.Namespace], list[str]], asked: argparse.Namespace) -> None:
+    try:
+        print("\n".join(command(asked)))
+    except QexpError as error:
+        print(f"qexp: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    sys.exit(OK)

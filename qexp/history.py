@@ -1,0 +1,150 @@
+"""Finished runs, read back from MLflow for reports and exports."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qexp import sweep, tracking
+from qexp.errors import DataError, near_miss
+from qexp.report.record import CollectionRecord, Record
+from qexp.results import Row
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+LAST = "last"
+
+
+def read(reference: str) -> Record:
+    """Return what a sweep, a collection or a trial (its collection) recorded.
+
+    `reference` is a run id, the name of an MLflow experiment (the newest run of each configuration), or `last` for the
+    newest sweep or single experiment. Raises DataError if there is no such run, or nothing finished in it.
+    """
+    client, experiment_id = tracking.connect()
+    if reference == LAST:
+        run = _last(client, experiment_id)
+    else:
+        experiment = client.get_experiment_by_name(reference)
+        if experiment is not None:
+            return _record(client, reference, f"experiment {reference}", _newest(client, experiment.experiment_id))
+        run = _run(client, experiment_id, reference)
+    level = run.data.tags.get("qexp.level")
+    if level == "trial":
+        run = client.get_run(run.data.tags["mlflow.parentRunId"])
+    name = run.info.run_name
+    if level == "sweep":
+        return _record(client, run.info.run_id, name, sweep.jobs_of(client, run))
+    return _record(client, run.info.run_id, name, [run])
+
+
+def latencies(collection: CollectionRecord) -> dict[str, NDArray[np.float64]]:
+    """Return every visit's pooled latencies in milliseconds, from the raw artifact; empty if it is gone."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+    from mlflow.exceptions import MlflowException
+
+    client, _ = tracking.connect()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = client.download_artifacts(collection.run_id, "latencies.parquet", folder)
+        except (MlflowException, OSError):
+            return {}
+        table = pq.read_table(path)
+    visits = table["visit"].cast("string")
+    return {
+        name: table.filter(pc.equal(visits, name))["nanoseconds"].to_numpy() / 1e6
+        for name in pc.unique(visits).to_pylist()
+    }
+
+
+def log_files(run_id: str, folder: Path, name: str) -> None:
+    """Keep a folder as artifacts of a run, below `name`."""
+    client, _ = tracking.connect()
+    client.log_artifacts(run_id, str(folder), name)
+
+
+def _last(client: "MlflowClient", experiment_id: str) -> "Run":
+    found = client.search_runs(
+        [experiment_id], "tags.`qexp.level` != 'trial'", max_results=1000, order_by=["attributes.start_time DESC"]
+    )
+    tops = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+    if not tops:
+        raise DataError("last: nothing is recorded yet in this MLflow experiment; run qexp first")
+    return tops[0]
+
+
+def _run(client: "MlflowClient", experiment_id: str, run_id: str) -> "Run":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        known = client.search_runs([experiment_id], "tags.`qexp.level` = 'sweep'", max_results=10)
+        raise DataError(
+            f"{run_id}: no such run or MLflow experiment{near_miss(run_id, [run.info.run_id for run in known])}"
+        ) from error
+
+
+def _newest(client: "MlflowClient", experiment_id: str) -> "list[Run]":
+    """Return the newest finished collection run of every configuration, oldest first."""
+    newest = {}
+    for run in tracking.search(
+        client, experiment_id, "tags.`qexp.level` = 'collection' AND attributes.status = 'FINISHED'"
+    ):
+        newest[run.data.tags.get("qexp.config_hash", run.info.run_id)] = run
+    return list(newest.values())
+
+
+def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") -> Record:
+    collections = []
+    failures = []
+    for run in runs:
+        rows = sweep.rows_of(client, run) if run.info.status == "FINISHED" else []
+        if rows:
+            collections.append(_collection(client, run, rows))
+        else:
+            failures.append((run.info.run_name, run.data.tags.get("qexp.error", run.info.status.lower())))
+    if not collections:
+        reason = f": {failures[0][1]}" if failures else ""
+        raise DataError(f"{title} ({run_id}): no finished collection to report on{reason}")
+    return Record(run_id, title, tuple(collections), tuple(failures))
+
+
+def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> CollectionRecord:
+    return CollectionRecord(
+        run.info.run_id,
+        _json_artifact(client, run.info.run_id, "config.json"),
+        dict(run.data.metrics),
+        dict(run.data.tags),
+        _dataset(run),
+        _json_artifact(client, run.info.run_id, "environment.json"),
+        tuple(rows),
+    )
+
+
+def _dataset(run: "Run") -> dict[str, Any]:
+    """Return the facts of the dataset that is logged as the run's input."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    if not inputs:
+        return {}
+    entry = inputs[0].dataset
+    facts = json.loads(entry.schema or "{}") | json.loads(entry.profile or "{}")
+    size = int(facts.pop("vector").partition("[")[2].rstrip("]"))
+    return {"name": entry.name, "digest": entry.digest, "size": size, **facts}
+
+
+def _json_artifact(client: "MlflowClient", run_id: str, name: str) -> dict[str, Any]:
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found: dict[str, Any] = json.loads(Path(client.download_artifacts(run_id, name, folder)).read_text())
+        except (MlflowException, OSError):
+            return {}
+    return found

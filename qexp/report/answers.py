@@ -1,0 +1,259 @@
+"""The course's questions, criteria and text to share, answered from figures."""
+
+from collections.abc import Iterator, Sequence
+
+from qexp.report.blocks import Block, Bullets, Grid, Paragraph
+from qexp.report.frontier import Candidate, times_faster
+from qexp.report.recommend import Matched, Recommendation
+from qexp.report.record import CollectionRecord
+from qexp.report.words import MEASURE, interval, is_speed, matched, money, oversampling, percent, speed, speedup
+from qexp.results import Interval, Row
+
+
+def questions(collections: Sequence[CollectionRecord], decided: Recommendation) -> Iterator[Block]:
+    """Yield the four key questions with their answers."""
+    yield Paragraph("**Which method has the best trade-off of speed and accuracy?** " + _best(decided))
+    yield Paragraph("**How did oversampling affect the results?**")
+    yield Bullets(tuple(_effect(decided, one) for one in decided.matched))
+    yield Paragraph("**What was the impact on memory and cost?** " + _memory(decided))
+    yield Paragraph("**How does this compare with the theoretical maxima?**")
+    yield _theory(collections, decided)
+    yield Bullets(tuple(_why(collections, decided)))
+
+
+def _best(decided: Recommendation) -> str:
+    reached = [one.reached for one in decided.matched if one.reached]
+    measure, least = MEASURE[decided.slo.accuracy], decided.slo.min_accuracy
+    if not reached:
+        return f"None: no method reaches {measure} ≥ {least:g}. {matched(decided)}"
+    fastest = min(reached, key=lambda one: one.latency)
+    level = [one.title for one in reached if one is not fastest and times_faster(fastest, one).low <= 1]
+    others = f"; no measurable difference from it: {', '.join(level)}" if level else ", measurably ahead of the rest"
+    text = f"At {measure} ≥ {least:g} the fastest is {fastest.title} ({_against(fastest)}){others}."
+    if decided.choice and not decided.choice.baseline and decided.choice.collection != fastest.collection:
+        text += f" The cheapest is {decided.choice.title} ({_against(decided.choice)})."
+    return text
+
+
+def _against(one: Candidate) -> str:
+    ratio = speedup(one.row)
+    return f"{speed(ratio)} than no quantization" if ratio and ratio.distinguishable else speed(ratio) if ratio else ""
+
+
+def _effect(decided: Recommendation, found: Matched) -> str:
+    """Return what rescoring and oversampling did to one collection, from its least to its most."""
+    points = [one for one in decided.considered if one.collection == found.collection]
+    least, most = min(points, key=lambda one: one.simplicity), max(points, key=lambda one: one.simplicity)
+    name = decided.name(found.collection)
+    if least is most:
+        return f"{name}: one operating point was measured."
+    gain = most.accuracy - least.accuracy
+    return (
+        f"{name}: {MEASURE[decided.slo.accuracy]} went from {least.accuracy:.3f} ({oversampling(least)}) to "
+        f"{most.accuracy:.3f} ({oversampling(most)}), {gain:+.3f}; the latter {is_speed(times_faster(most, least))}."
+    )
+
+
+def ram_remark(decided: Recommendation, one: Candidate) -> str:
+    """Return RAM against the baseline's."""
+    bare = _bare(decided)
+    if bare is None or one.baseline:
+        return "predicted"
+    mine, whole = (row.metrics["ram_estimated_mib"] for row in (one.row, bare.row))
+    return f"predicted; {whole:.1f} MiB without quantization ({percent(mine / whole - 1)})"
+
+
+def cost_remark(row: Row) -> str:
+    """Return what is saved against no quantization."""
+    saved = row.metrics.get("savings_usd_month")
+    if saved is None:
+        return "nothing is saved"
+    return f"{'saves' if saved >= 0 else 'costs more by'} {money(abs(saved))} a month, {money(abs(12 * saved))} a year"
+
+
+def _bare(decided: Recommendation) -> Candidate | None:
+    """Return the baseline to compare memory with: the one on the choice's storage, else any."""
+    bare = [one for one in decided.considered if one.baseline]
+    same = [one for one in bare if decided.choice and one.collection[1] == decided.choice.collection[1]]
+    return next(iter(same or bare), None)
+
+
+def _memory(decided: Recommendation) -> str:
+    choice, bare = decided.choice, _bare(decided)
+    if choice is None or bare is None or choice.baseline:
+        return "No quantized configuration was chosen, so none is saved."
+    mine, whole = choice.row.metrics, bare.row.metrics
+    text = (
+        f"The codes are {mine['compression_ratio']:.1f}× smaller than the vectors; the RAM that searching wants goes "
+        f"from {whole['ram_estimated_mib']:.1f} to {mine['ram_estimated_mib']:.1f} MiB, "
+        f"{whole['ram_estimated_mib'] / mine['ram_estimated_mib']:.1f}× less, predicted; that "
+        f"{cost_remark(choice.row)}."
+    )
+    if "ram_measured_mib" in mine and "ram_measured_mib" in whole:
+        text += (
+            f" In memory after the last round: {whole['ram_measured_mib']:.1f} MiB without quantization, "
+            f"{mine['ram_measured_mib']:.1f} MiB with it; pages that nothing needs stay cached until memory runs short."
+        )
+    return text
+
+
+def _theory(collections: Sequence[CollectionRecord], decided: Recommendation) -> Grid:
+    rows = []
+    for collection, best in _fastest(collections, decided):
+        ratio = speedup(best.row)
+        config = collection.config
+        compression, factor = (config.get(f"quantization.theory.{name}") for name in ("compression", "speedup"))
+        rows.append(
+            (
+                config["quantization.name"],
+                f"{compression:g}×" if compression else "",
+                f"{collection.metrics['compression_ratio']:.1f}×",
+                f"{factor:g}×" if factor else "",
+                f"{ratio.estimate:.2f}× ({ratio.low:.2f}–{ratio.high:.2f}), {best.title.split(', ', 1)[1]}"
+                if ratio
+                else "",
+            )
+        )
+    header = ("method", "smaller, theory", "smaller, measured", "faster, theory", "fastest measured")
+    return Grid(header, tuple(rows))
+
+
+def _fastest(
+    collections: Sequence[CollectionRecord], decided: Recommendation
+) -> Iterator[tuple[CollectionRecord, Candidate]]:
+    """Yield each quantized collection with its fastest operating point, whatever its accuracy."""
+    for collection in collections:
+        own = {id(row) for row in collection.rows}
+        points = [one for one in decided.considered if id(one.row) in own and not one.baseline]
+        if points and collection.metrics["compression_ratio"] > 1:
+            yield collection, max(points, key=lambda one: one.row.metrics["speedup_mean"])
+
+
+def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> Iterator[str]:
+    """Yield what the figures say about the distance between theory and measurement."""
+    for collection, _ in _fastest(collections, decided):
+        config, metrics = collection.config, collection.metrics
+        theory = config.get("quantization.theory.compression")
+        if theory and metrics["compression_ratio"] < 0.99 * theory:
+            each = metrics["codes_disk_mib"] * 2**20 / collection.dataset["points"]
+            ideal = collection.dataset["size"] * 4 / theory
+            yield (
+                f"{config['quantization.name']}: a code takes {each:.0f} bytes, not {ideal:.0f}: corrections and "
+                f"padding come on top of the bits."
+            )
+    bare, choice = _bare(decided), decided.choice
+    if bare and choice and not choice.baseline:
+        rest = choice.row.metrics["ram_estimated_mib"] - _codes_mib(collections, choice)
+        share = percent(rest / choice.row.metrics["ram_estimated_mib"])
+        yield f"{share} of the RAM of {choice.title} is not codes but what no quantization shrinks: graph, id tracker."
+    machine = collections[0].environment.get("memory_gib")
+    if bare and machine and bare.row.metrics["ram_estimated_mib"] < 1024 * machine:
+        yield (
+            f"The unquantized collection wants {bare.row.metrics['ram_estimated_mib']:.1f} MiB and the machine has "
+            f"{machine:g} GiB: memory was not short, so these speedups say nothing about a machine where it is."
+        )
+    if choice and choice.row.params.get("rescore") == "true":
+        limit, factor = int(choice.row.params["limit"]), float(choice.row.params["oversampling"])
+        yield f"Rescoring at {factor:g}× reads up to {limit * factor:.0f} original vectors for every {limit} results."
+
+
+def _codes_mib(collections: Sequence[CollectionRecord], one: Candidate) -> float:
+    return next(
+        found.metrics["codes_predicted_mib"] for found in collections if any(row is one.row for row in found.rows)
+    )
+
+
+def insights(decided: Recommendation) -> Iterator[str]:
+    """Yield what stands out, each with its figures."""
+    if decided.choice:
+        yield f"{decided.choice.title} is the cheapest that keeps to the limits; {cost_remark(decided.choice.row)}."
+    for found in decided.matched:
+        name = decided.name(found.collection)
+        points = [one for one in decided.considered if one.collection == found.collection]
+        bare = next((one for one in points if one.row.params["rescore"] == "false"), None)
+        if found.reached and bare is found.reached:
+            yield f"{name} needs no rescoring: {bare.accuracy:.3f} without it."
+        elif found.reached and bare:
+            reached = found.reached
+            yield f"{name} alone keeps {bare.accuracy:.3f}; {oversampling(reached)} brings {reached.accuracy:.3f}."
+        elif not found.reached:
+            yield f"{name} stays below the limit: {found.best.accuracy:.3f} at best, with {oversampling(found.best)}."
+        slowest = min((_known(one) for one in points if _known(one)), key=lambda ratio: ratio.high, default=None)
+        if slowest and slowest.high < 1:
+            yield f"{name} can be slower than no quantization: {speed(slowest)}."
+
+
+def _known(one: Candidate) -> Interval:
+    ratio = speedup(one.row)
+    assert ratio is not None
+    return ratio
+
+
+def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
+    """Yield the course's success criteria: whether the figures meet each, and what they say."""
+    quantized = [one for one in decided.considered if not one.baseline]
+    methods = list(dict.fromkeys(one.collection[0] for one in quantized))
+    yield len(methods) > 1, f"Several methods tested with real figures: {', '.join(methods) or 'none'}."
+    told = [one for one in quantized if _known(one).low > 1]
+    yield (
+        bool(told),
+        f"Concrete speed improvements: {len(told)} of {len(quantized)} operating points are measurably faster.",
+    )
+    for prefix, aim in (("scalar", 5), ("binary", 20)):
+        own = [_known(one) for one in quantized if one.collection[0].startswith(prefix)]
+        if own:
+            top = max(own, key=lambda ratio: ratio.estimate)
+            yield (
+                top.low >= aim,
+                f"{prefix} {aim}× faster or more: {top.estimate:.2f}× ({top.low:.2f}–{top.high:.2f}) at best.",
+            )
+    recovered = [
+        found.reached
+        for found in decided.matched
+        if found.reached and found.reached.row.params["rescore"] == "true" and _known(found.reached).low > 1
+    ]
+    named = "; ".join(f"{one.title}: {one.accuracy:.3f}, {speed(_known(one))}" for one in recovered)
+    yield bool(recovered), f"Accuracy recovered by oversampling with the speed kept: {named or 'in no method'}."
+    bare, choice = _bare(decided), decided.choice
+    saved = choice and bare and 1 - choice.row.metrics["ram_estimated_mib"] / bare.row.metrics["ram_estimated_mib"]
+    where = f" on storage {choice.collection[1]}" if choice else ""
+    yield (
+        bool(saved and saved >= 0.5),
+        f"Significant memory savings (half or more): {percent(saved or 0.0)}{where}, predicted.",
+    )
+    decision = (
+        f"{choice.title}, confirmed on queries that did not choose it" if choice else "nothing keeps to the limits"
+    )
+    yield choice is not None, f"An informed recommendation: {decision}."
+
+
+def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
+    """Return a short text with the result, its interval and its limits."""
+    facts, choice = collection.dataset, decided.choice
+    data = f"{facts['name']} ({facts['points']:,} points, {facts['size']} dimensions)"
+    if choice is None:
+        return f"I measured {len(decided.matched)} quantizations of Qdrant on {data}: none kept to my limits."
+    lines = [f"I optimized search over {data} with quantization on Qdrant."]
+    lines.append(f"Best: {choice.title}.")
+    bare = _bare(decided)
+    if bare and not choice.baseline:
+        ram, whole = (one.row.metrics["ram_estimated_mib"] for one in (choice, bare))
+        kept = f"{MEASURE[decided.slo.accuracy]} {interval(choice.accuracy_halves[1])} on other queries than chose it"
+        lines.append(f"Result: {_against(choice)}; {kept}; {whole:.1f} MiB of RAM became {ram:.1f} (predicted).")
+    surprise = _surprise(collection, decided)
+    return "\n".join([*lines, *([f"Surprise: {surprise}"] if surprise else []), "Measured with qexp."])
+
+
+def _surprise(collection: CollectionRecord, decided: Recommendation) -> str:
+    """Return the widest gap between accuracy without and with rescoring."""
+    gains = []
+    for found in decided.matched:
+        points = [one for one in decided.considered if one.collection == found.collection]
+        least, most = min(points, key=lambda one: one.simplicity), max(points, key=lambda one: one.accuracy)
+        gains.append((most.accuracy - least.accuracy, least, most))
+    if not gains:
+        return ""
+    gain, least, most = max(gains, key=lambda one: one[0])
+    if gain <= 0:
+        return ""
+    return f"{most.collection[0]} went from {least.accuracy:.3f} to {most.accuracy:.3f} by {oversampling(most)} alone."

@@ -1,0 +1,73 @@
+"""What a report consists of, whatever it is written in."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A section's title."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """One paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """Criteria: whether each is met, and what is said about it."""
+
+    items: tuple[tuple[bool, str], ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table; a row whose number is in `marked` stands out, and a `folded` one opens on demand under its title."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    marked: frozenset[int] = frozenset()
+    folded: str = ""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """The few figures that decide: label, value, remark."""
+
+    items: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision in one sentence."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot by name, with what it shows in words."""
+
+    name: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Quote:
+    """Text to copy."""
+
+    text: str
+
+
+Block = Heading | Paragraph | Bullets | Ticks | Grid | Tiles | Verdict | Picture | Quote

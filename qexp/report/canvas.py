@@ -1,0 +1,103 @@
+"""Where plots are drawn: themes, sizes, bare axes, and the way to SVG and PNG."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a page: ink, muted ink, grid, and one colour per method (Okabe and Ito's, lighter on dark)."""
+
+    name: str
+    ink: str
+    muted: str
+    grid: str
+    series: tuple[str, ...]
+
+
+LIGHT = Theme(
+    "light", "#1d2330", "#5b6475", "#d9dde5", ("#0072b2", "#d55e00", "#009e73", "#b0579a", "#b07d00", "#3f8fc4")
+)
+DARK = Theme(
+    "dark", "#e8ebf2", "#a3abbb", "#39404f", ("#56b4e9", "#ff8f45", "#2fcf9f", "#e79ccb", "#f0c24b", "#9db8ff")
+)
+WIDE, NARROW = (7.6, 4.3), (4.3, 4.6)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a plot is drawn: theme and size in inches."""
+
+    theme: Theme
+    size: tuple[float, float]
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it is for a phone."""
+        return self.size == NARROW
+
+
+Draw = Callable[[Frame], "Figure"]
+
+
+def svg(draw: Draw, frame: Frame) -> str:
+    """Return a plot as SVG text, letters as paths so that it looks the same everywhere."""
+    import matplotlib as mpl
+
+    out = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "qexp", "svg.fonttype": "path"}):
+        draw(frame).savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    return out.getvalue()
+
+
+def png(draw: Draw) -> bytes:
+    """Return a plot as PNG on white."""
+    out = io.BytesIO()
+    draw(Frame(LIGHT, WIDE)).savefig(out, format="png", dpi=160, facecolor="white")
+    return out.getvalue()
+
+
+def axes_of(frame: Frame, x: str, y: str, title: str) -> "tuple[Figure, Axes]":
+    """Return a figure with one bare pair of axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=frame.size, layout="constrained")
+    axes = figure.subplots()
+    theme = frame.theme
+    axes.set_facecolor("none")
+    axes.set_xlabel(x, color=theme.muted)
+    axes.set_ylabel(y, color=theme.muted)
+    figure.suptitle(title, color=theme.ink, fontsize=10 if frame.narrow else 11, fontweight="bold", x=0.02, ha="left")
+    axes.tick_params(colors=theme.muted, which="both", length=0)
+    axes.grid(color=theme.grid, linewidth=0.7)
+    axes.set_axisbelow(True)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure, axes
+
+
+def legend(figure: "Figure", axes: "Axes", frame: Frame, columns: int) -> None:
+    """Put the legend below the axes."""
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        labelcolor=frame.theme.ink,
+        fontsize=8 if frame.narrow else 9,
+    )
+
+
+def plain_numbers(axes: "Axes") -> None:
+    """Label a logarithmic x axis with plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0), numticks=12))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,218 @@
+"""What was recommended, as files that Qdrant takes: request bodies, search parameters, Python, and the evidence."""
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from qexp.report.record import CollectionRecord, Record
+from qexp.results import Row
+
+Body = dict[str, Any]
+
+LINE = 100  # characters in a line of deploy.py
+
+_DISTANCE = {"cosine": "Cosine", "dot": "Dot", "euclid": "Euclid", "manhattan": "Manhattan"}
+
+
+def create_body(collection: CollectionRecord, quantized: bool) -> Body:
+    """Return the body of `PUT /collections/{name}` for servers from 1.19, as the collection was measured."""
+    config = collection.config
+    body: Body = {
+        "vectors": {
+            "size": collection.dataset["size"],
+            "distance": _DISTANCE[config["dataset.distance"]],
+            "datatype": config["storage.datatype"],
+            "memory": config["storage.vectors"],
+        },
+        "hnsw_config": {
+            "m": config["index.m"],
+            "ef_construct": config["index.ef_construct"],
+            "full_scan_threshold": config["index.full_scan_threshold"],
+            "memory": config["storage.hnsw"],
+        },
+        "optimizers_config": {"default_segment_number": config["index.segments"]},
+    }
+    if config["cost.replication"] > 1:
+        body["replication_factor"] = config["cost.replication"]
+    if quantized:
+        method, given = next(iter(_nested(config, "quantization.config").items()))
+        body["quantization_config"] = {method: {**given, "memory": config["storage.quantized"]}}
+    return body
+
+
+def update_body(create: Body) -> Body:
+    """Return the body of `PATCH /collections/{name}`: size, distance and datatype of a collection cannot change."""
+    return {
+        "vectors": {"": {"memory": create["vectors"]["memory"]}},
+        "hnsw_config": create["hnsw_config"],
+        "optimizers_config": create["optimizers_config"],
+        "quantization_config": create.get("quantization_config", "Disabled"),
+    }
+
+
+def before_1_19(body: Body) -> Body:
+    """Return a body with the flags of servers before 1.19: `on_disk` and `always_ram` instead of `memory`."""
+    old: Body = {}
+    for key, value in body.items():
+        if isinstance(value, dict):
+            old[key] = before_1_19(value)
+        elif key == "memory":
+            continue
+        else:
+            old[key] = value
+        if key == "quantization_config" and isinstance(value, dict):
+            for method, given in value.items():
+                old[key][method]["always_ram"] = given["memory"] == "pinned"
+                old[key][method].pop("on_disk", None)
+    if "memory" in body:
+        old["on_disk"] = body["memory"] == "cold"
+    return old
+
+
+def search_body(row: Row) -> Body:
+    """Return the `params` of a search request: what was measured, nothing left to defaults."""
+    params: Body = {}
+    if row.params["hnsw_ef"] != "default":
+        params["hnsw_ef"] = int(row.params["hnsw_ef"])
+    if row.params.get("role") != "baseline":
+        params["quantization"] = {
+            "ignore": False,
+            "rescore": row.params["rescore"] == "true",
+            "oversampling": float(row.params["oversampling"]),
+        }
+    return params
+
+
+def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]:
+    """Write the files for one row into `folder`, each body checked by Qdrant's own models; return their paths.
+
+    `why` are sentences for the evidence.
+    """
+    from qdrant_client import models
+
+    collection = record.collection_of(row)
+    create = create_body(collection, quantized="quantization.config" not in collection.config and not _bare(row))
+    update, params = update_body(create), search_body(row)
+    old_create, old_update = before_1_19(create), before_1_19(update)
+    checked = models.CreateCollection.model_validate(create)
+    models.CreateCollection.model_validate(old_create)
+    models.UpdateCollection.model_validate(update)
+    models.UpdateCollection.model_validate(old_update)
+    search = models.SearchParams.model_validate(params)
+    texts = {
+        "create_collection.json": _json(create),
+        "update_collection.json": _json(update),
+        "search_params.json": _json(params),
+        "before_1_19/create_collection.json": _json(old_create),
+        "before_1_19/update_collection.json": _json(old_update),
+        "deploy.py": python_source(checked, search, int(row.params["limit"])),
+        "evidence.json": _json(evidence(record, collection, row, why)),
+        "README.md": _readme(collection, row, why),
+    }
+    paths = []
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        paths.append(path)
+    return paths
+
+
+def evidence(record: Record, collection: CollectionRecord, row: Row, why: list[str]) -> Body:
+    """Return what the recommendation rests on: runs, figures with their intervals, data, machine."""
+    return {
+        "recommendation": why,
+        "runs": {"record": record.run_id, "collection": collection.run_id, "trial": row.run_id or None},
+        "reproduce": collection.tags.get("qexp.reproduce"),
+        "dataset": collection.dataset,
+        "parameters": row.params,
+        "metrics": row.metrics,
+        "environment": collection.environment,
+    }
+
+
+def python_source(create: BaseModel, search: BaseModel, limit: int) -> str:
+    """Return a script that creates the collection and searches it as measured, with qdrant_client's models."""
+    renamed = {"vectors": "vectors_config"}
+    arguments = [
+        f"{renamed.get(name, name)}={_source(value, 8)}"
+        for name in type(create).model_fields
+        if (value := getattr(create, name)) is not None
+    ]
+    return f'''"""Create the collection, and search it as it was measured. Written by qexp."""
+
+from qdrant_client import QdrantClient, models
+
+
+def create(client: QdrantClient, name: str) -> None:
+    client.create_collection(
+        name,
+        {f",{chr(10)}        ".join(arguments)},
+    )
+
+
+def search(client: QdrantClient, name: str, vector: list[float]) -> list[models.ScoredPoint]:
+    params = {_source(search, 4)}
+    return client.query_points(name, query=vector, search_params=params, limit={limit}).points
+'''
+
+
+def _source(value: object, indent: int) -> str:
+    """Return the Python expression that makes a model, an enum member or a plain value."""
+    if isinstance(value, Enum):
+        return f"models.{type(value).__name__}.{value.name}"
+    if not isinstance(value, BaseModel):
+        return repr(value)
+    fields = [
+        f"{name}={_source(inner, indent + 4)}"
+        for name in type(value).model_fields
+        if name in value.model_fields_set and (inner := getattr(value, name)) is not None
+    ]
+    inline = f"models.{type(value).__name__}({', '.join(fields)})"
+    if len(inline) + indent < LINE:
+        return inline
+    lines = "".join(f"{' ' * (indent + 4)}{field},\n" for field in fields)
+    return f"models.{type(value).__name__}(\n{lines}{' ' * indent})"
+
+
+def _nested(config: dict[str, Any], prefix: str) -> Body:
+    """Return the part of a flattened config below `prefix` as it was written."""
+    nested: Body = {}
+    for key, value in config.items():
+        if key.startswith(f"{prefix}."):
+            *path, last = key.removeprefix(f"{prefix}.").split(".")
+            place = nested
+            for step in path:
+                place = place.setdefault(step, {})
+            place[last] = value
+    return nested
+
+
+def _bare(row: Row) -> bool:
+    return row.params.get("role") == "baseline"
+
+
+def _json(body: Body) -> str:
+    return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+
+
+def _readme(collection: CollectionRecord, row: Row, why: list[str]) -> str:
+    turbo = " TurboQuant needs 1.18 or newer." if "turbo" in row.params["quantization"] else ""
+    return f"""# What to deploy
+
+{chr(10).join(f"- {line}" for line in why)}
+
+For Qdrant 1.19 or newer; for older servers there is `before_1_19/`.{turbo}
+
+```bash
+curl -X PUT   $QDRANT_URL/collections/NAME -H 'Content-Type: application/json' -d @create_collection.json  # a new one
+curl -X PATCH $QDRANT_URL/collections/NAME -H 'Content-Type: application/json' -d @update_collection.json  # or yours
+```
+
+Send `search_params.json` as `params` with every search (limit {row.params["limit"]}). `deploy.py` does both in Python.
+`evidence.json` holds the runs, figures and intervals. Measured on {collection.dataset["points"]:,} points; measure
+again when your data changes.
+"""

@@ -1,0 +1,263 @@
+"""The plots of a report, drawn from its figures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import log10
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qexp.report.canvas import Draw, Frame, Theme, axes_of, legend, plain_numbers
+from qexp.report.frontier import Candidate, frontier
+from qexp.report.recommend import Recommendation
+from qexp.report.record import CollectionRecord
+from qexp.report.words import MEASURE
+from qexp.results import OperatingPoint
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Samples = Mapping[str, NDArray[np.float64]]
+Parts = dict[str, tuple[str, float, bool]]
+
+
+MARKERS = "os^Dv<>phX*P"
+WITHOUT = 0.65  # where the points without rescoring are drawn, left of 1×
+TOP = 4.0  # accuracy of 1 is drawn where 0.9999 is
+
+
+def plots(
+    collections: Sequence[CollectionRecord], decided: Recommendation, samples: Mapping[str, Samples]
+) -> dict[str, Draw]:
+    """Return the plots that the figures allow, by name; `samples` are raw latencies in ms by run and visit."""
+    if not decided.matched:
+        return {}
+    found: dict[str, Draw] = {
+        "frontier": lambda frame: _frontier(decided, frame),
+        "oversampling": lambda frame: _oversampling(decided, frame),
+        "ram": lambda frame: _ram(collections, frame),
+    }
+    boxes = _latencies(collections, decided, samples)
+    if boxes:
+        found["latency"] = lambda frame: _latency(boxes, decided, frame)
+    return found
+
+
+def _styles(decided: Recommendation, theme: Theme) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return colour and marker of every collection; both differ, so that neither is needed to tell them apart."""
+    return {
+        found.collection: (theme.series[index % len(theme.series)], MARKERS[index % len(MARKERS)])
+        for index, found in enumerate(decided.matched)
+    }
+
+
+def _stretched(accuracy: float) -> float:
+    """Return accuracy on a scale that gives each further nine the same room."""
+    return -log10(max(1 - accuracy, 10**-TOP))
+
+
+def _accuracy_axis(axes: "Axes", decided: Recommendation, theme: Theme) -> None:
+    ticks = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0]
+    lowest = min(one.accuracy for one in decided.considered)
+    highest = max(one.accuracy for one in decided.considered)
+    shown = [tick for tick in ticks if tick >= lowest - 0.1 and (tick <= highest + 0.001 or tick == 1.0)]
+    shown = [tick for tick in shown if tick < 1 or highest > 0.9995]
+    axes.set_yticks([_stretched(tick) for tick in shown], [f"{tick:g}" for tick in shown])
+    least = decided.slo.min_accuracy
+    axes.axhline(_stretched(least), color=theme.muted, linewidth=1, linestyle=(0, (4, 3)))
+    axes.annotate(
+        f"asked for: {least:g}",
+        (0.995, _stretched(least)),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color=theme.muted,
+    )
+
+
+def _frontier(decided: Recommendation, frame: Frame) -> "Figure":
+    latency = "P95" if all("latency_p95_ms" in one.row.metrics for one in decided.considered) else "mean"
+    figure, axes = axes_of(frame, f"{latency} latency, ms", MEASURE[decided.slo.accuracy], "Accuracy against latency")
+    theme = frame.theme
+    for collection, (colour, marker) in _styles(decided, theme).items():
+        points = [one for one in decided.considered if one.collection == collection]
+        for one in points:
+            low, high = (fold(getattr(half, end) for half in one.accuracy_halves) for fold, end in _ENDS)
+            axes.plot([one.latency] * 2, [_stretched(low), _stretched(high)], color=colour, alpha=0.35, linewidth=1)
+        x, y = [one.latency for one in points], [_stretched(one.accuracy) for one in points]
+        axes.scatter(x, y, s=34, color=colour, marker=marker, label=decided.name(collection), zorder=3)
+    for one in decided.considered:
+        if one.baseline:
+            axes.scatter([one.latency], [_stretched(one.accuracy)], s=48, color=theme.ink, marker="*", zorder=3)
+            axes.annotate("no quantization", (one.latency, _stretched(one.accuracy)), **_left(theme))
+    _staircase(axes, decided, theme)
+    choice = decided.choice
+    if choice:
+        place = (choice.latency, _stretched(choice.accuracy))
+        ring: dict[str, Any] = {"facecolors": "none", "edgecolors": theme.ink, "linewidths": 1.6, "zorder": 4}
+        axes.scatter(place[0], place[1], s=190, **ring)
+        axes.annotate(
+            f"deploy: {choice.title}",
+            place,
+            xytext=(0.98, 0.05),
+            textcoords="axes fraction",
+            ha="right",
+            fontweight="bold",
+            color=theme.ink,
+            arrowprops={"arrowstyle": "-", "color": theme.muted, "shrinkB": 8},
+        )
+    axes.set_xscale("log")
+    plain_numbers(axes)
+    _accuracy_axis(axes, decided, theme)
+    legend(figure, axes, frame, 3 if frame.narrow else 5)
+    return figure
+
+
+_ENDS: tuple[tuple[Callable[..., float], str], ...] = ((min, "low"), (max, "high"))
+
+
+def _left(theme: Theme) -> dict[str, Any]:
+    return {"xytext": (-10, -3), "textcoords": "offset points", "ha": "right", "fontsize": 8.5, "color": theme.ink}
+
+
+def _staircase(axes: "Axes", decided: Recommendation, theme: Theme) -> None:
+    """Draw the best accuracy that is to be had for each latency, cost aside."""
+    best: list[Candidate] = []
+    for one in sorted(frontier(decided.considered), key=lambda one: (one.latency, -one.accuracy)):
+        if not best or one.accuracy > best[-1].accuracy:
+            best.append(one)
+    x, y = [one.latency for one in best], [_stretched(one.accuracy) for one in best]
+    axes.step(x, y, where="post", color=theme.muted, linewidth=1.2, zorder=1, label="frontier")
+
+
+def _oversampling(decided: Recommendation, frame: Frame) -> "Figure":
+    figure, axes = axes_of(frame, "oversampling", MEASURE[decided.slo.accuracy], "What oversampling brings back")
+    factors: set[float] = {1.0}
+    for collection, (colour, marker) in _styles(decided, frame.theme).items():
+        points = sorted(
+            (float(one.row.params["oversampling"]), one)
+            for one in decided.considered
+            if one.collection == collection and one.row.params["rescore"] == "true" and _plain_ef(one)
+        )
+        factors |= {factor for factor, _ in points}
+        x, y = [factor for factor, _ in points], [_stretched(one.accuracy) for _, one in points]
+        axes.plot(x, y, color=colour, marker=marker, markersize=5, linewidth=1.6, label=decided.name(collection))
+        bare = [one for one in decided.considered if one.collection == collection and _codes_only(one)]
+        axes.scatter(
+            [WITHOUT] * len(bare),
+            [_stretched(one.accuracy) for one in bare],
+            facecolors="none",
+            edgecolors=colour,
+            marker=marker,
+            s=30,
+        )
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    axes.set_xticks([WITHOUT, *sorted(factors)], ["none", *(f"{factor:g}×" for factor in sorted(factors))])
+    _accuracy_axis(axes, decided, frame.theme)
+    legend(figure, axes, frame, 3 if frame.narrow else 5)
+    return figure
+
+
+def _plain_ef(one: Candidate) -> bool:
+    return one.row.params["hnsw_ef"] == "default"
+
+
+def _codes_only(one: Candidate) -> bool:
+    return one.row.params["rescore"] == "false" and _plain_ef(one)
+
+
+PARTS = ("graph", "id_tracker", "codes", "vectors")
+
+
+def _ram(collections: Sequence[CollectionRecord], frame: Frame) -> "Figure":
+    """Predicted bytes by component: solid what searching wants in RAM, hatched what may stay on disk."""
+    figure, axes = axes_of(frame, "MiB", "", "RAM by component, predicted")
+    axes.grid(axis="y", visible=False)
+    theme = frame.theme
+    bars = _ram_bars(collections, theme)
+    for number, (_, parts) in enumerate(reversed(bars)):
+        left = 0.0
+        for part, (colour, size, in_ram) in parts.items():
+            style: dict[str, Any] = {"color": colour} if in_ram else {"facecolor": "none", "edgecolor": theme.muted}
+            label = f"{part.replace('_', ' ')}{'' if in_ram else ' on disk'}"
+            if label in axes.get_legend_handles_labels()[1]:
+                label = "_again"
+            hatch = None if in_ram else "////"
+            axes.barh(number, size, left=left, height=0.62, hatch=hatch, linewidth=0.6, label=label, **style)
+            left += size
+        total = sum(size for _, size, in_ram in parts.values() if in_ram)
+        beside: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+        axes.annotate(f"{total:.1f}", (left, number), color=theme.ink, **beside)
+    axes.set_yticks(range(len(bars)), [name for name, _ in reversed(bars)], color=theme.ink)
+    axes.margins(x=0.08)
+    legend(figure, axes, frame, 2 if frame.narrow else 5)
+    return figure
+
+
+def _ram_bars(
+    collections: Sequence[CollectionRecord], theme: Theme
+) -> list[tuple[str, dict[str, tuple[str, float, bool]]]]:
+    """Return every collection's parts as (colour, MiB, whether searching wants it in RAM), the baseline's first."""
+    several = len({one.config["storage.name"] for one in collections}) > 1
+    bars = []
+    for one in collections:
+        storage, metrics = one.config["storage.name"], one.metrics
+        suffix = f" on {storage}" if several else ""
+        colours = dict(zip(PARTS, theme.series, strict=False))
+        sizes = {part: metrics.get(f"{part}_predicted_mib", 0.0) for part in PARTS}
+        hot = one.config["storage.vectors"] == "cached" or not sizes["codes"]
+        bare = {part: (colours[part], size, True) for part, size in sizes.items() if part != "codes"}
+        own = {part: (colours[part], size, part != "vectors" or hot) for part, size in sizes.items() if size}
+        bars.append((f"no quantization{suffix}", bare))
+        bars.append((f"{one.config['quantization.name']}{suffix}", own))
+    return sorted(dict(bars).items(), key=lambda bar: not bar[0].startswith("no quantization"))
+
+
+def _latencies(
+    collections: Sequence[CollectionRecord], decided: Recommendation, samples: Mapping[str, Samples]
+) -> list[tuple[tuple[str, str], str, NDArray[np.float64]]]:
+    """Return collection, title and raw latencies of the compared points, and of the first baseline."""
+    boxes: list[tuple[tuple[str, str], str, NDArray[np.float64]]] = []
+    for found in decided.matched:
+        one = found.reached or found.best
+        collection = next((c for c in collections if any(row is one.row for row in c.rows)), None)
+        own = samples.get(collection.run_id, {}) if collection else {}
+        ours = own.get(f"trial: {_visit(one)}")
+        if ours is None:
+            continue
+        if not boxes and "baseline: no rescore" in own:
+            boxes.append((("baseline", ""), "no quantization", own["baseline: no rescore"]))
+        boxes.append((one.collection, one.title, ours))
+    return boxes
+
+
+def _visit(one: Candidate) -> str:
+    params = one.row.params
+    ef = None if params["hnsw_ef"] == "default" else int(params["hnsw_ef"])
+    return OperatingPoint(int(params["limit"]), ef, params["rescore"] == "true", float(params["oversampling"])).title
+
+
+def _latency(
+    boxes: list[tuple[tuple[str, str], str, NDArray[np.float64]]], decided: Recommendation, frame: Frame
+) -> "Figure":
+    """P5 to P95 as whiskers, quartiles as a box, the median as a line, P99 as a dot."""
+    figure, axes = axes_of(frame, "latency of a search, ms", "", "Latency, each at the point that reaches the accuracy")
+    axes.grid(axis="y", visible=False)
+    theme = frame.theme
+    styles = _styles(decided, theme)
+    for number, (collection, _, values) in enumerate(reversed(boxes)):
+        colour = styles.get(collection, (theme.muted, ""))[0]
+        five, lower, median, upper, most, last = np.percentile(values, [5, 25, 50, 75, 95, 99])
+        axes.plot([five, most], [number, number], color=colour, linewidth=1.6)
+        axes.barh(number, upper - lower, left=lower, height=0.5, color=colour, alpha=0.45)
+        axes.plot([median, median], [number - 0.25, number + 0.25], color=colour, linewidth=2.4)
+        axes.plot([last], [number], marker="o", markersize=4, color=colour)
+    titles = [title.replace(", ", "\n") if frame.narrow else title for _, title, _ in reversed(boxes)]
+    axes.set_yticks(range(len(boxes)), titles, color=theme.ink)
+    axes.set_xscale("log")
+    plain_numbers(axes)
+    return figure

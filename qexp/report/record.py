@@ -1,0 +1,47 @@
+"""A sweep or a single experiment as the record holds it: all that a report is made from."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from qexp.config import SloConfig
+from qexp.results import Row
+
+
+@dataclass(frozen=True)
+class CollectionRecord:
+    """One collection run: flattened config, metrics, tags, the dataset's facts, and rows (the baseline's first)."""
+
+    run_id: str
+    config: dict[str, Any]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    dataset: dict[str, Any]
+    environment: dict[str, Any]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run and its finished collections; `failures` are names of jobs that have no figures, with the reason."""
+
+    run_id: str
+    title: str
+    collections: tuple[CollectionRecord, ...]
+    failures: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of all collections."""
+        return [row for collection in self.collections for row in collection.rows]
+
+    @property
+    def slo(self) -> SloConfig:
+        """The service level that the first collection was measured for."""
+        config = self.collections[0].config
+        names = [field.name for field in fields(SloConfig)]
+        chosen = {name: config[f"slo.{name}"] for name in names if f"slo.{name}" in config}
+        return SloConfig(**{"name": "default", **chosen})
+
+    def collection_of(self, row: Row) -> CollectionRecord:
+        """Return the collection run that a row belongs to."""
+        return next(one for one in self.collections if any(row is known for known in one.rows))

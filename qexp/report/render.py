@@ -1,0 +1,167 @@
+"""The report as one HTML file that needs nothing else, and as Markdown."""
+
+import base64
+import html
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
+from qexp.report.canvas import DARK, LIGHT, NARROW, WIDE, Draw, Frame, png, svg
+from qexp.report.plots import Samples, plots
+from qexp.report.recommend import Recommendation
+from qexp.report.record import Record
+from qexp.report.story import story
+from qexp.report.style import STYLE
+
+PHONE = "(max-width: 620px)"
+NIGHT = "(prefers-color-scheme: dark)"
+
+
+def write_report(
+    folder: Path, record: Record, decisions: Sequence[Recommendation], samples: Mapping[str, Samples]
+) -> Path:
+    """Write report.html, report.md and plots/*.png into `folder`; return the HTML file.
+
+    `samples` are raw latencies in ms by collection run and visit.
+    """
+    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    pages, texts = [], []
+    for number, decided in enumerate(decisions, 1):
+        drawn = plots(record.collections, decided, samples)
+        blocks = story(record, decided, drawn)
+        suffix = f"-{number}" if len(decisions) > 1 else ""
+        for name, draw in drawn.items():
+            (folder / "plots" / f"{name}{suffix}.png").write_bytes(png(draw))
+        pages.append("\n".join(_html(block, drawn) for block in blocks))
+        texts.append("\n\n".join(markdown(block, suffix) for block in blocks))
+    title = f"Which quantization for {record.collections[0].dataset['name']}?"
+    (folder / "report.md").write_text(f"# {title}\n\n" + "\n\n---\n\n".join(texts) + "\n")
+    page = folder / "report.html"
+    page.write_text(_page(title, "<hr>".join(pages)))
+    return page
+
+
+def _page(title: str, body: str) -> str:
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+<title>{html.escape(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+<h1>{html.escape(title)}</h1>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def _html(block: Block, drawn: Mapping[str, Draw]) -> str:
+    match block:
+        case Heading(text):
+            return f"<h2>{html.escape(text)}</h2>"
+        case Paragraph(text):
+            return f"<p>{_inline(text)}</p>"
+        case Verdict(text):
+            return f'<p class="verdict">{_inline(text)}</p>'
+        case Bullets(items):
+            return "<ul>" + "".join(f"<li>{_inline(item)}</li>" for item in items) + "</ul>"
+        case Ticks(items):
+            marks = {True: ("met", "✓", "met"), False: ("missed", "✗", "not met")}
+            lines = [(marks[met], text) for met, text in items]
+            return (
+                '<ul class="ticks">'
+                + "".join(
+                    f'<li class="{kind}"><span aria-label="{said}">{mark}</span> {_inline(text)}</li>'
+                    for (kind, mark, said), text in lines
+                )
+                + "</ul>"
+            )
+        case Tiles(items):
+            cards = [
+                f'<div class="tile"><span>{_inline(label)}</span><b>{_inline(value)}</b>'
+                f"<small>{_inline(remark)}</small></div>"
+                for label, value, remark in items
+            ]
+            return f'<div class="tiles">{"".join(cards)}</div>'
+        case Grid():
+            return _table(block)
+        case Picture(name, alt):
+            return _picture(drawn[name], alt)
+        case Quote(text):
+            return f"<pre>{html.escape(text)}</pre>"
+
+
+def _inline(text: str) -> str:
+    """Escape text; `**…**` is the only markup."""
+    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(text))
+
+
+def _table(grid: Grid) -> str:
+    numeric = [
+        all(re.match(r"^$|^[\s$+\-−]*\d", row[column]) for row in grid.rows) for column in range(len(grid.header))
+    ]
+
+    def cells(row: Sequence[str], tag: str) -> str:
+        kinds = ['class="number"' if is_number else "" for is_number in numeric]
+        return "".join(f"<{tag} {kind}>{_inline(text)}</{tag}>" for kind, text in zip(kinds, row, strict=True))
+
+    head = f"<thead><tr>{cells(grid.header, 'th')}</tr></thead>" if any(grid.header) else ""
+    body = "".join(
+        f"<tr{' class=marked' if number in grid.marked else ''}>{cells(row, 'td')}</tr>"
+        for number, row in enumerate(grid.rows)
+    )
+    table = f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
+    return f"<details><summary>{html.escape(grid.folded)}</summary>{table}</details>" if grid.folded else table
+
+
+def _picture(draw: Draw, alt: str) -> str:
+    """Return the plot in the variants that the page chooses from: phone or wide, dark or light."""
+    source = partial(_source, draw)
+    return (
+        f"<figure><picture>"
+        f'<source media="{PHONE} and {NIGHT}" srcset="{source(Frame(DARK, NARROW))}">'
+        f'<source media="{PHONE}" srcset="{source(Frame(LIGHT, NARROW))}">'
+        f'<source media="{NIGHT}" srcset="{source(Frame(DARK, WIDE))}">'
+        f'<img src="{source(Frame(LIGHT, WIDE))}" alt="{html.escape(alt)}">'
+        f"</picture></figure>"
+    )
+
+
+def _source(draw: Draw, frame: Frame) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg(draw, frame).encode()).decode()
+
+
+def markdown(block: Block, suffix: str = "") -> str:
+    """Return a block as Markdown; pictures lie in `plots/`."""
+    match block:
+        case Heading(text):
+            return f"## {text}"
+        case Paragraph(text):
+            return text
+        case Verdict(text):
+            return f"**{text}**"
+        case Bullets(items):
+            return "\n".join(f"- {item}" for item in items)
+        case Ticks(items):
+            return "\n".join(f"- [{'x' if met else ' '}] {text}" for met, text in items)
+        case Tiles(items):
+            return "\n".join(f"- {label}: **{value}** ({remark})" for label, value, remark in items)
+        case Grid(header, rows, marked):
+            lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+            for number, row in enumerate(rows):
+                cells = [f"**{cell}**" if number in marked and cell else cell for cell in row]
+                lines.append("| " + " | ".join(cells) + " |")
+            return "\n".join(lines)
+        case Picture(name, alt):
+            return f"![{alt}](plots/{name}{suffix}.png)"
+        case Quote(text):
+            return f"```\n{text}\n```"

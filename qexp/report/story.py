@@ -1,0 +1,259 @@
+"""What a report says: every sentence is made from figures by a rule."""
+
+from collections.abc import Iterable
+
+from qexp.report import answers
+from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
+from qexp.report.frontier import Candidate, dominators
+from qexp.report.recommend import Recommendation
+from qexp.report.record import CollectionRecord, Record
+from qexp.report.table import COLUMNS, cells, varying
+from qexp.report.words import (
+    MEASURE,
+    SAME,
+    interval,
+    matched,
+    money,
+    speed,
+    speedup,
+    three_lines,
+    vouched,
+)
+from qexp.results import Row
+
+
+def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> list[Block]:
+    """Return the report of one question; `pictures` are the names of the plots that could be drawn."""
+    there = set(pictures)
+    considered = {id(one.row) for one in decided.considered}
+    collections = [one for one in record.collections if any(id(row) in considered for row in one.rows)]
+    collections = collections or list(record.collections)
+    return [
+        *_decision(decided),
+        *_picture("frontier", _frontier_alt(decided), there),
+        *_matched(decided),
+        *_picture("oversampling", _oversampling_alt(decided), there),
+        Heading("Domain and dataset"),
+        _dataset(collections[0]),
+        *_comparison(decided),
+        *_picture("latency", "Latency of a search, baseline and each method: P5, quartiles, median, P95, P99.", there),
+        Heading("Key questions"),
+        *answers.questions(collections, decided),
+        *_picture("ram", _ram_alt(decided), there),
+        Heading("Key insights"),
+        Bullets(tuple(answers.insights(decided))),
+        Heading("Success criteria"),
+        Ticks(tuple(answers.criteria(decided))),
+        *_loss(decided),
+        *_validity(collections),
+        *_everything(record, decided),
+        Heading("To share"),
+        Quote(answers.to_share(collections[0], decided)),
+        *_provenance(record, collections),
+    ]
+
+
+def _picture(name: str, alt: str, there: set[str]) -> list[Block]:
+    return [Picture(name, alt)] if name in there else []
+
+
+def _decision(decided: Recommendation) -> list[Block]:
+    choice, lines = decided.choice, three_lines(decided)
+    if choice is None:
+        return [Verdict(lines[0]), *(Paragraph(line) for line in lines[1:])]
+    row = choice.row
+    ratio = speedup(row)
+    tiles = [(MEASURE[decided.slo.accuracy], f"{choice.accuracy:.3f}", _accuracy_remark(choice, decided))]
+    if ratio and not choice.baseline:
+        value = f"{ratio.estimate:.2f}×" if ratio.distinguishable else SAME
+        tiles.append(("speedup of the mean", value, f"95 % interval {ratio.low:.2f}–{ratio.high:.2f}×"))
+    if "latency_p95_ms" in row.metrics:
+        tiles.append(("P95 latency", f"{row.metrics['latency_p95_ms']:.3f} ms", "one client, closed loop"))
+    tiles.append(("RAM", f"{row.metrics['ram_estimated_mib']:.1f} MiB", answers.ram_remark(decided, choice)))
+    tiles.append(("cost of RAM", f"{money(choice.cost)} a month", answers.cost_remark(row)))
+    storage = choice.collection[1]
+    return [
+        Verdict(f"Deploy {choice.title} (storage {storage})."),
+        Tiles(tuple(tiles)),
+        Bullets((_asked(decided), *lines[1:], *_refuted(decided))),
+    ]
+
+
+def _accuracy_remark(choice: Candidate, decided: Recommendation) -> str:
+    if choice.baseline and decided.slo.accuracy == "retention":
+        return "by definition"
+    return f"confirmed with {interval(choice.accuracy_halves[1])} on queries that did not choose it"
+
+
+def _asked(decided: Recommendation) -> str:
+    slo = decided.slo
+    limits = [f"{MEASURE[slo.accuracy]} of at least {slo.min_accuracy:g}"]
+    limits += [f"P95 of at most {slo.max_p95_ms:g} ms"] if slo.max_p95_ms else []
+    limits += [f"RAM of at most {slo.max_ram_mib:g} MiB"] if slo.max_ram_mib else []
+    limits += [f"at most {money(slo.max_usd_month)} a month"] if slo.max_usd_month else []
+    return (
+        f"Asked for: {', '.join(limits)}, by the worse end of the 95 % interval on both halves of the queries; among "
+        f"what keeps to that, the cheapest. Considered: {len(decided.considered)} operating points."
+    )
+
+
+def _refuted(decided: Recommendation) -> list[str]:
+    if not decided.refuted:
+        return []
+    named = "; ".join(f"{one.title} ({vouched(one, decided.slo)})" for one in decided.refuted)
+    return [f"Cheaper, chosen by one half of the queries but not confirmed by the other: {named}."]
+
+
+def _frontier_alt(decided: Recommendation) -> str:
+    points = "; ".join(f"{one.title} {one.accuracy:.3f} at {one.latency:.3f} ms" for one in decided.considered)
+    return f"Accuracy against latency of every operating point: {points}."
+
+
+def _oversampling_alt(decided: Recommendation) -> str:
+    return f"Accuracy over oversampling for every method. {matched(decided)}"
+
+
+def _ram_alt(decided: Recommendation) -> str:
+    totals = {one.collection[0]: one.row.metrics["ram_estimated_mib"] for one in decided.considered}
+    return f"Predicted RAM by component: {', '.join(f'{name} {total:.1f} MiB' for name, total in totals.items())}."
+
+
+def _matched(decided: Recommendation) -> list[Block]:
+    if not decided.matched:
+        return []
+    return [Heading("At matched accuracy"), Paragraph(matched(decided))]
+
+
+def _dataset(collection: CollectionRecord) -> Grid:
+    facts, config = collection.dataset, collection.config
+    size = f"{facts['size']} dimensions"
+    if facts["size"] != facts["native_size"]:
+        size += f", the first of {facts['native_size']}, normalised again"
+    mib = facts["points"] * facts["size"] * 4 / 2**20
+    rows = (
+        ("dataset", facts["name"]),
+        ("source", str(config.get("dataset.path") or "generated")),
+        ("points", f"{facts['points']:,} ({mib:,.1f} MiB as float32)"),
+        ("embedding", size),
+        ("model", str(config.get("embedding.model") or "not recorded: the dataset brought its vectors")),
+        ("distance", facts["distance"]),
+        ("queries", f"{facts['queries']:,}: one half chooses, the other confirms"),
+        ("index", f"HNSW, m {config['index.m']}, ef_construct {config['index.ef_construct']}"),
+        ("content", facts["digest"]),
+    )
+    return Grid(("", ""), rows)
+
+
+def _comparison(decided: Recommendation) -> list[Block]:
+    """Every collection at the operating point that reaches the accuracy, else at its most accurate one."""
+    chosen = [one for one in decided.considered if one.baseline]
+    chosen += [found.reached or found.best for found in decided.matched]
+    header = ("method", "at", "mean ms", "P95 ms", "speedup (95 % interval)", MEASURE[decided.slo.accuracy], "RAM MiB")
+    rows = []
+    for one in chosen:
+        ratio = speedup(one.row)
+        metrics = one.row.metrics
+        known = ratio is not None and not one.baseline
+        rows.append(
+            (
+                decided.name(one.collection),
+                "" if one.baseline else one.title.split(", ", 1)[1],
+                f"{metrics['latency_mean_ms']:.3f}",
+                f"{metrics['latency_p95_ms']:.3f}" if "latency_p95_ms" in metrics else "",
+                speed(ratio) if ratio and known else "1 by definition",
+                f"{one.accuracy:.3f}",
+                f"{metrics['ram_estimated_mib']:.1f}",
+            )
+        )
+    marked = frozenset(number for number, one in enumerate(chosen) if one is decided.choice)
+    missed = [decided.name(found.collection) for found in decided.matched if not found.reached]
+    note = f" {', '.join(missed)}: at the most accurate point that was measured." if missed else ""
+    return [
+        Heading("Methods compared"),
+        Paragraph(f"Each at the simplest operating point that reaches the accuracy asked for.{note}"),
+        Grid(header, tuple(rows), marked),
+    ]
+
+
+def _loss(decided: Recommendation) -> list[Block]:
+    """Where recall is lost, for the compared points: exact, graph, codes, what rescoring wins back."""
+    rows = []
+    baseline = next((one for one in decided.considered if one.baseline), None)
+    for found in decided.matched:
+        one = found.reached or found.best
+        codes = next((o for o in decided.considered if o.collection == one.collection and _codes_only(o.row)), None)
+        if baseline is None or codes is None:
+            continue
+        graph, bare, final = (o.row.metrics["recall"] for o in (baseline, codes, one))
+        rows.append((one.title, f"{graph - 1:+.3f}", f"{bare - graph:+.3f}", f"{final - bare:+.3f}", f"{final:.3f}"))
+    if not rows:
+        return []
+    header = ("operating point", "graph", "codes", "oversampling and rescoring", "recall")
+    return [
+        Heading("Where recall is lost"),
+        Paragraph(
+            "From exact search (1.000) in steps: what the graph costs, what the codes cost, what rescoring returns."
+        ),
+        Grid(header, tuple(rows)),
+    ]
+
+
+def _codes_only(row: Row) -> bool:
+    return row.params.get("rescore") == "false" and row.params["hnsw_ef"] == "default"
+
+
+def _validity(collections: list[CollectionRecord]) -> list[Block]:
+    rows = []
+    noisy = []
+    for one in collections:
+        metrics, name = one.metrics, one.config["quantization.name"]
+        low, high = metrics["aa_speedup_low"], metrics["aa_speedup_high"]
+        quiet = low <= 1 <= high
+        noisy += [] if quiet else [name]
+        rows.append(
+            (
+                name,
+                f"{metrics['aa_speedup_mean']:.3f} ({low:.3f}–{high:.3f})",
+                "holds" if quiet else "fails: noisy",
+                f"{metrics['baseline_recall']:.3f}",
+                str(one.config["search.rounds"]),
+            )
+        )
+    header = ("job", "baseline against itself (A/A)", "control", "baseline's recall", "rounds")
+    widest = max(max(one.metrics["aa_speedup_high"], 1 / one.metrics["aa_speedup_low"]) for one in collections)
+    said = (
+        f"The control fails in {', '.join(noisy)}: read those speedups with care."
+        if noisy
+        else f"In every job the baseline, measured twice, cannot be told from itself (within {widest:.2f}×)."
+    )
+    return [Heading("Why to believe it"), Paragraph(said), Grid(header, tuple(rows))]
+
+
+def _everything(record: Record, decided: Recommendation) -> list[Block]:
+    extra = varying([one.row for one in decided.considered])
+    header = (*(name.replace("_", " ") for name in extra), *(" ".join(c.replace("-\n", "").split()) for c in COLUMNS))
+    mine = {id(one.row) for one in decided.considered}
+    chosen = decided.choice.row if decided.choice else None
+    rows = [row for row in record.rows if id(row) in mine or row.params.get("role") == "baseline"]
+    table = tuple((*(row.params.get(name, "") for name in extra), *cells(row)) for row in rows)
+    marked = frozenset(number for number, row in enumerate(rows) if row is chosen)
+    beaten = tuple((one.title, by.title) for one, by in dominators(decided.considered))
+    blocks: list[Block] = [Heading("Every trial"), Grid(header, table, marked, folded=f"{len(rows)} rows")]
+    if beaten:
+        blocks.append(Grid(("dominated", "by"), beaten, folded=f"{len(beaten)} dominated points, and by what"))
+    return blocks
+
+
+def _provenance(record: Record, collections: list[CollectionRecord]) -> list[Block]:
+    machine = collections[0].environment
+    facts = [
+        f"MLflow run {record.run_id}.",
+        "Latency is timed around one search call, one client, every operating point once a round in random order.",
+        "Speedups are ratios of means of the same round; their intervals are t intervals over rounds.",
+    ]
+    if machine:
+        libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
+        facts.append(f"{machine['cpu']}, {machine['cpus']} cores, {machine['memory_gib']} GiB; {libraries}.")
+    facts += [f"Failed job {name}: {reason}" for name, reason in record.failures]
+    commands = dict.fromkeys(one.tags["qexp.reproduce"] for one in collections if "qexp.reproduce" in one.tags)
+    return [Heading("How it was measured"), Bullets(tuple(facts)), Quote("\n".join(commands))]

@@ -1,0 +1,159 @@
+"""Phrases made from figures by rules, so that no sentence claims more than its figures carry."""
+
+from qexp.config import SloConfig
+from qexp.report.frontier import Candidate, times_faster
+from qexp.report.recommend import Change, Recommendation, shortfalls
+from qexp.results import Interval, Row
+
+MEASURE = {"retention": "accuracy retention", "recall": "recall"}
+SAME = "no measurable difference"
+
+
+def speed(ratio: Interval) -> str:
+    """Return `1.42× faster (1.35–1.50)`, `1.10× slower (…)`, or that there is no measurable difference."""
+    if not ratio.distinguishable:
+        return f"{SAME} in latency ({ratio.low:.2f}–{ratio.high:.2f}×)"
+    if ratio.estimate > 1:
+        return f"{ratio.estimate:.2f}× faster ({ratio.low:.2f}–{ratio.high:.2f})"
+    return f"{1 / ratio.estimate:.2f}× slower ({1 / ratio.high:.2f}–{1 / ratio.low:.2f})"
+
+
+def is_speed(ratio: Interval) -> str:
+    """Return the same as a predicate: `is 1.42× faster (…)`, `shows no measurable difference …`."""
+    return f"{'is' if ratio.distinguishable else 'shows'} {speed(ratio)}"
+
+
+def speedup(row: Row, name: str = "speedup_mean") -> Interval | None:
+    """Return a trial's speedup over its baseline."""
+    metrics = row.metrics
+    if f"{name}_low" not in metrics:
+        return None
+    return Interval(metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"])
+
+
+def against_baseline(one: Candidate) -> str:
+    """Return how fast a candidate is against no quantization, by mean latency."""
+    ratio = speedup(one.row)
+    if one.baseline or ratio is None:
+        return "the baseline itself"
+    return f"{speed(ratio)} against no quantization"
+
+
+def interval(value: Interval) -> str:
+    """Return `0.972 (0.964–0.980)`."""
+    return f"{value.estimate:.3f} ({value.low:.3f}–{value.high:.3f})"
+
+
+def money(usd: float) -> str:
+    """Return US dollars with as many digits as mean something."""
+    return f"${usd:,.2f}" if abs(usd) >= 0.1 or usd == 0 else f"${usd:.2g}"
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with two significant digits at most below 10 %."""
+    return f"{share:.0%}" if abs(share) >= 0.1 else f"{share:.1%}"
+
+
+def more_cost(one: Candidate, other: Candidate) -> str:
+    """Return what `one` costs against `other`."""
+    if one.cost == other.cost:
+        return "costs the same"
+    if other.cost and one.cost >= 2 * other.cost:
+        return f"costs {one.cost / other.cost:.1f}× as much"
+    share = one.cost / other.cost - 1 if other.cost else 1.0
+    return f"costs {percent(abs(share))} {'more' if share > 0 else 'less'}"
+
+
+def oversampling(one: Candidate) -> str:
+    """Return what a candidate asks of each search: `rescoring at 2×` or `no rescoring`."""
+    return one.title.split(", ", 1)[1] if not one.baseline else "nothing"
+
+
+def matched(decided: Recommendation) -> str:
+    """Return what every method needs for the same accuracy, cheapest first."""
+    slo = decided.slo
+    reached = sorted((one.reached.cost, one.collection, one.reached) for one in decided.matched if one.reached)
+    needs = [f"{decided.name(collection)} needs {oversampling(one)}" for _, collection, one in reached]
+    misses = [
+        f"{decided.name(one.collection)} does not reach it ({one.best.accuracy:.3f} with {oversampling(one.best)})"
+        for one in decided.matched
+        if not one.reached
+    ]
+    return f"At {MEASURE[slo.accuracy]} ≥ {slo.min_accuracy:g}: {'; '.join([*needs, *misses])}."
+
+
+def change(one: Change, decided: Recommendation) -> str:
+    """Return what a moved limit would do to the choice."""
+    assert decided.choice is not None
+    slo = decided.slo
+    if one.limit == "min_accuracy":
+        direction = "of" if one.value < slo.min_accuracy else "above"
+        asked = f"asking for {MEASURE[slo.accuracy]} {direction} {one.value:.3f}"
+    else:
+        asked = f"a P95 limit below {one.value:.3f} ms"
+    if one.choice is None:
+        return f"{asked} leaves nothing"
+    return f"{asked} leads to {one.choice.title} ({more_cost(one.choice, decided.choice)})"
+
+
+def vouched(one: Candidate, slo: SloConfig) -> str:
+    """Return the accuracy, and what the half that chose and the half that confirms say about it."""
+    if one.baseline and slo.accuracy == "retention":
+        return "1 by definition"
+    first, second = one.accuracy_halves
+    return f"{one.accuracy:.3f} ({first.estimate:.3f} on the queries that chose, {interval(second)} on the other half)"
+
+
+def three_lines(decided: Recommendation) -> list[str]:
+    """Return the decision, its margin, and what would change it, a line each."""
+    if decided.choice is None:
+        return _nothing(decided)
+    choice, slo = decided.choice, decided.slo
+    lines = [
+        f"Deploy {choice.title} (storage {choice.collection[1]}): {MEASURE[slo.accuracy]} {vouched(choice, slo)}; "
+        f"{against_baseline(choice)}; {choice.row.metrics['ram_estimated_mib']:.1f} MiB of RAM, "
+        f"{money(choice.cost)} a month."
+    ]
+    runner_up = decided.runner_up
+    if runner_up:
+        lines.append(
+            f"Margin: the runner-up, {runner_up.title} (storage {runner_up.collection[1]}), "
+            f"{more_cost(runner_up, choice)}; "
+            f"against it the choice {is_speed(times_faster(choice, runner_up))}, "
+            f"{MEASURE[slo.accuracy]} {choice.accuracy:.3f} against {runner_up.accuracy:.3f}."
+        )
+    else:
+        lines.append("Margin: no other collection keeps to the limits.")
+    changes = "; ".join(change(one, decided) for one in decided.changes)
+    lines.append(f"What would change it: {changes}." if changes else "What would change it: nothing that was measured.")
+    return lines
+
+
+def _nothing(decided: Recommendation) -> list[str]:
+    nearest = decided.nearest
+    if nearest is None:
+        return ["Nothing can be recommended: no row has figures for both halves of the queries."]
+    missed = shortfalls(nearest, decided.slo)
+    measure = MEASURE[decided.slo.accuracy]
+    names = {
+        "min_accuracy": f"{measure} {nearest.floor:.3f} vouched for, {decided.slo.min_accuracy:g} asked",
+        "max_p95_ms": f"P95 up to {nearest.ceiling:.3f} ms, {decided.slo.max_p95_ms} asked",
+        "max_ram_mib": f"{nearest.row.metrics['ram_estimated_mib']:.1f} MiB of RAM, {decided.slo.max_ram_mib} asked",
+        "max_usd_month": f"{money(nearest.cost)} a month, {decided.slo.max_usd_month} asked",
+    }
+    return [
+        "Nothing that was measured keeps to the limits.",
+        f"Nearest: {nearest.title} (storage {nearest.collection[1]}): {'; '.join(names[name] for name in missed)}.",
+        f"To try: {'; '.join(advice(missed))}.",
+    ]
+
+
+def advice(missed: dict[str, float]) -> list[str]:
+    """Return what to try for every limit that is missed."""
+    tips = {
+        "min_accuracy": "more search.oversampling, a higher search.hnsw_ef, or a method with more bits",
+        "max_p95_ms": "less oversampling, a lower search.hnsw_ef, or storage=hot",
+        "max_ram_mib": "a method with fewer bits, storage=on_disk, or a smaller embedding",
+        "max_usd_month": "a method with fewer bits, storage=on_disk, or a smaller embedding",
+    }
+    return list(dict.fromkeys(tips[name] for name in missed))

@@ -1,0 +1,76 @@
+"""How a sweep ends, and qexp-report and qexp-export for past runs."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from qexp import history
+from qexp.errors import DataError
+from qexp.report.recommend import recommend
+from qexp.report.words import three_lines
+
+
+def command(swept, name, *words):
+    return subprocess.run(
+        [sys.executable, "-c", f"from qexp.commands import {name}; {name}()", *map(str, words)],
+        cwd=swept.folder,
+        env=swept.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_sweep_ends_with_its_decision_and_where_the_files_are(swept, recorded):
+    printed = " ".join(swept.printed.split())
+    for line in three_lines(recommend(recorded.rows, recorded.slo)):
+        assert line in printed
+    assert "Deploy files: multirun/" in printed
+    assert "Report: multirun/" in printed
+    folder = next(swept.folder.glob("multirun/*/*/report"))
+    assert (folder / "report.html").exists()
+    assert (folder / "deploy" / "create_collection.json").exists()
+
+
+def test_the_report_is_kept_with_the_sweep(recorded):
+    from qexp import tracking
+
+    client, _ = tracking.connect()
+    kept = {artifact.path for artifact in client.list_artifacts(recorded.run_id, "report")}
+    assert {"report/report.html", "report/report.md", "report/deploy", "report/plots"} <= kept
+
+
+def test_report_of_one_collection_with_another_limit(swept, recorded, tmp_path):
+    asked = recorded.collections[0].run_id
+    done = command(swept, "report", asked, "--out", tmp_path / "r", "--min-accuracy", "1", "--max-p95-ms", "0.000001")
+    assert done.returncode == 0, done.stderr
+    assert "Nothing that was measured keeps to the limits." in done.stdout
+    assert "Nothing that was measured keeps to the limits." in (tmp_path / "r" / "report.md").read_text()
+    assert not (tmp_path / "r" / "deploy").exists()
+
+
+def test_export_of_a_trial_by_name(swept, recorded, tmp_path):
+    row = recorded.rows[2]
+    done = command(swept, "export", row.run_id, "--out", tmp_path / "d")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "d" / "evidence.json").read_text())["runs"]["trial"] == row.run_id
+
+
+@pytest.mark.parametrize("name", ["report", "export"])
+def test_a_run_that_is_not_there_is_one_line(swept, name):
+    done = command(swept, name, "nonsense")
+    assert done.returncode == 2
+    assert done.stderr.startswith("qexp: nonsense: no such run or MLflow experiment")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_trial_leads_to_its_collection_and_an_experiment_to_all(recorded):
+    assert history.read(recorded.rows[1].run_id).run_id == recorded.collections[0].run_id
+    assert [one.run_id for one in history.read("qexp").collections] == [one.run_id for one in recorded.collections]
+
+
+def test_an_empty_store_says_so(environment):
+    with pytest.raises(DataError, match="nothing is recorded yet"):
+        history.read("last")

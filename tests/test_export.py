@@ -1,0 +1,121 @@
+"""What is exported is what Qdrant takes, and gives the recommended accuracy again."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient, models
+
+from qexp.bench.accuracy import overlap
+from qexp.bench.blocks import timed_block
+from qexp.engine.base import build_collection
+from qexp.engine.edge import EdgeEngine
+from qexp.report.export import before_1_19, create_body, export, search_body, update_body
+from qexp.report.recommend import recommend
+from qexp.results import CollectionSpec, OperatingPoint
+
+
+@pytest.fixture
+def deployed(recorded, tmp_path):
+    choice = recommend(recorded.rows, replace(recorded.slo, min_accuracy=0.9)).choice
+    assert not choice.baseline
+    export(tmp_path / "deploy", recorded, choice.row, ["because"])
+    return tmp_path / "deploy", choice
+
+
+def load(folder: Path, name: str):
+    return json.loads((folder / name).read_text())
+
+
+def test_every_body_is_one_that_qdrant_takes(deployed):
+    folder, _ = deployed
+    for place in ("", "before_1_19/"):
+        models.CreateCollection.model_validate(load(folder, f"{place}create_collection.json"))
+        models.UpdateCollection.model_validate(load(folder, f"{place}update_collection.json"))
+    models.SearchParams.model_validate(load(folder, "search_params.json"))
+
+
+def test_older_servers_get_flags_instead_of_memory(deployed):
+    folder, _ = deployed
+    new, old = load(folder, "create_collection.json"), load(folder, "before_1_19/create_collection.json")
+    assert new["vectors"]["memory"] == "cold"
+    assert old["vectors"]["on_disk"] is True
+    assert old["hnsw_config"]["on_disk"] is False
+    assert next(iter(old["quantization_config"].values()))["always_ram"] is True
+    assert "memory" not in json.dumps(old)
+
+
+def test_python_makes_the_same_requests(deployed):
+    folder, choice = deployed
+    scope: dict = {}
+    exec((folder / "deploy.py").read_text(), scope)
+    called = {}
+
+    class Client(QdrantClient):
+        def __init__(self):
+            pass
+
+        def create_collection(self, name, **given):
+            called["create"] = given
+
+        def query_points(self, name, **given):
+            called["search"] = given
+            return SimpleNamespace(points=[])
+
+    scope["create"](Client(), "words")
+    scope["search"](Client(), "words", [0.0])
+    asked = models.CreateCollection.model_validate(load(folder, "create_collection.json"))
+    assert called["create"].pop("vectors_config") == asked.vectors
+    assert called["create"] == {name: getattr(asked, name) for name in called["create"]}
+    assert called["search"]["search_params"] == models.SearchParams.model_validate(load(folder, "search_params.json"))
+    assert called["search"]["limit"] == int(choice.row.params["limit"])
+
+
+def test_an_edge_collection_made_from_it_gives_the_accuracy_again(deployed, recorded, swept, tmp_path):
+    folder, choice = deployed
+    body, params = load(folder, "create_collection.json"), load(folder, "search_params.json")
+    source = next((swept.folder / "cache" / "vectors").iterdir())
+    points, queries = np.load(source / "vectors.npy"), np.load(source / "queries.npy")
+    quantization = {name: dict(given) for name, given in body["quantization_config"].items()}
+    spec = CollectionSpec(
+        dataset="deployed",
+        digest="0",
+        points=len(points),
+        size=body["vectors"]["size"],
+        distance=body["vectors"]["distance"].lower(),
+        datatype=body["vectors"]["datatype"],
+        quantized=next(iter(quantization.values())).pop("memory"),
+        quantization=quantization,
+        method="deployed",
+        vectors=body["vectors"]["memory"],
+        hnsw=body["hnsw_config"].pop("memory"),
+        **body["hnsw_config"],
+        segments=body["optimizers_config"]["default_segment_number"],
+        engine="edge",
+    )
+    quantized = params["quantization"]
+    asked = OperatingPoint(10, params.get("hnsw_ef"), quantized["rescore"], quantized["oversampling"])
+
+    def results(of: CollectionSpec, point: OperatingPoint):
+        engine = EdgeEngine(tmp_path / "collections")
+        build_collection(engine, of, points)
+        engine.open(of)
+        found = timed_block(engine.search(point), queries.tolist(), 10, 0, with_ids=True).ids
+        engine.close()
+        return found
+
+    again = overlap(results(spec, asked), results(spec.unquantized(), OperatingPoint(10))).mean()
+    highest = max(half.high for half in choice.accuracy_halves)
+    assert choice.floor - 0.01 <= again <= highest + 0.01  # another build finds slightly other lists
+
+
+def test_a_baseline_is_exported_without_quantization(recorded):
+    collection, row = recorded.collections[0], recorded.rows[0]
+    create = create_body(collection, quantized=False)
+    assert "quantization_config" not in create
+    assert update_body(create)["quantization_config"] == "Disabled"
+    models.UpdateCollection.model_validate(before_1_19(update_body(create)))
+    assert search_body(row) == {}

@@ -1,0 +1,132 @@
+"""The report in a real browser, and its figures against MLflow's."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qexp import history
+from qexp.report.recommend import recommend
+from qexp.report.render import write_report
+from qexp.report.table import cells
+
+CHROMIUM = shutil.which("chromium")
+BROWSER = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--enable-logging=stderr",
+]
+PROBE = """<script>addEventListener("load", () => {
+  const page = document.documentElement;
+  parent.document.documentElement.dataset.found = JSON.stringify({
+    width: innerWidth, needed: page.scrollWidth,
+    plots: [...document.images].map(image => [image.naturalWidth, image.clientWidth, image.alt.length]),
+    ink: getComputedStyle(document.body).color, page: getComputedStyle(document.body).backgroundColor,
+    outside: performance.getEntriesByType("resource").map(one => one.name).filter(name => !name.startsWith("data:")),
+  });
+});</script></body>"""
+
+
+@pytest.fixture(scope="module")
+def report(swept, tmp_path_factory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", swept.environment["MLFLOW_TRACKING_URI"])
+        record = history.read("last")
+        samples = {one.run_id: history.latencies(one) for one in record.collections}
+    slo = replace(record.slo, min_accuracy=0.9)
+    return write_report(tmp_path_factory.mktemp("report"), record, [recommend(record.rows, slo)], samples)
+
+
+def probe(report: Path, folder: Path, width: int, dark: bool = False) -> dict:
+    """Open the report in a frame of `width` pixels and return what the page says of itself."""
+    framed = html.escape(report.read_text().replace("</body>", PROBE))
+    page = folder / "probe.html"
+    page.write_text(f'<!doctype html><iframe width="{width}" height="900" style="border:0" srcdoc="{framed}"></iframe>')
+    done = subprocess.run(
+        [
+            CHROMIUM,
+            *BROWSER,
+            f"--user-data-dir={folder / 'profile'}",
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+            "--window-size=1200,1000",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "CONSOLE" not in done.stderr, done.stderr
+    found = re.search(r'data-found="([^"]*)"', done.stdout)
+    assert found, done.stderr
+    return json.loads(html.unescape(found[1]))
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed (.ci/run installs it)")
+@pytest.mark.parametrize("width", [390, 1100])
+def test_plots_are_drawn_and_nothing_sticks_out(report, tmp_path, width):
+    found = probe(report, tmp_path, width)
+    assert found["needed"] <= found["width"] == width
+    assert len(found["plots"]) == 4
+    for natural, shown, described in found["plots"]:
+        assert natural > 100
+        assert natural * 0.75 <= shown or shown > 0.85 * width  # not shrunk to where letters are unreadable
+        assert described > 20
+    assert found["outside"] == []
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed (.ci/run installs it)")
+def test_dark_pages_are_dark(report, tmp_path):
+    light, dark = probe(report, tmp_path, 800), probe(report, tmp_path, 800, dark=True)
+    assert light["page"] == "rgb(255, 255, 255)"
+    assert dark["page"] == "rgb(20, 23, 30)"
+
+
+def test_figures_are_those_of_mlflow(report, recorded):
+    text = report.read_text()
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", text)
+    shown = [[html.unescape(re.sub("<[^>]+>", "", cell)) for cell in re.findall(r"<td.*?</td>", row)] for row in rows]
+    for row in recorded.rows:
+        assert cells(row) in shown
+
+
+def test_it_is_one_small_file_that_needs_no_network(report):
+    text = report.read_text()
+    assert len(text) < 5_000_000
+    assert not re.findall(r'(?:src|href|srcset)="(?!data:)', text)
+    assert "http://" not in re.sub(r"data:[^\"]*", "", text)
+    assert "https://" not in text
+
+
+def test_markdown_says_the_same(report):
+    markdown = (report.parent / "report.md").read_text()
+    page = html.unescape(re.sub("<[^>]+>", "", report.read_text()))
+    for line in markdown.splitlines():
+        if line.startswith("- ") and "**" not in line and "[" not in line:
+            assert line[2:] in page
+    for name in re.findall(r"\]\((plots/\S+\.png)\)", markdown):
+        assert (report.parent / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_text_is_escaped(recorded, tmp_path):
+    first = recorded.collections[0]
+    hostile = replace(first, dataset=first.dataset | {"name": "<script>alert(1)</script>"})
+    record = replace(recorded, collections=(hostile, *recorded.collections[1:]))
+    page = write_report(tmp_path, record, [recommend(record.rows, record.slo)], {}).read_text()
+    assert "<script>" not in page
+
+
+def test_a_report_without_a_choice_and_without_latencies(recorded, tmp_path):
+    slo = replace(recorded.slo, max_usd_month=1e-9)
+    page = write_report(tmp_path, recorded, [recommend(recorded.rows, slo)], {})
+    assert "Nothing that was measured keeps to the limits." in page.read_text()

@@ -1,0 +1,70 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qexp.config import SloConfig
+from qexp.report.recommend import recommend
+from qexp.report.words import SAME, money, speed, three_lines
+from qexp.results import Interval
+from tests.tables import baseline, row
+from tests.test_recommend import SLO, TABLE, tables
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        (Interval(1.42, 1.35, 1.5), "1.42× faster (1.35–1.50)"),
+        (Interval(0.5, 0.4, 0.8), "2.00× slower (1.25–2.50)"),
+        (Interval(1.2, 0.9, 1.6), f"{SAME} in latency (0.90–1.60×)"),
+        (Interval(1.0, 1.0, 1.0), f"{SAME} in latency (1.00–1.00×)"),
+    ],
+)
+def test_speed_says_what_the_interval_carries(ratio, said):
+    assert speed(ratio) == said
+
+
+@given(st.floats(0.1, 10), st.floats(0, 2), st.floats(0, 2))
+def test_faster_is_never_said_where_the_interval_contains_one(estimate, below, above):
+    said = speed(Interval(estimate, estimate / (1 + below), estimate * (1 + above)))
+    assert (SAME in said) == (estimate / (1 + below) <= 1 <= estimate * (1 + above))
+
+
+def test_the_decision_in_three_lines():
+    first, margin, change = three_lines(recommend(TABLE, SLO))
+    assert first == (
+        "Deploy binary, rescoring 8× (storage on_disk): accuracy retention 0.960 (0.960 on the queries that chose, "
+        "0.960 (0.960–0.960) on the other half); 1.82× faster (1.80–1.84) against no quantization; 200.0 MiB of RAM, "
+        "$2.00 a month."
+    )
+    assert margin == (
+        "Margin: the runner-up, scalar, no rescoring (storage on_disk), costs 2.0× as much; against it the choice is "
+        "1.09× faster (1.08–1.11), accuracy retention 0.960 against 0.980."
+    )
+    assert change == (
+        "What would change it: asking for accuracy retention above 0.960 leads to scalar, no rescoring (costs 2.0× "
+        "as much); a P95 limit below 1.111 ms leaves nothing."
+    )
+
+
+def test_nothing_qualifies_says_what_is_near_and_what_to_try():
+    lines = three_lines(recommend(TABLE, replace(SLO, min_accuracy=0.97, max_usd_month=2.5)))
+    assert lines == [
+        "Nothing that was measured keeps to the limits.",
+        "Nearest: binary, rescoring 8× (storage on_disk): accuracy retention 0.960 vouched for, 0.97 asked.",
+        "To try: more search.oversampling, a higher search.hnsw_ef, or a method with more bits.",
+    ]
+
+
+@given(tables, st.floats(0.0, 1.0))
+def test_there_are_three_lines_whatever_was_measured(rows, least):
+    assert len(three_lines(recommend(rows, SloConfig("any", min_accuracy=least)))) == 3
+
+
+def test_small_sums_keep_two_digits():
+    assert [money(usd) for usd in (1234.5, 0.3, 0.0523, 0)] == ["$1,234.50", "$0.30", "$0.052", "$0.00"]
+
+
+def test_only_a_baseline_needs_no_margin():
+    assert three_lines(recommend([baseline(), row("scalar", accuracy=0.5)], SLO))[1].startswith("Margin: no other")
