@@ -219,6 +219,43 @@ class IndexConfig:
 
 
 @dataclass(frozen=True)
+class TuneConfig:
+    """Look for the smallest `parameter` up to `most` whose accuracy by `measure` reaches `target`."""
+
+    parameter: str = "oversampling"
+    measure: str = "retention"
+    target: float = 0.95
+    most: float = 32.0
+
+    def __post_init__(self) -> None:
+        _one_of("search.tune.parameter", self.parameter, ("oversampling", "hnsw_ef"))
+        _one_of("search.tune.measure", self.measure, ("retention", "recall"))
+        _require(0 < self.target <= 1, f"search.tune.target={self.target:g}: must be above 0 and at most 1")
+        _at_least("search.tune.most", self.most, 1)
+        _require(
+            self.parameter != "hnsw_ef" or self.measure == "recall",
+            "search.tune.parameter=hnsw_ef: retention is against a baseline of the same hnsw_ef, so it cannot tell; "
+            "add slo=recall",
+        )
+
+
+@dataclass(frozen=True)
+class AdaptiveConfig:
+    """Compare adaptive policies with the smallest of the fixed `factors` that reaches `target` by `measure`."""
+
+    measure: str = "retention"
+    target: float = 0.95
+    factors: list[float] = field(default_factory=lambda: [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 13.0, 16.0])
+
+    def __post_init__(self) -> None:
+        _one_of("search.adaptive.measure", self.measure, ("retention", "recall"))
+        _require(0 < self.target <= 1, f"search.adaptive.target={self.target:g}: must be above 0 and at most 1")
+        _require(len(self.factors) > 1, "search.adaptive.factors: needs at least two oversampling factors")
+        for factor in self.factors:
+            _at_least("search.adaptive.factors", factor, 1)
+
+
+@dataclass(frozen=True)
 class SearchConfig:
     """The grid of operating points and how each is measured; `queries` caps their number (null: all).
 
@@ -241,6 +278,8 @@ class SearchConfig:
     clients: list[int] = field(default_factory=list)
     rate: list[float] = field(default_factory=list)
     load_seconds: float = 2.0
+    tune: TuneConfig | None = None
+    adaptive: AdaptiveConfig | None = None
 
     def __post_init__(self) -> None:
         _at_least("search.limit", self.limit, 1)
@@ -511,6 +550,8 @@ def known_keys() -> set[str]:
         "storage": (StorageConfig,),
         "index": (IndexConfig,),
         "search": (SearchConfig,),
+        "search.tune": (TuneConfig,),
+        "search.adaptive": (AdaptiveConfig,),
         "engine": (EngineConfig,),
         "cost": (CostConfig,),
         "slo": (SloConfig,),

@@ -101,12 +101,14 @@ class CollectionSpec:
 class Search(NamedTuple):
     """A search in three parts, so that only `call` is timed.
 
-    `prepare` turns a query vector into a request, `call` sends it, `ids` reads the row numbers off the response.
+    `prepare` turns a query vector into a request, `call` sends it, `ids` reads the row numbers off the response,
+    `scores` what they scored, best first; None if this search cannot say.
     """
 
     prepare: Callable[[list[float]], Any]
     call: Callable[[Any], Any]
     ids: Callable[[Any], list[int]]
+    scores: Callable[[Any], list[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -473,6 +475,14 @@ class DatasetFacts:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What a job found out beside its trials: one sentence, and metrics under their public names."""
+
+    sentence: str
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Everything one job found out; raw latencies are [visit, round, query] in nanoseconds, named by `visits`."""
 
@@ -486,6 +496,7 @@ class Experiment:
     latencies: Nanoseconds
     warnings: tuple[str, ...] = ()
     cliff: Cliff | None = None
+    findings: tuple[Finding, ...] = ()
     stop: Stop | None = None
     checks: tuple[Check, ...] = ()
     loads: tuple[Load, ...] = ()

@@ -2,7 +2,9 @@
 
 import logging
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,19 +12,20 @@ import numpy as np
 
 from qexp import machine, tracking
 from qexp.bench import accuracy, validity
+from qexp.bench.explore import adaptive, tuned
 from qexp.bench.judge import Evidence, judge
 from qexp.cache import evict, locked, using
-from qexp.config import ExperimentConfig
+from qexp.config import ExperimentConfig, SearchConfig
 from qexp.data.truth import Truth, exact_scores, exact_truth
 from qexp.data.vectors import Data, load_data
 from qexp.engine.base import collection_spec, engine_version
 from qexp.engine.caps import hierarchy
 from qexp.errors import ConfigError
 from qexp.paths import cache_root
-from qexp.results import Experiment, Ids
+from qexp.results import Experiment, Finding, Ids, OperatingPoint
 from qexp.sizing.cost import price
 from qexp.sizing.links import forward_links
-from qexp.steps import Steps
+from qexp.steps import Place, Steps
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +70,19 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             validity.check_same_index(baseline.build.state, quantized.build.state, checks)
         with machine.turn(True, config.wait_seconds, log.info):
             checks.expect(True, "T19", "no other job used this machine while it was measured", "")
+            search, findings = config.search, list[Finding]()
+            judged = partial(_judged_by, search, baseline, data, truth)
+            if spec.quantization:
+                search, findings = tuned(search, quantized.worker, judged)
+                steps = replace(steps, config=replace(config, search=search))
             timed, stop = steps.timed(quantized, baseline)
             collections = (steps.sized(quantized, forward), steps.sized(baseline, forward))
             steps.check_after(timed, quantized, baseline)
             results = steps.results(timed, quantized)
             cold = steps.cold(quantized, baseline) if config.search.cache == "cold" else {}
             loads = steps.loads(quantized, baseline)
+            if spec.quantization:
+                findings += adaptive(search, quantized.worker, judged, data.facts.queries)
             workers.close()
             cliff = steps.cliff(spec, collections[1].ram.ram) if config.engine.ram_caps else None
         with machine.turn(False, config.wait_seconds, log.info):
@@ -95,12 +105,24 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         checks=checks.table,
         loads=loads,
         cliff=cliff,
+        findings=tuple(findings),
     )
 
 
 def _recall(data: Data, truth: Truth, found: Ids) -> accuracy.Share:
     scores = exact_scores(data.points(), np.asarray(data.query_vectors()), found, data.facts.distance)
     return accuracy.recall(scores, truth.scores)
+
+
+def _judged_by(
+    search: SearchConfig, baseline: Place, data: Data, truth: Truth, measure: str
+) -> Callable[[Ids], accuracy.Share]:
+    """Return what turns results into the accuracy of every query, by retention or recall."""
+    if measure == "recall":
+        return partial(_recall, data, truth)
+    reference = baseline.worker.block(OperatingPoint(search.limit, search.hnsw_ef[0]), 0, True).ids
+    assert reference is not None
+    return lambda found: accuracy.overlap(found, reference)
 
 
 def _check_data(checks: validity.Checks, data: Data, truth: Truth) -> None:

@@ -36,6 +36,7 @@ SWEEP_RUN = "QEXP_SWEEP_RUN_ID"  # environment: the parent of the collection run
 REPRODUCES = "QEXP_REPRODUCES"  # environment: the run that is measured again
 EXPERIMENT = "qexp"
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
+FINDINGS = "qexp.findings"  # tag: sentences of tuning and adaptive policies, a line each
 BATCH = 100  # params in one MLflow request
 
 
@@ -153,6 +154,8 @@ def _record(
     why = trust(experiment)
     table = markdown(experiment_rows(config, experiment), title(experiment))
     noisy = {"qexp.noisy": str(experiment.noisy).lower()}
+    sentences = "\n".join(one.sentence for one in experiment.findings)
+    found = {FINDINGS: sentences} if sentences else {}
     told = {"mlflow.note.content": f"{table}\n\n{why}", "qexp.validity": config.validity, **noisy}
     if experiment.warnings:
         told["qexp.warnings"] = "\n".join(experiment.warnings)
@@ -162,7 +165,7 @@ def _record(
         run_id=run_id,
         time=int(time.time() * 1000),
         metrics=collection_metrics(experiment),
-        tags=told,
+        tags=told | found,
         dataset=_dataset_entry(experiment),
         trial_tags={key: value for key, value in tags.items() if key.startswith("qexp.")} | noisy,
         trials=tuple(_trial_records(config, experiment)),
@@ -379,6 +382,8 @@ def collection_metrics(experiment: Experiment) -> dict[str, float]:
     metrics |= memory_metrics(experiment.quantized)
     metrics |= {f"baseline_{name}": value for name, value in memory_metrics(bare).items()}
     metrics |= floor_metrics(experiment, "none", base.point, "baseline_")
+    for finding in experiment.findings:
+        metrics |= finding.metrics
     for name, size in build.state.files.items():
         metrics[f"{name.replace(' ', '_')}_disk_mib"] = size / MIB
     return metrics | {f"baseline_{name}": value for name, value in half_metrics(base.halves).items()}

@@ -144,7 +144,10 @@ class EdgeEngine:
         def ids(found: Any) -> list[int]:
             return [hit.id for hit in found]
 
-        return Search(prepare, self._shard.query, ids)
+        def scores(found: Any) -> list[float]:
+            return [hit.score for hit in found]
+
+        return Search(prepare, self._shard.query, ids, scores)
 
     def state(self) -> CollectionState:
         """Read the shard's counts, its configuration files, and the sizes of its files by component."""

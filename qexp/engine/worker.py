@@ -13,14 +13,26 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qexp.bench.blocks import timed_block
 from qexp.bench.load import START_DELAY_NS, arrivals, closed_loop, open_loop, pooled
+from qexp.bench.policies import Policy, margin
 from qexp.engine.base import Engine, build_collection
 from qexp.engine.process import process_memory
 from qexp.errors import EngineError, QexpError
 from qexp.footprint import ProcessMemory
-from qexp.results import Block, Build, CollectionSpec, CollectionState, LoadLevel, LoadSample, MemoryUse, OperatingPoint
+from qexp.results import (
+    Block,
+    Build,
+    CollectionSpec,
+    CollectionState,
+    LoadLevel,
+    LoadSample,
+    MemoryUse,
+    OperatingPoint,
+    Search,
+)
 
 STOP_SECONDS = 10
 
@@ -66,6 +78,20 @@ class _Servant:
             return closed_loop(call, requests, start_ns, seconds)
         due = arrivals(client, level, start_ns, seconds)
         return open_loop(call, requests, due, start_ns + int(seconds * 1e9))
+
+    def policy(self, policy: Policy, warmup: int, with_ids: bool) -> Block:
+        return timed_block(policy.search(self._scored), self._query_rows, policy.limit, warmup, with_ids)
+
+    def margins(self, point: OperatingPoint, k: int) -> NDArray[np.float64]:
+        search = self._scored(point)
+        assert search.scores is not None
+        return np.array([margin(search.scores(search.call(search.prepare(row))), k) for row in self._query_rows])
+
+    def _scored(self, point: OperatingPoint) -> Search:
+        search = self.engine.search(point)
+        if search.scores is None:
+            raise EngineError("search.adaptive: this engine's searches give no scores; use engine=edge")
+        return search
 
     def vectors(self, rows: list[int]) -> list[list[float]]:
         return self.engine.vectors(rows)
@@ -147,6 +173,16 @@ class Worker:
         """Visit an operating point with nothing of the collection in memory: no warm-up, every query timed."""
         block: Block = self._ask("cold_block", point, with_ids)
         return block
+
+    def policy(self, policy: Policy, warmup: int, with_ids: bool) -> Block:
+        """Visit a policy: `warmup` untimed queries, then every query timed, with all its decisions and calls."""
+        block: Block = self._ask("policy", policy, warmup, with_ids)
+        return block
+
+    def margins(self, point: OperatingPoint, k: int) -> NDArray[np.float64]:
+        """Return for every query the gap between the scores of rank k and the next."""
+        margins: NDArray[np.float64] = self._ask("margins", point, k)
+        return margins
 
     def vectors(self, rows: list[int]) -> list[list[float]]:
         """Return stored vectors."""

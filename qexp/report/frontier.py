@@ -91,7 +91,8 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
 
     A job's rows start with its baseline's.
     """
-    name = "latency_p95_ms" if all("latency_p95_ms" in row.metrics for row in rows) else "latency_mean_ms"
+    judged = [row for row in rows if _halves(row, METRIC[measure])]
+    name = "latency_p95_ms" if all("latency_p95_ms" in row.metrics for row in judged) else "latency_mean_ms"
     baselines: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in rows:
         if row.params.get("role") == "baseline":

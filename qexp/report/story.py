@@ -32,6 +32,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
         *_decision(decided),
         *_picture("frontier", _frontier_alt(decided), there),
         *_matched(decided),
+        *_findings(collections),
         *_picture("oversampling", _oversampling_alt(decided), there),
         Heading("Domain and dataset"),
         _dataset(collections[0]),
@@ -122,6 +123,16 @@ def _matched(decided: Recommendation) -> list[Block]:
     if not decided.matched:
         return []
     return [Heading("At matched accuracy"), Paragraph(matched(decided))]
+
+
+def _findings(collections: list[CollectionRecord]) -> list[Block]:
+    """Return what tuning found, and whether adaptive policies beat fixed oversampling."""
+    said = [
+        f"{one.config['quantization.name']}: {line}"
+        for one in collections
+        for line in one.tags.get("qexp.findings", "").splitlines()
+    ]
+    return [Heading("Tuned and adaptive oversampling"), Bullets(tuple(said))] if said else []
 
 
 def _dataset(collection: CollectionRecord) -> Grid:

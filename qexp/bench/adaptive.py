@@ -1,0 +1,171 @@
+"""Adaptive oversampling against fixed: calibrated on one half of the queries, judged on the other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from qexp.bench.blocks import measure
+from qexp.bench.halves import split
+from qexp.bench.latency import CONFIDENCE, speedup_mean
+from qexp.bench.policies import Fixed, Margin, NonZero, Policy, Seen, calibrate_fixed, calibrate_margin
+from qexp.bench.tune import oversampling_of
+from qexp.config import AdaptiveConfig, SearchConfig
+from qexp.results import Block, Finding, Ids, Interval, OperatingPoint
+
+Shares = NDArray[np.float64]
+
+EQUAL_ACCURACY, EQUAL_LATENCY, COURSE = "adaptive at equal accuracy", "adaptive at equal latency", "course heuristic"
+KEPT = 0.95  # a speedup whose low end is above this has kept the latency
+
+
+class Place(Protocol):
+    """Where policies are run: a collection in a worker."""
+
+    def policy(self, policy: Policy, warmup: int, with_ids: bool) -> Block:
+        """Visit a policy: untimed warm-up queries, then every query timed."""
+
+    def margins(self, point: OperatingPoint, k: int) -> Shares:
+        """Return for every query the gap between rank k and the next."""
+
+
+@dataclass(frozen=True)
+class PolicyResult:
+    """A policy against fixed oversampling, on queries that did not calibrate it.
+
+    `speedup` is how many times faster it is, second calls included; `gain` the difference in accuracy; `escalated` the
+    share of queries that got a second call, `first_alone` what the first call alone has on those and on the others.
+    """
+
+    name: str
+    title: str
+    against: str
+    measure: str
+    speedup: Interval
+    gain: Interval
+    escalated: float | None = None
+    first_alone: tuple[float, float] | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Whether it beat fixed oversampling in what its name says is compared; a claim needs the other to be kept."""
+        faster, slower = self.speedup.low > 1, self.speedup.high < 1
+        better, worse = self.gain.low > 0, self.gain.high < 0
+        if (faster and worse) or (slower and better):
+            return "trades accuracy for latency" if faster else "trades latency for accuracy"
+        if self.name == EQUAL_LATENCY:
+            if slower or worse:
+                return "loses"
+            if not better:
+                return "no measurable difference in accuracy"
+            return "beats it" if self.speedup.low >= KEPT else "more accurate, but its latency is not known well enough"
+        if slower or worse:
+            return "loses"
+        return "beats it" if faster else "no measurable difference in latency"
+
+    @property
+    def finding(self) -> Finding:
+        """The comparison as it is recorded."""
+        text = (
+            f"{self.name}: {self.title} against {self.against}: {self.verdict}; {self.speedup.estimate:.2f}× as fast "
+            f"({self.speedup.low:.2f}–{self.speedup.high:.2f}), {self.measure} {self.gain.estimate:+.4f} "
+            f"({self.gain.low:+.4f} to {self.gain.high:+.4f})"
+        )
+        if self.escalated is not None and self.first_alone is not None:
+            hard, easy = self.first_alone
+            text += (
+                f"; second calls for {self.escalated:.0%} of the queries: there the first call alone has {hard:.3f}, "
+                f"on the others {easy:.3f}"
+            )
+        key = self.name.replace(" ", "_")
+        return Finding(
+            text,
+            {
+                f"{key}_speedup": self.speedup.estimate,
+                f"{key}_speedup_low": self.speedup.low,
+                f"{key}_speedup_high": self.speedup.high,
+                f"{key}_gain": self.gain.estimate,
+                f"{key}_gain_low": self.gain.low,
+                f"{key}_gain_high": self.gain.high,
+            },
+        )
+
+
+def compare(
+    place: Place, search: SearchConfig, asked: AdaptiveConfig, queries: int, shares: Callable[[Ids], Shares]
+) -> list[Finding]:
+    """Calibrate fixed oversampling and the policies on one half, judge them in timed rounds on the other.
+
+    `shares` turns results [query, k] into the accuracy of every query.
+    """
+    first, second = split(queries)
+    seen = [_see(place, search, _point(search, factor), shares, first) for factor in sorted(asked.factors)]
+    fixed = calibrate_fixed(seen, asked.target)
+    if fixed is None:
+        best = max(seen, key=lambda one: float(one.shares.mean()))
+        reached = f"{best.shares.mean():.3f} at {best.point.oversampling:g}×"
+        return [Finding(f"adaptive: no factor reaches {asked.measure} {asked.target:g}; best {reached}", {})]
+    fastest, accurate = calibrate_margin(seen, fixed)
+    named = {EQUAL_ACCURACY: fastest, EQUAL_LATENCY: accurate}
+    policies: dict[str, Policy] = {COURSE: NonZero(fixed.point)}
+    policies |= {name: policy for name, policy in named.items() if policy is not None}
+    everyone: list[Policy] = [Fixed(fixed.point), *policies.values()]
+    measured = measure([partial(place.policy, one, search.warmup) for one in everyone], search.rounds, search.seed)
+    findings = []
+    for (name, policy), found in zip(policies.items(), measured[1:], strict=True):
+        speedup = speedup_mean(measured[0].latencies[:, second], found.latencies[:, second])
+        gain = difference((shares(found.ids) - shares(measured[0].ids))[second])
+        result = PolicyResult(name, policy.title, everyone[0].title, asked.measure, speedup, gain)
+        if isinstance(policy, Margin):
+            result = _explained(result, policy, place, shares, second)
+        findings.append(result.finding)
+    absent = [name for name, policy in named.items() if policy is None]
+    return findings + [Finding(f"{name}: no margin policy reached it where it was calibrated", {}) for name in absent]
+
+
+def _point(search: SearchConfig, factor: float) -> OperatingPoint:
+    number = round(factor * search.limit)
+    return OperatingPoint(search.limit, search.hnsw_ef[0], True, oversampling_of(number, search.limit))
+
+
+def _visit(place: Place, search: SearchConfig, policy: Policy) -> tuple[Block, Ids]:
+    """Visit once for the results, which warms it up, and once for the times."""
+    ids = place.policy(policy, search.warmup, True).ids
+    assert ids is not None
+    return place.policy(policy, search.warmup, False), ids
+
+
+def _see(place: Place, search: SearchConfig, point: OperatingPoint, shares: Callable[[Ids], Shares], rows: Ids) -> Seen:
+    block, ids = _visit(place, search, Fixed(point))
+    margins = place.margins(_one_more(point), point.limit)
+    return Seen(point, shares(ids)[rows], margins[rows], float(np.median(block.latencies[rows])) / 1e6)
+
+
+def _one_more(point: OperatingPoint) -> OperatingPoint:
+    return OperatingPoint(point.limit + 1, point.hnsw_ef, point.rescore, point.oversampling)
+
+
+def _explained(
+    result: PolicyResult, policy: Margin, place: Place, shares: Callable[[Ids], Shares], rows: Ids
+) -> PolicyResult:
+    """Add for which queries it called again, and how the first call alone does on them and on the others."""
+    again = (place.margins(policy.first, policy.limit) < policy.gap)[rows]
+    ids = place.policy(Fixed(policy.first), 0, True).ids
+    assert ids is not None
+    alone = shares(ids[:, : policy.limit])[rows]
+    if again.all() or not again.any():
+        return replace(result, escalated=float(again.mean()))
+    return replace(
+        result, escalated=float(again.mean()), first_alone=(float(alone[again].mean()), float(alone[~again].mean()))
+    )
+
+
+def difference(paired: Shares) -> Interval:
+    """Return the mean of paired differences with its t interval."""
+    mean = float(paired.mean())
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, paired.size - 1) * paired.std(ddof=1) / np.sqrt(paired.size))
+    return Interval(mean, mean - half, mean + half)

@@ -1,0 +1,131 @@
+"""The smallest oversampling, or hnsw_ef, that reaches an accuracy: found on one half of the queries by bisection."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil, inf, nextafter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qexp.bench.halves import mean_interval, split
+from qexp.config import SearchConfig, TuneConfig
+from qexp.results import Finding, Interval, OperatingPoint
+
+FURTHER = (1.25, 1.6)  # also measured, in case the other half of the queries asks for a little more
+
+Shares = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The smallest `value` of a parameter that reaches `target` on one half of the queries, else the best tried.
+
+    `found` is the accuracy there on the half that looked for it, `confirmed` on the other; `tried` are pairs of value
+    and accuracy.
+    """
+
+    parameter: str
+    measure: str
+    target: float
+    reached: bool
+    value: float
+    found: Interval
+    confirmed: Interval
+    tried: tuple[tuple[float, float], ...]
+
+    @property
+    def finding(self) -> Finding:
+        """What was found, as it is recorded; the value is absent where nothing reaches the target."""
+        metrics = {f"tuned_{self.measure}_b": self.confirmed.estimate, "tuned_searches": float(len(self.tried))}
+        if self.reached:
+            metrics[f"tuned_{self.parameter}"] = self.value
+        return Finding(self._sentence(), metrics)
+
+    def _sentence(self) -> str:
+        value = f"{self.value:.3g}×" if self.parameter == "oversampling" else f"{self.value:.0f}"
+        found, confirmed = (
+            f"{one.estimate:.3f} ({one.low:.3f}–{one.high:.3f})" for one in (self.found, self.confirmed)
+        )
+        both = f"{self.measure} {found} on the queries that looked for it, {confirmed} on the others"
+        if not self.reached:
+            return f"{self.measure} {self.target:g} is not reachable by {self.parameter}: best at {value}, {both}"
+        held = "confirmed" if self.confirmed.low >= self.target else "not confirmed by the low end of the interval"
+        return f"{self.parameter} {value} is the smallest that reaches {self.target:g}: {both}; {held}"
+
+
+def smallest(reaches: Callable[[int], bool], least: int, most: int) -> int | None:
+    """Return the smallest whole number from `least` to `most` that reaches, None if `most` does not.
+
+    Assumes that what is larger than one that reaches, reaches. Doubles until it reaches, then bisects.
+    """
+    below, number = least - 1, least
+    while not reaches(number):
+        if number == most:
+            return None
+        below, number = number, min(2 * number, most)
+    while number - below > 1:
+        middle = (below + number) // 2
+        if reaches(middle):
+            number = middle
+        else:
+            below = middle
+    return number
+
+
+def tune(search: SearchConfig, asked: TuneConfig, shares: Callable[[OperatingPoint], Shares]) -> Tuned:
+    """Find the smallest value whose accuracy reaches the target with the low end of its interval.
+
+    `shares` searches at an operating point and returns the accuracy of every query. Candidates are whole numbers:
+    hnsw_ef itself, or the results that oversampling fetches, so factors are multiples of 1 / limit.
+    """
+    first, second = split(len(shares(_point(search, asked, search.limit))))
+    tried: dict[int, tuple[Interval, Interval]] = {}
+
+    def reaches(number: int) -> bool:
+        found = shares(_point(search, asked, number))
+        tried[number] = (mean_interval(found[first]), mean_interval(found[second]))
+        return tried[number][0].low >= asked.target
+
+    most = ceil(asked.most * search.limit) if asked.parameter == "oversampling" else int(asked.most)
+    number = smallest(reaches, search.limit, most)
+    best = number if number is not None else max(tried, key=lambda one: tried[one][0].estimate)
+    return Tuned(
+        parameter=asked.parameter,
+        measure=asked.measure,
+        target=asked.target,
+        reached=number is not None,
+        value=_value(asked, search.limit, best),
+        found=tried[best][0],
+        confirmed=tried[best][1],
+        tried=tuple(sorted((_value(asked, search.limit, one), both[0].estimate) for one, both in tried.items())),
+    )
+
+
+def narrowed(search: SearchConfig, tuned: Tuned) -> SearchConfig:
+    """Return the grid to measure: what was found, and a little more of it."""
+    if tuned.parameter == "hnsw_ef":
+        values: list[int | None] = [int(tuned.value)]
+        if tuned.reached:
+            values += [ceil(tuned.value * factor) for factor in FURTHER]
+        return replace(search, hnsw_ef=values)
+    numbers = [round(tuned.value * search.limit)]
+    if tuned.reached:
+        numbers += [ceil(numbers[0] * factor) for factor in FURTHER]
+    return replace(search, oversampling=sorted({oversampling_of(number, search.limit) for number in numbers}))
+
+
+def oversampling_of(number: int, limit: int) -> float:
+    """Return the factor with which an engine fetches `number` results: it cuts limit × factor off to a whole number."""
+    factor = number / limit
+    return factor if int(limit * factor) == number else nextafter(factor, inf)
+
+
+def _value(asked: TuneConfig, limit: int, number: int) -> float:
+    return oversampling_of(number, limit) if asked.parameter == "oversampling" else float(number)
+
+
+def _point(search: SearchConfig, asked: TuneConfig, number: int) -> OperatingPoint:
+    if asked.parameter == "hnsw_ef":
+        rescore = True in search.rescore
+        return OperatingPoint(search.limit, number, rescore, max(search.oversampling) if rescore else 1.0)
+    return OperatingPoint(search.limit, search.hnsw_ef[0], True, oversampling_of(number, search.limit))

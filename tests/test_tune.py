@@ -1,0 +1,92 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qexp.bench.tune import narrowed, oversampling_of, smallest, tune
+from qexp.config import ConfigError, SearchConfig, TuneConfig
+from tests.conftest import QUICK
+
+
+@given(st.integers(1, 50), st.integers(0, 400), st.integers(1, 500))
+def test_bisection_finds_the_smallest_with_few_questions(least, span, threshold):
+    most, asked = least + span, []
+
+    def reaches(number):
+        asked.append(number)
+        return number >= threshold
+
+    found = smallest(reaches, least, most)
+    assert found == (None if threshold > most else max(least, threshold))
+    assert all(least <= number <= most for number in asked)
+    assert len(asked) <= 2 * np.log2(most + 1) + 3
+
+
+@given(st.integers(1, 100), st.integers(1, 100))
+def test_the_engine_fetches_as_many_as_was_meant(limit, times):
+    assert int(limit * oversampling_of(limit * times // 2 + limit, limit)) == limit * times // 2 + limit
+
+
+SEARCH = SearchConfig(limit=10, oversampling=[1.0])
+
+
+def accuracy_at(point):
+    """Half of the queries are found always, the rest from 3.7× on."""
+    shares = np.ones(400)
+    shares[::2] = 1.0 if point.oversampling >= 3.7 else 0.5
+    return shares
+
+
+def test_tuning_finds_what_reaches_the_target():
+    found = tune(SEARCH, TuneConfig(target=0.95), accuracy_at)
+    assert found.reached
+    assert found.value == pytest.approx(3.7)
+    assert narrowed(SEARCH, found).oversampling == [pytest.approx(factor) for factor in (3.7, 4.7, 6.0)]
+    assert found.finding.metrics["tuned_oversampling"] == pytest.approx(3.7)
+    assert "3.7× is the smallest that reaches 0.95" in found.finding.sentence
+
+
+def test_not_reachable_is_an_answer():
+    found = tune(SEARCH, TuneConfig(target=0.95, most=3), accuracy_at)
+    assert not found.reached
+    assert "not reachable by oversampling: best at" in found.finding.sentence
+    assert "tuned_oversampling" not in found.finding.metrics
+    assert len(narrowed(SEARCH, found).oversampling) == 1
+
+
+def test_confirmed_only_if_the_other_half_says_so():
+    from qexp.bench.halves import split
+
+    _, second = split(400)
+
+    def lucky(point):
+        shares = np.ones(400)
+        shares[second[:40]] = 0.0
+        return shares
+
+    sentence = tune(SEARCH, TuneConfig(target=0.95), lucky).finding.sentence
+    assert sentence.endswith("not confirmed by the low end of the interval")
+
+
+def test_tuning_hnsw_ef_needs_recall():
+    with pytest.raises(ConfigError, match="add slo=recall"):
+        TuneConfig(parameter="hnsw_ef")
+    asked = TuneConfig(parameter="hnsw_ef", measure="recall", most=512)
+
+    def at(point):
+        return np.full(100, 0.99 if point.hnsw_ef >= 77 else 0.9)
+
+    found = tune(replace(SEARCH, rescore=[True]), asked, at)
+    assert found.value == 77
+    assert narrowed(SEARCH, found).hnsw_ef == [77, 97, 124]
+
+
+def test_tune_from_the_command_line(qexp):
+    done = qexp(*QUICK, "search=tune", "slo.min_accuracy=0.9", "quantization=binary")
+    assert done.returncode == 0, done.stderr
+    assert "is the smallest that reaches 0.9" in done.stderr
+    bad = qexp(*QUICK, "search=tune", "search.tune.target=2")
+    assert (bad.returncode, bad.stderr.count("\n")) == (2, 1)
+    assert "search.tune.target=2" in bad.stderr
