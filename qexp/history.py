@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from qexp import sweep, tracking
 from qexp.errors import DataError, near_miss
+from qexp.footprint import Cliff
+from qexp.report.cliff import from_json, merged
 from qexp.report.record import CollectionRecord, Record
+from qexp.report.sizing import CLIFF_FILE
 from qexp.results import Row
 
 if TYPE_CHECKING:
@@ -113,7 +116,7 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
     if not collections:
         reason = f": {failures[0][1]}" if failures else ""
         raise DataError(f"{title} ({run_id}): no finished collection to report on{reason}")
-    return Record(run_id, title, tuple(collections), tuple(failures))
+    return Record(run_id, title, tuple(collections), tuple(failures), _cliff(client, collections))
 
 
 def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> CollectionRecord:
@@ -140,11 +143,25 @@ def _dataset(run: "Run") -> dict[str, Any]:
 
 
 def _json_artifact(client: "MlflowClient", run_id: str, name: str) -> dict[str, Any]:
+    text = _text_artifact(client, run_id, name)
+    found: dict[str, Any] = json.loads(text) if text else {}
+    return found
+
+
+def _text_artifact(client: "MlflowClient", run_id: str, name: str) -> str | None:
+    """Return an artifact's text; None if the run has none of that name."""
     from mlflow.exceptions import MlflowException
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found: dict[str, Any] = json.loads(Path(client.download_artifacts(run_id, name, folder)).read_text())
+            return Path(client.download_artifacts(run_id, name, folder)).read_text()
         except (MlflowException, OSError):
-            return {}
-    return found
+            return None
+
+
+def _cliff(client: "MlflowClient", collections: list[CollectionRecord]) -> Cliff | None:
+    """Return what all collections measured under memory caps, as one."""
+    capped = [one.run_id for one in collections if one.config.get("engine.ram_caps")]
+    texts = [_text_artifact(client, run_id, CLIFF_FILE) for run_id in capped]
+    found = [from_json(text) for text in texts if text]
+    return merged(found) if found else None

@@ -108,7 +108,7 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
         shared = baselines[own.params["storage"], own.params["hnsw_ef"]]
         pace = exp(sum(map(log, shared)) / len(shared)) / own.metrics[name]
         accuracy = 1.0 if row is own and measure == "retention" else row.metrics[METRIC[measure]]
-        cost = row.metrics["ram_cost_usd_month"]
+        cost = row.metrics["ram_cost_usd_month"] + row.metrics.get("disk_cost_usd_month", 0.0)
         candidate = Candidate(row, accuracy, row.metrics[name] * pace, cost, halves, _halves(row, "latency_p95_ms"))
         known = candidate.baseline and any(
             other.baseline and other.collection == candidate.collection and other.title == candidate.title

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qexp.footprint import Cliff
 from qexp.report.canvas import Draw, Frame, Theme, axes_of, legend, plain_numbers
 from qexp.report.frontier import Candidate, frontier
+from qexp.report.plots_memory import cliff_plot, ram_plot
 from qexp.report.recommend import Recommendation
 from qexp.report.record import CollectionRecord
 from qexp.report.words import MEASURE
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Samples = Mapping[str, NDArray[np.float64]]
-Parts = dict[str, tuple[str, float, bool]]
 
 
 MARKERS = "os^Dv<>phX*P"
@@ -28,7 +29,10 @@ TOP = 4.0  # accuracy of 1 is drawn where 0.9999 is
 
 
 def plots(
-    collections: Sequence[CollectionRecord], decided: Recommendation, samples: Mapping[str, Samples]
+    collections: Sequence[CollectionRecord],
+    decided: Recommendation,
+    samples: Mapping[str, Samples],
+    cliff: Cliff | None = None,
 ) -> dict[str, Draw]:
     """Return the plots that the figures allow, by name; `samples` are raw latencies in ms by run and visit."""
     if not decided.matched:
@@ -36,8 +40,10 @@ def plots(
     found: dict[str, Draw] = {
         "frontier": lambda frame: _frontier(decided, frame),
         "oversampling": lambda frame: _oversampling(decided, frame),
-        "ram": lambda frame: _ram(collections, frame),
+        "ram": lambda frame: ram_plot(collections, frame),
     }
+    if cliff:
+        found["cliff"] = lambda frame: cliff_plot(cliff, frame)
     boxes = _latencies(collections, decided, samples)
     if boxes:
         found["latency"] = lambda frame: _latency(boxes, decided, frame)
@@ -168,53 +174,6 @@ def _plain_ef(one: Candidate) -> bool:
 
 def _codes_only(one: Candidate) -> bool:
     return one.row.params["rescore"] == "false" and _plain_ef(one)
-
-
-PARTS = ("graph", "id_tracker", "codes", "vectors")
-
-
-def _ram(collections: Sequence[CollectionRecord], frame: Frame) -> "Figure":
-    """Predicted bytes by component: solid what searching wants in RAM, hatched what may stay on disk."""
-    figure, axes = axes_of(frame, "MiB", "", "RAM by component, predicted")
-    axes.grid(axis="y", visible=False)
-    theme = frame.theme
-    bars = _ram_bars(collections, theme)
-    for number, (_, parts) in enumerate(reversed(bars)):
-        left = 0.0
-        for part, (colour, size, in_ram) in parts.items():
-            style: dict[str, Any] = {"color": colour} if in_ram else {"facecolor": "none", "edgecolor": theme.muted}
-            label = f"{part.replace('_', ' ')}{'' if in_ram else ' on disk'}"
-            if label in axes.get_legend_handles_labels()[1]:
-                label = "_again"
-            hatch = None if in_ram else "////"
-            axes.barh(number, size, left=left, height=0.62, hatch=hatch, linewidth=0.6, label=label, **style)
-            left += size
-        total = sum(size for _, size, in_ram in parts.values() if in_ram)
-        beside: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
-        axes.annotate(f"{total:.1f}", (left, number), color=theme.ink, **beside)
-    axes.set_yticks(range(len(bars)), [name for name, _ in reversed(bars)], color=theme.ink)
-    axes.margins(x=0.08)
-    legend(figure, axes, frame, 2 if frame.narrow else 5)
-    return figure
-
-
-def _ram_bars(
-    collections: Sequence[CollectionRecord], theme: Theme
-) -> list[tuple[str, dict[str, tuple[str, float, bool]]]]:
-    """Return every collection's parts as (colour, MiB, whether searching wants it in RAM), the baseline's first."""
-    several = len({one.config["storage.name"] for one in collections}) > 1
-    bars = []
-    for one in collections:
-        storage, metrics = one.config["storage.name"], one.metrics
-        suffix = f" on {storage}" if several else ""
-        colours = dict(zip(PARTS, theme.series, strict=False))
-        sizes = {part: metrics.get(f"{part}_predicted_mib", 0.0) for part in PARTS}
-        hot = one.config["storage.vectors"] == "cached" or not sizes["codes"]
-        bare = {part: (colours[part], size, True) for part, size in sizes.items() if part != "codes"}
-        own = {part: (colours[part], size, part != "vectors" or hot) for part, size in sizes.items() if size}
-        bars.append((f"no quantization{suffix}", bare))
-        bars.append((f"{one.config['quantization.name']}{suffix}", own))
-    return sorted(dict(bars).items(), key=lambda bar: not bar[0].startswith("no quantization"))
 
 
 def _latencies(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from qexp.config import SloConfig
+from qexp.footprint import Cliff
 from qexp.results import Row
 
 
@@ -28,6 +29,7 @@ class Record:
     title: str
     collections: tuple[CollectionRecord, ...]
     failures: tuple[tuple[str, str], ...] = ()
+    cliff: Cliff | None = None
 
     @property
     def rows(self) -> list[Row]:

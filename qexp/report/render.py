@@ -29,7 +29,7 @@ def write_report(
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     pages, texts = [], []
     for number, decided in enumerate(decisions, 1):
-        drawn = plots(record.collections, decided, samples)
+        drawn = plots(record.collections, decided, samples, record.cliff)
         blocks = story(record, decided, drawn)
         suffix = f"-{number}" if len(decisions) > 1 else ""
         for name, draw in drawn.items():

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from qexp.report import answers
 from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
+from qexp.report.cliff import floors
 from qexp.report.frontier import Candidate, dominators
 from qexp.report.recommend import Recommendation
 from qexp.report.record import CollectionRecord, Record
@@ -41,6 +42,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
         Heading("Key questions"),
         *answers.questions(collections, decided),
         *_picture("ram", _ram_alt(decided), there),
+        *_cliff(record, there),
         Heading("Key insights"),
         Bullets(tuple(answers.insights(decided))),
         Heading("Success criteria"),
@@ -71,7 +73,7 @@ def _decision(decided: Recommendation) -> list[Block]:
     if "latency_p95_ms" in row.metrics:
         tiles.append(("P95 latency", f"{row.metrics['latency_p95_ms']:.3f} ms", "one client, closed loop"))
     tiles.append(("RAM", f"{row.metrics['ram_estimated_mib']:.1f} MiB", answers.ram_remark(decided, choice)))
-    tiles.append(("cost of RAM", f"{money(choice.cost)} a month", answers.cost_remark(row)))
+    tiles.append(("cost", f"{money(choice.cost)} a month", answers.cost_remark(row)))
     storage = choice.collection[1]
     return [
         Verdict(f"Deploy {choice.title} (storage {storage})."),
@@ -211,6 +213,13 @@ def _loss(decided: Recommendation) -> list[Block]:
 
 def _codes_only(row: Row) -> bool:
     return row.params.get("rescore") == "false" and row.params["hnsw_ef"] == "default"
+
+
+def _cliff(record: Record, there: set[str]) -> list[Block]:
+    if record.cliff is None:
+        return []
+    alt = f"Mean latency under shrinking memory caps. {'; '.join(floors(record.cliff))}."
+    return [Heading("When memory runs short"), Bullets(tuple(floors(record.cliff))), *_picture("cliff", alt, there)]
 
 
 def _validity(collections: list[CollectionRecord]) -> list[Block]:

@@ -1,0 +1,85 @@
+"""Plots of memory: what a collection wants, and what happens when there is less."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from qexp.footprint import Cliff
+from qexp.report.canvas import Frame, Theme, axes_of, legend
+from qexp.report.cliff import BASELINE
+from qexp.report.record import CollectionRecord
+from qexp.results import MIB
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Parts = dict[str, tuple[str, float, bool]]
+PARTS = ("graph", "id_tracker", "codes", "vectors")
+
+
+def ram_plot(collections: Sequence[CollectionRecord], frame: Frame) -> "Figure":
+    """Draw predicted bytes by component: solid what searching wants in RAM, hatched what may stay on disk."""
+    figure, axes = axes_of(frame, "MiB", "", "RAM by component, predicted")
+    axes.grid(axis="y", visible=False)
+    theme = frame.theme
+    bars = _ram_bars(collections, theme)
+    for number, (_, parts) in enumerate(reversed(bars)):
+        left = 0.0
+        for part, (colour, size, in_ram) in parts.items():
+            style: dict[str, Any] = {"color": colour} if in_ram else {"facecolor": "none", "edgecolor": theme.muted}
+            label = f"{part.replace('_', ' ')}{'' if in_ram else ' on disk'}"
+            if label in axes.get_legend_handles_labels()[1]:
+                label = "_again"
+            hatch = None if in_ram else "////"
+            axes.barh(number, size, left=left, height=0.62, hatch=hatch, linewidth=0.6, label=label, **style)
+            left += size
+        total = sum(size for _, size, in_ram in parts.values() if in_ram)
+        beside: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+        axes.annotate(f"{total:.1f}", (left, number), color=theme.ink, **beside)
+    axes.set_yticks(range(len(bars)), [name for name, _ in reversed(bars)], color=theme.ink)
+    axes.margins(x=0.08)
+    legend(figure, axes, frame, 2 if frame.narrow else 5)
+    return figure
+
+
+def _ram_bars(
+    collections: Sequence[CollectionRecord], theme: Theme
+) -> list[tuple[str, dict[str, tuple[str, float, bool]]]]:
+    """Return every collection's parts as (colour, MiB, whether searching wants it in RAM), the baseline's first."""
+    several = len({one.config["storage.name"] for one in collections}) > 1
+    bars = []
+    for one in collections:
+        storage, metrics = one.config["storage.name"], one.metrics
+        suffix = f" on {storage}" if several else ""
+        colours = dict(zip(PARTS, theme.series, strict=False))
+        sizes = {part: metrics.get(f"{part}_predicted_mib", 0.0) for part in PARTS}
+        hot = one.config["storage.vectors"] == "cached" or not sizes["codes"]
+        bare = {part: (colours[part], size, True) for part, size in sizes.items() if part != "codes"}
+        own = {part: (colours[part], size, part != "vectors" or hot) for part, size in sizes.items() if size}
+        bars.append((f"no quantization{suffix}", bare))
+        bars.append((f"{one.config['quantization.name']}{suffix}", own))
+    return sorted(dict(bars).items(), key=lambda bar: not bar[0].startswith("no quantization"))
+
+
+def cliff_plot(cliff: Cliff, frame: Frame) -> "Figure":
+    """Draw mean latency against the memory cap; × where the kernel killed the search for want of memory."""
+    figure, axes = axes_of(frame, "memory cap, MiB", "mean latency, ms", "When memory runs short")
+    theme = frame.theme
+    for number, ((method, point), (free, *capped)) in enumerate(cliff.series().items()):
+        bare = method == BASELINE
+        style: dict[str, Any] = {
+            "color": theme.ink if bare else theme.series[number % len(theme.series)],
+            "linestyle": "-" if bare or point.startswith("rescore") else (0, (3, 2)),
+            "marker": "o",
+            "markersize": 4,
+        }
+        alive = [(trial.cap / MIB, trial.mean_ms) for trial in capped if trial.cap and trial.mean_ms is not None]
+        caps, means = [cap for cap, _ in alive], [mean for _, mean in alive]
+        axes.plot(caps, means, label="no quantization" if bare else f"{method}, {point}", **style)
+        dead = [trial.cap / MIB for trial in capped if trial.cap and trial.killed]
+        last = means[-1] if means else free.mean_ms or 1.0
+        axes.plot(dead, [last] * len(dead), "x", color=style["color"], markersize=9)
+    axes.axvline(cliff.wanted / MIB, color=theme.muted, linestyle=":", label="RAM wanted without quantization")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    legend(figure, axes, frame, 1 if frame.narrow else 3)
+    return figure
