@@ -14,7 +14,7 @@ from qexp.footprint import Cliff
 from qexp.report.cliff import from_json, merged
 from qexp.report.record import CollectionRecord, Record
 from qexp.report.sizing import CLIFF_FILE
-from qexp.results import Row
+from qexp.results import Check, Row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -120,6 +120,7 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
 
 
 def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> CollectionRecord:
+    checks = _text_artifact(client, run.info.run_id, tracking.CHECKS_FILE)
     return CollectionRecord(
         run.info.run_id,
         _json_artifact(client, run.info.run_id, "config.json"),
@@ -128,6 +129,7 @@ def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> Collecti
         _dataset(run),
         _json_artifact(client, run.info.run_id, "environment.json"),
         tuple(rows),
+        tuple(Check(**check) for check in json.loads(checks or "[]")),
     )
 
 

@@ -8,6 +8,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ REPRODUCES = "QEXP_REPRODUCES"  # environment: the run that is measured again
 EXPERIMENT = "qexp"
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 FINDINGS = "qexp.findings"  # tag: sentences of tuning and adaptive policies, a line each
+CHECKS_FILE = "validity.json"  # artifact: what was checked, with its verdict
 BATCH = 100  # params in one MLflow request
 
 
@@ -175,6 +177,8 @@ def _record(
             folder = spool.new(root)
             _write_latencies(experiment, folder / spool.FILES / "latencies.parquet")
             write_sizing(experiment, title(experiment), folder / spool.FILES)
+            checks = json.dumps([asdict(check) for check in experiment.checks], indent=1)
+            (folder / spool.FILES / CHECKS_FILE).write_text(checks)
             (folder / spool.FILES / "validity.md").write_text(why)
             folder = spool.seal(folder, record)
         except OSError as error:

@@ -5,12 +5,12 @@ from typing import Any
 
 from qexp.config import SloConfig
 from qexp.footprint import Cliff
-from qexp.results import Row
+from qexp.results import Check, Row
 
 
 @dataclass(frozen=True)
 class CollectionRecord:
-    """One collection run: flattened config, metrics, tags, the dataset's facts, and rows (the baseline's first)."""
+    """One collection run: flattened config, metrics, tags, the dataset's facts, rows (the baseline's first)."""
 
     run_id: str
     config: dict[str, Any]
@@ -19,6 +19,7 @@ class CollectionRecord:
     dataset: dict[str, Any]
     environment: dict[str, Any]
     rows: tuple[Row, ...]
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True)

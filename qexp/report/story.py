@@ -20,7 +20,6 @@ from qexp.report.words import (
     three_lines,
     vouched,
 )
-from qexp.results import Row
 
 
 def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> list[Block]:
@@ -188,31 +187,23 @@ def _comparison(decided: Recommendation) -> list[Block]:
     ]
 
 
+STEPS = (("loss_hnsw", -1), ("loss_code_graph", -1), ("loss_codes", -1), ("gain_rescoring", 1))
+
+
 def _loss(decided: Recommendation) -> list[Block]:
-    """Where recall is lost, for the compared points: exact, graph, codes, what rescoring wins back."""
+    """Return where recall is lost, for the compared points, in points of 100."""
     rows = []
-    baseline = next((one for one in decided.considered if one.baseline), None)
     for found in decided.matched:
         one = found.reached or found.best
-        codes = next((o for o in decided.considered if o.collection == one.collection and _codes_only(o.row)), None)
-        if baseline is None or codes is None:
-            continue
-        graph, bare, final = (o.row.metrics["recall"] for o in (baseline, codes, one))
-        rows.append((one.title, f"{graph - 1:+.3f}", f"{bare - graph:+.3f}", f"{final - bare:+.3f}", f"{final:.3f}"))
+        metrics = one.row.metrics
+        if all(name in metrics for name, _ in STEPS):
+            steps = (f"{100 * sign * metrics[name]:+.1f}" for name, sign in STEPS)
+            rows.append((one.title, *steps, f"{100 * metrics['recall']:.1f}"))
     if not rows:
         return []
-    header = ("operating point", "graph", "codes", "oversampling and rescoring", "recall")
-    return [
-        Heading("Where recall is lost"),
-        Paragraph(
-            "From exact search (1.000) in steps: what the graph costs, what the codes cost, what rescoring returns."
-        ),
-        Grid(header, tuple(rows)),
-    ]
-
-
-def _codes_only(row: Row) -> bool:
-    return row.params.get("rescore") == "false" and row.params["hnsw_ef"] == "default"
+    header = ("recall points", "HNSW on floats", "graph built with codes", "codes", "rescoring", "recall")
+    said = "From exact search (100) down: what each step costs, and what rescoring wins back."
+    return [Heading("Where recall is lost"), Paragraph(said), Grid(header, tuple(rows))]
 
 
 def _cliff(record: Record, there: set[str]) -> list[Block]:
@@ -246,7 +237,23 @@ def _validity(collections: list[CollectionRecord]) -> list[Block]:
         if noisy
         else f"In every job the baseline, measured twice, cannot be told from itself (within {widest:.2f}×)."
     )
-    return [Heading("Why to believe it"), Paragraph(said), Grid(header, tuple(rows))]
+    return [Heading("Why to believe it"), Paragraph(said), Grid(header, tuple(rows)), *_checks(collections)]
+
+
+def _checks(collections: list[CollectionRecord]) -> list[Block]:
+    """Return what was looked for that would have made a figure wrong, warnings first."""
+    found = dict.fromkeys((check.verdict, check.trap, check.what) for one in collections for check in one.checks)
+    details = dict.fromkeys(
+        f"{check.trap} {check.detail or check.what}"
+        for one in collections
+        for check in one.checks
+        if check.verdict == "warning"
+    )
+    if not found:
+        return []
+    rows = tuple((trap, verdict, what) for verdict, trap, what in sorted(found, key=lambda one: (one[1], one[0])))
+    blocks: list[Block] = [Bullets(tuple(f"Warning: {text}." for text in details))] if details else []
+    return [*blocks, Grid(("trap", "verdict", "what was checked"), rows, folded=f"{len(rows)} checks")]
 
 
 def _everything(record: Record, decided: Recommendation) -> list[Block]:
