@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from qexp.results import Accuracy, Ids, Interval
 
@@ -63,6 +62,8 @@ def mean_interval(shares: Share, seed: int = 0) -> Interval:
     1, drawing from them alone would call the mean certain (`docs/methodology.md`). With several builds the t interval
     of the build means is added in quadrature.
     """
+    from scipy import stats
+
     builds, queries = shares.shape
     per_query = shares.mean(axis=0)
     mean = float(per_query.mean())

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from qexp.results import Interval, LatencyStats, Nanoseconds
 
@@ -45,6 +44,8 @@ def paired_ratio(baseline: NDArray[np.float64], trial: NDArray[np.float64]) -> I
     The unit of replication is the round: queries of one round share the machine's mood, so that resampling them
     calls a collection different from itself half of the time.
     """
+    from scipy import stats  # here, because every worker imports this module
+
     logs = np.log(baseline / trial)
     mean = float(logs.mean())
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, logs.size - 1) * logs.std(ddof=1) / np.sqrt(logs.size))

@@ -1,8 +1,8 @@
 """Show whether qexp's intervals hold: A/A comparisons, injected slowdowns, and a simulation whose truth is known.
 
-    python scripts/bench/calibration.py                        everything, as in docs/methodology.md (under an hour)
+    python scripts/bench/calibration.py                        everything; at most 200 × 30 seconds on the engine
     python scripts/bench/calibration.py --part engine --comparisons 20 --points 3000 --size 64     a quick look
-    python scripts/bench/calibration.py --part simulation      no engine; two minutes
+    python scripts/bench/calibration.py --part simulation      no engine
 
 Prints Markdown tables and a verdict; exit code 1 where a goal is missed.
 """
