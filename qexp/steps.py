@@ -13,7 +13,7 @@ import numpy as np
 
 from qexp.bench import validity
 from qexp.bench.blocks import measure
-from qexp.bench.grid import baseline_points, loss_points, operating_points
+from qexp.bench.grid import baseline_points, loss_points, operating_points, widest
 from qexp.bench.load import judge_load, measure_load
 from qexp.bench.stopping import Stopping
 from qexp.cache import lock_name, locked
@@ -124,6 +124,9 @@ class Steps:
         order = list(visits)
         base_of = {visit.point.hnsw_ef: index for index, visit in enumerate(order) if visit.role == "baseline"}
         pairs = [(base_of[v.point.hnsw_ef], index) for index, v in enumerate(order) if v.role == "trial"]
+        reading_most = {
+            role: widest(visit.point for visit in order if visit.role == role) for role in ("baseline", "trial")
+        }
         stopping = Stopping(pairs, search)
         measured = measure(
             [partial(place.worker.block, visit.point, search.warmup) for visit, place in visits.items()],
@@ -131,6 +134,7 @@ class Steps:
             search.seed,
             partial(self._on_round, (quantized, baseline)),
             stopping,
+            [index for index, visit in enumerate(order) if visit.point in reading_most.get(visit.role, ())],
         )
         assert stopping.stop is not None
         log.info("%s: %s", quantized.spec.method, stopping.stop)

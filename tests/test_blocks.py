@@ -18,19 +18,27 @@ def test_every_round_visits_everything_once_in_an_order_of_its_own() -> None:
     log: list[tuple[int, bool]] = []
     measured = measure([partial(fake_visit, log, index) for index in range(6)], rounds=8, seed=3)
     rounds = [tuple(index for index, _ in log[start : start + 6]) for start in range(0, len(log), 6)]
-    assert len(rounds) == 9
+    assert len(rounds) == 8
     assert all(sorted(order) == list(range(6)) for order in rounds)
     assert len(set(rounds)) > 6
     assert [found.latencies.shape for found in measured] == [(8, 4)] * 6
     assert [int(found.latencies[0, 0]) for found in measured] == [100, 101, 102, 103, 104, 105]
 
 
-def test_results_are_read_in_round_0_whose_times_and_reads_are_not_kept() -> None:
+def test_results_are_read_in_round_1() -> None:
     log: list[tuple[int, bool]] = []
     (found,) = measure([partial(fake_visit, log, 7)], rounds=3, seed=0)
-    assert [with_ids for _, with_ids in log] == [True, False, False, False]
+    assert [with_ids for _, with_ids in log] == [True, False, False]
     assert (found.ids == 7).all()
     assert found.reads == Reads(3, 30)
+
+
+def test_untimed_visits_come_first_and_nothing_of_them_is_kept() -> None:
+    log: list[tuple[int, bool]] = []
+    measured = measure([partial(fake_visit, log, index) for index in range(3)], rounds=2, seed=0, untimed=[2, 0])
+    assert log[:2] == [(2, False), (0, False)]
+    assert len(log) == 2 + 2 * 3
+    assert [found.reads for found in measured] == [Reads(2, 20)] * 3
 
 
 def test_rounds_go_on_until_they_are_enough() -> None:

@@ -1,4 +1,4 @@
-from qexp.bench.grid import baseline_points, operating_points
+from qexp.bench.grid import baseline_points, operating_points, widest
 from qexp.config import SearchConfig
 from qexp.results import OperatingPoint
 
@@ -25,3 +25,13 @@ def test_a_collection_without_codes_has_nothing_to_rescore() -> None:
 def test_titles() -> None:
     assert OperatingPoint(10).title == "no rescore"
     assert OperatingPoint(10, 64, True, 2.5).title == "rescore 2.5×, ef 64"
+
+
+def test_the_widest_points_rescore_the_most_at_every_ef() -> None:
+    points = operating_points(SearchConfig(oversampling=[1, 4], hnsw_ef=[None, 16]), quantized=True)
+    assert widest(points) == {OperatingPoint(10, None, True, 4), OperatingPoint(10, 16, True, 4)}
+
+
+def test_without_rescoring_every_ef_is_widest() -> None:
+    points = operating_points(SearchConfig(hnsw_ef=[None, 16]), quantized=False)
+    assert widest(points) == set(points)

@@ -71,26 +71,30 @@ def measure(
     seed: int,
     on_round: Callable[[int], None] = lambda _: None,
     enough: Callable[[list[Nanoseconds]], bool] = lambda _: True,
+    untimed: Sequence[int] = (),
 ) -> list[Measurement]:
     """Visit everything once a round, each round in a new random order; return one Measurement per visit.
 
-    A visit is called with whether its results are wanted. Round 0 reads the results, which stay the same on a
-    collection that does not change, and brings the pages of every operating point into memory; its times are not kept.
+    Round 0 makes only the visits `untimed`, which between them read every page that the others need, and keeps nothing.
+    A visit is called with whether its results are wanted: in round 1, where they are read after its clock has
+    stopped; they stay the same on a collection that does not change.
     After `rounds` rounds, and after each one more, `enough` is asked with the latencies [round, query] of every visit.
     """
     rng = np.random.default_rng(seed)
     ids: dict[int, Ids] = {}
     latencies: list[list[Nanoseconds]] = [[] for _ in visits]
     reads = [Reads(0, 0) for _ in visits]
-    for number in count():
+    on_round(0)
+    for index in untimed:
+        visits[index](False)
+    for number in count(1):
         on_round(number)
         for index in rng.permutation(len(visits)):
-            block = visits[index](number == 0)
+            block = visits[index](number == 1)
             if block.ids is not None:
                 ids[index] = block.ids
-            else:
-                latencies[index].append(block.latencies)
-                reads[index] = reads[index].plus(block.reads)
+            latencies[index].append(block.latencies)
+            reads[index] = reads[index].plus(block.reads)
         if number >= rounds and enough([np.stack(kept) for kept in latencies]):
             break
     return [Measurement(np.stack(kept), ids[index], reads[index]) for index, kept in enumerate(latencies)]

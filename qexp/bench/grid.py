@@ -1,5 +1,6 @@
 """Which operating points are measured."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from qexp.config import SearchConfig
@@ -31,3 +32,10 @@ def loss_points(search: SearchConfig) -> list[OperatingPoint]:
     """
     codes = [OperatingPoint(search.limit, ef) for ef in search.hnsw_ef]
     return [replace(point, ignore=True) for point in codes] + ([] if False in search.rescore else codes)
+
+
+def widest(points: Iterable[OperatingPoint]) -> set[OperatingPoint]:
+    """Return the points that between them read all that the others read: the most rescoring, at every hnsw_ef."""
+    points = list(points)
+    most = max((point.rescore, point.oversampling) for point in points)
+    return {point for point in points if (point.rescore, point.oversampling) == most}

@@ -44,9 +44,9 @@ def paired_ratio(baseline: NDArray[np.float64], trial: NDArray[np.float64]) -> I
     The unit of replication is the round: queries of one round share the machine's mood, so that resampling them
     calls a collection different from itself half of the time.
     """
-    from scipy import stats  # here, because every worker imports this module
+    from scipy.special import stdtrit  # here, because every worker imports this module
 
     logs = np.log(baseline / trial)
     mean = float(logs.mean())
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, logs.size - 1) * logs.std(ddof=1) / np.sqrt(logs.size))
+    half = float(stdtrit(logs.size - 1, (1 + CONFIDENCE) / 2) * logs.std(ddof=1) / np.sqrt(logs.size))
     return Interval(float(np.exp(mean)), float(np.exp(mean - half)), float(np.exp(mean + half)))
