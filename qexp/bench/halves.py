@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from qexp.bench.latency import CONFIDENCE, ENOUGH
 from qexp.results import Half, Ids, Interval, Nanoseconds
@@ -21,7 +21,7 @@ def mean_interval(shares: NDArray[np.float64]) -> Interval:
     mean = float(shares.mean())
     if shares.size < 2:
         return Interval(mean, 0.0, 1.0)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, shares.size - 1) * shares.std(ddof=1) / np.sqrt(shares.size))
+    half = float(stdtrit(shares.size - 1, (1 + CONFIDENCE) / 2) * shares.std(ddof=1) / np.sqrt(shares.size))
     return Interval(mean, max(0.0, mean - half), min(1.0, mean + half))
 
 
@@ -34,7 +34,7 @@ def p95_interval(latencies: Nanoseconds) -> Interval | None:
     if queries < ENOUGH[95]:
         return None
     logs = np.log(np.percentile(latencies, 95, axis=1))
-    spread = float(np.exp(stats.t.ppf((1 + CONFIDENCE) / 2, rounds - 1) * logs.std(ddof=1) / np.sqrt(rounds)))
+    spread = float(np.exp(stdtrit(rounds - 1, (1 + CONFIDENCE) / 2) * logs.std(ddof=1) / np.sqrt(rounds)))
     pooled = float(np.percentile(latencies, 95)) / 1e6
     return Interval(pooled, pooled / spread, pooled * spread)
 
