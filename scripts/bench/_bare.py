@@ -11,7 +11,7 @@ import qdrant_edge as edge
 from qexp.config import ExperimentConfig, register_schema
 from qexp.engine.edge import UPLOAD_BATCH, _edge_config
 from qexp.paths import packaged
-from qexp.results import CollectionSpec, OperatingPoint, Vectors
+from qexp.results import CollectionSpec, DatasetFacts, OperatingPoint, Vectors
 
 
 def composed(*words: str) -> ExperimentConfig:
@@ -34,6 +34,21 @@ def swept_methods(*words: str) -> list[str]:
     with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
         params = compose("config", list(words), return_hydra_config=True).hydra.sweeper.params
     return str(params.quantization).split(",")
+
+
+def facts(points: int, queries: int, size: int) -> DatasetFacts:
+    """Return what describes a dataset of that shape that is not there."""
+    return DatasetFacts(
+        title="bench",
+        digest="",
+        queries_digest="",
+        points=points,
+        queries=queries,
+        native_size=size,
+        size=size,
+        distance="cosine",
+        source="",
+    )
 
 
 def new_shard(spec: CollectionSpec, folder: Path) -> Any:

@@ -2,9 +2,9 @@
 
 The procedure (`--procedure`, one process): load the dataset; build a collection without quantization and one for every
 method; time each method without and with rescoring; then for every method and factor a latency pass, a baseline pass
-and an accuracy pass; every pass sends one query at a time. qexp runs as a sweep with
-the same methods, factors and queries, twice: with cold caches, and again. It measures two rounds, of which one is its
-query phase here, with what warms it up; both are in its whole time.
+and an accuracy pass; every pass sends one query at a time. qexp runs as a sweep with the same methods, factors and
+queries, twice: with cold caches, and again. It measures two rounds; its query phase here is one of them, with what
+warms it up; both are in its whole time.
 """
 
 import argparse
@@ -73,21 +73,20 @@ def procedure(folder: Path, queries: int) -> dict[str, float]:
     """Follow the course; return the seconds of its query phase."""
     import datasets
     import numpy as np
-    from _bare import composed, new_shard, request, upsert
+    from _bare import composed, facts, new_shard, request, upsert
 
     from qexp.engine.base import collection_spec, engine_version
-    from qexp.results import DatasetFacts, OperatingPoint
+    from qexp.results import OperatingPoint
 
     path = str(ROOT / "bundled" / "wordnet")
     corpus = datasets.load_dataset(path, "corpus", split="train").with_format("numpy")
     points = corpus["vector"][:].astype(np.float32)
     asked = datasets.load_dataset(path, "queries", split="train").select(range(queries)).with_format("numpy")
     vectors = asked["vector"][:].astype(np.float32).tolist()
-    size = points.shape[1]
-    facts = DatasetFacts("course", "", len(points), queries, size, size, "cosine", path)
+    described = facts(len(points), queries, points.shape[1])
 
     def collection(method: str) -> Any:
-        spec = collection_spec(composed(f"quantization={method}"), facts, engine_version("edge"))
+        spec = collection_spec(composed(f"quantization={method}"), described, engine_version("edge"))
         shard = new_shard(spec, folder / method)
         upsert(shard, points)
         shard.optimize()

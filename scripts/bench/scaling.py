@@ -84,21 +84,19 @@ def error(measured: list[Phases], phase: str) -> str:
 
 def sizing(points: int, size: int) -> list[str]:
     """Return RAM, disk and monthly cost for a few methods, vectors on disk and codes pinned."""
-    from _bare import composed
+    from _bare import composed, facts
 
     from qexp.engine.base import collection_spec
-    from qexp.results import DatasetFacts
     from qexp.sizing.cost import ram_usd_month
     from qexp.sizing.ram import predict_ram
 
-    facts = DatasetFacts("", "", points, 0, size, size, "cosine", "")
     lines = [
         "| method | RAM, GB | all bytes, GB | USD a month, one copy | two copies, 20 % headroom |",
         "|" + " --- |" * 5,
     ]
     for method in ("none", "scalar", "turbo_4bit", "binary"):
         config = composed(f"quantization={method}")
-        parts = predict_ram(collection_spec(config, facts, ""))
+        parts = predict_ram(collection_spec(config, facts(points, 0, size), ""))
         prices = [ram_usd_month(parts.ram, composed(f"cost={cost}").cost) for cost in ("course", "production")]
         total = parts.total("resident", "hot", "disk")
         cells = [method, f"{parts.ram / 1e9:,.0f}", f"{total / 1e9:,.0f}", *(f"{usd:,.0f}" for usd in prices)]
