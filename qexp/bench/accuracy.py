@@ -62,7 +62,7 @@ def mean_interval(shares: Share, seed: int = 0) -> Interval:
     1, drawing from them alone would call the mean certain (`docs/methodology.md`). With several builds the t interval
     of the build means is added in quadrature.
     """
-    from scipy import stats
+    from scipy.special import stdtrit
 
     builds, queries = shares.shape
     per_query = shares.mean(axis=0)
@@ -74,7 +74,7 @@ def mean_interval(shares: Share, seed: int = 0) -> Interval:
     spread = 0.0
     if builds > 1:
         deviation = float(shares.mean(axis=1).std(ddof=1))
-        spread = float(stats.t.ppf((1 + CONFIDENCE) / 2, builds - 1)) * deviation / math.sqrt(builds)
+        spread = float(stdtrit(builds - 1, (1 + CONFIDENCE) / 2)) * deviation / math.sqrt(builds)
     return Interval(
         mean,
         max(0.0, mean - math.hypot(max(0.0, mean - low), spread)),
