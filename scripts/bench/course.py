@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from _common import ROOT, Verdict, arguments, finish, run
-from sweep import qexp
+from sweep import fixed_rounds, qexp
 
 METHODS = ["scalar", "binary", "binary_2bit"]
 FACTORS = [2, 3, 5, 8, 10]
 LIMIT = 10
 ROUNDS = 2  # the fewest that qexp measures; the query phase ends where the second begins
-CREATED = "hydra.job_logging.formatters.line.format=%(created)f %(message)s"
+CREATED = "hydra.job_logging.formatters.line.format='%(created)f %(message)s'"
 
 
 def main() -> None:
@@ -34,8 +34,8 @@ def main() -> None:
         f"search.oversampling={FACTORS}",
         f"search.limit={LIMIT}",
         f"search.queries={given.queries}",
-        f"search.rounds={ROUNDS}",
-        f"'{CREATED}'",
+        *fixed_rounds(ROUNDS),
+        CREATED,
         "-m",
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +64,7 @@ def query_seconds(log: str) -> float:
         found = re.match(r"(\d+\.\d+) .*: round (\d+)", line)
         if found and found[2] == "0":
             begin += float(found[1])
-        if found and found[2] == "2":
+        if found and found[2] == str(ROUNDS):
             end += float(found[1])
     return end - begin
 

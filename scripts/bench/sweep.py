@@ -35,7 +35,7 @@ def main() -> None:
 
 def fixed_rounds(rounds: int) -> list[str]:
     """Return the words that make qexp measure exactly so many rounds."""
-    return [f"search.rounds={rounds}"]
+    return [f"search.rounds={rounds}", "search.budget_seconds=0"]
 
 
 def qexp(words: list[str], folder: Path) -> str:
