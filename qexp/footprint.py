@@ -142,14 +142,16 @@ class Cost:
 class CapTrial:
     """One operating point under one memory cap; `cap` is None without one, latencies are None if it was killed.
 
-    `method` is the quantization's name, `none` for the baseline. `marked` rounds have fault counts unlike the others'.
+    `method` is the quantization's name, `none` for the baseline. `typical_ms` is the median of the rounds' means, which
+    one stalled round does not move. `faults` and bytes `read` from disk are a query's; `marked` rounds have fault
+    counts unlike the others'.
     """
 
     method: str
     point: str
     cap: int | None
-    cap_text: str
     mean_ms: float | None = None
+    typical_ms: float | None = None
     p95_ms: float | None = None
     speedup: float | None = None
     faults: float | None = None
@@ -160,7 +162,11 @@ class CapTrial:
     @property
     def killed(self) -> bool:
         """Whether the kernel killed it for want of memory."""
-        return self.mean_ms is None
+        return self.typical_ms is None
+
+    def slower(self, free: "CapTrial") -> float | None:
+        """Return how many times slower it is than without a cap; None if it was killed."""
+        return None if self.typical_ms is None or free.typical_ms is None else self.typical_ms / free.typical_ms
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,8 @@ class Cliff:
         free, *capped = self.series()[(method, point)]
         standing = []
         for trial in capped:
-            if trial.mean_ms is None or free.mean_ms is None or trial.mean_ms > SLOWED * free.mean_ms:
+            slower = trial.slower(free)
+            if slower is None or slower > SLOWED:
                 break
             standing.append(trial)
         return standing

@@ -153,14 +153,14 @@ def test_caps_of_a_killed_run_are_removed_by_the_next() -> None:
 
 def test_a_round_with_other_faults_is_marked() -> None:
     assert unlike([0, 0, 0, 0], 200) == 0
-    assert unlike([0, 1, 2, 0], 200) == 0  # a fault in a hundred queries
-    assert unlike([0, 0, 3, 0], 200) == 1
+    assert unlike([0, 1, 10, 0], 200) == 0  # a fault in twenty queries
+    assert unlike([0, 0, 11, 0], 200) == 1
     assert unlike([1000, 1100, 900, 1400], 200) == 0
     assert unlike([1000, 1100, 900, 1700], 200) == 1
 
 
 def trial(cap: int | None, mean: float | None) -> CapTrial:
-    return CapTrial("none", "no rescore", cap, str(cap), mean, mean)
+    return CapTrial("none", "no rescore", cap, mean, mean)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_run_under_caps_records_the_cliff(qexp: Qexp, environment: dict[str, s
     done = qexp(*QUICK, "quantization=binary", "engine.ram_caps=[4000%,10%]")
     assert done.returncode == 0, done.stderr
     assert "under memory caps" in done.stdout
-    assert "baseline: " in done.stdout
+    assert "baseline: holds with" in done.stdout or "baseline: is killed with" in done.stdout
     from mlflow import MlflowClient
 
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])

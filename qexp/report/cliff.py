@@ -8,20 +8,22 @@ from rich import box
 from rich.table import Table
 
 from qexp.footprint import SLOWED, CapTrial, Cliff
+from qexp.results import MIB
 
 COLUMNS = (
-    "quantization",
-    "search",
-    "memory cap",
+    "configuration",
+    "memory\ncap",
+    "of what\nfloats want",
     "mean\nms",
     "P95\nms",
     "slower\nthan free",
-    "speedup over\nbaseline",
-    "major faults\na query",
+    "speedup",
+    "faults\na query",
     "KiB read\na query",
+    "odd\nrounds",
 )
 BASELINE = "none"
-KILLED = "killed: out of memory"
+KILLED = "killed"
 
 
 def merged(cliffs: Sequence[Cliff]) -> Cliff:
@@ -48,38 +50,56 @@ def cells(cliff: Cliff) -> list[list[str]]:
     rows = []
     for (method, point), (free, *capped) in cliff.series().items():
         for trial in (free, *capped):
-            name = "baseline" if method == BASELINE else method
-            rows.append([name, "" if method == BASELINE else point, trial.cap_text, *_measured(trial, free)])
+            share = "" if trial.cap is None else f"{trial.cap / cliff.wanted:.0%}"
+            rows.append([name(method, point), cap_text(trial), share, *_measured(trial, free)])
     return rows
 
 
+def name(method: str, point: str) -> str:
+    """Return a configuration's name."""
+    return "baseline" if method == BASELINE else f"{method}, {point}"
+
+
+def cap_text(trial: CapTrial) -> str:
+    """Return the cap in MiB."""
+    return "none" if trial.cap is None else f"{trial.cap / MIB:.{1 if trial.cap < 10 * MIB else 0}f} MiB"
+
+
 def _measured(trial: CapTrial, free: CapTrial) -> list[str]:
-    if trial.mean_ms is None or free.mean_ms is None:
-        return [KILLED, "", "", "", "", ""]
-    doubt = f" ({trial.marked} of {trial.rounds} rounds differ)" if trial.marked else ""
+    def number(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    if trial.killed:
+        return [KILLED, *[""] * 6]
     return [
-        f"{trial.mean_ms:.3f}",
-        "" if trial.p95_ms is None else f"{trial.p95_ms:.3f}",
-        f"{trial.mean_ms / free.mean_ms:.1f}×",
+        number(trial.mean_ms, ".3f"),
+        number(trial.p95_ms, ".3f"),
+        number(trial.slower(free), ".1f") + "×",
         "" if trial.speedup is None else f"{trial.speedup:.1f}×",
-        f"{trial.faults:.2f}{doubt}",
-        f"{(trial.read or 0) / 1024:.1f}",
+        number(trial.faults, ".2f"),
+        number(None if trial.read is None else trial.read / 1024, ".1f"),
+        f"{trial.marked} of {trial.rounds}" if trial.marked else "",
     ]
 
 
 def floors(cliff: Cliff) -> list[str]:
     """Return one sentence per configuration: the smallest cap with which it is still fast."""
     lines = []
-    for (method, point), trials in cliff.series().items():
-        name = "baseline" if method == BASELINE else f"{method}, {point}"
+    for (method, point), (_, *capped) in cliff.series().items():
         standing = cliff.holds(method, point)
-        if len(standing) == len(trials) - 1:
-            lines.append(f"{name}: holds under every cap, down to {standing[-1].cap_text}")
+        if len(standing) == len(capped):
+            verdict = f"holds under every cap, down to {cap_text(standing[-1])}"
         elif standing:
-            lines.append(f"{name}: falls off below {standing[-1].cap_text}")
+            fallen = capped[len(standing)]
+            verdict = f"holds with {cap_text(standing[-1])}, {_fate(fallen)} with {cap_text(fallen)}"
         else:
-            lines.append(f"{name}: falls off under every cap, from {trials[1].cap_text} down")
+            verdict = f"{_fate(capped[0])} with {cap_text(capped[0])} already"
+        lines.append(f"{name(method, point)}: {verdict}")
     return lines
+
+
+def _fate(trial: CapTrial) -> str:
+    return "is killed" if trial.killed else "falls off"
 
 
 def markdown(cliff: Cliff) -> str:
@@ -93,18 +113,18 @@ def cliff_table(cliff: Cliff) -> Table:
     """Return the table for a terminal, one section per configuration."""
     table = Table(title="under memory caps", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if index < 3 else "right", no_wrap=True)
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     last = None
     for row in cells(cliff):
-        if last not in (None, row[:2]):
+        if last not in (None, row[0]):
             table.add_section()
-        last = row[:2]
+        last = row[0]
         table.add_row(*row)
     return table
 
 
 LEGEND = (
-    f"A configuration falls off where its mean latency is more than {SLOWED:g} times that without a cap, or the kernel "
-    "kills it. Caps in percent are shares of the RAM that the unquantized collection wants; speedup is over the "
-    "baseline under the same cap."
+    f"A configuration falls off where it is more than {SLOWED:g} times slower than without a cap, by the median round; it "
+    "is killed where the kernel finds no memory for it. Speedup is over the baseline under the same cap; faults are "
+    "those that waited for the disk; odd rounds have fault counts unlike the others'."
 )
