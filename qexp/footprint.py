@@ -54,7 +54,7 @@ class Comparison:
     @property
     def ram_disagreement(self) -> float | None:
         """How far the prediction is above the resident bytes, in percent; None for what is meant to stay on disk."""
-        return disagreement(self.predicted, self.resident) if self.need != "disk" else None
+        return disagreement(self.predicted, self.resident) if self.need != "disk" and self.predicted else None
 
 
 def disagreement(predicted: float, measured: float | None) -> float | None:

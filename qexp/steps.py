@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import sleep
@@ -54,7 +54,7 @@ class Place:
     spec: CollectionSpec
     worker: Worker
     build: Build
-    moments: list[MemoryUse] = field(default_factory=list)
+    moments: list[MemoryUse]
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,12 @@ class Steps:
             held.share()
         else:
             log.info("%s: collection found in the cache", spec.method)
+        loaded = worker.memory()
         validity.check_state(spec, build.state, self.checks)
         rows = np.linspace(0, spec.points - 1, min(SAMPLE, spec.points)).astype(int).tolist()
         stored = np.array(worker.vectors(rows), dtype=np.float32)
         validity.check_stored(spec, rows, stored, self.data.points()[rows], self.checks)
-        return Place(spec, worker, build)
+        return Place(spec, worker, build, [loaded])
 
     def _built(self, worker: Worker, spec: CollectionSpec) -> Build:
         log.info("%s: building %s points of %d dimensions", spec.method, f"{spec.points:,}", spec.size)
@@ -141,13 +142,13 @@ class Steps:
         return dict(zip(order, measured, strict=True)), stopping.stop
 
     def _on_round(self, places: tuple[Place, Place], number: int) -> None:
-        """Say which round it is; before the first two, note memory in use: right after loading, and warm."""
+        """Say which round it is; after round 0, when everything has been visited once, note memory in use."""
         least, method = self.config.search.rounds, places[0].spec.method
         if number <= least:
             log.info("%s: round %d of %d", method, number, least)
         elif number % 10 == 0:
             log.info("%s: round %d, until intervals are narrow enough", method, number)
-        if number < 2:
+        if number == 1:
             for place in {id(place): place for place in places}.values():
                 place.moments.append(place.worker.memory())
 

@@ -173,7 +173,7 @@ class EdgeEngine:
             full_scan_threshold=hnsw["full_scan_threshold"],
             quantization={next(iter(quantization)): inner} if quantization else None,
             placements={"vectors": vectors.get("memory"), "hnsw": hnsw.get("memory"), "quantized": quantized},
-            files=_component_bytes(indexed),
+            files=_component_bytes(shard, indexed),
         )
 
     def vectors(self, rows: list[int]) -> list[list[float]]:
@@ -186,12 +186,13 @@ class EdgeEngine:
         import psutil
 
         assert self._folder is not None
+        heap, process = _heap_bytes(), process_memory()  # before asking for maps, which takes memory too
         mapped: dict[str, int] = {}
         for region in psutil.Process().memory_maps():
             if region.path.startswith(str(self._folder)):
                 part = _component(region.path)
                 mapped[part] = mapped.get(part, 0) + region.rss
-        return MemoryUse(mapped, max(0, _heap_bytes() - self._heap_before), process_memory())
+        return MemoryUse(mapped, max(0, heap - self._heap_before), process)
 
     def drop_pages(self) -> None:
         """Close the shard, have the kernel forget the pages of its files, and load it again."""
@@ -278,13 +279,13 @@ def _component(path: str) -> str:
     return next((name for name, part in _COMPONENTS if part in path), "other")
 
 
-def _component_bytes(segments: list[Path]) -> dict[str, int]:
-    """Sum the sizes of the indexed segments' files by component."""
+def _component_bytes(shard: Path, indexed: list[Path]) -> dict[str, int]:
+    """Sum the sizes of all files by component; what is outside of indexed segments is `other`."""
     total: dict[str, int] = {}
-    for segment in segments:
-        for file in filter(Path.is_file, segment.rglob("*")):
-            part = _component(f"{file.parent.name}/{file.name}")
-            total[part] = total.get(part, 0) + file.stat().st_size
+    for file in filter(Path.is_file, shard.rglob("*")):
+        inside = any(file.is_relative_to(segment) for segment in indexed)
+        part = _component(f"{file.parent.name}/{file.name}") if inside else "other"
+        total[part] = total.get(part, 0) + file.stat().st_size
     return total
 
 

@@ -124,7 +124,7 @@ def cliff_table(cliff: Cliff) -> Table:
 
 
 LEGEND = (
-    f"A configuration falls off where it is more than {SLOWED:g} times slower than without a cap, by the median round; it "
-    "is killed where the kernel finds no memory for it. Speedup is over the baseline under the same cap; faults are "
+    f"A configuration falls off where it is more than {SLOWED:g} times slower than without a cap, by the median round; "
+    "it is killed where the kernel finds no memory for it. Speedup is over the baseline under the same cap; faults are "
     "those that waited for the disk; odd rounds have fault counts unlike the others'."
 )

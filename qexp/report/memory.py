@@ -1,6 +1,6 @@
 """Memory and money of one job: predicted beside measured, for the quantized collection and its baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.table import Table
@@ -21,26 +21,50 @@ COLUMNS = (
     "file",
     "off by",
 )
-_NEED = {"resident": "RAM (pinned)", "hot": "RAM (cached)", "disk": "disk"}
+_NEED = {"resident": "RAM, pinned", "hot": "RAM", "disk": "disk"}
 
 
 def memory_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
     """Return the table's cells, MiB and percent; what is unknown is empty."""
-    return [
+    rows = [
         [
             part.name,
             _NEED[part.need],
-            _mib(part.guide),
-            _mib(part.predicted),
+            _mib(part.guide or None),
+            _mib(part.predicted or None),
             _mib(part.loaded),
             _mib(part.warm),
             _mib(part.resident),
             _percent(part.ram_disagreement),
-            _mib(part.predicted_file),
+            _mib(part.predicted_file or None),
             _mib(part.file),
             _percent(part.file_disagreement),
         ]
         for part in comparisons
+    ]
+    return [*rows, _sums(comparisons)]
+
+
+def _sums(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return a last row: what RAM is wanted, what is resident, and all files, as `ls -l` adds up."""
+    wanted = [part for part in comparisons if part.need != "disk"]
+
+    def total(values: Iterable[int | None]) -> str:
+        known = [value for value in values if value is not None]
+        return _mib(sum(known)) if known else ""
+
+    return [
+        "together",
+        "",
+        total(part.guide for part in wanted),
+        total(part.predicted for part in wanted),
+        total(part.loaded for part in comparisons),
+        total(part.warm for part in comparisons),
+        total(part.resident for part in comparisons),
+        "",
+        total(part.predicted_file for part in comparisons),
+        total(part.file for part in comparisons),
+        "",
     ]
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from qexp.footprint import Comparison
 from qexp.results import CollectionState, MemoryUse, RamEstimate
 
-REST = "id tracker"  # the component that takes what is left of the heap
+REST = "id tracker"  # the component that has what is left of the heap when the collection is loaded
+WORKING = "working memory"
 
 
 def compare(
@@ -15,10 +16,12 @@ def compare(
 
     `moments` are memory in use when the collection was loaded, when it was warm, and after the last round. Pages of
     mapped files are known per component. The heap is known as a whole: a pinned component without a mapped page is on
-    it with the bytes of its file, and what is left belongs to the id tracker and the engine itself.
+    it with the bytes of its file, what is left right after loading is the id tracker's, and what comes on top later is
+    `working memory`: of searches, of the process, and not of the collection.
     """
-    loaded, warm, last = (_by_component(estimate, state, memory) for memory in moments)
-    return tuple(
+    tracker = _rest(estimate, state, moments[0]) if moments[0] else None
+    loaded, warm, last = (_by_component(estimate, state, memory, tracker) for memory in moments)
+    rows = [
         Comparison(
             name=part.name,
             need=part.need,
@@ -32,31 +35,52 @@ def compare(
             heap=last[part.name][1] if last else None,
         )
         for part in estimate.components
-    )
+    ]
+    predicted = {part.name for part in estimate.components}
+    for name, size in state.files.items():
+        if name not in predicted:  # preallocated, and the same for every collection
+            pages = [memory.mapped.get(name, 0) if memory else None for memory in moments]
+            heap = 0 if moments[-1] else None
+            rows.append(Comparison(name, "disk", 0, 0, 0, size, pages[0], pages[1], pages[2], heap))
+    if loaded and warm and last:
+        grown = [sum(each[WORKING]) for each in (loaded, warm, last)]
+        rows.append(Comparison(WORKING, "resident", 0, 0, 0, None, grown[0], grown[1], 0, grown[2]))
+    return tuple(rows)
 
 
-def _by_component(
-    estimate: RamEstimate, state: CollectionState, memory: MemoryUse | None
-) -> dict[str, tuple[int, int]] | None:
-    """Return (mapped, heap) bytes of every component; None where nothing is known."""
-    if memory is None:
-        return None
-    heap = {
+def _pinned(estimate: RamEstimate, state: CollectionState, memory: MemoryUse) -> dict[str, int]:
+    return {
         part.name: state.files.get(part.name, 0)
         for part in estimate.components
         if part.need == "resident" and part.name != REST and not memory.mapped.get(part.name)
     }
-    heap[REST] = max(0, memory.heap - sum(heap.values()))
-    return {part.name: (memory.mapped.get(part.name, 0), heap.get(part.name, 0)) for part in estimate.components}
+
+
+def _rest(estimate: RamEstimate, state: CollectionState, memory: MemoryUse) -> int:
+    """Return the bytes of the heap that no pinned component has."""
+    return max(0, memory.heap - sum(_pinned(estimate, state, memory).values()))
+
+
+def _by_component(
+    estimate: RamEstimate, state: CollectionState, memory: MemoryUse | None, tracker: int | None
+) -> dict[str, tuple[int, int]] | None:
+    """Return (mapped, heap) bytes of every component; None where nothing is known."""
+    if memory is None:
+        return None
+    rest = _rest(estimate, state, memory)
+    own = rest if tracker is None else min(rest, tracker)
+    heap = {**_pinned(estimate, state, memory), REST: own}
+    found = {part.name: (memory.mapped.get(part.name, 0), heap.get(part.name, 0)) for part in estimate.components}
+    return {**found, WORKING: (0, rest - own)}
 
 
 def hot_bytes(comparisons: Sequence[Comparison]) -> int | None:
-    """Return the resident bytes of what searching wants in RAM, leaving out pages of what may stay on disk."""
-    wanted = [part.resident for part in comparisons if part.need != "disk"]
+    """Return the resident bytes of what searching wants in RAM, without pages of what may stay on disk."""
+    wanted = [part.resident for part in comparisons if part.need != "disk" and part.name != WORKING]
     known = [resident for resident in wanted if resident is not None]
     return sum(known) if known and len(known) == len(wanted) else None
 
 
 def file_bytes(comparisons: Sequence[Comparison]) -> int:
     """Return the bytes of the components' files, without what the engine preallocates."""
-    return sum(part.file or 0 for part in comparisons)
+    return sum(part.file or 0 for part in comparisons if part.predicted_file)
