@@ -192,11 +192,15 @@ def _decide(run_id: str) -> None:
 
 
 def show_memory(experiment: "Experiment") -> None:
-    """Print predicted beside measured memory of both collections."""
-    from qexp.report.memory import memory_table
+    """Print predicted beside measured memory of both collections, and the bill."""
+    from qexp.report.memory import bill_table, memory_table, process_text
 
+    console = _console()
     for role, collection in (("quantized", experiment.quantized), ("baseline", experiment.baseline_collection)):
-        _console().print(memory_table(collection, f"memory of the {role} collection, MiB"))
+        console.print(memory_table(collection, f"memory of the {role} collection, MiB"))
+        if collection.memory and collection.memory.process:
+            console.print(f"Its process: {process_text(collection.memory.process)}.\n", style="dim")
+    console.print(bill_table(experiment.cost))
 
 
 def _console() -> "Console":

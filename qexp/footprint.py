@@ -48,8 +48,8 @@ class Comparison:
 
     @property
     def file_disagreement(self) -> float | None:
-        """How far the prediction is above the files' bytes, in percent."""
-        return disagreement(self.predicted_file, self.file)
+        """How far the prediction is above the files' bytes, in percent; None where none was made."""
+        return disagreement(self.predicted_file, self.file) if self.predicted_file else None
 
     @property
     def ram_disagreement(self) -> float | None:

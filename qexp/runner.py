@@ -52,6 +52,8 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
     validity.check_engine(config.engine.name, checks)
     cache = _writable(cache_root(config.cache_dir))
     if config.engine.ram_caps:
+        if config.engine.name != "edge":
+            raise ConfigError("engine.ram_caps: caps are put on qexp's own process: cap a server where it runs")
         hierarchy()  # before any work
     with machine.pinned(config.engine.cpus), ExitStack() as kept, ExitStack() as workers:
         with machine.turn(False, config.wait_seconds, log.info):

@@ -21,6 +21,7 @@ COLUMNS = (
     "file",
     "off by",
 )
+BILL_COLUMNS = ("one copy", "RAM MiB", "disk MiB", "machines", "USD/month", "USD/year", "saves USD/month")
 _NEED = {"resident": "RAM, pinned", "hot": "RAM", "disk": "disk"}
 
 
@@ -29,7 +30,7 @@ def memory_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
     rows = [
         [
             part.name,
-            _NEED[part.need],
+            _NEED[part.need] if part.predicted else "",
             _mib(part.guide or None),
             _mib(part.predicted or None),
             _mib(part.loaded),
@@ -78,6 +79,17 @@ def memory_table(collection: Collection, title: str) -> Table:
     return table
 
 
+def bill_table(cost: Cost) -> Table:
+    """Return the bills for a terminal."""
+    title = f"{cost.points:,} points: {cost.usd_month_per_million:.2f} USD/month for a million"
+    table = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(BILL_COLUMNS):
+        table.add_column(column, justify="right" if index else "left", no_wrap=True)
+    for row in bill_rows(cost):
+        table.add_row(*row)
+    return table
+
+
 def memory_markdown(experiment: Experiment) -> str:
     """Return predicted and measured memory of both collections, their processes, and the bill, as Markdown."""
     lines = []
@@ -87,9 +99,9 @@ def memory_markdown(experiment: Experiment) -> str:
         if collection.memory and collection.memory.process:
             lines += ["", f"Process of the {role} collection: {process_text(collection.memory.process)}"]
         lines.append("")
-    header = ("", "RAM MiB", "disk MiB", "machines", "USD/month", "USD/year", "saves USD/month")
-    lines += [f"**{experiment.cost.points:,} points, each month**", ""]
-    return "\n".join([*lines, *_markdown(header, bill_rows(experiment.cost))])
+    cost = experiment.cost
+    lines += [f"**{cost.points:,} points: {cost.usd_month_per_million:.2f} USD/month for a million**", ""]
+    return "\n".join([*lines, *_markdown(BILL_COLUMNS, bill_rows(cost))])
 
 
 def process_text(process: ProcessMemory) -> str:
