@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-SLOWED = 2.0  # times slower than with all the memory it wants: a configuration that has fallen off the cliff
+SLOWED = 2.0  # times slower than with all the memory it wants
+WAITING = 0.5  # page faults a query without which being slower is the machine's mood, and not want of memory
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ class CapTrial:
     """One operating point under one memory cap; `cap` is None without one, latencies are None if it was killed.
 
     `method` is the quantization's name, `none` for the baseline. `typical_ms` is the median of the rounds' means, which
-    one stalled round does not move. `faults` and bytes `read` from disk are a query's; `marked` rounds have fault
-    counts unlike the others'.
+    one stalled round does not move. `faults` and bytes `read` from disk are a query's in the median round; `marked`
+    rounds have fault counts unlike that one's.
     """
 
     method: str
@@ -184,12 +185,15 @@ class Cliff:
         return {key: sorted(trials, key=lambda trial: -(trial.cap or 1 << 62)) for key, trials in found.items()}
 
     def holds(self, method: str, point: str) -> list[CapTrial]:
-        """Return the trials, from the largest cap down, before the first that is killed or 2 times slower than free."""
+        """Return the trials, from the largest cap down, before the first that fell: was killed, or waits for the disk.
+
+        Waiting is being more than 2 times slower than without a cap, with a page fault in every second query or more.
+        """
         free, *capped = self.series()[(method, point)]
         standing = []
         for trial in capped:
             slower = trial.slower(free)
-            if slower is None or slower > SLOWED:
+            if slower is None or (slower > SLOWED and (trial.faults is None or trial.faults >= WAITING)):
                 break
             standing.append(trial)
         return standing

@@ -156,8 +156,8 @@ def _judged(visit: _Visit, base: _Visit, limit: int | None) -> CapTrial:
         typical_ms=float(np.median(latencies.mean(axis=1))) / 1e6,
         p95_ms=stats.p95,
         speedup=None if base.killed else speedup_mean(np.stack(base.latencies), latencies).estimate,
-        faults=sum(visit.faults) / latencies.size,
-        read=sum(visit.read) / latencies.size,
+        faults=float(np.median(visit.faults)) / latencies.shape[1],
+        read=float(np.median(visit.read)) / latencies.shape[1],
         marked=unlike(visit.faults, latencies.shape[1]),
         rounds=len(visit.faults),
     )

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from rich import box
 from rich.table import Table
 
-from qexp.footprint import SLOWED, CapTrial, Cliff
+from qexp.footprint import SLOWED, WAITING, CapTrial, Cliff
 from qexp.results import MIB
 
 COLUMNS = (
@@ -124,7 +124,8 @@ def cliff_table(cliff: Cliff) -> Table:
 
 
 LEGEND = (
-    f"A configuration falls off where it is more than {SLOWED:g} times slower than without a cap, by the median round; "
-    "it is killed where the kernel finds no memory for it. Speedup is over the baseline under the same cap; faults are "
-    "those that waited for the disk; odd rounds have fault counts unlike the others'."
+    f"A configuration falls off where it is more than {SLOWED:g} times slower than without a cap and its queries wait "
+    f"for the disk ({WAITING:g} page faults each, or more); it is killed where the kernel finds no memory for it. "
+    "Speedup is over the baseline under the same cap. Slowness, faults and KiB are those of the median round; odd "
+    "rounds have other fault counts."
 )

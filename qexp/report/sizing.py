@@ -56,15 +56,10 @@ def floor_metrics(experiment: Experiment, method: str, point: OperatingPoint, pr
     return {f"{prefix}ram_floor_mib": floor / MIB} if floor else {}
 
 
-def write_sizing(experiment: Experiment, title: str, folder: Path) -> list[Path]:
+def write_sizing(experiment: Experiment, title: str, folder: Path) -> None:
     """Write what was predicted and measured of memory and money, and the cliff where there is one."""
-    texts = {"memory.md": memory_markdown(experiment)}
+    (folder / "memory.md").write_text(memory_markdown(experiment))
     if experiment.cliff:
-        texts |= {
-            CLIFF_FILE: cliff_report.to_json(experiment.cliff),
-            "cliff.md": cliff_report.markdown(experiment.cliff),
-        }
-    for name, text in texts.items():
-        (folder / name).write_text(text)
-    files = [folder / name for name in texts]
-    return [*files, plot_cliff(experiment.cliff, folder / "cliff.png", title)] if experiment.cliff else files
+        (folder / CLIFF_FILE).write_text(cliff_report.to_json(experiment.cliff))
+        (folder / "cliff.md").write_text(cliff_report.markdown(experiment.cliff))
+        plot_cliff(experiment.cliff, folder / "cliff.png", title)
