@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -258,12 +258,13 @@ class Build:
 class MemoryUse:
     """Bytes in RAM: of mapped files by component, and of the heap that came with loading the collection.
 
-    `process` is the whole process that holds it, where there is one.
+    `heap_parts` is the heap by component, where the engine knows; `process` is the whole process, where there is one.
     """
 
     mapped: dict[str, int]
     heap: int
     process: ProcessMemory | None = None
+    heap_parts: dict[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -421,6 +422,18 @@ class Collection:
     ram: RamEstimate
     memory: MemoryUse | None = None
     comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def hot_bytes(self) -> int | None:
+        """Bytes in RAM of what searching wants there: no pages of what may stay on disk, no working memory."""
+        wanted = [part.resident for part in self.comparisons if part.need != "disk" and part.predicted]
+        known = [resident for resident in wanted if resident is not None]
+        return sum(known) if known and len(known) == len(wanted) else None
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the components' files, without what the engine preallocates."""
+        return sum(part.file or 0 for part in self.comparisons if part.predicted_file)
 
 
 @dataclass(frozen=True)

@@ -306,6 +306,7 @@ def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) ->
             **trust_metrics(trial),
             ram_estimated_mib=experiment.quantized.ram.ram / MIB,
             ram_measured_mib=_memory_mib(experiment.quantized),
+            ram_hot_measured_mib=hot / MIB if (hot := experiment.quantized.hot_bytes) else None,
             compression_ratio=experiment.compression_ratio,
         )
         | cost_metrics(experiment.cost)

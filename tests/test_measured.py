@@ -9,8 +9,8 @@ import pytest
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
 from qexp.engine.worker import Worker
-from qexp.results import CollectionState, Component, MemoryUse, OperatingPoint, RamEstimate
-from qexp.sizing.measured import compare, file_bytes, hot_bytes
+from qexp.results import Build, Collection, CollectionState, Component, MemoryUse, OperatingPoint, RamEstimate
+from qexp.sizing.measured import compare
 from qexp.sizing.ram import predict_ram
 from tests.test_edge import POINTS, spec, vectors
 
@@ -50,8 +50,9 @@ def test_every_component_keeps_its_own_disagreement() -> None:
     assert found["id tracker"].resident == 480
     assert found["vectors"].ram_disagreement is None  # meant to stay on disk, so there is nothing to be off
     assert found["vectors"].file_disagreement == pytest.approx(100 * (4000 / 4004 - 1))
-    assert hot_bytes(tuple(found.values())) == 1000 + 500 + 480
-    assert file_bytes(tuple(found.values())) == 4004 + 1000 + 500 + 211
+    whole = Collection("c", Build(1, 1, state(FILES)), ESTIMATE, last, tuple(found.values()))
+    assert whole.hot_bytes == 1000 + 500 + 480
+    assert whole.file_bytes == 4004 + 1000 + 500 + 211
 
 
 def test_a_pinned_component_with_mapped_pages_is_not_counted_twice() -> None:
@@ -64,7 +65,17 @@ def test_what_the_engine_does_not_say_is_unknown() -> None:
     found = compare(ESTIMATE, state({}), [None, None, None])
     assert [part.resident for part in found] == [None] * 4
     assert [part.file_disagreement for part in found] == [None] * 4
-    assert hot_bytes(found) is None
+    assert Collection("c", Build(1, 1, state({})), ESTIMATE, None, found).hot_bytes is None
+
+
+def test_an_engine_that_knows_its_heap_is_believed() -> None:
+    last = MemoryUse({"graph": 500}, 1700, heap_parts={"codes": 1010, "id tracker": 600})
+    found = {part.name: part.heap for part in compare(ESTIMATE, state(FILES), [last, last, last])}
+    assert {name: heap for name, heap in found.items() if heap} == {
+        "codes": 1010,
+        "id tracker": 600,
+        "working memory": 90,
+    }
 
 
 @pytest.mark.parametrize(("vectors_placed", "hot"), [("cold", 0.0), ("cached", 1.0)])

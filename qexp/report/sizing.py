@@ -26,6 +26,7 @@ def memory_metrics(collection: Collection) -> dict[str, float]:
             found[f"{name}_{kind}_mib"] = None if size is None else size / MIB
         found[f"{name}_ram_off_percent"] = part.ram_disagreement
         found[f"{name}_file_off_percent"] = part.file_disagreement
+    found["ram_hot_measured_mib"] = None if collection.hot_bytes is None else collection.hot_bytes / MIB
     process = collection.memory.process if collection.memory else None
     if process:
         for kind in ("anonymous", "file", "shared", "peak"):

@@ -7,7 +7,6 @@ from math import ceil
 from qexp.config import CostConfig, NodeConfig
 from qexp.footprint import Bill, Cost
 from qexp.results import Collection, CollectionSpec
-from qexp.sizing.measured import file_bytes, hot_bytes
 from qexp.sizing.ram import predict_ram
 
 GB = 10**9
@@ -64,8 +63,8 @@ def price(
         return bill(estimate.ram, estimate.disk, cost)
 
     def measured(collection: Collection) -> Bill | None:
-        hot, scale = hot_bytes(collection.comparisons), points / spec.points
-        return None if hot is None else bill(hot * scale, file_bytes(collection.comparisons) * scale, cost)
+        hot, scale = collection.hot_bytes, points / spec.points
+        return None if hot is None else bill(hot * scale, collection.file_bytes * scale, cost)
 
     published = compression if spec.quantization else None
     return Cost(

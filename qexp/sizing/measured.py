@@ -15,9 +15,9 @@ def compare(
     """Put every component's prediction beside its files and its resident bytes.
 
     `moments` are memory in use when the collection was loaded, when it was warm, and after the last round. Pages of
-    mapped files are known per component. The heap is known as a whole: a pinned component without a mapped page is on
-    it with the bytes of its file, what is left right after loading is the id tracker's, and what comes on top later is
-    `working memory`: of searches, of the process, and not of the collection.
+    mapped files are known per component. Where the heap is known only as a whole, a pinned component without a mapped
+    page is on it with the bytes of its file, what is left right after loading is the id tracker's, and what comes on
+    top later is `working memory`: of searches, of the process, and not of the collection.
     """
     tracker = _rest(estimate, state, moments[0]) if moments[0] else None
     loaded, warm, last = (_by_component(estimate, state, memory, tracker) for memory in moments)
@@ -67,20 +67,13 @@ def _by_component(
     """Return (mapped, heap) bytes of every component; None where nothing is known."""
     if memory is None:
         return None
+    if memory.heap_parts:
+        return {
+            part.name: (memory.mapped.get(part.name, 0), memory.heap_parts.get(part.name, 0))
+            for part in estimate.components
+        } | {WORKING: (0, memory.heap - sum(memory.heap_parts.values()))}
     rest = _rest(estimate, state, memory)
     own = rest if tracker is None else min(rest, tracker)
     heap = {**_pinned(estimate, state, memory), REST: own}
     found = {part.name: (memory.mapped.get(part.name, 0), heap.get(part.name, 0)) for part in estimate.components}
     return {**found, WORKING: (0, rest - own)}
-
-
-def hot_bytes(comparisons: Sequence[Comparison]) -> int | None:
-    """Return the resident bytes of what searching wants in RAM, without pages of what may stay on disk."""
-    wanted = [part.resident for part in comparisons if part.need != "disk" and part.name != WORKING]
-    known = [resident for resident in wanted if resident is not None]
-    return sum(known) if known and len(known) == len(wanted) else None
-
-
-def file_bytes(comparisons: Sequence[Comparison]) -> int:
-    """Return the bytes of the components' files, without what the engine preallocates."""
-    return sum(part.file or 0 for part in comparisons if part.predicted_file)
