@@ -42,11 +42,11 @@ def hierarchy() -> Hierarchy:
                 return found
         except OSError as error:
             reasons.append(f"{error.filename or found.folder}: {error.strerror}")
-    user = "" if os.geteuid() == 0 else "--user "
+    user = "" if os.geteuid() == 0 else "--user "  # a delegated group needs version 2
     command = shlex.join(["qexp", *sys.argv[1:]])
     raise ConfigError(
         f"engine.ram_caps: no memory cap can be set here ({'; '.join(reasons) or 'no memory control groups'}); run "
-        f"systemd-run {user}--scope -p Delegate=yes {command}"
+        f"it as root, or with control groups of version 2: systemd-run {user}--scope -p Delegate=yes {command}"
     )
 
 
