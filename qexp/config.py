@@ -14,6 +14,8 @@ MISSING: Any = "???"  # OmegaConf's mark for a value that a preset or the user m
 
 DISTANCES = ("cosine", "dot", "euclid", "manhattan")
 DATATYPES = ("float32", "float16", "uint8")
+TRUTHS = ("exact", "neighbours", "engine")
+PAYLOAD_INDEXES = ("keyword", "integer", "float", "geo", "text", "bool", "datetime", "uuid")
 
 
 def _require(condition: bool, message: str) -> None:
@@ -32,13 +34,30 @@ def _at_least(key: str, value: float, least: float) -> None:
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """What every dataset has; `label` names it in tables and runs."""
+    """What every dataset has.
+
+    `label` names it in tables and runs. `distance` null is the dataset's own, else cosine. `truth` is computed
+    (`exact`), given (`neighbours`: a column of the queries, or a file with one row per query), or found by the
+    engine's exact search (`engine`). `on_bad_vector: drop` leaves out rows without a usable vector. `matryoshka` says
+    that the model was trained for truncation. `payload_indexes` maps payload fields to Qdrant's index types.
+    """
 
     label: str | None = None
-    distance: str = "cosine"
+    distance: str | None = None
+    truth: str = "exact"
+    neighbours_column: str = "neighbors"
+    neighbours_path: str | None = None
+    on_bad_vector: str = "error"
+    matryoshka: bool = False
+    payload_indexes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _one_of("dataset.distance", self.distance, DISTANCES)
+        if self.distance is not None:
+            _one_of("dataset.distance", self.distance, DISTANCES)
+        _one_of("dataset.truth", self.truth, TRUTHS)
+        _one_of("dataset.on_bad_vector", self.on_bad_vector, ("error", "drop"))
+        for key, kind in self.payload_indexes.items():
+            _one_of(f"dataset.payload_indexes.{key}", kind, PAYLOAD_INDEXES)
 
     @property
     def title(self) -> str:
@@ -48,42 +67,89 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class QueriesConfig:
-    """Where queries come from: a configuration (`name`) and split of the same Hugging Face dataset."""
+    """Where queries come from.
 
+    With a `path` (a file or a hub dataset), `name` or `split`: from there. Else with a `vector_column` or
+    `text_column`: from that column of the points' own rows, where it is not empty. Else `held_out` points, sampled
+    with `seed`, become queries and are no points.
+    """
+
+    path: str | None = None
     name: str | None = None
-    split: str = "train"
-    id_column: str = "id"
-    vector_column: str = "vector"
+    split: str | None = None
+    id_column: str | None = None
+    vector_column: str | None = None
+    text_column: str | None = None
+    held_out: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least("dataset.queries.held_out", self.held_out, 1)
+        _at_least("dataset.queries.seed", self.seed, 0)
 
 
 @dataclass(frozen=True)
 class QrelsConfig:
-    """Relevance labels: one row per (query id, point id, grade); without a `name` there are none."""
+    """Relevance labels, one row per (query id, point id, grade): a configuration `name`, or a table or TREC file."""
 
+    path: str | None = None
     name: str | None = None
-    split: str = "train"
+    split: str | None = None
     query_column: str = "query"
     point_column: str = "point"
     grade_column: str = "grade"
 
 
 @dataclass(frozen=True)
-class HubDataset(DatasetConfig):
-    """Anything `datasets.load_dataset(path, name, split=…, revision=…)` loads, with a column of vectors."""
+class TableDataset(DatasetConfig):
+    """Rows with a column of vectors or text; without `vector_column` the only column of vectors is taken.
+
+    Without `id_column` points are known by row number.
+    """
 
     path: str = MISSING
-    name: str | None = None
-    split: str = "train"
-    revision: str | None = None
-    id_column: str = "id"
-    vector_column: str = "vector"
+    split: str | None = None
+    id_column: str | None = None
+    vector_column: str | None = None
+    text_column: str | None = None
+    payload_columns: list[str] = field(default_factory=list)
     queries: QueriesConfig = field(default_factory=QueriesConfig)
     qrels: QrelsConfig = field(default_factory=QrelsConfig)
 
     @property
     def title(self) -> str:
-        """The label, else the last part of the path."""
-        return self.label or self.path.rstrip("/").rsplit("/", 1)[-1]
+        """The label, else the last part of the path without its suffixes."""
+        return self.label or self.path.rstrip("/").rsplit("/", 1)[-1].split(".")[0] or "dataset"
+
+
+@dataclass(frozen=True)
+class HubDataset(TableDataset):
+    """Anything `datasets.load_dataset(path, name, split=…, revision=…)` loads, with a column of vectors or text."""
+
+    name: str | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class FileDataset(TableDataset):
+    """A local file or `save_to_disk` folder; `split` is the array inside an `.npz` or HDF5 file."""
+
+
+@dataclass(frozen=True)
+class CollectionDataset(DatasetConfig):
+    """A live Qdrant collection, which is only read; `vector` names one of its named vectors."""
+
+    url: str = MISSING
+    collection: str = MISSING
+    vector: str | None = None
+    payload: bool = True
+    queries: QueriesConfig = field(default_factory=QueriesConfig)
+    qrels: QrelsConfig = field(default_factory=QrelsConfig)
+
+    @property
+    def title(self) -> str:
+        """The label, else the collection's name."""
+        return self.label or self.collection
 
 
 @dataclass(frozen=True)
@@ -111,14 +177,29 @@ class SyntheticDataset(DatasetConfig):
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
-    """Embedding size: native (null), or the first `size` components, normalised again (Matryoshka)."""
+    """Where vectors come from, and their size: native (null), or the first `size` components, normalised again.
+
+    `kind` is `column` (the dataset has vectors), `fastembed` (`model` names a fastembed model or a local folder) or
+    `callable` (`function` is `module:function`, a list of texts in, [n, size] out).
+    """
 
     name: str = "native"
     size: int | None = None
+    kind: str = "column"
+    model: str | None = None
+    function: str | None = None
+    pooling: str = "mean"
 
     def __post_init__(self) -> None:
         if self.size is not None:
             _at_least("embedding.size", self.size, 2)
+        _one_of("embedding.kind", self.kind, ("column", "fastembed", "callable"))
+        _one_of("embedding.pooling", self.pooling, ("mean", "cls"))
+        _require(self.kind != "fastembed" or bool(self.model), "embedding.model: must be given; add embedding.model=…")
+        _require(
+            self.kind != "callable" or (self.function or "").count(":") == 1,
+            f"embedding.function={self.function}: must be module:function; add embedding.function=…",
+        )
 
 
 @dataclass(frozen=True)
@@ -203,17 +284,22 @@ class StorageConfig:
 
 @dataclass(frozen=True)
 class IndexConfig:
-    """HNSW parameters; `full_scan_threshold` is in KiB of vectors, as in Qdrant."""
+    """HNSW parameters; `full_scan_threshold` is in KiB of vectors, as in Qdrant.
+
+    `m` and `ef_construct` null: those of the live collection that the dataset comes from, else Qdrant's 16 and 100.
+    """
 
     name: str = "hnsw"
-    m: int = 16
-    ef_construct: int = 100
+    m: int | None = None
+    ef_construct: int | None = None
     full_scan_threshold: int = 10_000
     segments: int = 1
 
     def __post_init__(self) -> None:
-        _at_least("index.m", self.m, 2)
-        _at_least("index.ef_construct", self.ef_construct, 4)
+        if self.m is not None:
+            _at_least("index.m", self.m, 2)
+        if self.ef_construct is not None:
+            _at_least("index.ef_construct", self.ef_construct, 4)
         _at_least("index.full_scan_threshold", self.full_scan_threshold, 1)
         _at_least("index.segments", self.segments, 1)
 
@@ -261,13 +347,15 @@ class SearchConfig:
 
     At least `rounds` rounds, then more until every speedup is known to `target_halfwidth` or `budget_seconds` are
     spent; with a budget of 0 exactly `rounds`. `cache: cold` adds visits whose pages were dropped before. `clients`
-    and `rate` (queries per second) add load, `load_seconds` at a time.
+    and `rate` (queries per second) add load, `load_seconds` at a time. `filter` is Qdrant's own filter, verbatim; it
+    holds for every query and for the exact neighbours alike.
     """
 
     limit: int = 10
     rescore: list[bool] = field(default_factory=lambda: [False, True])
     oversampling: list[float] = field(default_factory=lambda: [1.0, 2.0, 3.0, 5.0, 8.0, 10.0])
     hnsw_ef: list[int | None] = field(default_factory=lambda: [None])
+    filter: dict[str, Any] = field(default_factory=dict)
     queries: int | None = None
     rounds: int = 5
     warmup: int = 50
@@ -304,6 +392,23 @@ class SearchConfig:
         for ef in self.hnsw_ef:
             if ef is not None:
                 _at_least("search.hnsw_ef", ef, 1)
+        if self.filter:
+            _check_filter(self.filter)
+
+
+def _check_filter(given: dict[str, Any]) -> None:
+    """Hold a filter against Qdrant's own schema, unknown keys forbidden."""
+    from pydantic import ValidationError
+    from qdrant_client import models
+
+    try:
+        models.Filter.model_validate(given)
+    except ValidationError as invalid:
+        errors = invalid.errors()
+        error = next((e for e in errors if e["type"] == "extra_forbidden" and len(e["loc"]) == 1), errors[0])
+        key = str(error["loc"][0]) if error["loc"] else ""
+        hint = near_miss(key, models.Filter.model_fields) if key not in models.Filter.model_fields else ""
+        raise ConfigError(f"search.filter.{key}: not a Qdrant filter: {error['msg']}{hint}") from invalid
 
 
 _CAP = re.compile(r"(\d+(?:\.\d+)?) ?(%|[KMG]i?B|B)")
@@ -503,14 +608,22 @@ def _flatten(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
         yield prefix, value
 
 
+DATASETS = {
+    "hub": HubDataset,
+    "file": FileDataset,
+    "qdrant_collection": CollectionDataset,
+    "synthetic": SyntheticDataset,
+}
+
+
 def register_schema() -> None:
     """Tell Hydra the schema: `base_config`, and `schema/dataset/…` for datasets of different kinds."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
     store.store(name="base_config", node=_composable(ExperimentConfig))
-    store.store(group="schema/dataset", name="hub", node=_composable(HubDataset))
-    store.store(group="schema/dataset", name="synthetic", node=_composable(SyntheticDataset))
+    for name, kind in DATASETS.items():
+        store.store(group="schema/dataset", name=name, node=_composable(kind))
 
 
 def _composable(schema: type) -> Any:
@@ -526,9 +639,11 @@ def _composable(schema: type) -> Any:
 
     config = OmegaConf.structured(schema)
     unlock(config)
-    quantization = {ExperimentConfig: "quantization.config", QuantizationConfig: "config"}.get(schema)
-    if quantization:  # Qdrant's schema judges what is in here
-        OmegaConf.set_struct(OmegaConf.select(config, quantization), False)
+    open_ended = {ExperimentConfig: ["quantization.config", "search.filter"], QuantizationConfig: ["config"]}
+    if issubclass(schema, DatasetConfig):
+        open_ended[schema] = ["payload_indexes"]
+    for place in open_ended.get(schema, []):  # Qdrant's schema, or the payload's, judges what is in here
+        OmegaConf.set_struct(OmegaConf.select(config, place), False)
     return config
 
 
@@ -542,7 +657,7 @@ def known_keys() -> set[str]:
 
     walk("", ExperimentConfig)
     for group, schema in {
-        "dataset": (HubDataset, SyntheticDataset),
+        "dataset": tuple(DATASETS.values()),
         "dataset.queries": (QueriesConfig,),
         "dataset.qrels": (QrelsConfig,),
         "embedding": (EmbeddingConfig,),

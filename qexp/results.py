@@ -46,7 +46,8 @@ class Interval:
 class OperatingPoint:
     """Search parameters: `limit` results, `hnsw_ef` candidates (None: the collection's), rescoring, oversampling.
 
-    With `ignore` the search of a quantized collection leaves the codes alone and compares original vectors.
+    With `ignore` the search of a quantized collection leaves the codes alone and compares original vectors; with
+    `exact` it scans all of them instead of the index.
     """
 
     limit: int
@@ -54,6 +55,7 @@ class OperatingPoint:
     rescore: bool = False
     oversampling: float = 1.0
     ignore: bool = False
+    exact: bool = False
 
     @property
     def title(self) -> str:
@@ -86,6 +88,7 @@ class CollectionSpec:
     segments: int
     engine: str
     build: int = 0
+    payload_indexes: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -129,16 +132,18 @@ class LatencyStats:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Means over queries, and over builds of the collection, each in 0..1; `ndcg` where the dataset has labels.
+    """Means over queries, and over builds of the collection, each in 0..1.
 
-    `zero_overlap` counts queries none of whose results are the baseline's. `recall_build_sd` is the standard
-    deviation of recall between builds, None with one build; intervals hold it then too.
+    `ndcg` and `mrr` (reciprocal rank) where the dataset has labels. `zero_overlap` counts queries none of whose
+    results are the baseline's. `recall_build_sd` is the standard deviation of recall between builds, None with one
+    build; intervals hold it then too.
     """
 
     retention: float
     recall: float
     recall_worst_decile: float
     ndcg: float | None = None
+    mrr: float | None = None
     retention_interval: Interval | None = None
     recall_interval: Interval | None = None
     zero_overlap: int = 0
@@ -474,7 +479,11 @@ class Baseline:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What identifies a dataset in a record: its content, not where it lies; `digest` is of the points alone."""
+    """What identifies a dataset in a record: its content, not where it lies.
+
+    `digest` is of the points alone, with their payload, `queries_digest` of the queries. `m` and
+    `ef_construct` are those of the live collection that it was read from.
+    """
 
     title: str
     digest: str
@@ -485,6 +494,8 @@ class DatasetFacts:
     size: int
     distance: str
     source: str
+    m: int | None = None
+    ef_construct: int | None = None
 
 
 @dataclass(frozen=True)

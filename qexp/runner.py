@@ -16,7 +16,7 @@ from qexp.bench.explore import adaptive, tuned
 from qexp.bench.judge import Evidence, judge
 from qexp.cache import evict, locked, using
 from qexp.config import ExperimentConfig, SearchConfig
-from qexp.data.truth import Truth, exact_scores, exact_truth
+from qexp.data.truth import Truth, engine_truth, exact_scores, find_truth
 from qexp.data.vectors import Data, load_data
 from qexp.engine.base import collection_spec, engine_version
 from qexp.engine.caps import hierarchy
@@ -59,9 +59,9 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         with machine.turn(False, config.wait_seconds, log.info):
             with locked(cache, f"data-{config.dataset.title}", alone=True):  # the first of parallel jobs makes it
                 data = load_data(config, cache)
-                truth = exact_truth(data, config.search.limit, cache)
+                from_engine = config.dataset.truth == "engine" or bool(config.search.filter)
+                truth = None if from_engine else find_truth(data, config.search.limit, cache)
             kept.enter_context(using(cache, data.vectors.parent))
-            _check_data(checks, data, truth)
             spec = collection_spec(config, data.facts, engine_version(config.engine.name))
             validity.check_spec(spec, checks)
             forward = forward_links(data.points(), spec.m, spec.ef_construct, spec.distance)
@@ -70,6 +70,8 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             bare = spec.unquantized()
             baseline = quantized if spec == bare else steps.ready(workers, bare)
             validity.check_same_index(baseline.build.state, quantized.build.state, checks)
+            truth = truth or _engine_side_truth(config, data, baseline, cache)
+            _check_data(checks, data, truth)
         with machine.turn(True, config.wait_seconds, log.info):
             checks.expect(True, "T19", "no other job used this machine while it was measured", "")
             search, findings = config.search, list[Finding]()
@@ -102,13 +104,24 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         cost=price(spec, collections, forward, config.quantization.theory.compression, config.cost),
         visits=tuple(visit.title for visit in timed),
         latencies=np.stack([measurement.latencies for measurement in timed.values()]),
-        warnings=tuple(checks.warnings),
+        warnings=(*data.warnings, *checks.warnings),
         stop=stop,
         checks=checks.table,
         loads=loads,
         cliff=cliff,
         findings=tuple(findings),
     )
+
+
+def _engine_side_truth(config: ExperimentConfig, data: Data, baseline: Place, cache: Path) -> Truth:
+    """Return the truth that only a built collection can tell: its exact search, or which points its filter keeps."""
+    if config.dataset.truth == "engine":
+        found = baseline.worker.block(OperatingPoint(config.search.limit, exact=True), 0, True).ids
+        assert found is not None
+        return engine_truth(data, found)
+    matching = np.array(baseline.worker.matching(), dtype=np.int64)
+    log.info("search.filter: %s of %s points match", f"{len(matching):,}", f"{data.facts.points:,}")
+    return find_truth(data, config.search.limit, cache, matching)
 
 
 def _recall(data: Data, truth: Truth, found: Ids) -> accuracy.Share:

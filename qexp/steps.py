@@ -69,7 +69,7 @@ class Steps:
     @property
     def make_engine(self) -> Callable[[], Engine]:
         """How a worker makes its engine."""
-        return engine_factory(self.config.engine.name, self.cache)
+        return engine_factory(self.config.engine.name, self.cache, self.config.search.filter)
 
     def ready(self, workers: ExitStack, spec: CollectionSpec) -> Place:
         """Return the collection loaded in a fresh worker; if it is not there yet, another worker builds it first.
@@ -101,7 +101,7 @@ class Steps:
     def _built(self, worker: Worker, spec: CollectionSpec) -> Build:
         log.info("%s: building %s points of %d dimensions", spec.method, f"{spec.points:,}", spec.size)
         with self._worker(spec) as builder:
-            built = builder.build(spec, self.data.vectors)
+            built = builder.build(spec, self.data.vectors, self.data.payload)
         log.info("%s: uploaded in %.1f s, indexed in %.1f s", spec.method, built.upload_seconds, built.index_seconds)
         loaded = worker.open(spec)
         if loaded is None:

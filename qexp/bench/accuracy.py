@@ -38,10 +38,10 @@ def worst_decile(shares: Share) -> float:
     return float(worst.mean())
 
 
-def ndcg(found: Ids, qrels: Ids, k: int) -> float | None:
-    """Return the mean nDCG@k over labelled queries, None without any; rows of `qrels`: query row, point row, grade."""
+def relevance(found: Ids, qrels: Ids, k: int) -> tuple[float | None, float | None]:
+    """Return mean nDCG@k and MRR@k over labelled queries, None without any; `qrels`: query row, point row, grade."""
     if not len(qrels):
-        return None
+        return None, None
     import ir_measures
 
     labels = [ir_measures.Qrel(str(query), str(point), int(grade)) for query, point, grade in qrels]
@@ -51,8 +51,9 @@ def ndcg(found: Ids, qrels: Ids, k: int) -> float | None:
         for rank, point in enumerate(found[query])
         if point >= 0
     ]
-    measure = ir_measures.nDCG @ k
-    return float(ir_measures.calc_aggregate([measure], labels, run)[measure])
+    ndcg, mrr = ir_measures.nDCG @ k, ir_measures.RR @ k
+    measured = ir_measures.calc_aggregate([ndcg, mrr], labels, run)
+    return float(measured[ndcg]), float(measured[mrr])
 
 
 def mean_interval(shares: Share, seed: int = 0) -> Interval:
@@ -82,7 +83,7 @@ def mean_interval(shares: Share, seed: int = 0) -> Interval:
     )
 
 
-def summarize(retention: Share, recall: Share, ndcg: float | None) -> Accuracy:
+def summarize(retention: Share, recall: Share, ndcg: float | None, mrr: float | None) -> Accuracy:
     """Summarize a trial's shares [build, query] of the baseline's results and of the exact ones."""
     builds = len(recall)
     found, kept = mean_interval(recall), mean_interval(retention)
@@ -91,6 +92,7 @@ def summarize(retention: Share, recall: Share, ndcg: float | None) -> Accuracy:
         recall=found.estimate,
         recall_worst_decile=worst_decile(recall.mean(axis=0)),
         ndcg=ndcg,
+        mrr=mrr,
         retention_interval=kept,
         recall_interval=found,
         zero_overlap=int((retention[0] == 0).sum()),

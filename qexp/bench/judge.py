@@ -103,7 +103,7 @@ def _accuracy(builds: Sequence[Ids], reference: Ids, found: Evidence) -> Accurac
     return accuracy.summarize(
         np.stack([retention for retention, _ in shares]),
         np.stack([recall for _, recall in shares]),
-        accuracy.ndcg(builds[0], found.qrels, reference.shape[1]),
+        *accuracy.relevance(builds[0], found.qrels, reference.shape[1]),
     )
 
 

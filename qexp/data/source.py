@@ -1,19 +1,29 @@
-"""From a dataset's configuration to Hugging Face datasets of points, queries and labels."""
+"""From a dataset's configuration to tables of points and queries, with labels and given neighbours."""
 
-import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
-from qexp.config import DatasetConfig, HubDataset, SyntheticDataset
-from qexp.errors import DataError, near_miss
-from qexp.paths import packaged
+from qexp.config import (
+    CollectionDataset,
+    DatasetConfig,
+    EmbeddingConfig,
+    FileDataset,
+    HubDataset,
+    QrelsConfig,
+    QueriesConfig,
+    SyntheticDataset,
+    TableDataset,
+)
+from qexp.data.files import file_distance, is_file_dataset, load_file, query_part
+from qexp.data.hub import load_hub, place_of
+from qexp.data.labels import Qrel, read_trec, table_qrels
+from qexp.data.table import Table, digest_of, find_vector_column, need_columns, write_arrow
+from qexp.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,110 +32,160 @@ SYNTHETIC_BATCH = 8192
 
 
 @dataclass(frozen=True)
-class Table:
-    """A Hugging Face dataset and the names of its id and vector columns."""
+class Source:
+    """Points, queries (None: to be held out of the points) and labels; `key` changes when any of them does.
 
-    rows: "Dataset"
-    id_column: str
-    vector_column: str
+    `payload` names the columns that travel with the points, as values, or as JSON where `payload_json`. `distance`,
+    `m` and `ef_construct` are what the source itself says, if it does.
+    """
+
+    points: Table
+    queries: Table | None
+    qrels: list[Qrel]
+    key: str
     place: str
+    payload: tuple[str, ...] = ()
+    payload_json: bool = False
+    distance: str | None = None
+    m: int | None = None
+    ef_construct: int | None = None
 
 
 @dataclass(frozen=True)
-class Source:
-    """Points, queries, and labels (query id, point id, grade); `key` changes when any of them does."""
+class _Loaded:
+    """Rows of one split with their place in messages and a word that changes with their content."""
 
-    points: Table
-    queries: Table
-    qrels: list[tuple[Any, Any, int]]
-    key: str
+    rows: "Dataset"
     place: str
+    state: str
 
 
-def open_source(config: DatasetConfig, cache: Path) -> Source:
-    """Load the dataset that `config` names; vectors stay in memory-mapped Arrow.
+def open_source(config: DatasetConfig, embedding: EmbeddingConfig, cache: Path) -> Source:
+    """Load the dataset that `config` names, embedding texts if asked to; vectors stay in memory-mapped Arrow.
 
     Raises DataError if it cannot be loaded or lacks a column.
     """
-    if isinstance(config, HubDataset):
-        return _open_hub(config, cache)
+    if isinstance(config, TableDataset):
+        return _open_table(config, embedding, cache)
+    if isinstance(config, CollectionDataset):
+        return _open_collection(config, embedding, cache)
     if isinstance(config, SyntheticDataset):
         return _open_synthetic(config, cache)
     raise DataError(f"dataset: nothing knows how to load {type(config).__name__}")
 
 
-def _open_hub(config: HubDataset, cache: Path) -> Source:
-    path = packaged(config.path) if config.path.startswith("bundled/") else Path(config.path)
-    state = _folder_state(path) if path.is_dir() else ""
-    # A folder's copy in the default cache is found again by its name and card alone, whatever its files hold now.
-    load = partial(_load, config, str(path), str(cache / "datasets" / state) if state else None)
-    points = Table(load(config.name, config.split), config.id_column, config.vector_column, _place(config, config.name))
-    asked = config.queries
-    queries = Table(load(asked.name, asked.split), asked.id_column, asked.vector_column, _place(config, asked.name))
-    for table in (points, queries):
-        _need_columns(table.rows, table.place, table.id_column, table.vector_column)
-    qrels = _qrels(load(config.qrels.name, config.qrels.split), config) if config.qrels.name else []
-    parts = [state, points.rows._fingerprint, queries.rows._fingerprint, json.dumps(asdict(config), sort_keys=True)]
-    return Source(points, queries, qrels, _digest(parts), _place(config, config.name))
+def _open_table(config: TableDataset, embedding: EmbeddingConfig, cache: Path) -> Source:
+    name = config.name if isinstance(config, HubDataset) else None
+    loaded = _load(config, config.path, name, config.split, cache)
+    need_columns(loaded.rows, loaded.place, *config.payload_columns)
+    points = _table(loaded, config, embedding, "passage", cache)
+    distance = file_distance(Path(config.path)) if isinstance(config, FileDataset) else None
+    source = Source(points, None, [], loaded.state, loaded.place, tuple(config.payload_columns), distance=distance)
+    return _with_queries(source, loaded, config, embedding, cache)
 
 
-def _folder_state(folder: Path) -> str:
-    """Return a digest that changes when any file of the folder is written."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    states = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
-    return _digest(states)
+def _open_collection(config: CollectionDataset, embedding: EmbeddingConfig, cache: Path) -> Source:
+    from qexp.data.snapshot import take_snapshot
+
+    snapshot = take_snapshot(config, cache)
+    loaded = _Loaded(snapshot.rows, f"{config.url} {config.collection}", snapshot.state)
+    source = Source(
+        Table(loaded.rows, loaded.place, "vector", "id"),
+        None,
+        [],
+        loaded.state,
+        loaded.place,
+        ("payload",) if config.payload else (),
+        payload_json=True,
+        distance=snapshot.distance,
+        m=snapshot.m,
+        ef_construct=snapshot.ef_construct,
+    )
+    return _with_queries(source, loaded, config, embedding, cache)
 
 
-def _qrels(rows: "Dataset", config: HubDataset) -> list[tuple[Any, Any, int]]:
-    columns = (config.qrels.query_column, config.qrels.point_column, config.qrels.grade_column)
-    _need_columns(rows, _place(config, config.qrels.name), *columns)
-    query, point, grade = (rows.with_format("arrow")[column][:].to_pylist() for column in columns)
-    return list(zip(query, point, grade, strict=True))
+def _with_queries(
+    source: Source,
+    points: _Loaded,
+    config: TableDataset | CollectionDataset,
+    embedding: EmbeddingConfig,
+    cache: Path,
+) -> Source:
+    """Add queries and labels, wherever they come from, and the key of it all."""
+    asked, states = config.queries, [source.key]
+    queries = None
+    own_part = query_part(Path(config.path)) if isinstance(config, FileDataset) else None
+    if asked.path or asked.name or asked.split or own_part:
+        loaded = _beside(config, asked, own_part, cache)
+        queries = _table(loaded, asked, embedding, "query", cache)
+        states.append(loaded.state)
+    elif asked.vector_column or asked.text_column:
+        queries = replace(_table(points, asked, embedding, "query", cache), sparse=True)
+    qrels: list[Qrel] = []
+    if config.qrels.path and not is_file_dataset(config.qrels.path) and Path(config.qrels.path).is_file():
+        qrels = read_trec(Path(config.qrels.path))
+        states.append(digest_of([str(qrel) for qrel in qrels]))
+    elif config.qrels.path or config.qrels.name:
+        loaded = _beside(config, config.qrels, None, cache)
+        qrels = table_qrels(loaded.rows, loaded.place, config.qrels)
+        states.append(loaded.state)
+    key = digest_of([*states, json.dumps([asdict(config), asdict(embedding)], sort_keys=True)])
+    return replace(source, queries=queries, qrels=qrels, key=key)
 
 
-def _load(config: HubDataset, path: str, cache: str | None, name: str | None, split: str) -> "Dataset":
-    """Load one split; every reason not to becomes one line."""
-    import datasets
-
-    datasets.disable_progress_bars()
-    try:
-        rows = datasets.load_dataset(path, name, split=split, revision=config.revision, cache_dir=cache)
-    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        reason = str(cause).strip().splitlines()[0]
-        raise DataError(f"dataset.path={config.path}: cannot load split '{split}' of '{name}': {reason}") from error
-    if len(rows) == 0:
-        raise DataError(f"dataset.path={config.path}: split '{split}' of '{name}' is empty")
-    return rows
+def _beside(
+    config: TableDataset | CollectionDataset, asked: QueriesConfig | QrelsConfig, part: str | None, cache: Path
+) -> _Loaded:
+    """Load queries or labels: from a path of their own, else from another configuration or split of the dataset."""
+    path = asked.path or (config.path if isinstance(config, TableDataset) else None)
+    if path is None:
+        raise DataError("dataset.queries: a collection has no configurations or splits; set dataset.queries.path=…")
+    if not asked.path and isinstance(config, FileDataset) and asked.name:
+        raise DataError(f"{path}: a file has no configuration '{asked.name}'; set dataset.queries.path=…")
+    return _load(config, path, asked.name, asked.split or (part if not asked.path else query_part(Path(path))), cache)
 
 
-def _need_columns(rows: "Dataset", place: str, *columns: str) -> None:
-    for column in columns:
-        if column not in rows.column_names:
-            raise DataError(f"{place}: no column '{column}'{near_miss(column, rows.column_names)}")
+def _load(config: DatasetConfig, path: str, name: str | None, split: str | None, cache: Path) -> _Loaded:
+    """Load a file where it is one, else a dataset of the hub's; `revision` belongs to the dataset's own path."""
+    if (isinstance(config, FileDataset) and path == config.path) or is_file_dataset(path):
+        rows, state = load_file(Path(path).expanduser(), split, cache)
+        return _Loaded(rows, path, state)
+    revision = config.revision if isinstance(config, HubDataset) and path == config.path else None
+    rows, state = load_hub(path, name, split, revision, cache)
+    return _Loaded(rows, place_of(path, name), state)
 
 
-def _place(config: HubDataset, name: str | None) -> str:
-    return f"{config.path}/{name}" if name else config.path
+def _table(
+    loaded: _Loaded, columns: TableDataset | QueriesConfig, embedding: EmbeddingConfig, role: str, cache: Path
+) -> Table:
+    """Name the columns; embed the text column if there is one and an encoder for it."""
+    if columns.text_column and embedding.kind != "column":
+        from qexp.data.embed import embedded
+
+        need_columns(loaded.rows, loaded.place, columns.text_column)
+        rows = embedded(loaded.rows, loaded.place, columns.text_column, embedding, role, cache)
+        return Table(rows, loaded.place, "embedding of text", columns.id_column)
+    if columns.text_column and not columns.vector_column and isinstance(columns, QueriesConfig):
+        raise DataError(f"{loaded.place}: texts need a model; add embedding=fastembed embedding.model=…")
+    vectors = find_vector_column(loaded.rows, loaded.place, columns.vector_column)
+    return Table(loaded.rows, loaded.place, vectors, columns.id_column)
 
 
 def _open_synthetic(config: SyntheticDataset, cache: Path) -> Source:
-    key = _digest([json.dumps(asdict(config), sort_keys=True)])
+    import datasets
+
+    key = digest_of([json.dumps(asdict(config), sort_keys=True)])
     tables = []
     for part, count in (("points", config.points), ("queries", config.queries)):
         path = cache / "synthetic" / f"{key}-{part}.arrow"
         if not path.exists():
-            _write_arrow(path, _clusters(config, count, part), config.size)
-        import datasets
-
-        tables.append(Table(datasets.Dataset.from_file(str(path)), "id", "vector", f"synthetic {part}"))
+            write_arrow(path, _clusters(config, count, part))
+        tables.append(Table(datasets.Dataset.from_file(str(path)), f"synthetic {part}", "vector", "id"))
     return Source(tables[0], tables[1], [], key, "synthetic")
 
 
-def _clusters(config: SyntheticDataset, count: int, part: str) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first id, vectors [batch, size]): unit vectors around `clusters` random centres."""
+def _clusters(config: SyntheticDataset, count: int, part: str) -> Iterator[dict[str, Any]]:
+    """Yield ids and vectors [batch, size]: unit vectors around `clusters` random centres."""
     centres = np.random.default_rng(config.seed).standard_normal((config.clusters, config.size), dtype=np.float32)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     rng = np.random.default_rng([config.seed, len(part)])
@@ -133,20 +193,5 @@ def _clusters(config: SyntheticDataset, count: int, part: str) -> Iterator[tuple
         n = min(SYNTHETIC_BATCH, count - start)
         noise = rng.standard_normal((n, config.size), dtype=np.float32) * config.spread / np.sqrt(config.size)
         vectors = centres[rng.integers(config.clusters, size=n)] + noise
-        yield start, (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
-def _write_arrow(path: Path, batches: Iterator[tuple[int, np.ndarray]], size: int) -> None:
-    schema = pa.schema([("id", pa.int64()), ("vector", pa.list_(pa.float32(), size))])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        for start, vectors in batches:
-            ids = pa.array(np.arange(start, start + len(vectors)))
-            column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), size)
-            writer.write(pa.record_batch([ids, column], schema=schema))
-    partial.replace(path)
-
-
-def _digest(parts: list[str]) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+        vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        yield {"id": np.arange(start, start + n), "vector": vectors}

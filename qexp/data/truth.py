@@ -2,38 +2,62 @@
 
 import hashlib
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qexp.data.progress import Progress
 from qexp.data.vectors import Data
+from qexp.errors import DataError
 from qexp.results import Ids, Vectors
 
-BLOCK_BYTES = 32 * 2**20
+BLOCK_BYTES = 8 * 2**20  # scores of one block, which stay in the processor's cache
+FIRST_BLOCK = 256
+SCORE_BYTES = 2 * 2**20
 SPARE = 16  # candidates beyond k that single precision may have put in the wrong order
 
 Scores = NDArray[np.float64]
 
 
+CHECKED_QUERIES = 20  # of given neighbours, against exact ones
+WRONG = 0.01  # the share of given neighbours that may be farther than the k-th exact one
+TIE = 1e-4  # relative; others compute distances in single precision too, and not in the same order
+
+
 @dataclass(frozen=True)
 class Truth:
-    """Exact neighbours of every query, best first: row numbers and scores [query, k]; a larger score is nearer."""
+    """Exact neighbours of every query, best first: row numbers and scores [query, k]; a larger score is nearer.
+
+    `source` says where they come from: `exact`, `neighbours` or `engine`.
+    """
 
     ids: Ids
     scores: Scores
+    source: str = "exact"
 
 
-def exact_truth(data: Data, k: int, cache: Path) -> Truth:
-    """Return the k nearest points of every query, from the cache if they are there."""
-    key = f"{data.facts.digest}-{data.facts.queries_digest}-{data.facts.distance}-{k}"
-    name = hashlib.sha256(key.encode()).hexdigest()[:16]
+def find_truth(data: Data, k: int, cache: Path, matching: Ids | None = None) -> Truth:
+    """Return the k nearest points of every query: the given ones, else computed, or from the cache.
+
+    `matching` are the row numbers, in order, of the points that a filter lets through; null: all.
+    """
+    if data.neighbours is not None:
+        return given_truth(data, k)
+    key = [data.facts.digest, data.facts.queries_digest, data.facts.distance, str(k)]
+    if matching is not None:
+        if len(matching) < k:
+            raise DataError(f"search.filter: {len(matching)} points match, fewer than search.limit={k}")
+        key.append(hashlib.sha256(matching.data).hexdigest())
+    name = hashlib.sha256("-".join(key).encode()).hexdigest()[:16]
     path = cache / "truth" / f"{data.facts.title}-{name}.npz"
     if path.exists():
         with np.load(path) as saved:
             return Truth(saved["ids"], saved["scores"])
-    truth = neighbours(data.points(), np.asarray(data.query_vectors()), k, data.facts.distance)
+    truth = neighbours(data.points(), np.asarray(data.query_vectors()), k, data.facts.distance, matching)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as partial:
         np.savez(partial, ids=truth.ids, scores=truth.scores)
@@ -41,38 +65,121 @@ def exact_truth(data: Data, k: int, cache: Path) -> Truth:
     return truth
 
 
-def neighbours(points: Vectors, queries: Vectors, k: int, distance: str) -> Truth:
+def given_truth(data: Data, k: int) -> Truth:
+    """Return the neighbours that the dataset gives, of which a sample is compared with exact ones.
+
+    Raises DataError for a list shorter than k and for neighbours of another distance or of shifted ids.
+    """
+    assert data.neighbours is not None
+    given: Ids = np.load(data.neighbours)
+    short = np.flatnonzero((given[:, :k] < 0).any(axis=1) | (given.shape[1] < k))
+    if short.size:
+        row = int(short[0])
+        raise DataError(
+            f"{data.facts.source} query {row}: {int((given[row] >= 0).sum())} neighbours given, search.limit={k}; "
+            "set dataset.truth=exact or a smaller search.limit"
+        )
+    points, queries, distance = data.points(), np.asarray(data.query_vectors()), data.facts.distance
+    scores = exact_scores(points, queries, given[:, :k], distance)
+    sample = np.unique(np.linspace(0, len(queries) - 1, min(CHECKED_QUERIES, len(queries))).astype(int))
+    kth = neighbours(points, queries[sample], k, distance).scores[:, -1:]
+    wrong = float((scores[sample] < kth - TIE * np.maximum(1.0, np.abs(kth))).mean())
+    if wrong > WRONG:
+        raise DataError(
+            f"{data.facts.source}: {100 * wrong:.0f} % of the given neighbours are farther than the {k}-th exact one: "
+            f"another distance than {distance}, or shifted ids; set dataset.distance=… or dataset.truth=exact"
+        )
+    return _sorted(given[:, :k], scores, k, "neighbours")
+
+
+def engine_truth(data: Data, found: Ids) -> Truth:
+    """Return as truth what the engine's exact search found, row numbers [query, k], with scores of our own."""
+    if (found < 0).any():
+        row = int(np.argmax((found < 0).any(axis=1)))
+        results = int((found[row] >= 0).sum())
+        raise DataError(f"dataset.truth=engine: query {row} has only {results} results, fewer than search.limit")
+    scores = exact_scores(data.points(), np.asarray(data.query_vectors()), found, data.facts.distance)
+    return _sorted(found, scores, found.shape[1], "engine")
+
+
+def _sorted(ids: Ids, scores: Scores, k: int, source: str) -> Truth:
+    """Put the k best first; among equals the smaller row number."""
+    order = np.lexsort((ids, -scores), axis=1)[:, :k]
+    return Truth(np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1), source)
+
+
+def neighbours(points: Vectors, queries: Vectors, k: int, distance: str, among: Ids | None = None) -> Truth:
     """Search exactly: candidates in single precision block by block, their order in double precision.
 
-    Shapes: points [n, d], queries [q, d]. Memory is constant in n.
+    Shapes: points [n, d], queries [q, d]; `among`: only these row numbers. Memory is constant in n.
     """
-    wanted = min(k + SPARE, len(points))
-    block = max(wanted, BLOCK_BYTES // (4 * max(1, len(queries))))
-    found = _block_scores(np.asarray(points[:block]), queries, distance)
-    ids: Ids = np.argpartition(-found, wanted - 1, axis=1)[:, :wanted]
-    scores = np.take_along_axis(found, ids, axis=1)
-    for start in range(block, len(points), block):
-        found = _block_scores(np.asarray(points[start : start + block]), queries, distance)
-        query, column = np.nonzero(found > scores.min(axis=1, keepdims=True))
-        ids, scores = _merge(ids, scores, query, column + start, found[query, column])
+    count = len(points) if among is None else len(among)
+    best = _Best(len(queries), min(k + SPARE, count))
+    progress = Progress("exact neighbours", count)
+    block = max(1, BLOCK_BYTES // (4 * max(1, len(queries))))
+    first = min(block, FIRST_BLOCK)  # few points give thresholds, so that few of the rest are looked at
+    with ThreadPoolExecutor(1) as pool:  # the next block is scored while this one is looked through
+        looking = None
+        for start, end in pairwise([0, *range(first, count, block), count]):
+            part = np.asarray(points[start:end] if among is None else points[among[start:end]])
+            found = _block_scores(part, queries, distance)
+            if looking:
+                looking.result()
+            looking = pool.submit(best.offer, start, found)
+            progress.advance(len(part))
+        if looking:
+            looking.result()
+    ids = best.ids() if among is None else among[best.ids()]
     exact = exact_scores(points, queries, ids, distance)
-    order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
-    return Truth(np.take_along_axis(ids, order, axis=1), np.take_along_axis(exact, order, axis=1))
+    return _sorted(ids, exact, k, "exact")
 
 
-def _merge(
-    ids: Ids, scores: NDArray[np.float32], query: Ids, new_ids: Ids, new_scores: NDArray[np.float32]
-) -> tuple[Ids, NDArray[np.float32]]:
-    """Put candidates (query, id, score) into the best lists [query, wanted], which keep their width."""
-    width = ids.shape[1]
-    owner = np.concatenate([np.repeat(np.arange(len(ids)), width), query])
-    all_ids = np.concatenate([ids.ravel(), new_ids])
-    all_scores = np.concatenate([scores.ravel(), new_scores])
-    order = np.lexsort((-all_scores, owner))
-    counts = np.bincount(owner, minlength=len(ids))
-    first = np.cumsum(counts) - counts
-    kept = order[first[:, None] + np.arange(width)]
-    return all_ids[kept], all_scores[kept]
+class _Best:
+    """The `width` best candidates of every query so far.
+
+    Only scores above a query's threshold, the worst of its best, are looked at again; they wait until merging them is
+    worth it, and every merge raises the thresholds.
+    """
+
+    def __init__(self, queries: int, width: int) -> None:
+        self._ids: Ids = np.full((queries, width), -1, dtype=np.int64)
+        self._scores = np.full((queries, width), -np.inf, dtype=np.float32)
+        self._threshold = np.full((queries, 1), -np.inf, dtype=np.float32)
+        self._waiting: list[tuple[Ids, Ids, NDArray[np.float32]]] = []
+        self._count = self._seen = self._merged = 0
+
+    def offer(self, start: int, found: NDArray[np.float32]) -> None:
+        """Consider scores [query, block] of the points from row number `start` on."""
+        place = np.flatnonzero(found > self._threshold)
+        query = place // found.shape[1]
+        self._waiting.append((query, place - query * found.shape[1] + start, found.ravel()[place]))
+        self._count += len(place)
+        self._seen += found.shape[1]
+        if self._count > self._ids.size or self._seen >= 2 * self._merged:
+            self._merge()
+
+    def ids(self) -> Ids:
+        """Return the candidates [query, width], in no order."""
+        self._merge()
+        return self._ids
+
+    def _merge(self) -> None:
+        if not self._waiting:
+            return
+        queries, width = self._ids.shape
+        owner, ids, scores = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        order = np.argsort(owner, kind="stable")
+        counts = np.bincount(owner, minlength=queries)
+        column = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts) + width
+        all_ids = np.full((queries, width + counts.max()), -1, dtype=np.int64)
+        all_scores = np.full(all_ids.shape, -np.inf, dtype=np.float32)
+        all_ids[:, :width], all_scores[:, :width] = self._ids, self._scores
+        all_ids[owner[order], column], all_scores[owner[order], column] = ids[order], scores[order]
+        chosen = np.argpartition(-all_scores, width - 1, axis=1)[:, :width]
+        self._ids = np.take_along_axis(all_ids, chosen, axis=1)
+        self._scores = np.take_along_axis(all_scores, chosen, axis=1)
+        self._threshold = self._scores.min(axis=1, keepdims=True)
+        self._waiting, self._count, self._merged = [], 0, self._seen
 
 
 def exact_scores(points: Vectors, queries: Vectors, ids: Ids, distance: str) -> Scores:
@@ -81,14 +188,20 @@ def exact_scores(points: Vectors, queries: Vectors, ids: Ids, distance: str) -> 
     Cosine (of normalised vectors) and dot: the inner product. Euclid and manhattan: the negative distance.
     """
     scores = np.empty(ids.shape, dtype=np.float64)
-    for row, (query, found) in enumerate(zip(queries, ids, strict=True)):
-        candidates = points[np.maximum(found, 0)].astype(np.float64)
+    step = max(1, SCORE_BYTES // (8 * max(1, ids.shape[1] * points.shape[1])))
+    for start in range(0, len(ids), step):
+        found = np.maximum(ids[start : start + step], 0)
+        query = queries[start : start + step, None, :].astype(np.float64)
+        candidates = points[found.ravel()].astype(np.float64).reshape(*found.shape, -1)
         if distance in ("cosine", "dot"):
-            scores[row] = candidates @ query.astype(np.float64)
+            part = (candidates @ query.swapaxes(1, 2))[:, :, 0]
         elif distance == "euclid":
-            scores[row] = -np.linalg.norm(candidates - query, axis=1)
+            candidates -= query
+            part = -np.sqrt(np.einsum("qkd,qkd->qk", candidates, candidates))
         else:
-            scores[row] = -np.abs(candidates - query).sum(axis=1)
+            candidates -= query
+            part = -np.abs(candidates, out=candidates).sum(axis=2)
+        scores[start : start + step] = part
     return np.where(ids < 0, -np.inf, scores)
 
 

@@ -1,25 +1,30 @@
-"""Vectors of one embedding size as memory-mapped float32 files, checked row by row."""
+"""A dataset at one embedding size, laid out once as files that engine and truth read in batches."""
 
-import hashlib
 import json
+import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from qexp.config import ExperimentConfig
-from qexp.data.source import Source, Table, open_source
+from qexp.config import CollectionDataset, DatasetConfig, ExperimentConfig, SyntheticDataset, TableDataset
+from qexp.data.files import read_matrix
+from qexp.data.labels import check_unique_ids, neighbour_positions, qrel_rows
+from qexp.data.matrix import write_matrix
+from qexp.data.payload import write_payload
+from qexp.data.source import Source, open_source
+from qexp.data.table import Table, digest_of, need_columns
 from qexp.errors import DataError
 from qexp.results import DatasetFacts, Ids, Vectors
 
-BATCH = 4096
-LAYOUT = 2  # raise when the files below change their meaning
+log = logging.getLogger(__name__)
+
+LAYOUT = 3  # raise when the files below change their meaning
 QUERY_SEED = 0
+HELD_OUT_SHARE = 10  # held-out queries are at most one in so many rows
 
 
 @dataclass(frozen=True)
@@ -27,13 +32,17 @@ class Data:
     """A dataset at one embedding size, ready to search.
 
     `vectors` and `queries` are `.npy` files of float32 [n, size], normalised if the distance is cosine. Points are
-    known by row number from here on. `qrels` has rows (query row, point row, grade).
+    known by row number from here on. `qrels` has rows (query row, point row, grade). `payload` is a file with one
+    JSON object per point; `neighbours` a `.npy` file of given neighbours [query, width], -1 where there is none.
     """
 
     facts: DatasetFacts
     vectors: Path
     queries: Path
     qrels: Ids
+    payload: Path | None = None
+    neighbours: Path | None = None
+    warnings: tuple[str, ...] = ()
 
     def points(self) -> Vectors:
         """Return the points, memory-mapped."""
@@ -49,154 +58,158 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
 
     Raises DataError naming the first offending row, or a size that the vectors do not have.
     """
-    source = open_source(config.dataset, cache)
-    asked = {"source": source.key, "size": config.embedding.size, "queries": config.search.queries, "layout": LAYOUT}
-    key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    source = open_source(config.dataset, config.embedding, cache)
+    distance = config.dataset.distance or source.distance or "cosine"
+    asked = {
+        "source": source.key,
+        "size": config.embedding.size,
+        "queries": config.search.queries,
+        "distance": distance,
+        "layout": LAYOUT,
+    }
+    key = digest_of([json.dumps(asked, sort_keys=True)])
     folder = cache / "vectors" / f"{config.dataset.title}-{key}"
     if not (folder / "facts.json").exists():
-        _lay_out(source, config, folder)
-    facts = DatasetFacts(**json.loads((folder / "facts.json").read_text()))
+        _lay_out(source, config, distance, folder)
+    saved = json.loads((folder / "facts.json").read_text())
+    facts = DatasetFacts(**saved["facts"])
     if config.search.limit > facts.points:
         raise DataError(f"search.limit={config.search.limit}: {source.place} has only {facts.points} points")
-    return Data(facts, folder / "vectors.npy", folder / "queries.npy", np.load(folder / "qrels.npy"))
+    if config.dataset.truth == "neighbours":
+        _check_given(config, source, facts)
+    for warning in saved["warnings"]:
+        log.warning("%s", warning)
+    payload, neighbours = folder / "payload.jsonl", folder / "neighbours.npy"
+    return Data(
+        facts,
+        folder / "vectors.npy",
+        folder / "queries.npy",
+        np.load(folder / "qrels.npy"),
+        payload if payload.exists() else None,
+        neighbours if neighbours.exists() else None,
+        tuple(saved["warnings"]),
+    )
 
 
-def _lay_out(source: Source, config: ExperimentConfig, folder: Path) -> None:
+def _lay_out(source: Source, config: ExperimentConfig, distance: str, folder: Path) -> None:
     """Write vectors, queries, labels and facts into `folder`, which appears only when it is complete."""
-    size, distance = config.embedding.size, config.dataset.distance
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=folder.name, suffix=".partial", dir=folder.parent))
     try:
-        chosen = _choose_queries(len(source.queries.rows), config.search.queries)
-        native, digest = _write_vectors(source.points, None, size, distance, partial / "vectors.npy")
-        query_native, query_digest = _write_vectors(source.queries, chosen, size, distance, partial / "queries.npy")
-        if query_native != native:
-            raise DataError(f"{source.queries.place}: queries have {query_native} dimensions, points have {native}")
-        np.save(partial / "qrels.npy", _qrel_rows(source, chosen))
-        facts = DatasetFacts(
-            title=config.dataset.title,
-            digest=digest,
-            queries_digest=query_digest,
-            points=len(source.points.rows),
-            queries=len(chosen),
-            native_size=native,
-            size=size or native,
-            distance=distance,
-            source=source.place,
-        )
-        (partial / "facts.json").write_text(json.dumps(asdict(facts), indent=1))
+        facts, warnings = _write(source, config, distance, partial)
+        (partial / "facts.json").write_text(json.dumps({"facts": asdict(facts), "warnings": warnings}, indent=1))
         if not folder.exists():
             partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _choose_queries(available: int, cap: int | None) -> Ids:
-    """Return the row numbers of at most `cap` queries, a seeded sample in their own order."""
-    if cap is None or cap >= available:
-        return np.arange(available)
-    return np.sort(np.random.default_rng(QUERY_SEED).choice(available, cap, replace=False))
+def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path) -> tuple[DatasetFacts, list[str]]:
+    size, drop = config.embedding.size, config.dataset.on_bad_vector == "drop"
+    query_table, is_point, is_query = _split(source, config)
+    check_unique_ids(source.points)
+    points = write_matrix(source.points, is_point, size, distance, drop, folder / "vectors.npy", "points")
+    queries = write_matrix(query_table, is_query, size, distance, drop, folder / "queries.npy", "queries")
+    if queries.native != points.native:
+        raise DataError(f"{query_table.place}: queries have {queries.native} dimensions, points have {points.native}")
+    if source.qrels:
+        check_unique_ids(query_table)
+    np.save(folder / "qrels.npy", qrel_rows(source.qrels, source.points, points.rows, query_table, queries.rows))
+    if config.dataset.truth == "neighbours" and source.queries is not None:
+        given = _given_neighbours(config.dataset, query_table, queries.rows, len(is_query))
+        np.save(folder / "neighbours.npy", neighbour_positions(given, source.points, points.rows, query_table.place))
+    digest = points.digest
+    if source.payload:
+        digest = digest_of([digest, write_payload(source, points.rows, folder / "payload.jsonl")])
+    facts = DatasetFacts(
+        title=config.dataset.title,
+        digest=digest,
+        queries_digest=queries.digest,
+        points=len(points.rows),
+        queries=len(queries.rows),
+        native_size=points.native,
+        size=size or points.native,
+        distance=distance,
+        source=source.place,
+        m=source.m,
+        ef_construct=source.ef_construct,
+    )
+    return facts, _warnings(config, facts, points.dropped + queries.dropped)
 
 
-def _write_vectors(table: Table, rows: Ids | None, size: int | None, distance: str, path: Path) -> tuple[int, str]:
-    """Write one `.npy`, batch by batch; return the native dimension and a digest of the content."""
-    dataset = table.rows if rows is None else table.rows.select(rows)
-    digest = hashlib.sha256()
-    native = 0
-    with path.open("wb") as out:  # written, not mapped: on a full disk a mapping ends the process
-        for start, batch in _batches(dataset, table):
-            if start == 0:
-                native = batch.shape[1]
-                if size is not None and size > native:
-                    raise DataError(f"embedding.size={size}: {table.place} has vectors of {native} dimensions")
-                header = {"descr": "<f4", "fortran_order": False, "shape": (len(dataset), size or native)}
-                np.lib.format.write_array_header_1_0(out, header)
-            if batch.shape[1] != native:
-                raise DataError(
-                    f"{table.place} row {start}: {batch.shape[1]} dimensions; the rows before have {native}"
-                )
-            _refuse_bad_rows(batch, start, table, distance)
-            batch = np.ascontiguousarray(batch[:, :size], dtype="<f4")
-            if distance == "cosine":
-                batch = batch / np.linalg.norm(batch, axis=1, keepdims=True)
-            content = batch.tobytes()
-            out.write(content)
-            digest.update(content)
-    return native, digest.hexdigest()[:16]
+def _split(source: Source, config: ExperimentConfig) -> tuple[Table, Any, Any]:
+    """Return the table of queries and, as masks over rows, which are points and which are queries.
 
-
-def _batches(dataset: Any, table: Table) -> Iterator[tuple[int, Vectors]]:
-    """Yield (first row, float32 [batch, native size]) straight from Arrow."""
-    start = 0
-    for batch in dataset.select_columns([table.vector_column]).with_format("arrow").iter(BATCH):
-        column = batch.column(0).combine_chunks()
-        yield start, _as_matrix(column, start, table)
-        start += len(column)
-
-
-def _as_matrix(column: Any, start: int, table: Table) -> Vectors:
-    """Return a list column as float32 [rows, dimensions]; raise DataError for nulls, ragged rows, other types."""
-    kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        raise DataError(f"{table.place}: column '{table.vector_column}' holds {kind}, not vectors")
-    if not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
-        raise DataError(f"{table.place}: column '{table.vector_column}' holds lists of {kind.value_type}, not numbers")
-    if column.null_count:
-        row = start + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise DataError(f"{table.place} row {row}: no vector in column '{table.vector_column}'")
-    if not pa.types.is_fixed_size_list(kind):
-        lengths = np.diff(column.offsets.to_numpy())
-        ragged = np.flatnonzero(lengths != lengths[0])
-        if ragged.size:
-            row = int(ragged[0])
-            raise DataError(f"{table.place} row {start + row}: {lengths[row]} dimensions; row {start} has {lengths[0]}")
-    values = column.flatten()
-    if values.null_count:
-        raise DataError(f"{table.place} rows {start} to {start + len(column) - 1}: a vector has an empty component")
-    matrix: Vectors = values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(column), -1)
-    return matrix
-
-
-def _refuse_bad_rows(batch: Vectors, start: int, table: Table, distance: str) -> None:
-    finite = np.isfinite(batch).all(axis=1)
-    if not finite.all():
+    Queries without a table of their own are held out: a seeded sample that is removed from the points.
+    """
+    total = len(source.points.rows)
+    is_point = np.ones(total, dtype=bool)
+    if source.queries is not None:
+        if source.queries.sparse:
+            column = source.queries.rows.select_columns([source.queries.vector_column]).with_format("arrow")
+            available = np.flatnonzero(column[source.queries.vector_column][:].is_valid().to_numpy())
+        else:
+            available = np.arange(len(source.queries.rows))
+        is_query = np.zeros(len(source.queries.rows), dtype=bool)
+        is_query[_sample(available, config.search.queries, QUERY_SEED)] = True
+        return source.queries, is_point, is_query
+    assert isinstance(config.dataset, TableDataset | CollectionDataset)
+    asked = config.dataset.queries
+    count = min(asked.held_out, total // HELD_OUT_SHARE)
+    if count == 0:
         raise DataError(
-            f"{table.place} row {start + int(np.argmin(finite))}: the vector has NaN or infinite components"
+            f"{source.place}: {total} rows are too few to hold queries out; give queries with dataset.queries.path=…"
         )
-    if distance == "cosine":
-        zero = ~batch.any(axis=1)
-        if zero.any():
-            row = start + int(np.argmax(zero))
-            raise DataError(
-                f"{table.place} row {row}: a zero vector has no cosine; remove it or set dataset.distance=dot"
-            )
+    held = _sample(np.arange(total), count, asked.seed)
+    is_point[held] = False
+    is_query = np.zeros(total, dtype=bool)
+    is_query[_sample(held, config.search.queries, QUERY_SEED)] = True
+    return replace(source.points, sparse=False), is_point, is_query
 
 
-def _qrel_rows(source: Source, chosen: Ids) -> Ids:
-    """Return labels as (query row, point row, grade), for the chosen queries only; unknown ids raise DataError."""
-    if not source.qrels:
-        return np.empty((0, 3), dtype=np.int64)
-    query_row = _row_of(source.queries)
-    point_row = _row_of(source.points)
-    position = {int(row): place for place, row in enumerate(chosen)}
-    labels = []
-    for query, point, grade in source.qrels:
-        if query not in query_row:
-            raise DataError(f"{source.place} qrels: no query has the id {query!r}")
-        if point not in point_row:
-            raise DataError(f"{source.place} qrels: no point has the id {point!r}")
-        if query_row[query] in position:
-            labels.append((position[query_row[query]], point_row[point], grade))
-    return np.array(labels, dtype=np.int64).reshape(-1, 3)
+def _sample(available: Ids, cap: int | None, seed: int) -> Ids:
+    """Return at most `cap` of the row numbers, a seeded sample in their own order."""
+    if cap is None or cap >= len(available):
+        return available
+    return np.sort(np.random.default_rng(seed).choice(available, cap, replace=False))
 
 
-def _row_of(table: Table) -> dict[Any, int]:
-    ids = table.rows.with_format("arrow")[table.id_column][:].to_pylist()
-    rows = {key: row for row, key in enumerate(ids)}
-    if len(rows) != len(ids):
-        twice = next(key for row, key in enumerate(ids) if rows[key] != row)
-        raise DataError(f"{table.place}: the id {twice!r} is given twice in column '{table.id_column}'")
-    return rows
+def _check_given(config: ExperimentConfig, source: Source, facts: DatasetFacts) -> None:
+    """Refuse given neighbours where they cannot be the exact ones."""
+    if facts.size != facts.native_size:
+        raise DataError(
+            f"dataset.truth=neighbours: they are those of {facts.native_size} dimensions; with embedding.size="
+            f"{config.embedding.size} set dataset.truth=exact"
+        )
+    if config.search.filter:
+        raise DataError("dataset.truth=neighbours: they are those without search.filter; set dataset.truth=exact")
+    if source.queries is None:
+        raise DataError("dataset.truth=neighbours: held-out queries have none; set dataset.truth=exact")
+
+
+def _given_neighbours(dataset: DatasetConfig, queries: Table, chosen: Ids, available: int) -> list[Any]:
+    if dataset.neighbours_path:
+        given = read_matrix(Path(dataset.neighbours_path))
+        if len(given) != available:
+            raise DataError(f"{dataset.neighbours_path}: {len(given)} rows of neighbours for {available} queries")
+        return list(given[chosen].tolist())
+    column = dataset.neighbours_column
+    need_columns(queries.rows, queries.place, column)
+    rows = queries.rows.select_columns([column]).with_format("arrow")
+    return list(rows[column][:].take(chosen).to_pylist())
+
+
+def _warnings(config: ExperimentConfig, facts: DatasetFacts, dropped: int) -> list[str]:
+    warnings = []
+    if dropped:
+        warnings.append(f"{facts.source}: {dropped} rows without a usable vector were left out")
+    trained = config.dataset.matryoshka or isinstance(config.dataset, SyntheticDataset)
+    if facts.size < facts.native_size and not trained:
+        warnings.append(
+            f"embedding.size={facts.size} of {facts.native_size}: the model is not known to be trained for truncation "
+            "(Matryoshka), so that much of what it knows may be lost; if it is, set dataset.matryoshka=true"
+        )
+    return warnings
 
 
 def _mapped(path: Path) -> Vectors:

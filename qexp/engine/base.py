@@ -1,11 +1,13 @@
 """What an engine can do, and how any engine brings a collection to the state that is measured."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
+from itertools import islice, repeat
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from qexp.config import ExperimentConfig
 from qexp.results import (
@@ -20,6 +22,8 @@ from qexp.results import (
 )
 
 COLLECTIONS = "collections"  # in the cache
+DEFAULT_M = 16  # Qdrant's own
+DEFAULT_EF_CONSTRUCT = 100
 
 
 def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) -> CollectionSpec:
@@ -36,11 +40,12 @@ def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) 
         vectors=config.storage.vectors,
         quantized=config.storage.quantized,
         hnsw=config.storage.hnsw,
-        m=config.index.m,
-        ef_construct=config.index.ef_construct,
+        m=config.index.m or facts.m or DEFAULT_M,
+        ef_construct=config.index.ef_construct or facts.ef_construct or DEFAULT_EF_CONSTRUCT,
         full_scan_threshold=config.index.full_scan_threshold,
         segments=config.index.segments,
         engine=engine,
+        payload_indexes=config.dataset.payload_indexes,
     )
     return spec if config.quantization.config else spec.unquantized()
 
@@ -54,8 +59,8 @@ class Engine(Protocol):
     def create(self, spec: CollectionSpec) -> None:
         """Make an empty collection that nobody sees before `seal`."""
 
-    def upload(self, vectors: Vectors) -> None:
-        """Store float32 [n, size]; the point id is the row number."""
+    def upload(self, vectors: Vectors, payload: Path | None = None) -> None:
+        """Store float32 [n, size] with the payloads of a file, one JSON object a line; the point id is the row."""
 
     def wait_until_indexed(self) -> None:
         """Return when every point is indexed and, if so specified, quantized."""
@@ -68,6 +73,9 @@ class Engine(Protocol):
 
     def state(self) -> CollectionState:
         """Read back what was really built."""
+
+    def matching(self) -> list[int]:
+        """Return the row numbers, in order, of the points that the filter of all searches lets through."""
 
     def vectors(self, rows: list[int]) -> list[list[float]]:
         """Return the stored vectors of these points."""
@@ -85,12 +93,22 @@ class Engine(Protocol):
         """Release everything; the collection stays."""
 
 
-def build_collection(engine: Engine, spec: CollectionSpec, vectors: Vectors) -> Build:
+def payload_batches(path: Path | None, size: int) -> Iterator[list[dict[str, Any] | None]]:
+    """Yield the payloads of a file in lists of `size`; without a file, endless lists of None."""
+    if path is None:
+        yield from repeat([None] * size)
+        return
+    with path.open() as lines:
+        while batch := list(islice(lines, size)):
+            yield [json.loads(line) for line in batch]
+
+
+def build_collection(engine: Engine, spec: CollectionSpec, vectors: Vectors, payload: Path | None = None) -> Build:
     """Create, fill, index and seal a collection that is not there yet; what fails is dropped."""
     engine.create(spec)
     try:
         started = perf_counter()
-        engine.upload(vectors)
+        engine.upload(vectors, payload)
         uploaded = perf_counter()
         engine.wait_until_indexed()
         build = Build(uploaded - started, perf_counter() - uploaded, engine.state())
@@ -101,11 +119,14 @@ def build_collection(engine: Engine, spec: CollectionSpec, vectors: Vectors) -> 
     return build
 
 
-def engine_factory(name: str, cache: Path) -> Callable[[], Engine]:
-    """Return a picklable maker of the engine called `name`, so that a worker process can make it."""
+def engine_factory(name: str, cache: Path, condition: dict[str, Any] | None = None) -> Callable[[], Engine]:
+    """Return a picklable maker of the engine called `name`, so that a worker process can make it.
+
+    `condition` is a Qdrant filter that holds for all its searches.
+    """
     from qexp.engine.edge import EdgeEngine
 
-    return partial({"edge": EdgeEngine}[name], cache / COLLECTIONS)
+    return partial({"edge": EdgeEngine}[name], cache / COLLECTIONS, condition)
 
 
 def engine_version(name: str) -> str:

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import qdrant_edge as edge
 
+from qexp.engine.base import payload_batches
+from qexp.engine.edge_filter import edge_filter
 from qexp.engine.process import process_memory
 from qexp.errors import EngineError
 from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
 
 UPLOAD_BATCH = 1000
+SCROLL_BATCH = 10_000
 MANIFEST = "complete.json"
 INDEX_ALWAYS = 1  # KiB: with Qdrant's default small collections would stay unindexed and unquantized
 _COMPONENTS = (
@@ -64,8 +67,9 @@ class EdgeEngine:
     The folder holds the shard and a manifest with every file's size; it appears by one rename when it is complete.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, condition: dict[str, Any] | None = None) -> None:
         self._home = home
+        self._filter = edge_filter(condition) if condition else None
         self._shard: Any = None
         self._spec: CollectionSpec | None = None
         self._folder: Path | None = None
@@ -98,11 +102,16 @@ class EdgeEngine:
         self._folder = Path(tempfile.mkdtemp(prefix=spec.name, suffix=f".partial-{os.getpid()}", dir=self._home))
         self._shard = _engine_call(edge.EdgeShard.create, str(self._folder / "shard"), _edge_config(spec))
 
-    def upload(self, vectors: Vectors) -> None:
+    def upload(self, vectors: Vectors, payload: Path | None = None) -> None:
         """Upsert in batches; rows become Python lists because that is the fastest way in."""
-        for start in range(0, len(vectors), UPLOAD_BATCH):
+        assert self._spec is not None
+        for key, kind in self._spec.payload_indexes.items():
+            schema = getattr(edge.PayloadSchemaType, kind.capitalize())
+            _engine_call(self._shard.update, edge.UpdateOperation.create_field_index(key, schema))
+        starts = range(0, len(vectors), UPLOAD_BATCH)
+        for start, payloads in zip(starts, payload_batches(payload, UPLOAD_BATCH), strict=False):
             rows = np.asarray(vectors[start : start + UPLOAD_BATCH]).tolist()
-            points = [edge.Point(start + offset, row) for offset, row in enumerate(rows)]
+            points = [edge.Point(start + n, row, payloads[n]) for n, row in enumerate(rows)]
             _engine_call(self._shard.update, edge.UpdateOperation.upsert_points(points))
 
     def wait_until_indexed(self) -> None:
@@ -133,13 +142,16 @@ class EdgeEngine:
         """Return a search with `rescore` always explicit."""
         params = edge.SearchParams(
             hnsw_ef=point.hnsw_ef,
+            exact=point.exact,
             quantization=edge.QuantizationSearchParams(
                 ignore=point.ignore, rescore=point.rescore, oversampling=point.oversampling
             ),
         )
 
         def prepare(vector: list[float]) -> Any:
-            return edge.QueryRequest(limit=point.limit, query=edge.Query.Nearest(vector), params=params)
+            return edge.QueryRequest(
+                limit=point.limit, query=edge.Query.Nearest(vector), params=params, filter=self._filter
+            )
 
         def ids(found: Any) -> list[int]:
             return [hit.id for hit in found]
@@ -175,6 +187,16 @@ class EdgeEngine:
             placements={"vectors": vectors.get("memory"), "hnsw": hnsw.get("memory"), "quantized": quantized},
             files=_component_bytes(shard, indexed),
         )
+
+    def matching(self) -> list[int]:
+        """Scroll through the points that the filter lets through."""
+        rows, offset = [], None
+        while True:
+            request = edge.ScrollRequest(offset, SCROLL_BATCH, self._filter, with_payload=False, with_vector=False)
+            records, offset = _engine_call(self._shard.scroll, request)
+            rows += [record.id for record in records]
+            if offset is None:
+                return rows
 
     def vectors(self, rows: list[int]) -> list[list[float]]:
         """Return the stored original vectors of these points, in the order asked."""

@@ -54,8 +54,8 @@ class _Servant:
         self.ready()  # queries are not the collection's memory
         return self.engine.open(spec)
 
-    def build(self, spec: CollectionSpec, vectors: Path) -> Build:
-        return build_collection(self.engine, spec, np.load(vectors, mmap_mode="r"))
+    def build(self, spec: CollectionSpec, vectors: Path, payload: Path | None) -> Build:
+        return build_collection(self.engine, spec, np.load(vectors, mmap_mode="r"), payload)
 
     def block(self, point: OperatingPoint, warmup: int, with_ids: bool) -> Block:
         return timed_block(self.engine.search(point), self._query_rows, point.limit, warmup, with_ids)
@@ -92,6 +92,9 @@ class _Servant:
         if search.scores is None:
             raise EngineError("search.adaptive: this engine's searches give no scores; use engine=edge")
         return search
+
+    def matching(self) -> list[int]:
+        return self.engine.matching()
 
     def vectors(self, rows: list[int]) -> list[list[float]]:
         return self.engine.vectors(rows)
@@ -159,9 +162,9 @@ class Worker:
         build: Build | None = self._ask("open", spec)
         return build
 
-    def build(self, spec: CollectionSpec, vectors: Path) -> Build:
-        """Build the collection from a `.npy` file of float32 [n, size]."""
-        build: Build = self._ask("build", spec, vectors)
+    def build(self, spec: CollectionSpec, vectors: Path, payload: Path | None = None) -> Build:
+        """Build the collection from a `.npy` file of float32 [n, size] and a file with a JSON payload per line."""
+        build: Build = self._ask("build", spec, vectors, payload)
         return build
 
     def block(self, point: OperatingPoint, warmup: int, with_ids: bool) -> Block:
@@ -183,6 +186,11 @@ class Worker:
         """Return for every query the gap between the scores of rank k and the next."""
         margins: NDArray[np.float64] = self._ask("margins", point, k)
         return margins
+
+    def matching(self) -> list[int]:
+        """Return the row numbers of the points that the filter of all searches lets through."""
+        rows: list[int] = self._ask("matching")
+        return rows
 
     def vectors(self, rows: list[int]) -> list[list[float]]:
         """Return stored vectors."""

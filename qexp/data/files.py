@@ -1,0 +1,128 @@
+"""Local files as Hugging Face datasets: tables by `datasets` itself, matrices converted to Arrow once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qexp.data.arrays import HDF5, MATRICES, hdf5_distance, parts_of, read_blocks
+from qexp.data.hub import folder_state
+from qexp.data.progress import Progress
+from qexp.data.table import digest_of, file_digest, write_arrow
+from qexp.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+TABLES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".arrow": "arrow"}
+NEIGHBOURS = "neighbors"  # the name in ann-benchmarks files, and of the column made from one
+
+
+def is_file_dataset(path: str) -> bool:
+    """Whether a path is read by `load_file`: a known suffix, or a `save_to_disk` folder."""
+    return Path(path).suffix in (*TABLES, *MATRICES) or (Path(path) / "state.json").is_file()
+
+
+def load_file(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str]:
+    """Load a file or `save_to_disk` folder; return the rows and a word that changes when the content does.
+
+    A matrix becomes a column `vector` in an Arrow file in the cache, named after its content. Raises DataError if the
+    file is missing, truncated, empty, or of an unknown format.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    if path.suffix in MATRICES:
+        return _matrix(path, part, cache)
+    if path.suffix not in TABLES and not path.is_dir():
+        raise DataError(f"{path}: unknown format '{path.suffix}'; known: {', '.join((*TABLES, *MATRICES))}")
+    rows, state = _table(path, cache), folder_state(path)
+    if len(rows) == 0:
+        raise DataError(f"{path}: is empty")
+    return rows, state
+
+
+def file_distance(path: Path) -> str | None:
+    """Return the distance that the file itself names, if it does."""
+    return hdf5_distance(path) if path.suffix in HDF5 and path.exists() else None
+
+
+def query_part(path: Path) -> str | None:
+    """Return the name of the queries in an ann-benchmarks file, if it has them."""
+    return "test" if path.suffix in HDF5 and path.exists() and "test" in parts_of(path) else None
+
+
+def read_matrix(path: Path) -> np.ndarray:
+    """Return a whole small matrix, such as the neighbours of the queries."""
+    if path.suffix not in MATRICES:
+        raise DataError(f"{path}: unknown format '{path.suffix}'; known: {', '.join(MATRICES)}")
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    part = NEIGHBOURS if path.suffix in HDF5 else None
+    return np.concatenate(list(read_blocks(path, part)))
+
+
+def _table(path: Path, cache: Path) -> "Dataset":
+    import datasets
+    import pyarrow as pa
+
+    datasets.disable_progress_bars()
+    try:
+        if path.is_dir():
+            rows = datasets.load_from_disk(str(path))
+            if isinstance(rows, datasets.DatasetDict):
+                raise DataError(
+                    f"{path}: holds the splits {', '.join(rows)}; set dataset.path={path}/{next(iter(rows))}"
+                )
+            _need_whole(rows, path)
+            return rows
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: is empty")
+        if path.suffix == ".arrow":
+            return datasets.Dataset.from_file(str(path))
+        options = {"sep": "\t"} if path.suffix == ".tsv" else {}
+        # A name of its own for every state of the file: by default a changed file can be found under the old one.
+        folder = cache / "datasets" / folder_state(path)
+        return datasets.load_dataset(
+            TABLES[path.suffix], data_files=str(path), split="train", cache_dir=str(folder), **options
+        )
+    except (pa.ArrowException, ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+        cause = error.__cause__ or error
+        raise DataError(f"{path}: cannot be read: {' '.join(str(cause).split())}") from error
+
+
+def _need_whole(rows: "Dataset", path: Path) -> None:
+    """Refuse a folder whose files hold fewer rows than its own description says."""
+    splits = rows.info.splits or {}
+    expected = sum(split.num_examples for split in splits.values()) if len(splits) == 1 else len(rows)
+    if rows.info.splits and len(rows) < expected:
+        raise DataError(f"{path}: has {len(rows)} rows, its description says {expected}: truncated?")
+
+
+def _matrix(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str]:
+    import datasets
+
+    state = digest_of([file_digest(path), path.suffix, str(part)])
+    target = cache / "arrow" / f"{path.stem}-{state}.arrow"
+    if not target.exists():
+        write_arrow(target, _columns(path, part))
+    return datasets.Dataset.from_file(str(target)), state
+
+
+def _columns(path: Path, part: str | None) -> Iterator[dict[str, Any]]:
+    """Yield batches of `vector`, and of `neighbors` for the queries of an ann-benchmarks file."""
+    beside = path.suffix in HDF5 and part == "test" and NEIGHBOURS in parts_of(path)
+    neighbours = np.concatenate(list(read_blocks(path, NEIGHBOURS))).astype(np.int64) if beside else None
+    progress, done, size = Progress(f"reading {path.name}", path.stat().st_size), 0, None
+    for block in read_blocks(path, part):
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused by row
+            columns: dict[str, Any] = {"vector": block.astype(np.float32)}
+        if neighbours is not None:
+            if len(neighbours) < done + len(block):
+                raise DataError(f"{path}: has {len(neighbours)} rows of neighbors, fewer than queries")
+            columns[NEIGHBOURS] = neighbours[done : done + len(block)]
+        done, size = done + len(block), block.shape[1]
+        progress.advance(block.nbytes)
+        yield columns
+    if size is None:
+        raise DataError(f"{path}: is empty")

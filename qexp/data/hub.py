@@ -1,0 +1,74 @@
+"""Hugging Face datasets: from the hub, from its cache, or from a folder in the hub's layout."""
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qexp.data.table import digest_of
+from qexp.errors import DataError, near_miss
+from qexp.paths import packaged
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def load_hub(
+    path: str, name: str | None, split: str | None, revision: str | None, cache: Path
+) -> tuple["Dataset", str]:
+    """Load one split (null: `train`); return it and a word that changes when its content does.
+
+    Raises DataError with one line that tells offline, missing, gated, unknown configuration and unknown split apart.
+    """
+    import datasets
+
+    datasets.disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; the reason is in our one line
+    folder = packaged(path) if path.startswith("bundled/") else Path(path)
+    state = folder_state(folder) if folder.is_dir() else ""
+    # A folder's copy in the default cache is found again by its name and card alone, whatever its files hold now.
+    load = partial(datasets.load_dataset, str(folder) if state else path, name, revision=revision)
+    split = split or "train"
+    try:
+        rows = load(split=split, cache_dir=str(cache / "datasets" / state) if state else None)
+    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+        raise DataError(f"{place_of(path, name)}: {_reason(error, path, split)}") from error
+    if len(rows) == 0:
+        raise DataError(f"{place_of(path, name)}: split '{split}' is empty")
+    return rows, f"{state} {rows._fingerprint}"
+
+
+def place_of(path: str, name: str | None) -> str:
+    """Name a configuration of a dataset in messages."""
+    return f"{path}/{name}" if name else path
+
+
+def folder_state(folder: Path) -> str:
+    """Return a digest that changes when any file of the folder (or the file itself) is written."""
+    files = [folder] if folder.is_file() else sorted(file for file in folder.rglob("*") if file.is_file())
+    states = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    return digest_of(states)
+
+
+def _reason(error: Exception, path: str, split: str) -> str:
+    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+
+    text = " ".join(str(error).split())
+    if Path(path).is_file():
+        return f"this is a file; use dataset=file dataset.path={path}"
+    if "gated" in text:
+        return "gated: ask for access on its hub page, then set HF_TOKEN or run `hf auth login`"
+    if isinstance(error, DatasetNotFoundError) or "doesn't exist" in text:
+        return "no such dataset on the hub and no such folder here (or private: then set HF_TOKEN)"
+    if isinstance(error, ConnectionError):
+        why = "offline mode is on and" if "OfflineModeIsEnabled" in text else "the hub cannot be reached and"
+        return f"{why} the dataset is not in the local cache; go online, or give a local folder as dataset.path"
+    if isinstance(error, DatasetGenerationError) and error.__cause__:
+        return f"its files cannot be read: {' '.join(str(error.__cause__).split())}"
+    if "BuilderConfig" in text:
+        known = text.partition("Available: ")[2].strip("[]").replace("'", "").split(", ")
+        return f"no such configuration{near_miss(path, known)}"
+    if text.startswith("Unknown split"):
+        known = text.partition("Should be one of ")[2].strip("[].").replace("'", "").split(", ")
+        return f"no split '{split}'{near_miss(split, known)}"
+    return f"cannot load split '{split}': {text}"

@@ -1,0 +1,119 @@
+"""Ids become row numbers: of labels (qrels) and of given neighbours."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qexp.config import QrelsConfig
+from qexp.data.table import Table, need_columns
+from qexp.errors import DataError
+from qexp.results import Ids
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Qrel = tuple[Any, Any, int]  # query id, point id, grade
+
+
+def table_qrels(rows: "Dataset", place: str, config: QrelsConfig) -> list[Qrel]:
+    """Return the labels of a table with a column each for query, point and grade."""
+    columns = (config.query_column, config.point_column, config.grade_column)
+    need_columns(rows, place, *columns)
+    query, point, grade = (rows.with_format("arrow")[column][:].to_pylist() for column in columns)
+    return list(zip(query, point, grade, strict=True))
+
+
+def read_trec(path: Path) -> list[Qrel]:
+    """Return the labels of a TREC file: query, iteration, point and grade, separated by blanks."""
+    qrels: list[Qrel] = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) != 4 or not words[3].lstrip("-").isdigit():
+            raise DataError(f"{path} line {number}: not 'query iteration point grade': {line.strip()[:60]}")
+        qrels.append((words[0], words[2], int(words[3])))
+    if not qrels:
+        raise DataError(f"{path}: is empty")
+    return qrels
+
+
+def check_unique_ids(table: Table) -> None:
+    """Raise DataError naming the first id that is given twice."""
+    if table.id_column is None:
+        return
+    ids = _ids(table)
+    if ids.null_count:
+        row = int(np.argmax(ids.is_null().to_numpy()))
+        raise DataError(f"{table.place} row {row}: no id in column '{table.id_column}'")
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return
+    seen: dict[Any, int] = {}
+    for row, key in enumerate(ids):
+        first = seen.setdefault(key.as_py(), row)
+        if first != row:
+            raise DataError(
+                f"{table.place} row {row}: the id {key.as_py()!r} is that of row {first} too (column "
+                f"'{table.id_column}')"
+            )
+
+
+def positions(table: Table, kept: Ids, wanted: list[Any]) -> Ids:
+    """Return where in `kept`, sorted row numbers, the rows with these ids are; -1 where they are not.
+
+    Ids of another type than the column's are compared as text.
+    """
+    if table.id_column is None:
+        rows = np.array([int(key) if str(key).isdigit() else -1 for key in wanted], dtype=np.int64)
+    else:
+        ids, wanted_ids = _ids(table), pa.array(wanted)
+        if ids.type != wanted_ids.type:
+            ids, wanted_ids = ids.cast(pa.string()), wanted_ids.cast(pa.string())
+        found = pc.index_in(wanted_ids, value_set=ids.combine_chunks())
+        rows = found.fill_null(-1).to_numpy().astype(np.int64)
+    place = np.minimum(np.searchsorted(kept, rows), max(0, len(kept) - 1))
+    return np.where((rows >= 0) & (kept[place] == rows), place, -1) if len(kept) else np.full(len(rows), -1)
+
+
+def qrel_rows(qrels: list[Qrel], points: Table, kept: Ids, queries: Table, chosen: Ids) -> Ids:
+    """Return labels as (query position, point position, grade), of the chosen queries and kept points only.
+
+    Raises DataError for an id that is in no row at all.
+    """
+    if not qrels:
+        return np.empty((0, 3), dtype=np.int64)
+    query = _found(queries, chosen, [label[0] for label in qrels], "query")
+    point = _found(points, kept, [label[1] for label in qrels], "point")
+    grade = np.array([int(label[2]) for label in qrels])
+    return np.stack([query, point, grade], axis=1)[(query >= 0) & (point >= 0)].astype(np.int64)
+
+
+def _found(table: Table, kept: Ids, wanted: list[Any], what: str) -> Ids:
+    everywhere = positions(table, np.arange(len(table.rows)), wanted)
+    if (everywhere < 0).any():
+        raise DataError(f"qrels: no {what} of {table.place} has the id {wanted[int(np.argmin(everywhere))]!r}")
+    return positions(table, kept, wanted)
+
+
+def neighbour_positions(lists: list[Any], points: Table, kept: Ids, place: str) -> Ids:
+    """Return given neighbours [query, longest] as positions of points, -1 behind the end of a shorter list.
+
+    Raises DataError for a neighbour that is no point.
+    """
+    lengths = np.array([0 if found is None else len(found) for found in lists])
+    owner = np.repeat(np.arange(len(lists)), lengths)
+    flat = [key for found in lists if found is not None for key in found]
+    rows = positions(points, kept, flat) if flat else np.empty(0, dtype=np.int64)
+    if (rows < 0).any():
+        index = int(np.argmax(rows < 0))
+        raise DataError(f"{place} row {owner[index]}: the neighbour {flat[index]!r} is no point of {points.place}")
+    found_rows = np.full((len(lists), max(1, lengths.max(initial=0))), -1, dtype=np.int64)
+    found_rows[owner, np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)] = rows
+    return found_rows
+
+
+def _ids(table: Table) -> Any:
+    return table.rows.select_columns([table.id_column]).with_format("arrow")[table.id_column][:]

@@ -1,0 +1,53 @@
+"""Payload of the points: one JSON object a line, in the order of the vectors."""
+
+import hashlib
+import json
+import math
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qexp.data.progress import Progress
+from qexp.data.source import Source
+from qexp.data.table import BATCH
+from qexp.errors import DataError
+from qexp.results import Ids
+
+
+def write_payload(source: Source, kept: Ids, path: Path) -> str:
+    """Write the payload of the kept rows and return a digest; empty values are left out, as in Qdrant."""
+    digest = hashlib.sha256()
+    progress = Progress("laying out payload", len(kept))
+    rows = source.points.rows.select_columns(list(source.payload)).with_format("arrow")
+    start = 0
+    with path.open("wb") as out:
+        for batch in rows.iter(BATCH):
+            inside = kept[np.searchsorted(kept, start) : np.searchsorted(kept, start + len(batch))] - start
+            start += len(batch)
+            for row in batch.take(inside).to_pylist():
+                line = (row["payload"] if source.payload_json else _line(row, source)).encode() + b"\n"
+                out.write(line)
+                digest.update(line)
+            progress.advance(len(inside))
+    return digest.hexdigest()
+
+
+def _line(row: dict[str, Any], source: Source) -> str:
+    return json.dumps({key: _plain(value, key, source) for key, value in row.items() if value is not None})
+
+
+def _plain(value: Any, key: str, source: Source) -> Any:
+    """Return a value as JSON has it."""
+    if isinstance(value, list):
+        return [_plain(item, key, source) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item, key, source) for name, item in value.items() if item is not None}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, date):
+        return value.isoformat()
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise DataError(f"{source.place}: column '{key}' holds {type(value).__name__}, which is no payload in Qdrant")

@@ -1,0 +1,250 @@
+"""A live Qdrant collection as a local dataset: read once, page by page, resumable; the collection is only read."""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qexp.config import CollectionDataset
+from qexp.data.progress import Progress
+from qexp.data.table import digest_of, write_arrow
+from qexp.errors import DataError, EngineError, near_miss
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from qdrant_client import QdrantClient
+
+log = logging.getLogger(__name__)
+
+PAGE_BYTES = 4 * 2**20  # of vectors in one answer
+PAGES_A_PART = 8  # a part that is written stays when the run is interrupted
+MOST_IN_PAGE = 2000
+COMPARED = 100  # points read again at the end, to see whether the collection has changed
+TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The points as columns `id`, `vector` and `payload` (JSON), and what the collection says about itself."""
+
+    rows: "Dataset"
+    state: str
+    distance: str
+    m: int | None
+    ef_construct: int | None
+
+
+@dataclass(frozen=True)
+class _About:
+    """What identifies the state of a collection, as far as Qdrant tells; a snapshot is only resumed on the same."""
+
+    url: str
+    collection: str
+    vector: str | None
+    payload: bool
+    points: int
+    size: int
+    distance: str
+    m: int | None
+    ef_construct: int | None
+
+
+def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
+    """Return the local copy of a collection, reading what of it is not there yet.
+
+    Raises EngineError if the collection cannot be reached, DataError if it has no such dense vector, is empty, or
+    changes while it is read.
+    """
+    import datasets
+
+    client = _connect(config)
+    about = _about(client, config)
+    folder = cache / "snapshots" / f"{config.collection}-{digest_of([json.dumps(asdict(about))])}"
+    if (folder / "complete").exists():
+        log.info("snapshot of %s found in the cache; delete %s to read it again", config.collection, folder)
+    else:
+        _read(client, config, about, folder)
+        _compare(client, config, about, folder)
+        (folder / "complete").touch()
+    rows = datasets.concatenate_datasets([datasets.Dataset.from_file(str(part)) for part in _parts(folder)])
+    state = digest_of([part.name for part in _parts(folder)] + [json.dumps(asdict(about)), rows._fingerprint])
+    return Snapshot(rows, state, about.distance, about.m, about.ef_construct)
+
+
+def _connect(config: CollectionDataset) -> "QdrantClient":
+    """Make the client that reads; the key comes from `QDRANT_API_KEY`."""
+    from qdrant_client import QdrantClient
+
+    if not config.url.startswith(("http://", "https://")):
+        raise DataError(f"dataset.url={config.url}: must start with http:// or https://")
+    return QdrantClient(
+        url=config.url,
+        api_key=os.environ.get("QDRANT_API_KEY"),
+        timeout=TIMEOUT_SECONDS,
+        check_compatibility=False,
+    )
+
+
+def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
+    info = _ask(config, partial(client.get_collection, config.collection))
+    vectors = info.config.params.vectors
+    named = vectors if isinstance(vectors, dict) else {None: vectors}
+    known = [name for name in named if name]
+    where = f"{config.url} {config.collection}"
+    if config.vector is None and known:
+        raise DataError(f"{where}: its vectors have names ({', '.join(known)}); set dataset.vector=…")
+    if config.vector not in named or named[config.vector] is None:
+        raise DataError(f"{where}: no dense vector '{config.vector}'{near_miss(str(config.vector), known)}")
+    params = named[config.vector]
+    if params.multivector_config is not None:
+        raise DataError(f"{where}: vector '{config.vector}' is a multivector, which has no single embedding per point")
+    if not info.points_count:
+        raise DataError(f"{where}: the collection is empty")
+    own, general = params.hnsw_config, info.config.hnsw_config
+    return _About(
+        url=config.url,
+        collection=config.collection,
+        vector=config.vector,
+        payload=config.payload,
+        points=info.points_count,
+        size=params.size,
+        distance=params.distance.value.lower(),
+        m=(own and own.m) or general.m,
+        ef_construct=(own and own.ef_construct) or general.ef_construct,
+    )
+
+
+def _read(client: "QdrantClient", config: CollectionDataset, about: _About, folder: Path) -> None:
+    """Scroll from where the last part ended; each part is a file that knows the offset behind it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = max(1, min(MOST_IN_PAGE, PAGE_BYTES // (4 * about.size)))
+    done, offset = _resume(folder)
+    if done:
+        log.info("snapshot of %s: resumed behind %s points", config.collection, f"{done:,}")
+    progress = Progress(f"reading {config.collection}", about.points, done)
+    while done == 0 or offset is not None:
+        batches: list[dict[str, Any]] = []
+        while len(batches) < PAGES_A_PART and (not batches or offset is not None):
+            records, offset = _ask(config, _scroll(client, config, page, offset))
+            if records:
+                batches.append(_columns(records, config, about))
+                progress.advance(len(records))
+            elif not batches:
+                break
+        count = sum(len(batch["id"]) for batch in batches)
+        if not count:
+            break
+        path = folder / f"{len(_parts(folder)):06d}.arrow"
+        write_arrow(path, iter(batches))
+        path.with_suffix(".json").write_text(json.dumps({"points": count, "offset": offset}))
+        done += count
+    if done != about.points:
+        _changed(folder, config, f"{done} points were read, it had {about.points}")
+
+
+def _scroll(client: "QdrantClient", config: CollectionDataset, page: int, offset: Any) -> Callable[[], Any]:
+    return partial(
+        client.scroll,
+        config.collection,
+        limit=page,
+        offset=offset,
+        with_payload=config.payload,
+        with_vectors=[config.vector] if config.vector else True,
+    )
+
+
+def _columns(records: list[Any], config: CollectionDataset, about: _About) -> dict[str, Any]:
+    vectors = [_vector(record, config) for record in records]
+    wrong = next((n for n, vector in enumerate(vectors) if len(vector) != about.size), None)
+    if wrong is not None:
+        raise DataError(
+            f"{config.url} {config.collection} point {records[wrong].id}: {len(vectors[wrong])} components, not "
+            f"{about.size}; every point needs the vector '{config.vector or ''}'"
+        )
+    columns: dict[str, Any] = {
+        "id": [str(record.id) for record in records],
+        "vector": np.array(vectors, dtype=np.float32),
+    }
+    if config.payload:
+        columns["payload"] = [json.dumps(record.payload or {}) for record in records]
+    return columns
+
+
+def _vector(record: Any, config: CollectionDataset) -> list[float]:
+    vector = record.vector.get(config.vector) if isinstance(record.vector, dict) else record.vector
+    return list(vector or [])
+
+
+def _compare(client: "QdrantClient", config: CollectionDataset, about: _About, folder: Path) -> None:
+    """Look at the collection again: as many points as before, and a sample of them unchanged."""
+    if _about(client, config) != about:
+        _changed(folder, config, "its size or configuration is another one now")
+    for ids, vectors in _sample(folder):
+        wanted = [int(key) if key.isdigit() else key for key in ids]
+        found = _ask(config, partial(client.retrieve, config.collection, wanted, with_payload=False, with_vectors=True))
+        now = {str(record.id): _vector(record, config) for record in found}
+        for key, vector in zip(ids, vectors, strict=True):
+            if key not in now or not np.array_equal(np.array(now[key], dtype=np.float32), vector):
+                _changed(folder, config, f"point {key} is gone or has another vector now")
+
+
+def _sample(folder: Path) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield ids and vectors of about `COMPARED` points, evenly over the parts."""
+    import datasets
+
+    parts = _parts(folder)
+    for part in parts[:: max(1, len(parts) // COMPARED)]:
+        rows = datasets.Dataset.from_file(str(part)).with_format("numpy")
+        few = rows[np.unique(np.linspace(0, len(rows) - 1, max(1, COMPARED // len(parts))).astype(int))]
+        yield [str(key) for key in few["id"]], np.stack(few["vector"])
+
+
+def _resume(folder: Path) -> tuple[int, Any]:
+    """Return how many points are there and the offset behind them; a part without its note is read again."""
+    for part in folder.glob("*.arrow"):
+        if not part.with_suffix(".json").exists():
+            part.unlink()
+    notes = [json.loads(part.with_suffix(".json").read_text()) for part in _parts(folder)]
+    return sum(note["points"] for note in notes), notes[-1]["offset"] if notes else None
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.arrow"))
+
+
+def _changed(folder: Path, config: CollectionDataset, how: str) -> None:
+    shutil.rmtree(folder)
+    raise DataError(
+        f"{config.url} {config.collection}: the collection changed while it was read ({how}); nothing of it was kept; "
+        "run again while nobody writes to it"
+    )
+
+
+def _ask(config: CollectionDataset, call: Callable[[], Any]) -> Any:
+    """Call the client; every way to fail becomes one line."""
+    from pydantic import ValidationError
+    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+    where = f"dataset.url={config.url}"
+    try:
+        return call()
+    except UnexpectedResponse as error:
+        if error.status_code in (401, 403):
+            raise EngineError(
+                f"{where}: refused ({error.status_code}); set QDRANT_API_KEY to a key that may read"
+            ) from error
+        if error.status_code == 404:
+            raise EngineError(f"{where}: no collection '{config.collection}' (404); is it the right server?") from error
+        raise EngineError(f"{where}: the server answered {error.status_code} {error.reason_phrase}") from error
+    except (ResponseHandlingException, ValidationError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise EngineError(
+            f"{where}: cannot be read: {reason}; what was read is kept, so that a new run goes on from there"
+        ) from error

@@ -1,0 +1,167 @@
+"""A table of rows with vectors: which column holds them, and its batches, checked row by row."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from qexp.errors import DataError, near_miss
+from qexp.results import Ids, Vectors
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Hugging Face dataset and its columns; without `id_column` a row is known by its number.
+
+    `sparse`: rows without a vector are no rows of this table (queries in a column of the points).
+    """
+
+    rows: "Dataset"
+    place: str
+    vector_column: str
+    id_column: str | None = None
+    sparse: bool = False
+
+    def __post_init__(self) -> None:
+        need_columns(self.rows, self.place, self.vector_column, *([self.id_column] if self.id_column else []))
+
+
+def need_columns(rows: "Dataset", place: str, *columns: str) -> None:
+    """Raise DataError for the first column that is not there."""
+    for column in columns:
+        if column not in rows.column_names:
+            raise DataError(f"{place}: no column '{column}'{near_miss(column, rows.column_names)}")
+
+
+def find_vector_column(rows: "Dataset", place: str, asked: str | None) -> str:
+    """Return the asked column, else `vector`, else the only column that holds lists of numbers."""
+    if asked:
+        return asked
+    schema = rows.features.arrow_schema
+    if "vector" in rows.column_names:
+        return "vector"
+    found = [field.name for field in schema if _is_list(field.type) and _is_number(field.type.value_type)]
+    if len(found) == 1:
+        return str(found[0])
+    if found:
+        raise DataError(f"{place}: several columns hold vectors ({', '.join(found)}); set vector_column=…")
+    known = ", ".join(f"{field.name} ({field.type})" for field in schema)
+    raise DataError(
+        f"{place}: no column holds vectors; it has {known}; to embed text: text_column=… embedding=fastembed"
+    )
+
+
+def batches(table: Table, drop: bool = False) -> Iterator[tuple[Ids, Vectors]]:
+    """Yield (row numbers [batch], float32 [batch, native size]) straight from Arrow.
+
+    Rows without a vector are left out where `drop` or the table's `sparse` allows; they raise DataError elsewhere, as
+    do ragged rows and columns that hold no numbers.
+    """
+    start, size = 0, 0
+    for batch in table.rows.select_columns([table.vector_column]).with_format("arrow").iter(BATCH):
+        column = batch.column(0).combine_chunks()
+        numbers: Ids = np.arange(start, start + len(column))
+        start += len(column)
+        numbers, column = _without_nulls(numbers, column, table, drop)
+        if not len(column):
+            continue
+        matrix = _as_matrix(numbers, column, table)
+        size = size or matrix.shape[1]
+        if matrix.shape[1] != size:
+            raise DataError(
+                f"{table.place} row {numbers[0]}: {matrix.shape[1]} dimensions; the rows before have {size}"
+            )
+        yield numbers, matrix
+
+
+def _without_nulls(numbers: Ids, column: Any, table: Table, drop: bool) -> tuple[Ids, Any]:
+    if not column.null_count:
+        return numbers, column
+    valid = column.is_valid()
+    mask = valid.to_numpy(zero_copy_only=False)
+    if not (drop or table.sparse):
+        raise DataError(
+            f"{table.place} row {numbers[np.argmin(mask)]}: no vector in column '{table.vector_column}'; "
+            "dataset.on_bad_vector=drop leaves such rows out"
+        )
+    return numbers[mask], column.filter(valid)
+
+
+def _as_matrix(numbers: Ids, column: Any, table: Table) -> Vectors:
+    """Return a list column without nulls as float32 [rows, dimensions]; an empty component becomes NaN."""
+    kind = column.type
+    if not _is_list(kind):
+        hint = f"; to embed it: text_column={table.vector_column} embedding=fastembed" if _is_text(kind) else ""
+        raise DataError(f"{table.place}: column '{table.vector_column}' holds {kind}, not vectors{hint}")
+    if not _is_number(kind.value_type):
+        raise DataError(f"{table.place}: column '{table.vector_column}' holds lists of {kind.value_type}, not numbers")
+    lengths = (
+        np.diff(column.offsets.to_numpy()) if not pa.types.is_fixed_size_list(kind) else np.array([kind.list_size])
+    )
+    ragged = np.flatnonzero(lengths != lengths[0])
+    if ragged.size:
+        row = int(ragged[0])
+        raise DataError(
+            f"{table.place} row {numbers[row]}: {lengths[row]} dimensions; row {numbers[0]} has {lengths[0]}"
+        )
+    if lengths[0] == 0:
+        raise DataError(f"{table.place} row {numbers[0]}: the vector is empty")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused by row
+        matrix: Vectors = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    return matrix.reshape(len(column), -1)
+
+
+def file_digest(path: Path) -> str:
+    """Return 16 hexadecimal digits of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def digest_of(parts: list[str]) -> str:
+    """Return 16 hexadecimal digits of some texts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def write_arrow(path: Path, batches: Iterator[dict[str, Any]]) -> None:
+    """Write batches of columns (arrays [n] or [n, width]) as an Arrow stream that appears only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".partial-{digest_of([str(id(batches))])}")
+    writer: Any = None
+    try:
+        with pa.OSFile(str(partial), "wb") as sink:
+            for batch in batches:
+                record = pa.record_batch({name: _arrow(column) for name, column in batch.items()})
+                writer = writer or pa.ipc.new_stream(sink, record.schema)
+                writer.write(record)
+            if writer:
+                writer.close()
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _arrow(column: Any) -> Any:
+    if not isinstance(column, np.ndarray) or column.ndim == 1:
+        return pa.array(column)
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(column).ravel()), column.shape[1])
+
+
+def _is_list(kind: Any) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -1,0 +1,125 @@
+"""A live collection over HTTP: the few answers of Qdrant's REST API that reading a collection needs."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import numpy as np
+from qdrant_client import models
+
+KEY = "secret-key"
+
+
+@dataclass
+class LiveCollection:
+    """Points [id, vector, payload] by rising id; tests change them, or let requests fail, while they are read."""
+
+    ids: list[int]
+    vectors: np.ndarray
+    payloads: list[dict[str, Any]]
+    distance: str = "Cosine"
+    name: str = "mine"
+    vector_name: str | None = None
+    needs_key: bool = False
+    page: int = 500
+    requests: list[tuple[str, Any]] = field(default_factory=list)
+    before_scroll: Callable[["LiveCollection", int], None] | None = None
+    fail_after: int | None = None
+    url: str = ""
+
+    def info(self) -> dict[str, Any]:
+        params = {"size": self.vectors.shape[1], "distance": self.distance}
+        info = {
+            "status": "green",
+            "optimizer_status": "ok",
+            "segments_count": 1,
+            "points_count": len(self.ids),
+            "config": {
+                "params": {"vectors": {self.vector_name: params} if self.vector_name else params},
+                "hnsw_config": {"m": 24, "ef_construct": 150, "full_scan_threshold": 10000},
+                "optimizer_config": {
+                    "deleted_threshold": 0.2,
+                    "vacuum_min_vector_number": 1000,
+                    "default_segment_number": 0,
+                    "flush_interval_sec": 5,
+                },
+            },
+            "payload_schema": {},
+        }
+        models.CollectionInfo.model_validate(info)  # what the client itself accepts
+        return info
+
+    def record(self, row: int) -> dict[str, Any]:
+        vector = self.vectors[row].tolist()
+        return {
+            "id": self.ids[row],
+            "payload": self.payloads[row],
+            "vector": {self.vector_name: vector} if self.vector_name else vector,
+        }
+
+    def scroll(self, asked: dict[str, Any]) -> dict[str, Any]:
+        number = sum(path.endswith("scroll") for path, _ in self.requests)
+        if self.before_scroll:
+            self.before_scroll(self, number)
+        offset = asked.get("offset") or 0
+        rows = [row for row, key in enumerate(self.ids) if key >= offset]
+        limit = min(asked["limit"], self.page)
+        following = self.ids[rows[limit]] if len(rows) > limit else None
+        return {"points": [self.record(row) for row in rows[:limit]], "next_page_offset": following}
+
+    def retrieve(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        return [self.record(self.ids.index(key)) for key in asked["ids"] if key in self.ids]
+
+
+@contextmanager
+def served(collection: LiveCollection) -> Iterator[LiveCollection]:
+    """Serve the collection on a free port of this machine."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(None)
+
+        def do_POST(self) -> None:
+            self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def answer(self, asked: Any) -> None:
+            collection.requests.append((self.path.partition("?")[0], asked))
+            if collection.needs_key and self.headers.get("api-key") != KEY:
+                return self.reply(401, {"status": {"error": "Must provide an API key"}})
+            if collection.fail_after is not None and len(collection.requests) > collection.fail_after:
+                return self.reply(503, {"status": {"error": "unavailable"}})
+            base = f"/collections/{collection.name}"
+            path = self.path.partition("?")[0]
+            if path == base:
+                result: Any = collection.info()
+            elif path == f"{base}/points/scroll":
+                result = collection.scroll(asked)
+            elif path == f"{base}/points":
+                result = collection.retrieve(asked)
+            else:
+                return self.reply(404, {"status": {"error": f"Not found: {path}"}})
+            return self.reply(200, {"result": result, "status": "ok", "time": 0.0})
+
+        def reply(self, code: int, body: Any) -> None:
+            data = json.dumps(body).encode()
+            self.send_response(code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    collection.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield collection
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,131 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qexp.config import CollectionDataset, ExperimentConfig, QueriesConfig, SearchConfig
+from qexp.data import snapshot
+from qexp.data.snapshot import take_snapshot
+from qexp.data.vectors import load_data
+from qexp.engine.base import collection_spec
+from qexp.errors import DataError, EngineError
+from tests.support.live_collection import KEY, LiveCollection, served
+
+
+def collection(n: int = 1200, **more: Any) -> LiveCollection:
+    vectors = np.random.default_rng(0).standard_normal((n, 8)).astype(np.float32)
+    return LiveCollection([3 * row for row in range(n)], vectors, [{"row": row} for row in range(n)], **more)
+
+
+def config(live: LiveCollection, **more: Any) -> CollectionDataset:
+    return CollectionDataset(url=live.url, collection="mine", queries=QueriesConfig(held_out=20), **more)
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "MOST_IN_PAGE", 100)
+    monkeypatch.setattr(snapshot, "PAGES_A_PART", 2)
+
+
+def test_everything_of_a_collection_is_taken_over(tmp_path: Path) -> None:
+    with served(collection(distance="Dot")) as live:
+        data = load_data(ExperimentConfig(dataset=config(live), search=SearchConfig(limit=5)), tmp_path)
+    assert (data.facts.points, data.facts.queries, data.facts.size) == (1180, 20, 8)
+    assert data.facts.distance == "dot"
+    spec = collection_spec(ExperimentConfig(dataset=config(live)), data.facts, "edge")
+    assert (spec.m, spec.ef_construct) == (24, 150)
+    assert data.payload is not None
+    rows = [int(line.split(":")[1].strip("} \n")) for line in data.payload.read_text().splitlines()]
+    assert np.array_equal(data.points(), live.vectors[rows])
+    assert {path for path, _ in live.requests} == {
+        "/collections/mine",
+        "/collections/mine/points/scroll",
+        "/collections/mine/points",
+    }
+
+
+def test_a_snapshot_is_read_once_and_again_when_the_collection_grew(tmp_path: Path) -> None:
+    with served(collection()) as live:
+        first = take_snapshot(config(live), tmp_path)
+        scrolls = len(live.requests)
+        again = take_snapshot(config(live), tmp_path)
+        assert (len(live.requests) - scrolls, again.state) == (1, first.state)
+        live.ids.append(10_000)
+        live.vectors = np.vstack([live.vectors, live.vectors[:1]])
+        live.payloads.append({})
+        assert len(take_snapshot(config(live), tmp_path).rows) == 1201
+
+
+def test_an_interrupted_snapshot_goes_on_where_it_was(tmp_path: Path) -> None:
+    with served(collection(fail_after=8)) as live:
+        with pytest.raises(EngineError, match=r"answered 503.*"):
+            take_snapshot(config(live), tmp_path)
+        parts = sorted(tmp_path.rglob("*.arrow"))
+        assert len(parts) == 3
+        live.fail_after = None
+        live.requests.clear()
+        rows = take_snapshot(config(live), tmp_path).rows
+        offsets = [asked.get("offset") for path, asked in live.requests if path.endswith("scroll")]
+    assert offsets == [3 * row for row in range(600, 1200, 100)]
+    assert [int(key) for key in rows["id"]] == live.ids
+    assert np.array_equal(np.array(rows["vector"], dtype=np.float32), live.vectors)
+
+
+def added(live: LiveCollection, number: int) -> None:
+    if number == 3:
+        live.ids.insert(1, 1)
+        live.vectors = np.insert(live.vectors, 1, 1.0, axis=0)
+        live.payloads.insert(1, {})
+
+
+def removed(live: LiveCollection, number: int) -> None:
+    if number == 3:
+        live.ids.pop()
+        live.vectors = live.vectors[:-1]
+
+
+def overwritten(live: LiveCollection, number: int) -> None:
+    if number == 3:
+        live.vectors = live.vectors + 1
+
+
+@pytest.mark.parametrize("change", [added, removed, overwritten])
+def test_a_collection_that_changes_while_it_is_read_is_refused(change: Any, tmp_path: Path) -> None:
+    with (
+        served(collection(before_scroll=change)) as live,
+        pytest.raises(DataError, match="the collection changed while it was read"),
+    ):
+        take_snapshot(config(live), tmp_path)
+    assert not list(tmp_path.rglob("*.arrow"))
+
+
+def test_a_named_vector_must_be_named(tmp_path: Path) -> None:
+    with served(collection(vector_name="title")) as live:
+        assert len(take_snapshot(config(live, vector="title"), tmp_path).rows) == 1200
+        with pytest.raises(DataError, match=r"its vectors have names \(title\); set dataset\.vector"):
+            take_snapshot(config(live), tmp_path)
+        with pytest.raises(DataError, match=r"no dense vector 'titel' \(did you mean 'title'"):
+            take_snapshot(config(live, vector="titel"), tmp_path)
+
+
+def test_the_key_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("QDRANT_API_KEY", raising=False)
+    with served(collection(needs_key=True)) as live:
+        with pytest.raises(EngineError, match=r"refused \(401\); set QDRANT_API_KEY"):
+            take_snapshot(config(live), tmp_path)
+        monkeypatch.setenv("QDRANT_API_KEY", KEY)
+        assert len(take_snapshot(config(live), tmp_path).rows) == 1200
+
+
+def test_what_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
+    with served(collection()) as live:
+        with pytest.raises(EngineError, match=r"no collection 'other' \(404\)"):
+            take_snapshot(CollectionDataset(url=live.url, collection="other"), tmp_path)
+        live.ids, live.vectors, live.payloads = [], live.vectors[:0], []
+        with pytest.raises(DataError, match="the collection is empty"):
+            take_snapshot(config(live), tmp_path)
+    with pytest.raises(EngineError, match=r"dataset\.url=http://127\.0\.0\.1:1: cannot be read"):
+        take_snapshot(CollectionDataset(url="http://127.0.0.1:1", collection="mine"), tmp_path)
+    with pytest.raises(DataError, match="must start with http"):
+        take_snapshot(CollectionDataset(url="localhost:6333", collection="mine"), tmp_path)
