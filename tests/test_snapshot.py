@@ -109,6 +109,7 @@ def test_a_named_vector_must_be_named(tmp_path: Path) -> None:
             take_snapshot(config(live, vector="titel"), tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 def test_the_key_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QDRANT_API_KEY", raising=False)
     with served(collection(needs_key=True)) as live:

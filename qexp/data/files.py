@@ -88,6 +88,8 @@ def _table(path: Path, cache: Path) -> "Dataset":
         )
     except (pa.ArrowException, ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         cause = error.__cause__ or error
+        if "corresponds to no data" in str(cause):
+            raise DataError(f"{path}: is empty") from error
         raise DataError(f"{path}: cannot be read: {' '.join(str(cause).split())}") from error
 
 

@@ -1,0 +1,138 @@
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from qexp.config import ExperimentConfig, FileDataset, QueriesConfig, SearchConfig
+from qexp.data.files import load_file, read_matrix
+from qexp.data.vectors import Data, load_data
+from qexp.errors import DataError
+from tests.test_source import WRITERS
+
+MATRIX = np.arange(1, 241, dtype=np.float32).reshape(60, 4)
+
+
+def load(path: Path, **more: object) -> Data:
+    dataset = FileDataset(path=str(path), queries=QueriesConfig(held_out=5), **more)  # type: ignore[arg-type]
+    return load_data(ExperimentConfig(dataset=dataset, search=SearchConfig(limit=3)), path.parent / "cache")
+
+
+def written(folder: Path, kind: str) -> Path:
+    path = folder / f"points.{kind}"
+    WRITERS[kind](path, MATRIX)
+    return path
+
+
+def cut(path: Path) -> None:
+    """Leave the first two thirds of a file, or of the largest file of a folder."""
+    file = path if path.is_file() else max(path.iterdir(), key=lambda inside: inside.stat().st_size)
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) * 2 // 3 - 1])
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_truncated_file_is_one_line_that_names_it(kind: str, tmp_path: Path) -> None:
+    if kind == "hdf5":
+        pytest.importorskip("h5py")
+    path = written(tmp_path, kind)
+    cut(path)
+    with pytest.raises(DataError) as error:
+        load(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "npy", "fvecs"])
+def test_a_changed_file_is_read_again(kind: str, tmp_path: Path) -> None:
+    path = written(tmp_path, kind)
+    first = load(path)
+    WRITERS[kind](path, MATRIX[:50])
+    assert (first.facts.points, load(path).facts.points) == (55, 45)
+
+
+def test_an_ann_benchmarks_file_has_its_own_queries_distance_and_neighbours(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    from qexp.data.truth import find_truth
+
+    rng = np.random.default_rng(0)
+    train, test = rng.standard_normal((300, 8), dtype=np.float32), rng.standard_normal((10, 8), dtype=np.float32)
+    distances = np.linalg.norm(test[:, None] - train[None], axis=2)
+    neighbours = np.argsort(distances, axis=1)[:, :20]
+    with h5py.File(tmp_path / "ann.hdf5", "w") as file:
+        file["train"], file["test"], file["neighbors"] = train, test, neighbours
+        file["distances"] = np.take_along_axis(distances, neighbours, axis=1)
+        file.attrs["distance"] = "euclidean"
+    dataset = FileDataset(path=str(tmp_path / "ann.hdf5"), truth="neighbours")
+    data = load_data(ExperimentConfig(dataset=dataset), tmp_path / "cache")
+    assert (data.facts.points, data.facts.queries, data.facts.distance) == (300, 10, "euclid")
+    truth = find_truth(data, 10, tmp_path / "cache")
+    assert (truth.source, truth.ids.tolist()) == ("neighbours", neighbours[:, :10].tolist())
+
+
+def test_exact_neighbours_of_big_ann_have_distances_behind_them(tmp_path: Path) -> None:
+    ids = np.arange(6, dtype="<i4").reshape(2, 3)
+    (tmp_path / "gt.ibin").write_bytes(struct.pack("<II", 2, 3) + ids.tobytes() + np.zeros((2, 3), "<f4").tobytes())
+    assert read_matrix(tmp_path / "gt.ibin").tolist() == ids.tolist()
+    rows = [struct.pack("<i3i", 3, *row) for row in ids.tolist()]
+    (tmp_path / "gt.ivecs").write_bytes(b"".join(rows))
+    assert read_matrix(tmp_path / "gt.ivecs").tolist() == ids.tolist()
+
+
+def ragged_jsonl(path: Path) -> None:
+    path.write_text('{"vector": [1, 2]}\n' * 19 + '{"vector": [1, 2, 3]}\n')
+
+
+def strings_jsonl(path: Path) -> None:
+    path.write_text('{"vector": [1, 2]}\n' * 19 + '{"vector": ["a", "b"]}\n')
+
+
+def ragged_fvecs(path: Path) -> None:
+    path.write_bytes(struct.pack("<i2f", 2, 1, 2) + struct.pack("<i2f", 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("a.jsonl", ragged_jsonl, "row 19: 3 dimensions; row 0 has 2"),
+        ("a.jsonl", strings_jsonl, "column .vector. holds lists of .*, not numbers"),
+        ("a.fvecs", ragged_fvecs, "row 1: 3 dimensions; row 0 has 2"),
+        ("a.npy", lambda path: np.save(path, np.zeros(5)), r"array of shape \(5,\) .*, not a matrix of numbers"),
+        ("a.npy", lambda path: np.save(path, np.array([["a"]])), "not a matrix of numbers"),
+        ("a.npy", lambda path: np.save(path, np.asfortranarray(MATRIX)), "Fortran order"),
+        ("a.npy", lambda path: np.save(path, np.zeros((0, 4))), r"is empty, shape \(0, 4\)"),
+        ("a.npz", lambda path: np.savez(path, one=MATRIX, two=MATRIX), "several arrays; set split=.*known: one, two"),
+        ("a.parquet", lambda path: pq.write_table(pa.table({"x": [1.0]}), path), "no column holds vectors; it has x"),
+        ("a.csv", lambda path: path.write_text(""), "is empty"),
+        ("a.csv", lambda path: path.write_text("text\n"), "is empty"),
+        ("a.txt", lambda path: path.write_text("x"), "unknown format '.txt'; known: .parquet"),
+        ("a.parquet", lambda path: path.write_text("hello"), "cannot be read"),
+    ],
+)
+def test_files_that_hold_no_vectors_say_why(
+    name: str, write: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
+    write(tmp_path / name)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / name)
+
+
+def test_a_missing_file_and_several_columns_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file or folder"):
+        load(tmp_path / "none.parquet")
+    pq.write_table(pa.table({"a": list(MATRIX), "b": list(MATRIX)}), tmp_path / "two.parquet")
+    with pytest.raises(DataError, match=r"several columns hold vectors \(a, b\); set vector_column"):
+        load(tmp_path / "two.parquet")
+    assert load(tmp_path / "two.parquet", vector_column="b").facts.points == 55
+
+
+def test_a_dict_of_splits_on_disk_asks_for_one(tmp_path: Path) -> None:
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict({"v": MATRIX})}).save_to_disk(str(tmp_path / "d"))
+    with pytest.raises(DataError, match=r"holds the splits train; set dataset\.path=.*/d/train"):
+        load_file(tmp_path / "d", None, tmp_path / "cache")
+    assert json.loads((tmp_path / "d" / "dataset_dict.json").read_text()) == {"splits": ["train"]}
