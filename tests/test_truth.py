@@ -1,9 +1,19 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.spatial.distance import cdist
 
+from qexp.config import EmbeddingConfig, ExperimentConfig, FileDataset, QueriesConfig, SearchConfig
 from qexp.data import truth
-from qexp.data.truth import exact_scores, neighbours
+from qexp.data.truth import engine_truth, exact_scores, find_truth, neighbours
+from qexp.data.vectors import Data, load_data
+from qexp.errors import DataError
 
 METRIC = {"cosine": "cosine", "dot": None, "euclid": "euclidean", "manhattan": "cityblock"}
 
@@ -45,3 +55,93 @@ def test_exact_scores_of_given_points() -> None:
     assert exact_scores(points, query, ids, "dot").tolist() == [[8.0, 3.0, -np.inf]]
     assert exact_scores(points, query, ids, "euclid").tolist() == [[-np.sqrt(13), -np.sqrt(20), -np.inf]]
     assert exact_scores(points, query, ids, "manhattan").tolist() == [[-5.0, -6.0, -np.inf]]
+
+
+def test_only_some_points_are_searched() -> None:
+    points, queries, among = vectors(0, 500, 16), vectors(1, 20, 16), np.arange(3, 500, 7)
+    found = neighbours(points, queries, 5, "cosine", among)
+    expected = np.argsort(-(queries.astype(float) @ points[among].astype(float).T), axis=1, kind="stable")[:, :5]
+    assert found.ids.tolist() == among[expected].tolist()
+
+
+def test_points_that_get_nearer_and_nearer_are_all_looked_at() -> None:
+    points = np.linspace(0, 1, 5000, dtype=np.float32)[:, None]
+    found = neighbours(points, np.ones((3, 1), dtype=np.float32), 4, "dot")
+    assert found.ids.tolist() == [[4999, 4998, 4997, 4996]] * 3
+
+
+def given(tmp_path: Path, change: Callable[[np.ndarray], Any], limit: int = 5, **more: Any) -> Data:
+    points, queries = vectors(0, 400, 8), vectors(1, 30, 8)
+    right = np.argsort(-(queries.astype(float) @ points.astype(float).T), axis=1)[:, :10]
+    pq.write_table(pa.table({"vector": list(points)}), tmp_path / "points.parquet")
+    changed = [list(map(int, row)) for row in change(right)]
+    pq.write_table(pa.table({"vector": list(queries), "neighbors": changed}), tmp_path / "queries.parquet")
+    queries_config = QueriesConfig(path=str(tmp_path / "queries.parquet"))
+    dataset = FileDataset(path=str(tmp_path / "points.parquet"), truth="neighbours", queries=queries_config, **more)
+    return load_data(ExperimentConfig(dataset=dataset, search=SearchConfig(limit=limit)), tmp_path / "cache")
+
+
+def test_given_neighbours_are_taken_as_they_are(tmp_path: Path) -> None:
+    found = find_truth(given(tmp_path, lambda right: right), 5, tmp_path)
+    computed = neighbours(vectors(0, 400, 8), vectors(1, 30, 8), 5, "cosine")
+    assert (found.source, found.ids.tolist()) == ("neighbours", computed.ids.tolist())
+
+
+def test_given_neighbours_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
+    right = given(tmp_path, lambda right: right).neighbours
+    assert right is not None
+    ids = np.load(right).astype("<i4")
+    heads = np.full((len(ids), 1), ids.shape[1], "<i4")
+    (tmp_path / "truth.ivecs").write_bytes(np.hstack([heads, ids]).tobytes())
+    data = given(tmp_path, lambda right: right * 0, neighbours_path=str(tmp_path / "truth.ivecs"))
+    assert find_truth(data, 5, tmp_path).ids.tolist() == ids[:, :5].tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda right: (right + 1) % 400, r"\d\d % of the given neighbours are farther .* or shifted ids"),
+        (lambda right: [*right[:7], right[7][:3], *right[8:]], "query 7: 3 neighbours given, search.limit=5"),
+        (lambda right: [*right[:7], [], *right[8:]], "query 7: 0 neighbours given, search.limit=5"),
+        (lambda right: right + 390, r"the neighbour \d+ is no point of"),
+    ],
+    ids=["shifted", "short", "empty", "outside"],
+)
+def test_wrong_neighbours_are_refused(change: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        find_truth(given(tmp_path, change), 5, tmp_path)
+
+
+def test_given_neighbours_of_another_embedding_size_are_refused(tmp_path: Path) -> None:
+    given(tmp_path, lambda right: right)
+    dataset = FileDataset(
+        path=str(tmp_path / "points.parquet"),
+        truth="neighbours",
+        queries=QueriesConfig(path=str(tmp_path / "queries.parquet")),
+    )
+    config = ExperimentConfig(dataset=dataset, embedding=EmbeddingConfig(size=4), search=SearchConfig(limit=5))
+    with pytest.raises(
+        DataError, match=r"they are those of 8 dimensions; with embedding\.size=4 set dataset.truth=exact"
+    ):
+        load_data(config, tmp_path / "cache")
+
+
+def test_what_the_engine_found_is_scored_and_put_in_order(tmp_path: Path) -> None:
+    data = given(tmp_path, lambda right: right)
+    right = neighbours(np.asarray(data.points()), np.asarray(data.query_vectors()), 5, "cosine")
+    found = engine_truth(data, right.ids[:, ::-1])
+    assert (found.source, found.ids.tolist()) == ("engine", right.ids.tolist())
+    with pytest.raises(DataError, match="query 0 has only 4 results"):
+        engine_truth(data, np.where(right.ids == right.ids[0, 0], -1, right.ids))
+
+
+def test_a_filter_that_lets_too_few_points_through_is_refused(tmp_path: Path) -> None:
+    data = given(tmp_path, lambda right: right)
+    unfiltered = replace(data, neighbours=None)
+    with pytest.raises(DataError, match=r"search\.filter: 3 points match, fewer than search.limit=5"):
+        find_truth(unfiltered, 5, tmp_path, np.array([1, 2, 3]))
+    among = np.arange(0, 400, 2)
+    first, again = (find_truth(unfiltered, 5, tmp_path, among).ids.tolist() for _ in range(2))
+    assert first == again
+    assert (find_truth(unfiltered, 5, tmp_path, among).ids % 2 == 0).all()
+    assert (find_truth(unfiltered, 5, tmp_path).ids % 2).any()

@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -6,8 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qexp.config import EmbeddingConfig, ExperimentConfig, HubDataset, QueriesConfig, SearchConfig, SyntheticDataset
-from qexp.data.vectors import load_data
+from qexp.config import (
+    EmbeddingConfig,
+    ExperimentConfig,
+    FileDataset,
+    HubDataset,
+    QrelsConfig,
+    QueriesConfig,
+    SearchConfig,
+    SyntheticDataset,
+)
+from qexp.data.vectors import Data, load_data
 from qexp.errors import DataError
 
 
@@ -101,3 +113,99 @@ def test_a_folder_whose_files_changed_is_read_again(tmp_path: Path) -> None:
     changed = load_data(local(tmp_path / "data", [[0.0, 1.0], [1.0, 0.0]]), tmp_path / "cache")
     assert (first.facts.points, changed.facts.points) == (1, 2)
     assert changed.points().tolist() == [[0.0, 1.0], [1.0, 0.0]]
+
+
+NAN = float("nan")
+MIXED: list[Any] = [[3.0, 4.0], [NAN, 0.0], [0.0, 0.0], None, [1.0, None], [0.0, 2.0], [1e300, 0.0]]
+
+
+def test_rows_without_a_usable_vector_can_be_dropped(tmp_path: Path) -> None:
+    data = load_data(local(tmp_path / "data", MIXED, on_bad_vector="drop"), tmp_path / "cache")
+    assert np.abs(data.points() - [[0.6, 0.8], [0.0, 1.0]]).max() < 1e-6
+    assert data.warnings == (f"{tmp_path}/data/corpus: 5 rows without a usable vector were left out",)
+    kept = load_data(local(tmp_path / "data", MIXED, on_bad_vector="drop", distance="dot"), tmp_path / "cache")
+    assert kept.facts.points == 3  # a zero vector has an inner product
+
+
+def test_nothing_left_after_dropping_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no row has a usable vector for the points"):
+        load_data(local(tmp_path / "data", [[NAN, 1.0]], on_bad_vector="drop"), tmp_path / "cache")
+
+
+def test_a_vector_that_is_zero_after_truncation_is_named(tmp_path: Path) -> None:
+    config = local(tmp_path / "data", [[1.0, 0.0, 2.0], [0.0, 0.0, 1.0]])
+    with pytest.raises(DataError, match="row 1: a zero vector has no cosine"):
+        load_data(replace(config, embedding=EmbeddingConfig(size=2)), tmp_path / "cache")
+
+
+def parquet(folder: Path, rows: int = 100, **columns: Any) -> Path:
+    vectors = np.random.default_rng(0).standard_normal((rows, 4)).astype(np.float32)
+    pq.write_table(pa.table({"vector": list(vectors), **columns}), folder / "points.parquet")
+    return folder / "points.parquet"
+
+
+def of_file(path: Path, limit: int = 5, size: int | None = None, **more: Any) -> Data:
+    config = ExperimentConfig(
+        dataset=FileDataset(path=str(path), **more),
+        embedding=EmbeddingConfig(size=size),
+        search=SearchConfig(limit=limit),
+    )
+    return load_data(config, path.parent / "cache")
+
+
+def test_held_out_queries_are_seeded_and_no_points(tmp_path: Path) -> None:
+    path = parquet(tmp_path)
+    first, again, other = (of_file(path, queries=QueriesConfig(held_out=8, seed=seed)) for seed in (1, 1, 2))
+    assert (first.facts.points, first.facts.queries) == (92, 8)
+    assert np.array_equal(first.query_vectors(), again.query_vectors())
+    assert not np.array_equal(first.query_vectors(), other.query_vectors())
+    together = {tuple(row) for row in np.vstack([first.points(), first.query_vectors()]).tolist()}
+    assert len(together) == 100
+
+
+def test_at_most_a_tenth_is_held_out(tmp_path: Path) -> None:
+    assert of_file(parquet(tmp_path)).facts.queries == 10
+    with pytest.raises(DataError, match="9 rows are too few to hold queries out"):
+        of_file(parquet(tmp_path, rows=9))
+
+
+def test_a_cut_of_a_model_not_known_to_be_trained_for_it_warns(tmp_path: Path) -> None:
+    path = parquet(tmp_path)
+    assert "the model is not known to be trained for truncation" in of_file(path, size=2).warnings[0]
+    assert of_file(path, size=2, matryoshka=True).warnings == ()
+    assert of_file(path).warnings == ()
+
+
+def test_duplicate_ids_and_unknown_payload_columns_are_refused(tmp_path: Path) -> None:
+    path = parquet(tmp_path, key=[*range(99), 5])
+    with pytest.raises(DataError, match="row 99: the id 5 is that of row 5 too"):
+        of_file(path, id_column="key")
+    with pytest.raises(DataError, match=r"no column 'kez' \(did you mean 'key'"):
+        of_file(path, payload_columns=["kez"])
+
+
+def test_payload_follows_its_point_and_changes_the_digest(tmp_path: Path) -> None:
+    when = [datetime(2020, 1, 1 + row % 28) for row in range(100)]
+    path = parquet(tmp_path, row=list(range(100)), at=when, maybe=[None, 1.5] * 50)
+    bare, data = of_file(path), of_file(path, payload_columns=["row", "at", "maybe"])
+    assert data.payload is not None
+    lines = [json.loads(line) for line in data.payload.read_text().splitlines()]
+    vectors = np.array(pq.read_table(path)["vector"].to_pylist(), dtype=np.float64)
+    expected = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert np.abs(data.points() - expected[[line["row"] for line in lines]]).max() < 1e-6
+    assert lines[0]["at"].startswith("2020-01-")
+    assert all(("maybe" in line) == bool(line["row"] % 2) for line in lines)
+    assert bare.payload is None
+    assert bare.facts.digest != data.facts.digest
+
+
+def test_labels_of_held_out_queries_and_points_meet_by_id(tmp_path: Path) -> None:
+    path = parquet(tmp_path, key=[f"k{row}" for row in range(100)])
+    (tmp_path / "labels.qrels").write_text("".join(f"k{q} 0 k{p} 1\n" for q in range(100) for p in (0, 50, 99)))
+    data = of_file(path, id_column="key", qrels=QrelsConfig(path=str(tmp_path / "labels.qrels")))
+    assert len(data.qrels) == 10 * sum(row in (0, 50, 99) for row in range(100) if row_is_point(data, path, row))
+
+
+def row_is_point(data: Data, path: Path, row: int) -> bool:
+    vector = np.array(pq.read_table(path)["vector"][row].as_py())
+    return bool((data.points() @ (vector / np.linalg.norm(vector)) > 1 - 1e-6).any())

@@ -1,0 +1,77 @@
+"""Measure the memory of bringing data in: from Arrow to `.npy` files and exact neighbours, for growing corpora.
+
+    python scripts/bench/memory.py
+
+Each size runs in a process of its own with 384 dimensions and 100 queries. `private` is the peak of memory that is the
+process's own (RssAnon, sampled), `mapped` the peak of file pages in its page tables, which the system takes back at
+will and which grow with whatever is read through a mapping. The collection is not built: that is the engine's memory.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from threading import Event, Thread
+from time import perf_counter
+
+SIZE = 384
+
+
+def main() -> None:
+    """Run every size and print one line for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("points", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("--one", action="store_true", help="measure this process")
+    given = parser.parse_args()
+    if given.one:
+        print(measured(given.points[0]))
+        return
+    for points in given.points:
+        with tempfile.TemporaryDirectory() as folder:
+            environment = os.environ | {"QEXP_CACHE_DIR": folder}
+            subprocess.run([sys.executable, __file__, "--one", str(points)], env=environment, check=True)
+
+
+def measured(points: int) -> str:
+    """Load and search; return a line with the peaks in MB."""
+    import mlflow  # noqa: F401 - it is there in every run, and its memory with it
+
+    import qexp.runner  # noqa: F401
+    from qexp.config import ExperimentConfig, SearchConfig, SyntheticDataset
+    from qexp.data.truth import find_truth
+    from qexp.data.vectors import load_data
+    from qexp.paths import cache_root
+
+    peaks = {"RssAnon": 0, "RssFile": 0}
+    done = Event()
+
+    def watch() -> None:
+        while not done.wait(0.005):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                name, _, value = line.partition(":")
+                if name in peaks:
+                    peaks[name] = max(peaks[name], int(value.split()[0]) * 1024)
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    try:
+        started = perf_counter()
+        dataset = SyntheticDataset(points=points, size=SIZE, queries=100)
+        cache = cache_root(None)
+        data = load_data(ExperimentConfig(dataset=dataset, search=SearchConfig(limit=10)), cache)
+        loaded = perf_counter()
+        find_truth(data, 10, cache)
+        searched = perf_counter()
+    finally:
+        done.set()
+        watcher.join()
+    return (
+        f"{points:>9,} × {SIZE}: private {peaks['RssAnon'] / 1e6:.0f} MB, mapped {peaks['RssFile'] / 1e6:.0f} MB; "
+        f"made and laid out in {loaded - started:.1f} s, searched in {searched - loaded:.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

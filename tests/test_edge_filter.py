@@ -1,0 +1,84 @@
+"""Every kind of condition, judged by Qdrant Edge itself on five points."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qexp.engine.base import build_collection
+from qexp.engine.edge import EdgeEngine
+from qexp.errors import ConfigError
+from qexp.results import OperatingPoint
+from tests.test_edge import spec
+
+PAYLOADS: list[dict[str, Any]] = [
+    {"city": "Berlin", "year": 2001, "at": "2001-05-01T00:00:00Z", "place": {"lon": 13.4, "lat": 52.5}},
+    {"city": "Paris", "year": 2005, "at": "2005-05-01T00:00:00Z", "place": {"lon": 2.35, "lat": 48.85}},
+    {"city": "Rome", "year": 2010, "tags": ["a", "b"], "parts": [{"kind": "x", "n": 1}, {"kind": "y", "n": 2}]},
+    {"city": "Rome", "year": 2012, "tags": ["b"], "parts": [{"kind": "x", "n": 2}]},
+    {"year": None, "text": "a quick fox"},
+]
+AROUND_PARIS = {"top_left": {"lon": 2.0, "lat": 49.0}, "bottom_right": {"lon": 3.0, "lat": 48.0}}
+RING = [{"lon": x, "lat": y} for x, y in ((12, 52), (14, 52), (14, 53), (12, 53), (12, 52))]
+
+
+def key(name: str, **condition: Any) -> dict[str, Any]:
+    return {"key": name, **condition}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeEngine]:
+    folder = tmp_path_factory.mktemp("filtered")
+    (folder / "payload.jsonl").write_text("".join(json.dumps(one) + "\n" for one in PAYLOADS))
+    asked = spec(size=4, points=5, payload_indexes={"city": "keyword", "year": "integer"})
+    points = np.eye(5, 4, dtype=np.float32) + 0.1
+    build_collection(EdgeEngine(folder / "home"), asked, points, folder / "payload.jsonl")
+    built = EdgeEngine(folder / "home")
+    assert built.open(asked)
+    yield built
+    built.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "rows"),
+    [
+        ({"must": [key("city", match={"value": "Rome"})]}, [2, 3]),
+        ({"must": key("city", match={"value": "Rome"})}, [2, 3]),
+        ({"must_not": [key("city", match={"value": "Rome"})]}, [0, 1, 4]),
+        ({"should": [key("year", match={"value": 2001}), key("year", match={"value": 2005})]}, [0, 1]),
+        ({"must": [key("city", match={"any": ["Rome", "Paris"]})]}, [1, 2, 3]),
+        ({"must": [key("city", match={"except": ["Rome"]})]}, [0, 1]),
+        ({"must": [key("text", match={"text": "quick"})]}, [4]),
+        ({"must": [key("year", range={"gte": 2005, "lt": 2012})]}, [1, 2]),
+        ({"must": [key("at", range={"gt": "2002-01-01T00:00:00Z"})]}, [1]),
+        ({"must": [key("place", geo_bounding_box=AROUND_PARIS)]}, [1]),
+        ({"must": [key("place", geo_radius={"center": {"lon": 13.4, "lat": 52.5}, "radius": 1000.0})]}, [0]),
+        ({"must": [key("place", geo_polygon={"exterior": {"points": RING}})]}, [0]),
+        ({"must": [key("tags", values_count={"gte": 2})]}, [2]),
+        ({"must": [{"is_empty": {"key": "tags"}}]}, [0, 1, 4]),
+        ({"must": [{"is_null": {"key": "year"}}]}, [4]),
+        ({"must": [{"has_id": [1, 3]}]}, [1, 3]),
+        ({"must": [{"nested": {"key": "parts", "filter": {"must": [
+            key("kind", match={"value": "x"}), key("n", match={"value": 2})]}}}]}, [3]),
+        ({"must": [{"should": [key("year", match={"value": 2010}), {"has_id": [0]}]}]}, [0, 2]),
+        ({"min_should": {"conditions": [key("city", match={"value": "Rome"}), {"has_id": [2]}, {"has_id": [0]}],
+                         "min_count": 2}}, [2]),
+    ],
+    ids=lambda given: json.dumps(given)[:60],
+)  # fmt: skip
+def test_a_filter_of_qdrants_keeps_the_same_points(engine: EdgeEngine, given: Any, rows: list[int]) -> None:
+    assert engine.matching(json.dumps(given)) == rows
+    search = engine.search(OperatingPoint(5, filter=json.dumps(given)))
+    assert sorted(search.ids(search.call(search.prepare([1.0, 0.0, 0.0, 0.0])))) == rows
+
+
+def test_a_condition_that_edge_does_not_have_is_refused(engine: EdgeEngine) -> None:
+    with pytest.raises(ConfigError, match="Qdrant Edge has no HasVectorCondition"):
+        engine.matching(json.dumps({"must": [{"has_vector": "image"}]}))
+
+
+def test_exact_search_finds_what_a_full_sort_finds(engine: EdgeEngine) -> None:
+    search = engine.search(OperatingPoint(5, exact=True))
+    assert search.ids(search.call(search.prepare([0.0, 0.0, 1.0, 0.9])))[:2] == [2, 3]

@@ -1,0 +1,71 @@
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+
+from qexp.data.labels import check_unique_ids, neighbour_positions, positions, qrel_rows, read_trec
+from qexp.data.table import Table
+from qexp.errors import DataError
+
+KEPT = np.array([0, 2, 3])
+
+
+def table(ids: list[Any] | None) -> Table:
+    columns: dict[str, Any] = {"vector": [[1.0]] * 4} | ({"id": ids} if ids else {})
+    return Table(datasets.Dataset.from_dict(columns), "mine", "vector", "id" if ids else None)
+
+
+@pytest.mark.parametrize(
+    ("ids", "wanted", "expected"),
+    [
+        (None, [3, 0, 1, 9], [2, 0, -1, -1]),
+        (None, ["2", "x"], [1, -1]),
+        ([10, 11, 12, 13], [12, 11, 10], [1, -1, 0]),
+        ([10, 11, 12, 13], ["13", "x"], [2, -1]),
+        (["a", "b", "c", "d"], ["d", "b", "e"], [2, -1, -1]),
+    ],
+)
+def test_ids_become_positions_among_the_kept_rows(ids: Any, wanted: list[Any], expected: list[int]) -> None:
+    assert positions(table(ids), KEPT, wanted).tolist() == expected
+
+
+def test_labels_of_dropped_rows_go_and_unknown_ids_are_refused() -> None:
+    points, queries = table(["a", "b", "c", "d"]), table([7, 8, 9, 10])
+    labels = [(7, "a", 2), (8, "c", 1), (9, "b", 1), (10, "d", 0)]
+    assert qrel_rows(labels, points, KEPT, queries, np.array([0, 2, 3])).tolist() == [[0, 0, 2], [2, 2, 0]]
+    with pytest.raises(DataError, match="qrels: no point of mine has the id 'z'"):
+        qrel_rows([(7, "z", 1)], points, KEPT, queries, np.arange(4))
+    with pytest.raises(DataError, match="qrels: no query of mine has the id 6"):
+        qrel_rows([(6, "a", 1)], points, KEPT, queries, np.arange(4))
+
+
+def test_a_duplicate_id_names_both_rows() -> None:
+    check_unique_ids(table(["a", "b", "c", "d"]))
+    with pytest.raises(DataError, match="mine row 3: the id 'b' is that of row 1 too"):
+        check_unique_ids(table(["a", "b", "c", "b"]))
+    with pytest.raises(DataError, match="mine row 2: no id in column 'id'"):
+        check_unique_ids(table(["a", "b", None, "c"]))
+
+
+def test_given_neighbours_keep_their_order_and_are_padded() -> None:
+    assert neighbour_positions([[3, 0], [2], None], table(None), KEPT, "queries").tolist() == [
+        [2, 0],
+        [1, -1],
+        [-1, -1],
+    ]
+    with pytest.raises(DataError, match="queries row 1: the neighbour 4 is no point of mine"):
+        neighbour_positions([[0], [0, 4]], table(None), KEPT, "queries")
+
+
+def test_a_trec_file_is_read_and_a_bad_line_named(tmp_path: Path) -> None:
+    file = tmp_path / "labels.qrels"
+    file.write_text("q1 0 d1 2\n\nq2\t0\td2\t0\n")
+    assert read_trec(file) == [("q1", "d1", 2), ("q2", "d2", 0)]
+    file.write_text("q1 0 d1 2\nq2 d2\n")
+    with pytest.raises(DataError, match=r"labels\.qrels line 2: not 'query iteration point grade': q2 d2"):
+        read_trec(file)
+    file.write_text("\n")
+    with pytest.raises(DataError, match="is empty"):
+        read_trec(file)
