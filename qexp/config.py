@@ -404,11 +404,11 @@ def _check_filter(given: dict[str, Any]) -> None:
     try:
         models.Filter.model_validate(given)
     except ValidationError as invalid:
-        errors = invalid.errors()
-        error = next((e for e in errors if e["type"] == "extra_forbidden" and len(e["loc"]) == 1), errors[0])
-        key = str(error["loc"][0]) if error["loc"] else ""
-        hint = near_miss(key, models.Filter.model_fields) if key not in models.Filter.model_fields else ""
-        raise ConfigError(f"search.filter.{key}: not a Qdrant filter: {error['msg']}{hint}") from invalid
+        # Every kind of condition is tried, and complains; the one that was meant got deepest.
+        error = max(invalid.errors(), key=lambda one: (len(one["loc"]), one["type"] == "extra_forbidden"))
+        place = ".".join(str(part) for part in error["loc"] if isinstance(part, int) or part.islower())
+        hint = near_miss(place, models.Filter.model_fields) if len(error["loc"]) == 1 else ""
+        raise ConfigError(f"search.filter.{place}: not a Qdrant filter: {error['msg']}{hint}") from invalid
 
 
 _CAP = re.compile(r"(\d+(?:\.\d+)?) ?(%|[KMG]i?B|B)")

@@ -71,13 +71,13 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
     folder = cache / "vectors" / f"{config.dataset.title}-{key}"
     if not (folder / "facts.json").exists():
         _lay_out(source, config, distance, folder)
-    saved = json.loads((folder / "facts.json").read_text())
-    facts = DatasetFacts(**saved["facts"])
+    facts = DatasetFacts(**json.loads((folder / "facts.json").read_text()))
+    warnings = tuple(json.loads((folder / "warnings.json").read_text()))
     if config.search.limit > facts.points:
         raise DataError(f"search.limit={config.search.limit}: {source.place} has only {facts.points} points")
     if config.dataset.truth == "neighbours":
         _check_given(config, source, facts)
-    for warning in saved["warnings"]:
+    for warning in warnings:
         log.warning("%s", warning)
     payload, neighbours = folder / "payload.jsonl", folder / "neighbours.npy"
     return Data(
@@ -87,7 +87,7 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
         np.load(folder / "qrels.npy"),
         payload if payload.exists() else None,
         neighbours if neighbours.exists() else None,
-        tuple(saved["warnings"]),
+        warnings,
     )
 
 
@@ -97,7 +97,8 @@ def _lay_out(source: Source, config: ExperimentConfig, distance: str, folder: Pa
     partial = Path(tempfile.mkdtemp(prefix=folder.name, suffix=".partial", dir=folder.parent))
     try:
         facts, warnings = _write(source, config, distance, partial)
-        (partial / "facts.json").write_text(json.dumps({"facts": asdict(facts), "warnings": warnings}, indent=1))
+        (partial / "warnings.json").write_text(json.dumps(warnings, indent=1))
+        (partial / "facts.json").write_text(json.dumps(asdict(facts), indent=1))
         if not folder.exists():
             partial.rename(folder)
     finally:
