@@ -406,7 +406,9 @@ def _check_filter(given: dict[str, Any]) -> None:
     except ValidationError as invalid:
         # Every kind of condition is tried, and complains; the one that was meant got deepest.
         error = max(invalid.errors(), key=lambda one: (len(one["loc"]), one["type"] == "extra_forbidden"))
-        place = ".".join(str(part) for part in error["loc"] if isinstance(part, int) or part.islower())
+        place = ".".join(
+            str(part) for part in error["loc"] if isinstance(part, int) or (part.islower() and "[" not in part)
+        )
         hint = near_miss(place, models.Filter.model_fields) if len(error["loc"]) == 1 else ""
         raise ConfigError(f"search.filter.{place}: not a Qdrant filter: {error['msg']}{hint}") from invalid
 
