@@ -1,8 +1,8 @@
 """Every kind of condition, judged by Qdrant Edge itself on five points."""
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
 from qexp.errors import ConfigError
-from qexp.results import OperatingPoint
+from qexp.results import CollectionSpec, OperatingPoint
 from tests.test_edge import spec
 
 PAYLOADS: list[dict[str, Any]] = [
@@ -28,17 +28,21 @@ def key(name: str, **condition: Any) -> dict[str, Any]:
     return {"key": name, **condition}
 
 
+class Built(NamedTuple):
+    """Where the collection is, and its spec."""
+
+    home: Path
+    asked: CollectionSpec
+
+
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeEngine]:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("filtered")
     (folder / "payload.jsonl").write_text("".join(json.dumps(one) + "\n" for one in PAYLOADS))
     asked = spec(size=4, points=5, payload_indexes={"city": "keyword", "year": "integer"})
     points = np.eye(5, 4, dtype=np.float32) + 0.1
     build_collection(EdgeEngine(folder / "home"), asked, points, folder / "payload.jsonl")
-    built = EdgeEngine(folder / "home")
-    assert built.open(asked)
-    yield built
-    built.close()
+    return Built(folder / "home", asked)
 
 
 @pytest.mark.parametrize(
@@ -68,17 +72,25 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeEngine]:
     ],
     ids=lambda given: json.dumps(given)[:60],
 )  # fmt: skip
-def test_a_filter_of_qdrants_keeps_the_same_points(engine: EdgeEngine, given: Any, rows: list[int]) -> None:
-    assert engine.matching(json.dumps(given)) == rows
-    search = engine.search(OperatingPoint(5, filter=json.dumps(given)))
-    assert sorted(search.ids(search.call(search.prepare([1.0, 0.0, 0.0, 0.0])))) == rows
+def test_a_filter_of_qdrants_keeps_the_same_points(engine: Built, given: Any, rows: list[int]) -> None:
+    filtered = EdgeEngine(engine.home, given)
+    assert filtered.open(engine.asked)
+    try:
+        assert filtered.matching() == rows
+        search = filtered.search(OperatingPoint(5))
+        assert sorted(search.ids(search.call(search.prepare([1.0, 0.0, 0.0, 0.0])))) == rows
+    finally:
+        filtered.close()
 
 
-def test_a_condition_that_edge_does_not_have_is_refused(engine: EdgeEngine) -> None:
+def test_a_condition_that_edge_does_not_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Qdrant Edge has no HasVectorCondition"):
-        engine.matching(json.dumps({"must": [{"has_vector": "image"}]}))
+        EdgeEngine(tmp_path, {"must": [{"has_vector": "image"}]})
 
 
-def test_exact_search_finds_what_a_full_sort_finds(engine: EdgeEngine) -> None:
-    search = engine.search(OperatingPoint(5, exact=True))
+def test_exact_search_finds_what_a_full_sort_finds(engine: Built) -> None:
+    unfiltered = EdgeEngine(engine.home)
+    assert unfiltered.open(engine.asked)
+    search = unfiltered.search(OperatingPoint(5, exact=True))
     assert search.ids(search.call(search.prepare([0.0, 0.0, 1.0, 0.9])))[:2] == [2, 3]
+    unfiltered.close()

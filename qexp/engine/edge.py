@@ -19,6 +19,7 @@ from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, Oper
 
 UPLOAD_BATCH = 1000
 SCROLL_BATCH = 10_000
+JOURNAL = "tracker_journal.dat"  # of the payload storage; gone after the first loading
 MANIFEST = "complete.json"
 INDEX_ALWAYS = 1  # KiB: with Qdrant's default small collections would stay unindexed and unquantized
 _COMPONENTS = (
@@ -312,9 +313,9 @@ def _component_bytes(shard: Path, indexed: list[Path]) -> dict[str, int]:
 
 
 def _sizes(shard: Path) -> dict[str, int]:
-    """Return the size of every file of every segment; the files above them change with each loading."""
-    files = sorted((shard / "segments").rglob("*"))
-    return {str(file.relative_to(shard)): file.stat().st_size for file in files if file.is_file()}
+    """Return the size of every file of every segment; the files above them, and journals, change with loading."""
+    files = sorted(file for file in (shard / "segments").rglob("*") if file.is_file() and file.name != JOURNAL)
+    return {str(file.relative_to(shard)): file.stat().st_size for file in files}
 
 
 def _heap_bytes() -> int:

@@ -41,7 +41,7 @@ def phases(points: int, size: int, queries: int) -> dict[str, float]:
     """Return the seconds of each phase: one quantized collection, and one block on it with rescoring."""
     from _bare import composed
 
-    from qexp.data.truth import exact_truth
+    from qexp.data.truth import find_truth
     from qexp.data.vectors import load_data
     from qexp.engine.base import collection_spec, engine_factory, engine_version
     from qexp.engine.worker import Worker
@@ -54,7 +54,7 @@ def phases(points: int, size: int, queries: int) -> dict[str, float]:
         cache = Path(folder)
         row["load"] = seconds(lambda: load_data(config, cache))
         data = load_data(config, cache)
-        row["truth"] = seconds(lambda: exact_truth(data, config.search.limit, cache))
+        row["truth"] = seconds(lambda: find_truth(data, config.search.limit, cache))
         spec = collection_spec(config, data.facts, engine_version("edge"))
         with Worker(engine_factory("edge", cache), data.queries, spec.name) as worker:
             built = worker.build(spec, data.vectors)
