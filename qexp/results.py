@@ -371,7 +371,8 @@ class LoadLevel(NamedTuple):
     @property
     def title(self) -> str:
         """A short name."""
-        return f"{self.clients} clients" if self.rate is None else f"{self.rate:g} queries/s"
+        clients = "1 client" if self.clients == 1 else f"{self.clients} clients"
+        return clients if self.rate is None else f"{self.rate:g} queries/s"
 
 
 class LoadSample(NamedTuple):

@@ -108,7 +108,7 @@ def test_every_load_is_visited_once_a_round_and_round_0_is_not_kept() -> None:
     keys = [(Visit("baseline", POINT), LoadLevel(n)) for n in (1, 2)]
     found = measure_load({key: partial(visit, key[1].title) for key in keys}, rounds=3, seed=0)
     assert [len(samples) for samples in found.values()] == [3, 3]
-    assert all(set(seen[start : start + 2]) == {"1 clients", "2 clients"} for start in range(0, 8, 2))
+    assert all(set(seen[start : start + 2]) == {"1 client", "2 clients"} for start in range(0, 8, 2))
 
 
 class FakeWorker:

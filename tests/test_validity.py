@@ -321,7 +321,7 @@ def test_cold_and_load_and_builds_are_measured_when_asked_for(config: Experiment
     search = replace(config.search, cache="cold", clients=[1, 2], rate=[50.0], load_seconds=0.1)
     thorough = replace(config, search=search, engine=EngineConfig("edge", builds=2))
     experiment: Experiment = measure_experiment(thorough)
-    assert {load.level.title for load in experiment.loads} == {"1 clients", "2 clients", "50 queries/s"}
+    assert {load.level.title for load in experiment.loads} == {"1 client", "2 clients", "50 queries/s"}
     assert {load.role for load in experiment.loads} == {"baseline", "trial"}
     assert all(trial.accuracy.builds == 2 and trial.accuracy.recall_build_sd is not None for trial in experiment.trials)
     cold = [trial.cold for trial in experiment.trials]
