@@ -123,7 +123,7 @@ def on_engine(options: argparse.Namespace) -> bool:
         visits: list[Callable[[bool], Block]] = [partial(visit, factor) for factor in factors]
         for number in range(options.comparisons):
             stopping = Stopping([(0, index) for index in range(1, len(visits))], search_config)
-            measured = measure(visits, options.rounds, number, enough=stopping)
+            measured = measure(visits, options.rounds, number, enough=stopping, untimed=[0])
             base, *trials = [found.latencies for found in measured]
             rounds.append(len(base))
             for factor, trial in zip(SLOWDOWNS, trials, strict=True):
