@@ -78,6 +78,10 @@ class Bill:
         """US dollars per month, together."""
         return self.ram_usd_month + self.disk_usd_month
 
+    def usd_month_per_1000_qps(self, qps: float) -> float:
+        """Return US dollars per month for a thousand queries per second, at a measured throughput."""
+        return self.usd_month / qps * 1000
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -133,10 +137,6 @@ class Cost:
     def usd_month_per_million(self) -> float:
         """US dollars per month for a million vectors."""
         return self.usd_month / self.points * 1e6
-
-    def usd_month_per_1000_qps(self, qps: float) -> float:
-        """Return US dollars per month for a thousand queries per second, at a measured throughput."""
-        return self.usd_month / qps * 1000
 
 
 @dataclass(frozen=True)

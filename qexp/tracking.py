@@ -335,9 +335,12 @@ def load_row(config: ExperimentConfig, experiment: Experiment, load: Load) -> Ro
     params = _params(config, experiment, load.point) | {"clients": str(load.level.clients)}
     if load.level.rate is not None:
         params["rate"] = f"{load.level.rate:g}"
+    bill = experiment.cost.predicted
     if load.role == "baseline":
         params |= {"quantization": "baseline", "role": "baseline"}
-    return Row(params, _known(**load_metrics(load)))
+        bill = experiment.cost.baseline
+    price = None if load.level.rate else bill.usd_month_per_1000_qps(load.qps)
+    return Row(params, _known(**load_metrics(load), cost_usd_month_per_1000_qps=price))
 
 
 def half_metrics(halves: tuple[Half, Half]) -> dict[str, float]:

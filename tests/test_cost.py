@@ -70,7 +70,7 @@ def test_predicted_measured_and_theory_are_priced_side_by_side() -> None:
     assert found.measured_savings_usd_month == pytest.approx(8.5e6 / 1e8)
     assert found.theory_savings_usd_month == pytest.approx(0.8 * 10 * 3 / 4)
     assert found.usd_month_per_million == pytest.approx(found.usd_month / 2)
-    assert found.usd_month_per_1000_qps(250) == pytest.approx(4 * found.usd_month)
+    assert found.predicted.usd_month_per_1000_qps(250) == pytest.approx(4 * found.usd_month)
 
 
 def test_unknown_bytes_and_unpublished_compression_have_no_price() -> None:

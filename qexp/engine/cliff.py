@@ -115,16 +115,12 @@ class _Stand:
         """Visit once; what happens after the kernel has killed the worker is nothing."""
         if visit.killed:
             return
-        before = self._worker.process()
         block = self._survives(lambda: self._worker.block(visit.point, 0, False))
         if block is None or not kept:
             return
-        after = self._worker.process()
-        assert before is not None
-        assert after is not None
         visit.latencies.append(block.latencies)
-        visit.faults.append(after.major - before.major)
-        visit.read.append(after.read - before.read)
+        visit.faults.append(block.reads.major_faults)
+        visit.read.append(block.reads.bytes or 0)
 
     def has_read(self) -> bool:
         """Whether anything came from disk."""

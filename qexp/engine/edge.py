@@ -13,7 +13,7 @@ import qdrant_edge as edge
 
 from qexp.engine.base import payload_batches
 from qexp.engine.edge_filter import edge_filter
-from qexp.engine.process import process_memory
+from qexp.engine.process import drop_pages, process_memory
 from qexp.errors import EngineError
 from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
 
@@ -219,17 +219,9 @@ class EdgeEngine:
 
     def drop_pages(self) -> None:
         """Close the shard, have the kernel forget the pages of its files, and load it again."""
-        if not hasattr(os, "posix_fadvise"):
-            raise EngineError("this system cannot drop pages from its cache (no posix_fadvise)")
         assert self._folder is not None
         self.close()
-        for file in filter(Path.is_file, self._folder.rglob("*")):
-            handle = os.open(file, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-            finally:
-                os.close(handle)
+        drop_pages(self._folder)
         self._shard = _engine_call(edge.EdgeShard.load, str(self._folder / "shard"))
 
     def drop(self) -> None:

@@ -4,6 +4,7 @@ import os
 import resource
 from pathlib import Path
 
+from qexp.errors import EngineError
 from qexp.footprint import ProcessMemory
 
 _STATUS = Path("/proc/self/status")
@@ -28,7 +29,12 @@ def process_memory() -> ProcessMemory | None:
 
 
 def drop_pages(folder: Path) -> None:
-    """Write out every file below `folder` and let its pages go from the page cache, so that they are read anew."""
+    """Write out every file below `folder` and let its pages go from the page cache, so that they are read anew.
+
+    Raises EngineError where the system cannot.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        raise EngineError("this system cannot drop pages from its cache (no posix_fadvise)")
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
