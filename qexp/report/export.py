@@ -23,7 +23,7 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
     body: Body = {
         "vectors": {
             "size": collection.dataset["size"],
-            "distance": _DISTANCE[config["dataset.distance"]],
+            "distance": _DISTANCE[collection.dataset["distance"]],
             "datatype": config["storage.datatype"],
             "memory": config["storage.vectors"],
         },
