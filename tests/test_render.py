@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from qexp import history
+from qexp.footprint import CapTrial, Cliff
+from qexp.report.cliff import floors
 from qexp.report.recommend import recommend
 from qexp.report.render import write_report
 from qexp.report.table import cells
@@ -130,3 +132,20 @@ def test_a_report_without_a_choice_and_without_latencies(recorded, tmp_path):
     slo = replace(recorded.slo, max_usd_month=1e-9)
     page = write_report(tmp_path, recorded, [recommend(recorded.rows, slo)], {})
     assert "Nothing that was measured keeps to the limits." in page.read_text()
+
+
+def test_a_measured_cliff_is_drawn_and_told(recorded, tmp_path):
+    mib = 2**20
+    trials = [
+        CapTrial("none", "no rescore", None, 1.0, 1.0, 1.2),
+        CapTrial("none", "no rescore", 100 * mib, 1.0, 1.0, 1.2),
+        CapTrial("none", "no rescore", 50 * mib),
+        CapTrial("binary", "rescore 3×", None, 0.5, 0.5, 0.6),
+        CapTrial("binary", "rescore 3×", 100 * mib, 0.5, 0.5, 0.6),
+        CapTrial("binary", "rescore 3×", 50 * mib, 0.5, 0.5, 0.6),
+    ]
+    record = replace(recorded, cliff=Cliff(120 * mib, tuple(trials)))
+    page = write_report(tmp_path, record, [recommend(record.rows, record.slo)], {})
+    for line in floors(record.cliff):
+        assert line in html.unescape(page.read_text())
+    assert (tmp_path / "plots" / "cliff.png").stat().st_size > 10_000

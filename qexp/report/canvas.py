@@ -94,10 +94,14 @@ def legend(figure: "Figure", axes: "Axes", frame: Frame, columns: int) -> None:
     )
 
 
-def plain_numbers(axes: "Axes") -> None:
-    """Label a logarithmic x axis with plain numbers."""
+def plain_numbers(axes: "Axes", frame: Frame) -> None:
+    """Make the x axis logarithmic, and label logarithmic axes with plain numbers, fewer where there is less room."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0), numticks=12))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xscale("log")
+    fractions = (1.0, 2.0, 5.0) if frame.narrow else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_locator(LogLocator(subs=fractions, numticks=12))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())

@@ -115,8 +115,7 @@ def _frontier(decided: Recommendation, frame: Frame) -> "Figure":
             color=theme.ink,
             arrowprops={"arrowstyle": "-", "color": theme.muted, "shrinkB": 8},
         )
-    axes.set_xscale("log")
-    plain_numbers(axes)
+    plain_numbers(axes, frame)
     _accuracy_axis(axes, decided, theme)
     legend(figure, axes, frame, 3 if frame.narrow else 5)
     return figure
@@ -217,6 +216,5 @@ def _latency(
         axes.plot([last], [number], marker="o", markersize=4, color=colour)
     titles = [title.replace(", ", "\n") if frame.narrow else title for _, title, _ in reversed(boxes)]
     axes.set_yticks(range(len(boxes)), titles, color=theme.ink)
-    axes.set_xscale("log")
-    plain_numbers(axes)
+    plain_numbers(axes, frame)
     return figure

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from qexp.footprint import Cliff
-from qexp.report.canvas import Frame, Theme, axes_of, legend
-from qexp.report.cliff import BASELINE
+from qexp.report.canvas import Frame, Theme, axes_of, legend, plain_numbers
+from qexp.report.cliff import BASELINE, name
 from qexp.report.record import CollectionRecord
 from qexp.results import MIB
 
@@ -61,25 +61,21 @@ def _ram_bars(
 
 
 def cliff_plot(cliff: Cliff, frame: Frame) -> "Figure":
-    """Draw mean latency against the memory cap; × where the kernel killed the search for want of memory."""
-    figure, axes = axes_of(frame, "memory cap, MiB", "mean latency, ms", "When memory runs short")
+    """Draw latency against the memory cap, rescoring dashed; × where the kernel killed the search."""
+    figure, axes = axes_of(frame, "memory cap, MiB", "mean latency (median round), ms", "When memory runs short")
     theme = frame.theme
-    for number, ((method, point), (free, *capped)) in enumerate(cliff.series().items()):
-        bare = method == BASELINE
-        style: dict[str, Any] = {
-            "color": theme.ink if bare else theme.series[number % len(theme.series)],
-            "linestyle": "-" if bare or point.startswith("rescore") else (0, (3, 2)),
-            "marker": "o",
-            "markersize": 4,
-        }
-        alive = [(trial.cap / MIB, trial.mean_ms) for trial in capped if trial.cap and trial.mean_ms is not None]
-        caps, means = [cap for cap, _ in alive], [mean for _, mean in alive]
-        axes.plot(caps, means, label="no quantization" if bare else f"{method}, {point}", **style)
-        dead = [trial.cap / MIB for trial in capped if trial.cap and trial.killed]
-        last = means[-1] if means else free.mean_ms or 1.0
-        axes.plot(dead, [last] * len(dead), "x", color=style["color"], markersize=9)
+    colours = {BASELINE: theme.ink}
+    for (method, point), (free, *capped) in cliff.series().items():
+        colour = colours.setdefault(method, theme.series[(len(colours) - 1) % len(theme.series)])
+        style: dict[str, Any] = {"color": colour, "linestyle": "--" if point.startswith("rescore") else "-"}
+        alive = [(trial.cap / MIB, trial.typical_ms) for trial in capped if trial.cap and trial.typical_ms]
+        caps, times = [cap for cap, _ in alive], [time for _, time in alive]
+        axes.plot(caps, times, marker="o", markersize=4, label=name(method, point), **style)
+        dead = [trial.cap / MIB for trial in capped if trial.cap and trial.killed][:1]
+        last = times[-1] if times else free.typical_ms or 1.0
+        axes.plot(dead, [last] * len(dead), "x", color=colour, markersize=9)
     axes.axvline(cliff.wanted / MIB, color=theme.muted, linestyle=":", label="RAM wanted without quantization")
-    axes.set_xscale("log")
     axes.set_yscale("log")
+    plain_numbers(axes, frame)
     legend(figure, axes, frame, 1 if frame.narrow else 3)
     return figure

@@ -227,7 +227,7 @@ def _validity(collections: list[CollectionRecord]) -> list[Block]:
                 f"{metrics['aa_speedup_mean']:.3f} ({low:.3f}–{high:.3f})",
                 "holds" if quiet else "fails: noisy",
                 f"{metrics['baseline_recall']:.3f}",
-                str(one.config["search.rounds"]),
+                f"{metrics.get('rounds', one.config['search.rounds']):g}",
             )
         )
     header = ("job", "baseline against itself (A/A)", "control", "baseline's recall", "rounds")
