@@ -13,7 +13,7 @@ from dataclasses import FrozenInstanceError
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from qexp.config import ExperimentConfig, known_keys, register_schema
+from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_schema
 from qexp.errors import QexpError, near_miss
 from qexp.paths import packaged
 from qexp.results import Row
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 MAIN_PROCESS = "QEXP_MAIN_PID"
-HOUSEKEEPING = ("sweep.resume", "skip_existing", "cache_dir", "cache_limit_gib")  # overrides that change no figure
 QUIET = "--quiet"
 QUIET_WORDS = [f"hydra.{kind}.loggers.qexp.level=WARNING" for kind in ("job_logging", "hydra_logging")]
 
@@ -148,7 +147,8 @@ def _words(hydra_config: Any) -> list[str]:
     """Return words that compose the job's experiment whatever the defaults are: every choice, then the overrides."""
     choices = hydra_config.runtime.choices
     named = {group: choices[group] for group in GROUPS if choices.get(group) is not None}
-    rest = [word for word in hydra_config.overrides.task if word.split("=", 1)[0] not in (*GROUPS, *HOUSEKEEPING)]
+    rest = [word for word in hydra_config.overrides.task if re.split("[=.]", word, maxsplit=1)[0] not in HOUSEKEEPING]
+    rest = [word for word in rest if word.split("=", 1)[0] not in GROUPS]
     return _quoted([f"{group}={choice}" for group, choice in named.items()]) + rest
 
 

@@ -518,7 +518,7 @@ class SweepConfig:
 
 
 # How an experiment is run and where it is kept, which changes nothing about its figures.
-_HOUSEKEEPING = ("cache_dir", "cache_limit_gib", "skip_existing", "sweep", "wait_seconds")
+HOUSEKEEPING = ("cache_dir", "cache_limit_gib", "skip_existing", "sweep", "wait_seconds")
 
 
 @dataclass(frozen=True)
@@ -549,11 +549,11 @@ class ExperimentConfig:
 
     def flat(self) -> dict[str, Any]:
         """Return every value under its dotted key, as it is logged, but for those that change no figure."""
-        return dict(_flatten("", {k: v for k, v in asdict(self).items() if k not in _HOUSEKEEPING}))
+        return dict(_flatten("", {k: v for k, v in asdict(self).items() if k not in HOUSEKEEPING}))
 
     def saved(self) -> dict[str, Any]:
         """Return everything of `flat`, nested, with the kind of every part, for `restored`."""
-        parts = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _HOUSEKEEPING}
+        parts = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in HOUSEKEEPING}
         return {
             name: {"kind": type(part).__name__, "values": asdict(part)}
             if is_dataclass(part) and not isinstance(part, type)

@@ -122,13 +122,14 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
             tags |= {"mlflow.parentRunId": sweep, "qexp.sweep": sweep}
         name = f"{config.dataset.title} {config.quantization.name}"
         run_id = start_run(client, experiment_id, name, "collection", tags)
-        _log_batches(client, run_id, params=config.flat())
-        client.log_text(run_id, json.dumps(config.flat(), indent=1), "config.json")
-        client.log_text(run_id, json.dumps(config.saved(), indent=1), SAVED_CONFIG)
-        client.log_dict(run_id, machine.environment(), "environment.json")
-        if tags.get("qexp.git_dirty") == "true":
-            client.log_text(run_id, uncommitted(), "uncommitted.diff")
     try:
+        with store_faults("starting a run"):
+            _log_batches(client, run_id, params=config.flat())
+            client.log_text(run_id, json.dumps(config.flat(), indent=1), "config.json")
+            client.log_text(run_id, json.dumps(config.saved(), indent=1), SAVED_CONFIG)
+            client.log_dict(run_id, machine.environment(), "environment.json")
+            if tags.get("qexp.git_dirty") == "true":
+                client.log_text(run_id, uncommitted(), "uncommitted.diff")
         yield lambda experiment: _record(client, experiment_id, run_id, config, tags, experiment)
     except TrackingError:
         raise

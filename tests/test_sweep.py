@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from qexp import sweep
-from qexp.cli import HOUSEKEEPING, objectives
+from qexp.cli import objectives
 from qexp.config import ExperimentConfig, register_schema
 from qexp.paths import packaged
 from qexp.results import Row
@@ -188,6 +188,19 @@ def test_a_failed_job_is_a_row_with_its_reason(qexp: Qexp, environment: dict[str
     assert "- binary failed: search.limit=5000" in parent.data.tags["mlflow.note.content"]
 
 
+@pytest.mark.slow
+def test_the_course_preset_measures_the_course(qexp: Qexp, environment: dict[str, str]) -> None:
+    quick = [word for word in QUICK if word != "search=quick"]
+    done = qexp("-m", "experiment=course_day4", *quick, "search.budget_seconds=0")
+    assert done.returncode == 0, done.stderr
+    trials = of_level(all_runs(environment), "trial")
+    assert {run.data.params["quantization"] for run in trials} == {"scalar", "binary", "binary_2bit"}
+    assert {run.data.params["limit"] for run in trials} == {"10"}
+    factors = {run.data.params["oversampling"] for run in trials if run.data.params["rescore"] == "true"}
+    assert factors == {"2", "3", "5", "8", "10"}
+    assert len(trials) == 3 * 6
+
+
 @contextlib.contextmanager
 def served(folder: Path, port: int) -> Iterator[None]:
     """A real MLflow tracking server, and its end."""
@@ -315,5 +328,5 @@ def test_durations_read_well() -> None:
 
 
 def test_housekeeping_changes_no_hash() -> None:
-    assert {key.split(".")[0] for key in HOUSEKEEPING} == {"sweep", "skip_existing", "cache_dir", "cache_limit_gib"}
-    assert ExperimentConfig(skip_existing=True, cache_limit_gib=1.0).hash == ExperimentConfig().hash
+    changed = ExperimentConfig(skip_existing=True, cache_limit_gib=1.0, cache_dir="x", wait_seconds=1.0)
+    assert changed.hash == ExperimentConfig().hash
