@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -68,15 +69,21 @@ def main() -> None:
     logging.getLogger("qexp").setLevel(logging.INFO)
     try:
         sweep.adopt_mlflow_run()
-        if words.fresh:
-            with tempfile.TemporaryDirectory(prefix="qexp-") as cache:
-                verdicts = reproduce(words.run_id, cache)
-        else:
-            verdicts = reproduce(words.run_id, None)
+        verdicts = _fresh(words.run_id) if words.fresh else reproduce(words.run_id, None)
     except QexpError as error:
         print(f"qexp-reproduce: {error}", file=sys.stderr)
         sys.exit(2)
     sys.exit(0 if all(verdicts) else 1)
+
+
+def _fresh(run_id: str) -> list[bool]:
+    """Reproduce with a cache that is empty before and gone afterwards, unless it keeps what could not be logged."""
+    cache = tempfile.mkdtemp(prefix="qexp-")
+    try:
+        return reproduce(run_id, cache)
+    finally:
+        if not any(Path(cache).glob("spool/*")):
+            shutil.rmtree(cache)
 
 
 def reproduce(run_id: str, cache: str | None) -> list[bool]:

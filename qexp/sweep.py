@@ -233,20 +233,20 @@ def finish_cliff(run_id: str, title: str) -> Cliff | None:
     """Log all jobs' measurements under memory caps to the sweep's run, as one; return them, None without any."""
     import mlflow
 
-    client, _ = tracking.connect()
-    jobs = jobs_of(client, client.get_run(run_id))
-    found = [
-        from_json(mlflow.artifacts.load_text(f"runs:/{job.info.run_id}/{CLIFF_FILE}"))
-        for job in jobs
-        if any(file.path == CLIFF_FILE for file in client.list_artifacts(job.info.run_id))
-    ]
-    if not found:
-        return None
-    cliff = merged(found)
-    client.log_text(run_id, cliff_markdown(cliff), "cliff.md")
-    with tempfile.TemporaryDirectory() as folder:
-        client.log_artifact(run_id, str(plot_cliff(cliff, Path(folder) / "cliff.png", title)))
-    return cliff
+    with tracking.store_faults(f"collecting measurements under memory caps of run {run_id}"):
+        client, _ = tracking.connect()
+        found = [
+            from_json(mlflow.artifacts.load_text(f"runs:/{job.info.run_id}/{CLIFF_FILE}"))
+            for job in jobs_of(client, client.get_run(run_id))
+            if any(file.path == CLIFF_FILE for file in client.list_artifacts(job.info.run_id))
+        ]
+        if not found:
+            return None
+        cliff = merged(found)
+        client.log_text(run_id, cliff_markdown(cliff), "cliff.md")
+        with tempfile.TemporaryDirectory() as folder:
+            client.log_artifact(run_id, str(plot_cliff(cliff, Path(folder) / "cliff.png", title)))
+        return cliff
 
 
 def collect(run_id: str) -> tuple[list[Row], str]:

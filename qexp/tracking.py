@@ -51,6 +51,7 @@ def connect() -> tuple["MlflowClient", str]:
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints what `store_faults` says shortly
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     client = mlflow.MlflowClient()
@@ -241,7 +242,6 @@ def log_pending(client: "MlflowClient", root: Path) -> None:
 def artifacts(run_id: str, folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
     """Download those of a run's artifacts that it has into a folder; return them by name."""
     client, _ = connect()
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with store_faults(f"reading the artifacts of run {run_id}"):
         there = {item.path for item in client.list_artifacts(run_id)}
         return {name: Path(client.download_artifacts(run_id, name, str(folder))) for name in names if name in there}
