@@ -138,9 +138,15 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
         with suppress(TrackingError), store_faults("ending a run"):  # the error itself matters more
             if status == "FAILED":
-                client.set_tag(run_id, "qexp.error", str(error) if isinstance(error, QexpError) else repr(error))
+                client.set_tag(run_id, "qexp.error", str(error) if isinstance(error, QexpError) else _bug(error))
             client.set_terminated(run_id, status)
         raise
+
+
+def _bug(error: BaseException) -> str:
+    """Return one line on an error that is not the user's; the traceback is on the terminal."""
+    lines = str(error).strip().splitlines()
+    return f"bug: {type(error).__name__}{f': {lines[-1]}' if lines else ''}"
 
 
 def _record(
