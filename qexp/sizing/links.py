@@ -62,14 +62,16 @@ def _nearest_before(
 
 def _kept(candidates: Vectors, own: Vectors, most: int, distance: str) -> int:
     """Return how many candidates [n, size], nearest first, the heuristic keeps; `own` are their scores."""
-    among = _scores(candidates, candidates, distance)
-    kept: list[int] = []
+    nearest_kept = np.full(len(candidates), -np.inf, dtype=np.float32)
+    kept = 0
     for candidate in range(len(candidates)):
-        if (among[candidate, kept] <= own[candidate]).all():
-            kept.append(candidate)
-            if len(kept) == most:
+        if nearest_kept[candidate] <= own[candidate]:
+            kept += 1
+            if kept == most:
                 break
-    return len(kept)
+            scores = _scores(candidates[candidate : candidate + 1], candidates, distance)[0]
+            nearest_kept = np.maximum(nearest_kept, scores)
+    return kept
 
 
 def _scores(left: Vectors, right: Vectors, distance: str) -> Vectors:

@@ -19,9 +19,7 @@ from typing import Any
 from _common import ROOT, Verdict, arguments, finish, run
 from sweep import fixed_rounds, qexp
 
-METHODS = ["scalar", "binary", "binary_2bit"]
-FACTORS = [2, 3, 5, 8, 10]
-LIMIT = 10
+PRESET = "experiment=course_day4"
 ROUNDS = 2  # the fewest that qexp measures; the query phase ends where the second begins
 CREATED = "hydra.job_logging.formatters.line.format='%(created)f %(message)s'"
 
@@ -30,9 +28,7 @@ def main() -> None:
     """Measure and record."""
     given = arguments(__doc__, queries=1000)
     words = [
-        f"quantization={','.join(METHODS)}",
-        f"search.oversampling={FACTORS}",
-        f"search.limit={LIMIT}",
+        PRESET,
         f"search.queries={given.queries}",
         *fixed_rounds(ROUNDS),
         CREATED,
@@ -73,11 +69,12 @@ def procedure(folder: Path, queries: int) -> dict[str, float]:
     """Follow the course; return the seconds of its query phase."""
     import datasets
     import numpy as np
-    from _bare import composed, facts, new_shard, request, upsert
+    from _bare import composed, facts, new_shard, request, swept_methods, upsert
 
     from qexp.engine.base import collection_spec, engine_version
     from qexp.results import OperatingPoint
 
+    asked_of = composed(PRESET).search
     path = str(ROOT / "bundled" / "wordnet")
     corpus = datasets.load_dataset(path, "corpus", split="train").with_format("numpy")
     points = corpus["vector"][:].astype(np.float32)
@@ -86,7 +83,7 @@ def procedure(folder: Path, queries: int) -> dict[str, float]:
     described = facts(len(points), queries, points.shape[1])
 
     def collection(method: str) -> Any:
-        spec = collection_spec(composed(f"quantization={method}"), described, engine_version("edge"))
+        spec = collection_spec(composed(PRESET, f"quantization={method}"), described, engine_version("edge"))
         shard = new_shard(spec, folder / method)
         upsert(shard, points)
         shard.optimize()
@@ -96,25 +93,27 @@ def procedure(folder: Path, queries: int) -> dict[str, float]:
         milliseconds, found = [], []
         for vector in vectors:
             started = time.perf_counter()
-            hits = shard.query(request(OperatingPoint(LIMIT, None, rescore, factor), vector))
+            hits = shard.query(request(OperatingPoint(asked_of.limit, None, rescore, factor), vector))
             milliseconds.append(1000 * (time.perf_counter() - started))
             found.append([hit.id for hit in hits])
         return float(np.mean(milliseconds)), found
 
     baseline = collection("none")
-    shards = {method: collection(method) for method in METHODS}
+    shards = {method: collection(method) for method in swept_methods(PRESET)}
     started = time.perf_counter()
     table = []
     for method, shard in shards.items():
         plain, _ = search(shard)
         rescored, _ = search(shard, rescore=True)
         table.append(f"{method}: {plain:.3f} ms without rescoring, {rescored:.3f} ms with")
-        for factor in FACTORS:
+        for factor in asked_of.oversampling:
             latency, _ = search(shard, rescore=True, factor=factor)
             base, reference = search(baseline)
             _, found = search(shard, rescore=True, factor=factor)
-            shared = [len({*ours} & {*theirs}) / LIMIT for ours, theirs in zip(found, reference, strict=True)]
-            table.append(f"{method} {factor}×: {base / latency:.2f}× faster, accuracy retention {np.mean(shared):.3f}")
+            shared = [len({*ours} & {*theirs}) / asked_of.limit for ours, theirs in zip(found, reference, strict=True)]
+            table.append(
+                f"{method} {factor:g}×: {base / latency:.2f}× faster, accuracy retention {np.mean(shared):.3f}"
+            )
     taken = time.perf_counter() - started
     print("\n".join(table), file=sys.stderr)
     return {"query seconds": taken}
