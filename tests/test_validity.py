@@ -25,7 +25,7 @@ from qexp.config import (
     StorageConfig,
     SyntheticDataset,
 )
-from qexp.data.truth import Truth, exact_truth, neighbours
+from qexp.data.truth import Truth, find_truth, neighbours
 from qexp.data.vectors import Data, load_data
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
@@ -229,10 +229,10 @@ def test_t11_a_result_as_near_as_the_kth_is_a_hit(tmp_path: Path) -> None:
 
 def test_t12_truth_of_another_dataset(config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def shifted(data: Data, k: int, cache: Path) -> Truth:
-        truth = exact_truth(data, k, cache)
+        truth = find_truth(data, k, cache)
         return Truth((truth.ids + 1) % data.facts.points, truth.scores)
 
-    monkeypatch.setattr(runner, "exact_truth", shifted)
+    monkeypatch.setattr(runner, "find_truth", shifted)
     with pytest.raises(BenchmarkError, match=r"^T12 the exact neighbours in the cache"):
         measure_experiment(config)
 
