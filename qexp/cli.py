@@ -206,7 +206,7 @@ def show_memory(experiment: "Experiment") -> None:
 def _console() -> "Console":
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 130, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
 
 
 def show(rows: list[Row], title: str, cliff: "Cliff | None" = None, sweep_id: str | None = None) -> None:

@@ -89,6 +89,9 @@ class CollectionSpec:
     engine: str
     build: int = 0
     payload_indexes: dict[str, str] = field(default_factory=dict)
+    shards: int = 1
+    replicas: int = 1
+    write_consistency: int = 1
 
     @property
     def name(self) -> str:
@@ -105,13 +108,15 @@ class Search(NamedTuple):
     """A search in three parts, so that only `call` is timed.
 
     `prepare` turns a query vector into a request, `call` sends it, `ids` reads the row numbers off the response,
-    `scores` what they scored, best first; None if this search cannot say.
+    `scores` what they scored, best first; None if this search cannot say. `server_seconds` reads the time that the
+    server says it took, where there is a server.
     """
 
     prepare: Callable[[list[float]], Any]
     call: Callable[[Any], Any]
     ids: Callable[[Any], list[int]]
     scores: Callable[[Any], list[float]] | None = None
+    server_seconds: Callable[[Any], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -228,11 +233,14 @@ class RamEstimate:
 
 @dataclass(frozen=True)
 class CollectionState:
-    """What the engine says it built; `files` are bytes by component: vectors, codes, graph, id tracker, other."""
+    """What the engine says it built; `files` are bytes by component: vectors, codes, graph, id tracker, other.
+
+    A server may not tell: `segments` is None then, and `files` empty.
+    """
 
     points: int
     indexed_vectors: int
-    segments: int
+    segments: int | None
     size: int
     distance: str
     datatype: str
@@ -242,21 +250,27 @@ class CollectionState:
     quantization: dict[str, Any] | None
     placements: dict[str, str | None]
     files: dict[str, int]
+    shards: int = 1
+    replicas: int = 1
+    write_consistency: int = 1
 
 
 @dataclass(frozen=True)
 class Build:
-    """How a collection came to be: seconds of upload and of indexing; `reused` if it was already there."""
+    """How a collection came to be: seconds of upload and of indexing; `reused` if it was already there.
 
-    upload_seconds: float
-    index_seconds: float
+    The seconds are None where nobody has kept them: a reused collection on a server without metadata.
+    """
+
+    upload_seconds: float | None
+    index_seconds: float | None
     state: CollectionState
     reused: bool = False
 
     @property
-    def points_per_second(self) -> float:
+    def points_per_second(self) -> float | None:
         """Points uploaded per second, indexing not included."""
-        return self.state.points / self.upload_seconds
+        return self.state.points / self.upload_seconds if self.upload_seconds else None
 
 
 @dataclass(frozen=True)
@@ -304,21 +318,27 @@ NO_READS = Reads()
 class Block:
     """One visit to an operating point: nanoseconds per query, and results (row numbers, -1 where none) if asked for.
 
-    `reads` counts what the timed queries took from disk.
+    `reads` counts what the timed queries took from disk, `server` are the nanoseconds that the server says each took;
+    None without a server.
     """
 
     latencies: Nanoseconds
     ids: Ids | None = None
     reads: Reads = NO_READS
+    server: Nanoseconds | None = None
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """All visits to one operating point: latencies [round, query] in nanoseconds, results [query, limit]."""
+    """All visits to one operating point: latencies [round, query] in nanoseconds, results [query, limit].
+
+    `server` is the server's share of the latencies; None without a server.
+    """
 
     latencies: Nanoseconds
     ids: Ids
     reads: Reads = NO_READS
+    server: Nanoseconds | None = None
 
 
 class Visit(NamedTuple):
@@ -420,7 +440,7 @@ class Cold:
 class Collection:
     """A collection as measured: its build, predicted RAM, and RAM in use after the last round.
 
-    `comparisons` put both side by side, component by component.
+    `comparisons` put both side by side, component by component. `round_trip` is in seconds; None without a server.
     """
 
     name: str
@@ -428,6 +448,7 @@ class Collection:
     ram: RamEstimate
     memory: MemoryUse | None = None
     comparisons: tuple[Comparison, ...] = ()
+    round_trip: float | None = None
 
     @property
     def hot_bytes(self) -> int | None:
@@ -464,6 +485,7 @@ class Trial:
     speedup_p50: Interval | None = None
     loss: Loss | None = None
     cold: Cold | None = None
+    server: LatencyStats | None = None
 
 
 @dataclass(frozen=True)
@@ -476,6 +498,7 @@ class Baseline:
     control: Interval
     halves: tuple[Half, Half]
     cold: Cold | None = None
+    server: LatencyStats | None = None
 
 
 @dataclass(frozen=True)
@@ -532,9 +555,11 @@ class Experiment:
         return any(base.control.distinguishable for base in self.baselines)
 
     @property
-    def compression_ratio(self) -> float:
-        """Bytes of the original vectors over bytes of the codes, both as the engine stored them."""
+    def compression_ratio(self) -> float | None:
+        """Bytes of the original vectors over bytes of the codes, as stored; None if the engine does not tell."""
         files = self.quantized.build.state.files
+        if not files:
+            return None
         return files["vectors"] / files["codes"] if files.get("codes") else 1.0
 
 

@@ -25,7 +25,7 @@ from qexp.report.figures import cold_metrics, load_metrics, trust_metrics
 from qexp.report.sizing import cost_metrics, floor_metrics, memory_metrics, write_sizing
 from qexp.report.table import markdown
 from qexp.report.trust import trust
-from qexp.results import MIB, Collection, Experiment, Half, Load, OperatingPoint, Row, Trial
+from qexp.results import MIB, Collection, Experiment, Half, LatencyStats, Load, OperatingPoint, Row, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -301,6 +301,7 @@ def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) ->
             latency_p50_ms=trial.latency.p50,
             latency_p95_ms=trial.latency.p95,
             latency_p99_ms=trial.latency.p99,
+            **_server_metrics("", trial.server),
             qps=trial.latency.qps,
             accuracy_retention=trial.accuracy.retention,
             recall=trial.accuracy.recall,
@@ -370,11 +371,12 @@ def collection_metrics(experiment: Experiment) -> dict[str, float]:
     """Return a collection's metrics under their public names; those of the baseline are of its first hnsw_ef."""
     build, base = experiment.quantized.build, experiment.baselines[0]
     bare = experiment.baseline_collection
+    trip = bare.round_trip
     metrics = _known(
         upload_seconds=build.upload_seconds,
         index_seconds=build.index_seconds,
         points_per_second=build.points_per_second,
-        disk_mib=sum(build.state.files.values()) / MIB,
+        disk_mib=sum(build.state.files.values()) / MIB if build.state.files else None,
         compression_ratio=experiment.compression_ratio,
         ram_estimated_mib=experiment.quantized.ram.ram / MIB,
         ram_resident_mib=experiment.quantized.ram.resident / MIB,
@@ -389,6 +391,9 @@ def collection_metrics(experiment: Experiment) -> dict[str, float]:
         baseline_ram_measured_mib=_memory_mib(bare),
         baseline_ram_cost_usd_month=experiment.cost.baseline.ram_usd_month,
         baseline_disk_cost_usd_month=experiment.cost.baseline.disk_usd_month,
+        **_server_metrics("baseline_", base.server),
+        round_trip_ms=trip * 1000 if trip is not None else None,
+        round_trip_share=trip * 1000 / base.latency.mean if trip is not None else None,
         aa_speedup_mean=base.control.estimate,
         aa_speedup_low=base.control.low,
         aa_speedup_high=base.control.high,
@@ -425,6 +430,18 @@ def baseline_row(params: dict[str, str], metrics: dict[str, float]) -> Row:
 def failed_row(params: dict[str, str], reason: str) -> Row:
     """Return the row of a collection that could not be measured, from its run's parameters."""
     return Row({"quantization": params["quantization.name"], "role": "failed", "error": reason}, {})
+
+
+def _server_metrics(prefix: str, server: LatencyStats | None) -> dict[str, float | None]:
+    """Return the server's own times, none without a server."""
+    if server is None:
+        return {}
+    return {
+        f"{prefix}server_latency_mean_ms": server.mean,
+        f"{prefix}server_latency_p50_ms": server.p50,
+        f"{prefix}server_latency_p95_ms": server.p95,
+        f"{prefix}server_latency_p99_ms": server.p99,
+    }
 
 
 def _memory_mib(collection: Collection) -> float | None:

@@ -101,3 +101,20 @@ def test_drift_of_the_machine_does_not_become_a_speedup() -> None:  # T14
     assert speedup_mean(first, second).distinguishable
     control = measure([visit, visit], rounds=20, seed=1)
     assert not speedup_mean(control[0].latencies, control[1].latencies).distinguishable
+
+
+def test_the_servers_own_time_is_read_afterwards_and_kept_for_timed_rounds() -> None:
+    search = Search(lambda query: query, lambda request: request, lambda _: [1], None, lambda request: request[0])
+    queries = [[0.001], [0.002]]
+    block = timed_block(search, queries, 1, 0, False)
+    assert block.server is not None
+    assert block.server.tolist() == [1_000_000, 2_000_000]
+    (found,) = measure([lambda with_ids: timed_block(search, queries, 1, 0, with_ids)], rounds=3, seed=0)
+    assert found.server is not None
+    assert found.server.tolist() == [[1_000_000, 2_000_000]] * 3
+
+
+def test_without_a_server_there_is_no_time_of_its_own() -> None:
+    search = Search(lambda query: query, lambda request: request, lambda _: [1])
+    (found,) = measure([lambda with_ids: timed_block(search, [[0.0]], 1, 0, with_ids)], rounds=2, seed=0)
+    assert found.server is None

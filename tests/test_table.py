@@ -52,3 +52,16 @@ def test_a_parameter_in_which_rows_differ_gets_a_column() -> None:
         console.print(rich_table(rows, "title"))
     assert "hnsw ef" in capture.get()
     assert "128" in capture.get()
+
+
+def test_the_servers_time_has_a_column_where_any_row_has_it() -> None:
+    assert "server" not in markdown([Row(PARAMS, METRICS)], "title")
+    rows = [Row(PARAMS, METRICS), Row(PARAMS, METRICS | {"server_latency_mean_ms": 0.05})]
+    lines = markdown(rows, "title").splitlines()
+    assert "| mean ms | server ms | P95 ms |" in lines[2]
+    assert "| 0.123 |  | 0.200 |" in lines[4]
+    assert "| 0.123 | 0.050 | 0.200 |" in lines[5]
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(rich_table(rows, "title"))
+    assert "server" in capture.get()

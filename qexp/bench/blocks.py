@@ -32,13 +32,16 @@ def timed_block(search: Search, queries: Sequence[list[float]], limit: int, warm
             latencies[index] = perf_counter_ns() - started
             found.append(response)
         reads = _reads().minus(before)
+    server = None
+    if search.server_seconds:
+        server = np.array([round(1e9 * search.server_seconds(response)) for response in found], dtype=np.int64)
     if not with_ids:
-        return Block(latencies, reads=reads)
+        return Block(latencies, reads=reads, server=server)
     ids = np.full((len(found), limit), -1, dtype=np.int64)
     for row, response in enumerate(found):
         hits = search.ids(response)
         ids[row, : len(hits)] = hits
-    return Block(latencies, ids, reads)
+    return Block(latencies, ids, reads, server)
 
 
 @contextmanager
@@ -83,6 +86,7 @@ def measure(
     rng = np.random.default_rng(seed)
     ids: dict[int, Ids] = {}
     latencies: list[list[Nanoseconds]] = [[] for _ in visits]
+    server: list[list[Nanoseconds]] = [[] for _ in visits]
     reads = [Reads(0, 0) for _ in visits]
     on_round(0)
     for index in untimed:
@@ -95,6 +99,11 @@ def measure(
                 ids[index] = block.ids
             latencies[index].append(block.latencies)
             reads[index] = reads[index].plus(block.reads)
+            if block.server is not None:
+                server[index].append(block.server)
         if number >= rounds and enough([np.stack(kept) for kept in latencies]):
             break
-    return [Measurement(np.stack(kept), ids[index], reads[index]) for index, kept in enumerate(latencies)]
+    return [
+        Measurement(np.stack(kept), ids[index], reads[index], np.stack(server[index]) if server[index] else None)
+        for index, kept in enumerate(latencies)
+    ]

@@ -55,6 +55,7 @@ def _baseline(visit: Visit, found: Evidence) -> Baseline:
         latency.speedup_mean(base.latencies, _control(visit.point, found).latencies),
         halves(base.latencies, *_shares(base.ids, base.ids, found)),
         cold=_cold(visit, visit, found),
+        server=latency.server_stats(base),
     )
 
 
@@ -77,6 +78,7 @@ def _trial(visit: Visit, baseline: Baseline, found: Evidence) -> Trial:
         speedup_p50=_beyond_noise(latency.speedup_p50, base, control, trial),
         loss=_loss(visit.point, baseline, found),
         cold=_cold(visit, base_visit, found),
+        server=latency.server_stats(trial),
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.results import Interval, LatencyStats, Nanoseconds
+from qexp.results import Interval, LatencyStats, Measurement, Nanoseconds
 
 CONFIDENCE = 0.95
 ENOUGH = {50: 2, 95: 100, 99: 1000}  # samples without which a percentile is noise
@@ -19,6 +19,11 @@ def latency_stats(latencies: Nanoseconds) -> LatencyStats:
         p99=float(np.percentile(samples, 99)) if samples.size >= ENOUGH[99] else None,
         samples=samples.size,
     )
+
+
+def server_stats(measured: Measurement) -> LatencyStats | None:
+    """Pool the server's own times, None without a server."""
+    return None if measured.server is None else latency_stats(measured.server)
 
 
 def speedup_mean(baseline: Nanoseconds, trial: Nanoseconds) -> Interval:

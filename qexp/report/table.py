@@ -21,13 +21,22 @@ COLUMNS = (
     "RAM\nMiB",
     "saves\nUSD/month",
 )
+SERVER = "server\nms"  # only where there is one
 INDISTINGUISHABLE = "≈"
 NOISY = "noisy"
 GOOD_RETENTION = 0.95
 
 
-def cells(row: Row) -> list[str]:
-    """Return one row's cells as text; what is unknown is empty."""
+def columns(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the columns; the server's own mean time stands beside the client's if any row has it."""
+    if not any("server_latency_mean_ms" in row.metrics for row in rows):
+        return COLUMNS
+    place = COLUMNS.index("P95\nms")
+    return (*COLUMNS[:place], SERVER, *COLUMNS[place:])
+
+
+def cells(row: Row, shown: Sequence[str] = COLUMNS) -> list[str]:
+    """Return one row's cells as text, in the order of the columns; what is unknown is empty."""
     metrics = row.metrics
 
     def number(name: str, form: str) -> str:
@@ -38,6 +47,7 @@ def cells(row: Row) -> list[str]:
         {"true": "on", "false": "off"}.get(row.params.get("rescore", "").lower(), ""),
         f"{float(row.params['oversampling']):g}×" if "oversampling" in row.params else "",
         number("latency_mean_ms", ".3f"),
+        *([number("server_latency_mean_ms", ".3f")] if SERVER in shown else []),
         number("latency_p95_ms", ".3f"),
         speedup_text(metrics, control=row.params.get("role") == "baseline"),
         number("accuracy_retention", ".3f"),
@@ -78,8 +88,9 @@ def varying(rows: Sequence[Row]) -> list[str]:
 def rich_table(rows: Sequence[Row], title: str) -> Table:
     """Return the table for a terminal, one section per collection."""
     extra = varying(rows)
+    shown = columns(rows)
     table = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate((*(name.replace("_", " ") for name in extra), *COLUMNS)):
+    for index, column in enumerate((*(name.replace("_", " ") for name in extra), *shown)):
         table.add_column(column, justify="left" if index <= len(extra) else "right", no_wrap=True)
     last = None
     for row in rows:
@@ -87,13 +98,13 @@ def rich_table(rows: Sequence[Row], title: str) -> Table:
         if last not in (None, section):
             table.add_section()
         last = section
-        table.add_row(*(row.params.get(name, "") for name in extra), *_styled(row))
+        table.add_row(*(row.params.get(name, "") for name in extra), *_styled(row, shown))
     return table
 
 
-def _styled(row: Row) -> Iterable[Text]:
+def _styled(row: Row, shown: Sequence[str]) -> Iterable[Text]:
     baseline = row.params.get("role") == "baseline"
-    for name, text in zip(COLUMNS, cells(row), strict=True):
+    for name, text in zip(shown, cells(row, shown), strict=True):
         style = {"baseline": "dim", "failed": "red"}.get(row.params.get("role", ""), "")
         if not baseline and name.startswith("speedup") and INDISTINGUISHABLE not in text and text:
             style = "green" if row.metrics["speedup_mean"] > 1 else "red"
@@ -105,9 +116,10 @@ def _styled(row: Row) -> Iterable[Text]:
 def markdown(rows: Sequence[Row], title: str) -> str:
     """Return the same table as Markdown."""
     extra = varying(rows)
-    header = [*(name.replace("_", " ") for name in extra), *(" ".join(c.replace("-\n", "").split()) for c in COLUMNS)]
+    shown = columns(rows)
+    header = [*(name.replace("_", " ") for name in extra), *(" ".join(c.replace("-\n", "").split()) for c in shown)]
     lines = [f"**{title}**", "", "| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join([*(row.params.get(n, "") for n in extra), *cells(row)]) + " |" for row in rows]
+    lines += ["| " + " | ".join([*(row.params.get(n, "") for n in extra), *cells(row, shown)]) + " |" for row in rows]
     return "\n".join([*lines, "", *(f"- {failure}" for failure in failures(rows)), "", LEGEND])
 
 
