@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from qexp.errors import ConfigError, near_miss
 
@@ -464,6 +465,69 @@ class NodeConfig:
 
 
 @dataclass(frozen=True)
+class ServerConfig(EngineConfig):
+    """A Qdrant server, cluster or Cloud, since 1.15; its API key is in the environment (QDRANT_API_KEY) alone.
+
+    Seconds: `timeout` for a request, `patience` for building on while the server is away or busy, `ready_timeout` until
+    everything is indexed. Collections are named `prefix` and their spec; unless `keep` they are dropped afterwards.
+    """
+
+    url: str = MISSING
+    prefer_grpc: bool = False
+    grpc_port: int = 6334
+    timeout: int = 60
+    patience: int = 120
+    ready_timeout: int = 3600
+    upload_parallel: int = 4
+    prefix: str = "qexp"
+    keep: bool = True
+    shards: int = 1
+    replicas: int = 1
+    write_consistency: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(not self.ram_caps, "engine.ram_caps: a server's memory cannot be capped from here; use engine=edge")
+        if self.url == ":memory:" or self.url.startswith((".", "/", "~")):
+            raise ConfigError(
+                f"T01 engine.url={self.url}: is qdrant-client's local mode, which ignores quantization; give the "
+                f"URL of a server, or use engine=edge"
+            )
+        parts = urlsplit(self.url)
+        _require(
+            parts.username is None and parts.password is None and not parts.query and not parts.fragment,
+            "engine.url: must not carry a user, password or query; the API key belongs into QDRANT_API_KEY",
+        )
+        _require(
+            parts.scheme in ("http", "https") and bool(parts.hostname),
+            f"engine.url={self.url}: must be http://host:port or https://host:port",
+        )
+        try:
+            _ = parts.port
+        except ValueError as error:
+            raise ConfigError(f"engine.url={self.url}: {error}") from error
+        for key in (
+            "timeout",
+            "ready_timeout",
+            "upload_parallel",
+            "grpc_port",
+            "shards",
+            "replicas",
+            "write_consistency",
+        ):
+            _at_least(f"engine.{key}", getattr(self, key), 1)
+        _at_least("engine.patience", self.patience, 0)
+        _require(
+            re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", self.prefix) is not None,
+            f"engine.prefix={self.prefix}: must be 1 to 64 letters, digits, '-', '_' or '.'",
+        )
+        _require(
+            self.write_consistency <= self.replicas,
+            f"engine.write_consistency={self.write_consistency}: must not exceed engine.replicas={self.replicas}",
+        )
+
+
+@dataclass(frozen=True)
 class CostConfig:
     """Prices per month (1 GB = 10^9 bytes), copies of the data, spare memory, and how many points to price.
 
@@ -619,13 +683,15 @@ DATASETS = {
 
 
 def register_schema() -> None:
-    """Tell Hydra the schema: `base_config`, and `schema/dataset/…` for datasets of different kinds."""
+    """Tell Hydra the schema: `base_config`, and `schema/…/…` for datasets and engines of different kinds."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
     store.store(name="base_config", node=_composable(ExperimentConfig))
     for name, kind in DATASETS.items():
         store.store(group="schema/dataset", name=name, node=_composable(kind))
+    store.store(group="schema/engine", name="edge", node=_composable(EngineConfig))
+    store.store(group="schema/engine", name="server", node=_composable(ServerConfig))
 
 
 def _composable(schema: type) -> Any:
@@ -669,7 +735,7 @@ def known_keys() -> set[str]:
         "search": (SearchConfig,),
         "search.tune": (TuneConfig,),
         "search.adaptive": (AdaptiveConfig,),
-        "engine": (EngineConfig,),
+        "engine": (EngineConfig, ServerConfig),
         "cost": (CostConfig,),
         "slo": (SloConfig,),
         "sweep": (SweepConfig,),

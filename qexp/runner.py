@@ -51,6 +51,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
     checks = validity.Checks(config.validity == "strict")
     validity.check_engine(config.engine.name, checks)
     cache = _writable(cache_root(config.cache_dir))
+    engine = engine_version(config.engine)  # first, because a server that cannot be used is known at once
     if config.engine.ram_caps:
         if config.engine.name != "edge":
             raise ConfigError("engine.ram_caps: caps are put on qexp's own process: cap a server where it runs")
@@ -62,7 +63,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
                 from_engine = config.dataset.truth == "engine" or bool(config.search.filter)
                 truth = None if from_engine else find_truth(data, config.search.limit, cache)
             kept.enter_context(using(cache, data.vectors.parent))
-            spec = collection_spec(config, data.facts, engine_version(config.engine.name))
+            spec = collection_spec(config, data.facts, engine)
             validity.check_spec(spec, checks)
             forward = forward_links(data.points(), spec.m, spec.ef_construct, spec.distance)
             steps = Steps(config, data, cache, checks)

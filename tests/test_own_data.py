@@ -94,8 +94,8 @@ def test_truth_from_the_engine_is_the_computed_one(file: Path) -> None:
     accuracy = measure_experiment(asked).trials[0].accuracy
     cache = file.parent / "cache"
     data = load_data(asked, cache)
-    with Worker(engine_factory("edge", cache), data.queries, "baseline") as worker:
-        assert worker.open(collection_spec(asked, data.facts, engine_version("edge")).unquantized())
+    with Worker(engine_factory(EngineConfig("edge"), cache), data.queries, "baseline") as worker:
+        assert worker.open(collection_spec(asked, data.facts, engine_version(EngineConfig("edge"))).unquantized())
         found = worker.block(OperatingPoint(10, exact=True), 0, True).ids
     assert found is not None
     assert np.array_equal(engine_truth(data, found).ids, find_truth(data, 10, cache).ids)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from itertools import islice, repeat
@@ -9,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
-from qexp.config import ExperimentConfig
+from qexp.config import EngineConfig, ExperimentConfig, ServerConfig
 from qexp.results import (
     Build,
     CollectionSpec,
@@ -47,6 +48,13 @@ def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) 
         engine=engine,
         payload_indexes=config.dataset.payload_indexes,
     )
+    if isinstance(config.engine, ServerConfig):
+        spec = replace(
+            spec,
+            shards=config.engine.shards,
+            replicas=config.engine.replicas,
+            write_consistency=config.engine.write_consistency,
+        )
     return spec if config.quantization.config else spec.unquantized()
 
 
@@ -80,8 +88,11 @@ class Engine(Protocol):
     def vectors(self, rows: list[int]) -> list[list[float]]:
         """Return the stored vectors of these points."""
 
-    def memory(self) -> MemoryUse:
-        """Return the collection's bytes in RAM now."""
+    def memory(self) -> MemoryUse | None:
+        """Return the collection's bytes in RAM now; None if the engine does not know."""
+
+    def round_trip(self) -> float | None:
+        """Return the seconds of going to the engine and back; None if it is in this process."""
 
     def drop_pages(self) -> None:
         """Bring the collection to the state after a restart with nothing of it in memory; EngineError if impossible."""
@@ -119,16 +130,24 @@ def build_collection(engine: Engine, spec: CollectionSpec, vectors: Vectors, pay
     return build
 
 
-def engine_factory(name: str, cache: Path, condition: dict[str, Any] | None = None) -> Callable[[], Engine]:
-    """Return a picklable maker of the engine called `name`, so that a worker process can make it.
+def engine_factory(config: EngineConfig, cache: Path, condition: dict[str, Any] | None = None) -> Callable[[], Engine]:
+    """Return a picklable maker of the engine, so that a worker process can make it.
 
     `condition` is a Qdrant filter that holds for all its searches.
     """
+    if isinstance(config, ServerConfig):
+        from qexp.engine.server import ServerEngine
+
+        return partial(ServerEngine, config, condition)
     from qexp.engine.edge import EdgeEngine
 
-    return partial({"edge": EdgeEngine}[name], cache / COLLECTIONS, condition)
+    return partial(EdgeEngine, cache / COLLECTIONS, condition)
 
 
-def engine_version(name: str) -> str:
-    """Return the engine's name and version, part of every collection's name."""
-    return f"{name}-{version({'edge': 'qdrant-edge-py'}[name])}"
+def engine_version(config: EngineConfig) -> str:
+    """Return the engine's name and version, part of every collection's name; EngineError if it is out of reach."""
+    if isinstance(config, ServerConfig):
+        from qexp.engine.server import server_version
+
+        return f"{config.name}-{server_version(config)}"
+    return f"{config.name}-{version('qdrant-edge-py')}"

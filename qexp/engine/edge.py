@@ -224,6 +224,9 @@ class EdgeEngine:
         drop_pages(self._folder)
         self._shard = _engine_call(edge.EdgeShard.load, str(self._folder / "shard"))
 
+    def round_trip(self) -> None:
+        """Return None: there is no way to go."""
+
     def drop(self) -> None:
         """Close the shard and remove its folder."""
         self.close()

@@ -102,8 +102,11 @@ class _Servant:
     def state(self) -> CollectionState:
         return self.engine.state()
 
-    def memory(self) -> MemoryUse:
+    def memory(self) -> MemoryUse | None:
         return self.engine.memory()
+
+    def round_trip(self) -> float | None:
+        return self.engine.round_trip()
 
     def process(self) -> ProcessMemory | None:
         return process_memory()
@@ -202,10 +205,15 @@ class Worker:
         state: CollectionState = self._ask("state")
         return state
 
-    def memory(self) -> MemoryUse:
-        """Return the collection's bytes in RAM."""
-        memory: MemoryUse = self._ask("memory")
+    def memory(self) -> MemoryUse | None:
+        """Return the collection's bytes in RAM, None if the engine does not know."""
+        memory: MemoryUse | None = self._ask("memory")
         return memory
+
+    def round_trip(self) -> float | None:
+        """Return the seconds of going to the engine and back, None if it is in the worker."""
+        seconds: float | None = self._ask("round_trip")
+        return seconds
 
     def _ask(self, request: str, *arguments: Any) -> Any:
         self._send(request, *arguments)
@@ -259,7 +267,7 @@ def _serve(pipe: Connection, make_engine: Callable[[], Engine], queries: Path) -
     """Answer requests until the pipe closes. Interrupts are the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    servant = _Servant(make_engine, queries)
+    servant: _Servant | None = None
     while True:
         try:
             request, arguments = pipe.recv()
@@ -267,6 +275,7 @@ def _serve(pipe: Connection, make_engine: Callable[[], Engine], queries: Path) -
             return
         reply: tuple[Any, QexpError | str | None]
         try:
+            servant = servant or _Servant(make_engine, queries)  # what it raises is the first request's answer
             reply = (getattr(servant, request)(*arguments), None)
         except QexpError as error:
             reply = (None, error)

@@ -83,7 +83,8 @@ def procedure(folder: Path, queries: int) -> dict[str, float]:
     described = facts(len(points), queries, points.shape[1])
 
     def collection(method: str) -> Any:
-        spec = collection_spec(composed(PRESET, f"quantization={method}"), described, engine_version("edge"))
+        config = composed(PRESET, f"quantization={method}")
+        spec = collection_spec(config, described, engine_version(config.engine))
         shard = new_shard(spec, folder / method)
         upsert(shard, points)
         shard.optimize()

@@ -38,7 +38,7 @@ def measured(words: list[str], folder: Path, repeats: int) -> list[tuple[float, 
 
     config = composed(*words)
     data = load_data(config, folder)
-    build(collection_spec(config, data.facts, engine_version("edge")), folder / "shard", data.vectors)
+    build(collection_spec(config, data.facts, engine_version(config.engine)), folder / "shard", data.vectors)
     shard = edge.EdgeShard.load(str(folder / "shard"))
     point = OperatingPoint(10)
     requests: list[Any] = [request(point, query) for query in np.load(data.queries).tolist()]

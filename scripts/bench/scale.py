@@ -55,8 +55,8 @@ def phases(points: int, size: int, queries: int) -> dict[str, float]:
         row["load"] = seconds(lambda: load_data(config, cache))
         data = load_data(config, cache)
         row["truth"] = seconds(lambda: find_truth(data, config.search.limit, cache))
-        spec = collection_spec(config, data.facts, engine_version("edge"))
-        with Worker(engine_factory("edge", cache), data.queries, spec.name) as worker:
+        spec = collection_spec(config, data.facts, engine_version(config.engine))
+        with Worker(engine_factory(config.engine, cache), data.queries, spec.name) as worker:
             built = worker.build(spec, data.vectors)
             row |= {"upload": built.upload_seconds, "index": built.index_seconds}
             row["open"] = seconds(lambda: worker.open(spec))

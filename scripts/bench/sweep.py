@@ -64,7 +64,7 @@ def floor(words: list[str], folder: Path, rounds: int) -> tuple[float, float]:
     search = methods["none"].search
     data = load_data(methods["none"], folder / "cache")
     for method, config in methods.items():
-        spec = collection_spec(config, data.facts, engine_version("edge"))
+        spec = collection_spec(config, data.facts, engine_version(config.engine))
         with process() as builder:
             builder.submit(build, spec, folder / "bare" / method, data.vectors).result()
     built = time.perf_counter()

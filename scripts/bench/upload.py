@@ -22,7 +22,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         config = composed(*WORDS, f"dataset.points={given.points}", f"dataset.size={given.size}")
         data = load_data(config, Path(folder))
-        spec = collection_spec(config, data.facts, engine_version("edge"))
+        spec = collection_spec(config, data.facts, engine_version(config.engine))
         vectors = data.points()
 
         def ours() -> float:

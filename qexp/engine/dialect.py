@@ -1,0 +1,93 @@
+"""A collection in the words of a Qdrant version."""
+
+import re
+from typing import Any
+
+from qexp.errors import EngineError
+from qexp.results import CollectionSpec
+from qexp.sizing.ram import DATATYPE_BYTES
+
+Version = tuple[int, int]
+
+OLDEST: Version = (1, 15)
+METADATA: Version = (1, 16)  # collections carry metadata
+OPTIMIZATIONS: Version = (1, 17)  # GET /collections/{name}/optimizations
+MEMORY_REPORT: Version = (1, 18)  # GET /collections/{name}/memory
+MEMORY_WORDS: Version = (1, 19)  # memory: cold|cached|pinned instead of on_disk and always_ram
+METHODS: dict[str, Version] = {"turbo": (1, 18)}
+
+INDEX_ALWAYS = 1  # KiB: with Qdrant's default small collections would stay unindexed and unquantized
+INDEX_NEVER = 0
+MARK = "qexp"  # the key in a collection's metadata that makes it ours
+
+
+def parse_version(text: str, url: str) -> Version:
+    """Return (major, minor); raise EngineError if it is too old."""
+    found = re.match(r"(\d+)\.(\d+)", text)
+    if not found:
+        raise EngineError(f"engine.url={url}: answers with version '{text}', which is none of Qdrant's")
+    version = (int(found[1]), int(found[2]))
+    if version < OLDEST:
+        raise EngineError(
+            f"engine.url={url}: is Qdrant {text}; qexp needs {_dotted(OLDEST)} or newer: update the server"
+        )
+    return version
+
+
+def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return the body that creates the collection, indexing deferred; EngineError if the version cannot say it."""
+    from qdrant_client import models
+
+    kib = spec.points * spec.size * DATATYPE_BYTES[spec.datatype] // 1024 + 1
+    vectors: dict[str, Any] = {"size": spec.size, "distance": spec.distance.capitalize(), "datatype": spec.datatype}
+    hnsw: dict[str, Any] = {
+        "m": spec.m,
+        "ef_construct": spec.ef_construct,
+        "full_scan_threshold": spec.full_scan_threshold,
+    }
+    codes: dict[str, Any] = {}
+    if version >= MEMORY_WORDS:
+        vectors["memory"], hnsw["memory"], codes["memory"] = spec.vectors, spec.hnsw, spec.quantized
+    else:
+        _refuse_unspeakable(spec, version)
+        vectors["on_disk"], hnsw["on_disk"] = spec.vectors == "cold", spec.hnsw == "cold"
+        codes["always_ram"] = spec.quantized == "pinned"
+    body: dict[str, Any] = {
+        "vectors": vectors,
+        "hnsw_config": hnsw,
+        "optimizers_config": {
+            "default_segment_number": spec.segments,
+            "max_segment_size": 2 * kib,  # so that one segment may hold all of a shard
+            "indexing_threshold": INDEX_NEVER,
+        },
+        "shard_number": spec.shards,
+        "replication_factor": spec.replicas,
+        "write_consistency_factor": spec.write_consistency,
+    }
+    if spec.quantization:
+        method, given = next(iter(spec.quantization.items()))
+        body["quantization_config"] = {method: {**(given or {}), **codes}}
+    if version >= METADATA:
+        body["metadata"] = metadata
+    models.CreateCollection.model_validate(body)
+    return body
+
+
+def _refuse_unspeakable(spec: CollectionSpec, version: Version) -> None:
+    """Raise EngineError for what on_disk and always_ram cannot express."""
+    method = next(iter(spec.quantization or {}), None)
+    if method and METHODS.get(method, OLDEST) > version:
+        raise EngineError(
+            f"{spec.name}: quantization '{method}' needs Qdrant {_dotted(METHODS[method])}, the server is "
+            f"{_dotted(version)}: update it or choose another quantization"
+        )
+    if spec.hnsw == "pinned" or (method and spec.quantized not in ("pinned", spec.vectors)):
+        raise EngineError(
+            f"{spec.name}: storage vectors={spec.vectors} quantized={spec.quantized} hnsw={spec.hnsw} needs Qdrant "
+            f"{_dotted(MEMORY_WORDS)}, the server is {_dotted(version)}: before, codes are pinned or lie where the "
+            f"vectors lie, and the graph is cold or cached"
+        )
+
+
+def _dotted(version: Version) -> str:
+    return ".".join(map(str, version))

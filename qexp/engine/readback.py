@@ -1,0 +1,188 @@
+"""What a server says it built, in our words."""
+
+from typing import Any
+from urllib.parse import quote
+
+from qexp.engine import dialect
+from qexp.engine.wire import Missing, Rest
+from qexp.errors import BenchmarkError, EngineError
+from qexp.results import CollectionSpec, CollectionState, MemoryUse
+
+
+class Readback:
+    """One collection as `rest` shows it; `quoted` is its name in a path."""
+
+    def __init__(self, rest: Rest, version: dialect.Version, name: str, spec: CollectionSpec) -> None:
+        self._rest = rest
+        self._version = version
+        self._spec = spec
+        self.name = name
+        self.quoted = quote(name, safe="")
+
+    def path(self, below: str = "") -> str:
+        """Return the path of the collection, or of something below it."""
+        return f"/collections/{self.quoted}{below}"
+
+    def info(self) -> dict[str, Any]:
+        """Return counts, status and configuration; raise Missing if there is no such collection."""
+        info: dict[str, Any] = self._rest.ask("GET", self.path())
+        return info
+
+    def find(self) -> dict[str, Any] | None:
+        """Return `info`, None if there is no such collection."""
+        try:
+            return self.info()
+        except Missing:
+            return None
+
+    def mark(self, info: dict[str, Any]) -> dict[str, Any]:
+        """Return our mark, empty on servers without metadata; raise EngineError if the collection is not ours."""
+        if self._version < dialect.METADATA:
+            return {}
+        mark = (info["config"].get("metadata") or {}).get(dialect.MARK)
+        if not isinstance(mark, dict) or mark.get("spec") != self._spec.name:
+            raise EngineError(
+                f"{self.name}: a collection of that name exists at {self._rest.url} and is not qexp's; it is left "
+                f"alone: set engine.prefix=…"
+            )
+        return mark
+
+    def ready(self, info: dict[str, Any]) -> bool:
+        """Whether every point is stored, indexed and quantized, and no update or optimization is under way."""
+        if info["status"] != "green" or info["optimizer_status"] != "ok":
+            return False
+        if (info.get("update_queue") or {}).get("length"):
+            return False
+        if (info.get("indexed_vectors_count") or 0) < self._spec.points:
+            return False
+        if any(replica["state"] != "Active" for replica in self._replicas()):
+            return False
+        if self._version >= dialect.OPTIMIZATIONS:
+            work = self._rest.ask("GET", self.path("/optimizations"))
+            if work["running"] or work["summary"]["queued_optimizations"]:
+                return False
+        return self._spec.quantization is None or self._quantized()
+
+    def state(self) -> CollectionState:
+        """Return the configuration, the exact count, the segments, and the bytes of every component."""
+        info = self.info()
+        count = self._rest.ask("POST", self.path("/points/count"), {"exact": True})["count"]
+        report = self._memory_report()
+        files = report_files(report, self._spec.replicas) if report else {}
+        if not report and info["config"].get("quantization_config") and not self._quantized():
+            raise BenchmarkError(f"T06 {self.name}: the server reports segments without quantized codes")
+        return read_state(info, count, len(self._replicas()), self._segments(), files, self._version)
+
+    def memory(self) -> MemoryUse | None:
+        """Return the bytes in RAM of one copy; None before Qdrant 1.18, which only has estimates."""
+        report = self._memory_report()
+        return report_memory(report, self._spec.replicas) if report else None
+
+    def _quantized(self) -> bool:
+        """Whether every segment that holds points has quantized codes."""
+        report = self._memory_report()
+        if report:
+            return report_files(report, 1).get("codes", 0) > 0
+        segments = self._local_segments()
+        if not segments:
+            raise BenchmarkError(
+                f"T06 {self.name}: cannot see whether codes were built: {self._rest.url} holds none of the shards or "
+                f"shows no telemetry; use Qdrant 1.18 or newer, or a node that holds a shard"
+            )
+        return all(segment["config"]["vector_data"][""].get("quantization_config") for segment in segments)
+
+    def _replicas(self) -> list[dict[str, Any]]:
+        """Return every replica of every shard, on whatever node."""
+        cluster = self._rest.ask("GET", self.path("/cluster"))
+        return [*cluster["local_shards"], *cluster["remote_shards"]]
+
+    def _segments(self) -> int | None:
+        """Return the segments that hold points per replica of a shard, rounded up; None if the server does not tell."""
+        copies = self._spec.shards * self._spec.replicas
+        if self._version >= dialect.OPTIMIZATIONS:
+            idle = self._rest.ask("GET", self.path("/optimizations"), params={"with": "idle_segments"})["idle_segments"]
+            filled = sum(1 for segment in idle if segment["points_count"])
+            return -(-filled // copies)
+        return len(self._local_segments()) if copies == 1 else None
+
+    def _local_segments(self) -> list[dict[str, Any]]:
+        """Return telemetry of the segments with points in the shards of the node that answers."""
+        telemetry = self._rest.ask("GET", "/telemetry", params={"details_level": "10"})
+        ours = [c for c in telemetry["collections"].get("collections") or [] if c.get("id") == self.name]
+        shards = [shard["local"] for c in ours for shard in c.get("shards") or [] if shard.get("local")]
+        return [s for shard in shards for s in shard.get("segments") or [] if s["info"]["num_points"]]
+
+    def _memory_report(self) -> dict[str, Any] | None:
+        if self._version < dialect.MEMORY_REPORT:
+            return None
+        report: dict[str, Any] = self._rest.ask("GET", self.path("/memory"))
+        return report
+
+
+def read_state(
+    info: dict[str, Any],
+    points: int,
+    copies: int,
+    segments: int | None,
+    files: dict[str, int],
+    version: dialect.Version,
+) -> CollectionState:
+    """Return the state that `GET /collections/{name}` describes.
+
+    `points` is the exact count, `copies` the number of all replicas of all shards, `segments` the number in each
+    (None: the server does not tell), `files` the bytes of one copy of the collection by component (empty: as before).
+    """
+    config = info["config"]
+    params, hnsw, quantization = config["params"], config["hnsw_config"], config.get("quantization_config")
+    vectors, shards = params["vectors"], params.get("shard_number") or 1
+    if "size" not in vectors:
+        raise EngineError("the collection has named vectors; qexp makes and reads collections with one unnamed vector")
+    method, inner = next(iter(quantization.items())) if quantization else ("", {})
+    inner = {key: value for key, value in inner.items() if value is not None}
+    if version >= dialect.MEMORY_WORDS:
+        vector_memory, hnsw_memory = vectors.get("memory"), hnsw.get("memory")
+        code_memory = inner.pop("memory", None)
+    else:
+        vector_memory = "cold" if vectors.get("on_disk") else "cached"
+        hnsw_memory = "cold" if hnsw.get("on_disk") else "cached"
+        code_memory = ("pinned" if inner.pop("always_ram", None) else vector_memory) if quantization else None
+    return CollectionState(
+        points=points,
+        indexed_vectors=info.get("indexed_vectors_count") or 0,
+        segments=segments,
+        size=vectors["size"],
+        distance=vectors["distance"].lower(),
+        datatype=vectors.get("datatype") or "float32",
+        m=hnsw["m"],
+        ef_construct=hnsw["ef_construct"],
+        full_scan_threshold=hnsw["full_scan_threshold"],
+        quantization={method: inner} if quantization else None,
+        placements={"vectors": vector_memory, "hnsw": hnsw_memory, "quantized": code_memory},
+        files=files,
+        shards=shards,
+        replicas=copies // shards,
+        write_consistency=params.get("write_consistency_factor") or 1,
+    )
+
+
+def report_files(report: dict[str, Any], replicas: int) -> dict[str, int]:
+    """Return the bytes on disk of one copy by component; the report sums every replica on every node."""
+    return {name: part["disk_bytes"] // replicas for name, part in _parts(report).items()}
+
+
+def report_memory(report: dict[str, Any], replicas: int) -> MemoryUse:
+    """Return the bytes in RAM of one copy: pages of mapped files by component, and the heap."""
+    mapped = {name: part["cached_bytes"] // replicas for name, part in _parts(report).items()}
+    return MemoryUse(mapped, report["total"]["ram_bytes"] // replicas)
+
+
+def _parts(report: dict[str, Any]) -> dict[str, dict[str, int]]:
+    vector: dict[str, Any] = next(iter(report["vectors"]), {})
+    found = {
+        "vectors": vector.get("storage"),
+        "codes": vector.get("quantized"),
+        "graph": vector.get("index"),
+        "id tracker": report["other"]["id_tracker"],
+        "payload": report["payload"],
+    }
+    return {name: part for name, part in found.items() if part}

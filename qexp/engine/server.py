@@ -1,0 +1,287 @@
+"""Any Qdrant since 1.15, a binary, a container, a cluster, Cloud: one collection of ours, and nothing of others."""
+
+import logging
+import os
+import re
+import time
+import uuid
+import warnings
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+
+from qexp.config import ServerConfig
+from qexp.engine import dialect
+from qexp.engine.base import payload_batches
+from qexp.engine.readback import Readback
+from qexp.engine.wire import Grpc, Payloads, Rest, Taken, Unavailable
+from qexp.errors import BenchmarkError, EngineError
+from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+log = logging.getLogger(__name__)
+
+API_KEY = "QDRANT_API_KEY"
+UPLOAD_BATCH = 1000
+SCROLL_BATCH = 10_000
+UPLOAD_BYTES = 2 * 2**20  # of float32; as JSON it stays well below Qdrant's 32 MB a request
+GREENS = 2  # consecutive polls: between upload and optimizer a collection is green for a moment
+POLL_SECONDS = 0.2
+PINGS = 50
+LONGEST_NAME = 200
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def connect(config: ServerConfig, condition: dict[str, Any] | None = None) -> tuple["QdrantClient", Rest, str]:
+    """Return a client, its REST API and the server's version; the key is read here and lives in the client only."""
+    from qdrant_client import QdrantClient
+
+    key = os.environ.get(API_KEY) or None
+    if key and config.url.startswith("http://") and urlsplit(config.url).hostname not in _LOOPBACK:
+        log.warning("engine.url=%s: %s travels unencrypted; use https://", config.url, API_KEY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the one about the key is said above
+        client = QdrantClient(
+            url=config.url,
+            api_key=key,
+            timeout=config.timeout,
+            grpc_port=config.grpc_port,
+            check_compatibility=False,
+            # By default qdrant-client opens a new connection for every request to this machine.
+            limits=httpx.Limits(max_keepalive_connections=config.upload_parallel + 1),
+        )
+    # The session has no public name, but the layers above it would be timed with the search.
+    rest = Rest(client.http.client._client, client.http.client.host, condition)
+    about = rest.ask("GET", "/")
+    if "qdrant" not in str(about.get("title", "")).lower():
+        raise EngineError(f"engine.url={rest.url}: something answers there, but it is not Qdrant; check host and port")
+    return client, rest, str(about.get("version"))
+
+
+def server_version(config: ServerConfig) -> str:
+    """Return the server's version once it is known that it is Qdrant, new enough, lets us in and has enough nodes."""
+    client, rest, version = connect(config)
+    try:
+        dialect.parse_version(version, rest.url)
+        rest.ask("GET", "/collections")
+        nodes = len(rest.ask("GET", "/cluster").get("peers") or [rest.url]) if config.replicas > 1 else 1
+        if nodes < config.replicas:
+            raise EngineError(
+                f"engine.replicas={config.replicas}: {rest.url} is {nodes} node(s); add nodes or ask for less"
+            )
+    finally:
+        client.close()
+    return version
+
+
+def collection_name(prefix: str, spec: CollectionSpec) -> str:
+    """Return the prefix and the spec's name, in characters that Qdrant allows in a collection's name."""
+    name = re.sub(r"[^\w.-]", "-", spec.name, flags=re.ASCII)
+    return f"{prefix}-{name[-(LONGEST_NAME - len(prefix)) :]}"
+
+
+class ServerEngine:
+    """A collection named after its spec and marked as ours in its metadata; before Qdrant 1.16 the name is the mark.
+
+    The mark holds a token of the build, and the build's seconds once it is complete.
+    """
+
+    def __init__(self, config: ServerConfig, condition: dict[str, Any] | None = None) -> None:
+        self._config = config
+        self._condition = condition
+        self._client, self._rest, version = connect(config, condition)
+        self._version = dialect.parse_version(version, self._rest.url)
+        self._wire: Rest | Grpc = self._rest
+        if config.prefer_grpc:
+            where = f"{self._rest.url} (gRPC port {config.grpc_port})"
+            self._wire = Grpc(self._client.grpc_points, self._client.grpc_collections, config.timeout, where, condition)
+        self._marks = self._version >= dialect.METADATA
+        self._spec: CollectionSpec
+        self._there: Readback
+        self._build = ""  # the token of the build that we made or opened
+        self._opened = False
+
+    def open(self, spec: CollectionSpec) -> Build | None:
+        """Find the collection, if it is ours and complete; raise EngineError if it is someone else's."""
+        self._choose(spec)
+        info = self._there.find()
+        if info is None:
+            return None
+        mark = self._there.mark(info)
+        complete = "index_seconds" in mark if self._marks else self._there.ready(info)
+        if not complete:
+            return None
+        self._build, self._opened = mark.get("build", ""), True
+        return Build(mark.get("upload_seconds"), mark.get("index_seconds"), self.state(), reused=True)
+
+    def create(self, spec: CollectionSpec) -> None:
+        """Make an empty collection that is not indexed yet, in place of an incomplete one of ours."""
+        self._choose(spec)
+        left = self._there.find()
+        if left is not None:
+            self._build = self._there.mark(left).get("build", "")
+            self._delete()
+        self._build = uuid.uuid4().hex
+        body = dialect.creation(spec, self._version, self._metadata())
+        try:
+            self._rest.ask("PUT", self._there.path(), body)
+        except Taken as error:
+            raise EngineError(f"{error}; another process is making it: wait for that one, then try again") from error
+
+    def upload(self, vectors: Vectors, payload: Path | None = None) -> None:
+        """Upsert batches in parallel; ids make a repeated batch harmless, so that a broken connection is outlasted."""
+        for key, kind in self._spec.payload_indexes.items():
+            field = {"field_name": key, "field_schema": kind}
+            self._patiently(self._rest.ask, "PUT", self._there.path("/index"), field, {"wait": "true"})
+        size = max(1, min(UPLOAD_BATCH, UPLOAD_BYTES // (4 * vectors.shape[1])))
+        parallel = self._config.upload_parallel
+
+        def put(first: int, payloads: Payloads) -> None:
+            rows = np.asarray(vectors[first : first + size]).tolist()
+            self._patiently(self._wire.upsert, self._there.quoted, first, rows, payloads)
+
+        under_way: deque[Future[None]] = deque()  # few, so that memory does not grow with the collection
+        with ThreadPoolExecutor(parallel) as pool:
+            try:
+                starts = range(0, len(vectors), size)
+                for first, payloads in zip(starts, payload_batches(payload, size), strict=False):
+                    if len(under_way) >= 2 * parallel:
+                        under_way.popleft().result()
+                    under_way.append(pool.submit(put, first, payloads))
+                for waiting in under_way:
+                    waiting.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def wait_until_indexed(self) -> None:
+        """Let the optimizers begin, and return when everything is indexed and quantized and nothing is under way."""
+        self._patiently(self._optimize)
+        deadline = time.monotonic() + self._config.ready_timeout
+        greens = 0
+        while greens < GREENS:
+            info = self._patiently(self._there.info)
+            if info["optimizer_status"] != "ok" or info["status"] == "red":
+                raise EngineError(f"{self._there.name}: the server's optimizer failed: {info['optimizer_status']}")
+            if info["status"] == "grey":  # after a restart it waits to be told
+                self._patiently(self._optimize)
+            greens = greens + 1 if self._patiently(self._there.ready, info) else 0
+            if time.monotonic() > deadline:
+                raise BenchmarkError(
+                    f"T02 {self._there.name}: not indexed and quantized after engine.ready_timeout="
+                    f"{self._config.ready_timeout} s (status {info['status']}, "
+                    f"{info.get('indexed_vectors_count')} vectors indexed)"
+                )
+            time.sleep(POLL_SECONDS if greens < GREENS else 0)
+
+    def seal(self, build: Build) -> None:
+        """Write the build's seconds into the mark, which makes the collection complete."""
+        if self._marks:
+            if self._there.mark(self._there.info()).get("build") != self._build:
+                raise EngineError(
+                    f"{self._there.name}: another process rebuilt it meanwhile; try again when that has ended"
+                )
+            marked = self._metadata(upload_seconds=build.upload_seconds, index_seconds=build.index_seconds)
+            self._patiently(self._rest.ask, "PATCH", self._there.path(), {"metadata": marked})
+
+    def search(self, point: OperatingPoint) -> Search:
+        """Return a search with `rescore` always explicit, on a connection that is open before anything is timed."""
+        self._patiently(self._wire.ping)
+        return self._wire.search(self._there.quoted, point)
+
+    def state(self) -> CollectionState:
+        """Read back the configuration, the exact count, the segments, and the bytes of every component."""
+        return self._there.state()
+
+    def vectors(self, rows: list[int]) -> list[list[float]]:
+        """Return the stored original vectors of these points, in the order asked."""
+        body = {"ids": rows, "with_vector": True, "with_payload": False}
+        stored = {
+            record["id"]: record["vector"] for record in self._rest.ask("POST", self._there.path("/points"), body)
+        }
+        lost = [row for row in rows if row not in stored]
+        if lost:
+            raise BenchmarkError(f"T12 {self._there.name}: the server has no point {lost[0]}")
+        return [stored[row] for row in rows]
+
+    def matching(self) -> list[int]:
+        """Scroll through the points that the filter lets through."""
+        rows: list[int] = []
+        asked = {"limit": SCROLL_BATCH, "filter": self._condition, "with_payload": False, "with_vector": False}
+        offset = None
+        while True:
+            page = self._rest.ask("POST", self._there.path("/points/scroll"), {**asked, "offset": offset})
+            rows += [record["id"] for record in page["points"]]
+            offset = page.get("next_page_offset")
+            if offset is None:
+                return rows
+
+    def memory(self) -> MemoryUse | None:
+        """Return the collection's bytes in RAM on all nodes; None before Qdrant 1.18, which only has estimates."""
+        return self._there.memory()
+
+    def round_trip(self) -> float:
+        """Return the median seconds of going there and back without any work."""
+        self._wire.ping()
+        taken = []
+        for _ in range(PINGS):
+            started = time.perf_counter()
+            self._wire.ping()
+            taken.append(time.perf_counter() - started)
+        return median(taken)
+
+    def drop_pages(self) -> None:
+        """Raise EngineError: what a server's machine holds in memory is out of reach."""
+        raise EngineError("the pages of a server cannot be dropped from here; search.cache=cold needs engine=edge")
+
+    def drop(self) -> None:
+        """Remove the collection, if it is there and still the one that we built or opened."""
+        try:
+            info = self._there.find()
+            if info is not None and self._there.mark(info).get("build", "") == (self._build if self._marks else ""):
+                self._delete()
+        except EngineError as error:  # the reason why it is dropped must not be hidden by this
+            log.warning("%s stays on the server: %s", self._there.name, error)
+
+    def close(self) -> None:
+        """Release the connections; a collection that was opened is dropped now unless engine.keep."""
+        if self._opened and not self._config.keep:
+            self.drop()
+        self._client.close()
+
+    def _choose(self, spec: CollectionSpec) -> None:
+        self._spec = spec
+        self._there = Readback(self._rest, self._version, collection_name(self._config.prefix, spec), spec)
+
+    def _metadata(self, **seconds: float | None) -> dict[str, Any]:
+        return {dialect.MARK: {"spec": self._spec.name, "build": self._build, **seconds}}
+
+    def _delete(self) -> None:
+        self._rest.ask("DELETE", self._there.path())
+
+    def _optimize(self) -> None:
+        self._rest.ask("PATCH", self._there.path(), {"optimizers_config": {"indexing_threshold": dialect.INDEX_ALWAYS}})
+
+    def _patiently(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call until the server is there, for at most engine.patience seconds. Never around what is timed."""
+        import tenacity
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Unavailable),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
+            stop=tenacity.stop_after_delay(self._config.patience),
+            before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
+            reraise=True,
+        )
+        return retrying(call, *args, **kwargs)
