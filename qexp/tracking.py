@@ -470,14 +470,16 @@ def _log_batches(
 
 
 def _dataset_entry(experiment: Experiment) -> dict[str, str]:
-    facts = experiment.dataset
+    """Return the dataset as MLflow has it; `m` and `ef_construct` as built, since a live collection may bring them."""
+    facts, built = experiment.dataset, experiment.quantized.build.state
+    profile = {"points": facts.points, "queries": facts.queries, "native_size": facts.native_size}
     return {
         "name": facts.title,
         "digest": facts.digest,
         "source_type": "huggingface",
         "source": json.dumps({"path": facts.source}),
         "schema": json.dumps({"vector": f"float32[{facts.size}]", "distance": facts.distance}),
-        "profile": json.dumps({"points": facts.points, "queries": facts.queries, "native_size": facts.native_size}),
+        "profile": json.dumps(profile | {"m": built.m, "ef_construct": built.ef_construct}),
     }
 
 

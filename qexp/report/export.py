@@ -28,8 +28,8 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
             "memory": config["storage.vectors"],
         },
         "hnsw_config": {
-            "m": config["index.m"],
-            "ef_construct": config["index.ef_construct"],
+            "m": collection.dataset["m"],
+            "ef_construct": collection.dataset["ef_construct"],
             "full_scan_threshold": config["index.full_scan_threshold"],
             "memory": config["storage.hnsw"],
         },

@@ -144,13 +144,13 @@ def _dataset(collection: CollectionRecord) -> Grid:
     mib = facts["points"] * facts["size"] * 4 / 2**20
     rows = (
         ("dataset", facts["name"]),
-        ("source", str(config.get("dataset.path") or "generated")),
+        ("source", str(config.get("dataset.path") or config.get("dataset.collection") or "generated")),
         ("points", f"{facts['points']:,} ({mib:,.1f} MiB as float32)"),
         ("embedding", size),
         ("model", str(config.get("embedding.model") or "not recorded: the dataset brought its vectors")),
         ("distance", facts["distance"]),
         ("queries", f"{facts['queries']:,}: one half chooses, the other confirms"),
-        ("index", f"HNSW, m {config['index.m']}, ef_construct {config['index.ef_construct']}"),
+        ("index", f"HNSW, m {facts['m']}, ef_construct {facts['ef_construct']}"),
         ("content", facts["digest"]),
     )
     return Grid(("", ""), rows)
