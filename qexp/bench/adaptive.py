@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from qexp.bench.blocks import measure
 from qexp.bench.halves import split
@@ -167,5 +167,5 @@ def _explained(
 def difference(paired: Shares) -> Interval:
     """Return the mean of paired differences with its t interval."""
     mean = float(paired.mean())
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, paired.size - 1) * paired.std(ddof=1) / np.sqrt(paired.size))
+    half = float(stdtrit(paired.size - 1, (1 + CONFIDENCE) / 2) * paired.std(ddof=1) / np.sqrt(paired.size))
     return Interval(mean, mean - half, mean + half)

@@ -2,40 +2,50 @@
 
     python scripts/bench/memory.py
 
-Each size runs in a process of its own with 384 dimensions and 100 queries. `private` is the peak of memory that is the
+Each number of points runs in a process of its own with 100 queries. `private` is the peak of memory that is the
 process's own (RssAnon, sampled), `mapped` the peak of file pages in its page tables, which the system takes back at
 will and which grow with whatever is read through a mapping. The collection is not built: that is the engine's memory.
 """
 
 import argparse
-import os
-import subprocess
+import json
 import sys
 import tempfile
 from pathlib import Path
 from threading import Event, Thread
 from time import perf_counter
+from typing import Any
 
-SIZE = 384
+from _common import Verdict, finish, run
+
+LIMIT_MB = 300
+FLAT = 1.1  # most memory over least
 
 
 def main() -> None:
-    """Run every size and print one line for each."""
+    """Run every size and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("points", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("points", type=int, nargs="*", default=[100_000, 300_000, 1_000_000])
+    parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--one", action="store_true", help="measure this process")
     given = parser.parse_args()
     if given.one:
-        print(measured(given.points[0]))
+        print(json.dumps(measured(given.points[0], given.size)))
         return
+    rows = []
     for points in given.points:
         with tempfile.TemporaryDirectory() as folder:
-            environment = os.environ | {"QEXP_CACHE_DIR": folder}
-            subprocess.run([sys.executable, __file__, "--one", str(points)], env=environment, check=True)
+            words = [sys.executable, __file__, "--one", str(points), "--size", str(given.size)]
+            rows.append(json.loads(run(words, QEXP_CACHE_DIR=folder).stdout))
+    private = [row["private MB"] for row in rows]
+    verdicts = [Verdict("most private memory", max(private), LIMIT_MB, "MB")]
+    if len(rows) > 1:
+        verdicts.append(Verdict("most / least", max(private) / min(private), FLAT))
+    finish("memory", given, verdicts, rows)
 
 
-def measured(points: int) -> str:
-    """Load and search; return a line with the peaks in MB."""
+def measured(points: int, size: int) -> dict[str, Any]:
+    """Load and search; return a row with the peaks in MB."""
     import mlflow  # noqa: F401 - it is there in every run, and its memory with it
 
     import qexp.runner  # noqa: F401
@@ -58,7 +68,7 @@ def measured(points: int) -> str:
     watcher.start()
     try:
         started = perf_counter()
-        dataset = SyntheticDataset(points=points, size=SIZE, queries=100)
+        dataset = SyntheticDataset(points=points, size=size, queries=100)
         cache = cache_root(None)
         data = load_data(ExperimentConfig(dataset=dataset, search=SearchConfig(limit=10)), cache)
         loaded = perf_counter()
@@ -67,10 +77,14 @@ def measured(points: int) -> str:
     finally:
         done.set()
         watcher.join()
-    return (
-        f"{points:>9,} × {SIZE}: private {peaks['RssAnon'] / 1e6:.0f} MB, mapped {peaks['RssFile'] / 1e6:.0f} MB; "
-        f"made and laid out in {loaded - started:.1f} s, searched in {searched - loaded:.1f} s"
-    )
+    return {
+        "points": points,
+        "size": size,
+        "private MB": peaks["RssAnon"] / 1e6,
+        "mapped MB": peaks["RssFile"] / 1e6,
+        "laid out s": loaded - started,
+        "searched s": searched - loaded,
+    }
 
 
 if __name__ == "__main__":

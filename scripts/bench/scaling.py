@@ -16,6 +16,7 @@ from _common import RESULTS, ROOT
 
 DOCUMENT = ROOT / "docs" / "scaling.md"
 BEGIN, END = "<!-- scaling.py: begin -->", "<!-- scaling.py: end -->"
+COSTS = ("course", "production", "aws_r7g")
 PHASES = ("load", "truth", "upload", "index", "query")
 OF_THE_NODES = ("upload", "index", "query")
 
@@ -83,23 +84,23 @@ def error(measured: list[Phases], phase: str) -> str:
 
 
 def sizing(points: int, size: int) -> list[str]:
-    """Return RAM, disk and monthly cost for a few methods, vectors on disk and codes pinned."""
+    """Return RAM, disk and their monthly bill for a few methods, vectors on disk and codes pinned.
+
+    RAM and disk are of one copy without headroom; a bill holds the copies, headroom and machines of its cost preset.
+    """
     from _bare import composed, facts
 
     from qexp.engine.base import collection_spec
-    from qexp.sizing.cost import ram_usd_month
+    from qexp.sizing.cost import bill
     from qexp.sizing.ram import predict_ram
 
-    lines = [
-        "| method | RAM, GB | all bytes, GB | USD a month, one copy | two copies, 20 % headroom |",
-        "|" + " --- |" * 5,
-    ]
+    columns = ["method", "RAM, GB", "disk, GB", *(f"USD a month, cost={cost}" for cost in COSTS)]
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     for method in ("none", "scalar", "turbo_4bit", "binary"):
         config = composed(f"quantization={method}")
         parts = predict_ram(collection_spec(config, facts(points, 0, size), ""))
-        prices = [ram_usd_month(parts.ram, composed(f"cost={cost}").cost) for cost in ("course", "production")]
-        total = parts.total("resident", "hot", "disk")
-        cells = [method, f"{parts.ram / 1e9:,.0f}", f"{total / 1e9:,.0f}", *(f"{usd:,.0f}" for usd in prices)]
+        bills = [bill(parts.ram, parts.disk, composed(f"cost={cost}").cost) for cost in COSTS]
+        cells = [method, f"{parts.ram / 1e9:,.0f}", f"{parts.disk / 1e9:,.0f}", *(f"{b.usd_month:,.0f}" for b in bills)]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

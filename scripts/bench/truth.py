@@ -1,18 +1,20 @@
-"""Time exact neighbours against faiss.knn on the same vectors in the same run, in pairs: 60,000 × 384, 1,000 queries.
+"""Time exact neighbours against faiss.knn and against the bare matrix product, on the same vectors in the same run.
 
     pip install faiss-cpu; python scripts/bench/truth.py
 
-It prints, per distance, the median of both times and of their ratio, and whether both found the same neighbours.
+It prints, per distance, the medians of the times and of their ratios, and whether faiss found the same neighbours.
 """
 
-import argparse
-from collections.abc import Callable
-from time import perf_counter
+from statistics import median
+from typing import Any
 
 import faiss
 import numpy as np
+from _common import Verdict, arguments, finish, paired, ratio, seconds
 
 from qexp.data.truth import neighbours
+
+BLOCK = 8192  # points whose scores are kept at a time, as nobody keeps all of them
 
 
 def clustered(rows: int, size: int, seed: int) -> np.ndarray:
@@ -23,47 +25,48 @@ def clustered(rows: int, size: int, seed: int) -> np.ndarray:
     return np.ascontiguousarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), dtype=np.float32)
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Return how long a call takes."""
-    started = perf_counter()
-    call()
-    return perf_counter() - started
-
-
 def main() -> None:
-    """Run the pairs, each in a new order, and print one line per distance."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=60_000)
-    parser.add_argument("--queries", type=int, default=1_000)
-    parser.add_argument("--size", type=int, default=384)
-    parser.add_argument("--k", type=int, default=10)
-    parser.add_argument("--pairs", type=int, default=15)
-    given = parser.parse_args()
+    """Measure and record."""
+    given = arguments(__doc__, points=60_000, queries=1_000, size=384, k=10, pairs=15)
     points, queries = clustered(given.points, given.size, 1), clustered(given.queries, given.size, 2)
     lengths = np.random.default_rng(3).uniform(0.5, 2, (given.points, 1)).astype(np.float32)
-    metrics = {
-        "cosine": (points, faiss.METRIC_INNER_PRODUCT),
-        "dot": (points * lengths, faiss.METRIC_INNER_PRODUCT),
-        "euclid": (points * lengths, faiss.METRIC_L2),
+    rows, verdicts = [], []
+    for distance, corpus, metric in (
+        ("cosine", points, faiss.METRIC_INNER_PRODUCT),
+        ("dot", points * lengths, faiss.METRIC_INNER_PRODUCT),
+        ("euclid", points * lengths, faiss.METRIC_L2),
+    ):
+        row = compared(corpus, queries, given.k, distance, metric, given.pairs)
+        rows.append(row)
+        verdicts.append(Verdict(f"{distance} / faiss.knn", row["/ faiss"], 1.0))
+        verdicts.append(Verdict(f"{distance} / matrix product", row["/ product"], 1.6))
+    finish("truth", given, verdicts, rows)
+
+
+def compared(corpus: Any, queries: Any, k: int, distance: str, metric: int, pairs: int) -> dict[str, Any]:
+    """Time exact neighbours beside faiss, then beside the product; return a row."""
+
+    def ours() -> float:
+        return seconds(lambda: neighbours(corpus, queries, k, distance))
+
+    def knn() -> float:
+        return seconds(lambda: faiss.knn(queries, corpus, k, metric=metric))
+
+    def product() -> float:
+        return seconds(lambda: [queries @ corpus[start : start + BLOCK].T for start in range(0, len(corpus), BLOCK)])
+
+    found, (_, expected) = neighbours(corpus, queries, k, distance), faiss.knn(queries, corpus, k, metric=metric)
+    same = float((np.sort(found.ids, axis=1) == np.sort(expected, axis=1)).mean())
+    beside_faiss, beside_product = paired(ours, knn, pairs), paired(ours, product, pairs)
+    return {
+        "distance": distance,
+        "qexp s": median(first for first, _ in beside_faiss),
+        "faiss s": median(second for _, second in beside_faiss),
+        "product s": median(second for _, second in beside_product),
+        "/ faiss": ratio(beside_faiss),
+        "/ product": ratio(beside_product),
+        "same %": 100 * same,
     }
-    rng = np.random.default_rng(4)
-    print(f"{given.points:,} × {given.size}, {given.queries:,} queries, k={given.k}, {given.pairs} pairs")
-    for distance, (corpus, metric) in metrics.items():
-        ours = lambda: neighbours(corpus, queries, given.k, distance)  # noqa: B023, E731 - called at once
-        theirs = lambda: faiss.knn(queries, corpus, given.k, metric=metric)  # noqa: B023, E731
-        found, (_, expected) = ours(), theirs()
-        same = float((np.sort(found.ids, axis=1) == np.sort(expected, axis=1)).mean())
-        pairs = []
-        for _ in range(given.pairs):
-            order = rng.permutation(2)
-            times = {int(which): seconds((ours, theirs)[which]) for which in order}
-            pairs.append((times[0], times[1]))
-        taken = np.array(pairs)
-        low, ratio, high = np.percentile(taken[:, 0] / taken[:, 1], [25, 50, 75])
-        print(
-            f"{distance:8} qexp {np.median(taken[:, 0]):.3f} s  faiss {np.median(taken[:, 1]):.3f} s  "
-            f"ratio {ratio:.2f} (quartiles {low:.2f} to {high:.2f})  same neighbours {100 * same:.2f} %"
-        )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,69 @@
+"""The benches' arithmetic: verdicts, slopes, phases read from a log, and what is carried to another size."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts" / "bench"))
+
+from _common import Verdict, print_verdicts, ratio
+from course import query_seconds
+from scale import slope
+from scaling import carried, error, report
+
+ROWS = [
+    {"points": 10_000, "load": 1.0, "truth": 1.0, "upload": 1.0, "index": 1.0, "query": 4.0},
+    {"points": 100_000, "load": 10.0, "truth": 5.0, "upload": 10.0, "index": 12.5, "query": 5.0},
+]
+
+
+def test_a_verdict_is_met_up_to_its_goal(capsys: pytest.CaptureFixture[str]) -> None:
+    verdicts = [Verdict("a", 1.1, 1.1), Verdict("b", 1.11, 1.1)]
+    print_verdicts([{"bench": "x", "verdicts": [vars(verdict) for verdict in verdicts]}])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["x", "a", "1.1", "×", "≤", "1.1", "×", "met"]
+    assert lines[3].endswith("MISSED")
+
+
+def test_a_ratio_is_the_median_of_pairs() -> None:
+    assert ratio([(2.0, 1.0), (3.0, 1.0), (100.0, 1.0)]) == 3.0
+
+
+def test_a_phase_that_grows_with_the_points_has_slope_1() -> None:
+    assert slope(*ROWS, "load") == pytest.approx(1.0)
+    assert slope(*ROWS, "truth") == pytest.approx(0.69897)
+
+
+def test_phases_are_carried_by_their_rules() -> None:
+    far = carried(ROWS[1], 10_000_000, 4.0)
+    assert far == pytest.approx({"load": 4000, "truth": 2000, "upload": 4000, "index": 7000, "query": 28})
+
+
+def test_the_rule_is_compared_with_what_was_measured() -> None:
+    assert error(ROWS, "upload") == "+0%"
+    assert error(ROWS, "truth") == "+100%"
+    assert error(ROWS[:1], "truth") == ""
+
+
+def test_the_report_has_every_phase_and_method() -> None:
+    record = {
+        "rows": [*ROWS, {"points": "slope to 100000"}],
+        "arguments": {"size": 384, "queries": 500},
+        "machine": {"cpus": 2, "cpu": "some"},
+        "commit": "abc",
+    }
+    text = report(record, 1_000_000, 384, [1, 4])
+    assert "| index | 12.50 | +0% | 0.042 | 0.0094 |" in text
+    assert [line.split(" | ")[0].strip("| ") for line in text.splitlines()[-4:]] == [
+        "none",
+        "scalar",
+        "turbo_4bit",
+        "binary",
+    ]
+
+
+def test_the_query_phase_of_each_method_ends_where_its_second_round_begins() -> None:
+    lines = ["10.5 scalar: round 0 of 2", "11.0 scalar: round 1 of 2", "13.0 scalar: round 2 of 2"]
+    lines += ["13.5 job 2 of 2", "20.0 binary: round 0 of 2", "20.5 binary: round 1 of 2", "21.0 binary: round 2 of 2"]
+    assert query_seconds("\n".join(lines)) == pytest.approx(3.5)
