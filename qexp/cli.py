@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_schema
 from qexp.errors import QexpError, near_miss
 from qexp.paths import packaged
-from qexp.results import Row
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from qexp.footprint import Cliff
-    from qexp.results import Experiment
+    from qexp.results import Experiment, Row
 
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -99,7 +98,7 @@ def _job(composed: Any) -> list[float] | None:
         return None
 
 
-def _experiment(composed: Any) -> list[Row]:
+def _experiment(composed: Any) -> "list[Row]":
     """Measure the experiment, or find it measured, and return its rows."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -152,7 +151,7 @@ def _words(hydra_config: Any) -> list[str]:
     return _quoted([f"{group}={choice}" for group, choice in named.items()]) + rest
 
 
-def objectives(rows: list[Row]) -> list[float] | None:
+def objectives(rows: "list[Row]") -> list[float] | None:
     """Return accuracy retention, P95 in ms and RAM in MiB of an experiment of one operating point, for a sweeper."""
     trials = [row.metrics for row in rows if "role" not in row.params]
     names = ("accuracy_retention", "latency_p95_ms", "ram_estimated_mib")
@@ -209,7 +208,7 @@ def _console() -> "Console":
     return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
 
 
-def show(rows: list[Row], title: str, cliff: "Cliff | None" = None, sweep_id: str | None = None) -> None:
+def show(rows: "list[Row]", title: str, cliff: "Cliff | None" = None, sweep_id: str | None = None) -> None:
     """Print the table, what failed, what happens under memory caps if that was measured, and how to see more."""
     from qexp.report import cliff as cliff_report
     from qexp.report.table import LEGEND, failures, rich_table

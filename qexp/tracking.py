@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from qexp import __version__, machine, spool
 from qexp.config import ExperimentConfig
@@ -491,6 +489,9 @@ def _log_dataset(client: "MlflowClient", run_id: str, entry: dict[str, str]) -> 
 
 def _write_latencies(experiment: Experiment, path: Path) -> Path:
     """Write raw latencies: one row per visit, round and query."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     visits, rounds, queries = experiment.latencies.shape
     visit, turn, query = np.indices((visits, rounds, queries), dtype=np.int32).reshape(3, -1)
     table = pa.table(
