@@ -78,7 +78,10 @@ def _last(client: "MlflowClient", experiment_id: str) -> "Run":
     )
     tops = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
     if not tops:
-        raise DataError("last: nothing is recorded yet in this MLflow experiment; run qexp first")
+        raise DataError(
+            "last: nothing is recorded yet in this MLflow experiment; run qexp first, or name another experiment "
+            "(MLFLOW_EXPERIMENT_NAME=…, mlflow run --experiment-name …)"
+        )
     return tops[0]
 
 
