@@ -7,10 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from qexp import history
 from qexp.report.record import Record
+
+hypothesis.settings.register_profile("qexp", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("qexp")
 
 QUICK = [
     "dataset=synthetic",
