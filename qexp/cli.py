@@ -20,8 +20,8 @@ from qexp.paths import packaged
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from qexp.footprint import Cliff
     from qexp.results import Experiment, Row
+    from qexp.results.footprint import Cliff
 
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -107,8 +107,8 @@ def _experiment(composed: Any) -> "list[Row]":
     from qexp import sweep
     from qexp.report.recommend import recommend
     from qexp.report.words import three_lines
+    from qexp.rows import experiment_rows, title
     from qexp.runner import run
-    from qexp.tracking import experiment_rows, title
 
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from qexp import sweep, tracking
 from qexp.errors import DataError, near_miss
-from qexp.footprint import Cliff
 from qexp.report.cliff import from_json, merged
 from qexp.report.record import CollectionRecord, Record
 from qexp.report.sizing import CLIFF_FILE
 from qexp.results import Check, Row
+from qexp.results.footprint import Cliff
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -21,6 +21,7 @@ from scipy import stats
 from qexp.config import restored
 from qexp.errors import ConfigError, QexpError
 from qexp.results import Experiment, Interval, Row
+from qexp.rows import experiment_rows
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -123,9 +124,7 @@ def _collection(run: "Run", cache: str | None) -> bool:
         finally:
             del os.environ[tracking.REPRODUCES]
         same = same_build(run, experiment)
-        compared = compare(
-            sweep.recorded_rows(run), tracking.experiment_rows(config, experiment), experiment, same, old
-        )
+        compared = compare(sweep.recorded_rows(run), experiment_rows(config, experiment), experiment, same, old)
         differences = _differences(run, json.loads(old[ENVIRONMENT].read_text()), experiment)
     dataset_changed = any(line.startswith("dataset:") for line in differences)
     good = not dataset_changed and all(check.holds for trial in compared for check in trial.checks)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qexp.cache import ABANDONED, locked
+from qexp.results import Experiment
 
 RECORD = "record.json"
 FILES = "files"
@@ -85,3 +86,23 @@ def pending(root: Path, store: str) -> list[Path]:
         elif time.time() - folder.stat().st_mtime > ABANDONED:
             shutil.rmtree(folder)
     return [folder for folder in folders if load(folder).store == store]
+
+
+def write_latencies(experiment: Experiment, path: Path) -> Path:
+    """Write raw latencies: one row per visit, round and query."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    visits, rounds, queries = experiment.latencies.shape
+    visit, turn, query = np.indices((visits, rounds, queries), dtype=np.int32).reshape(3, -1)
+    table = pa.table(
+        {
+            "visit": pa.DictionaryArray.from_arrays(pa.array(visit), pa.array(experiment.visits)),
+            "round": turn,
+            "query": query,
+            "nanoseconds": experiment.latencies.ravel(),
+        }
+    )
+    pq.write_table(table, path, compression="zstd")
+    return path

@@ -24,7 +24,6 @@ from qexp.engine.caps import hierarchy
 from qexp.engine.cliff import Procedure, measure_cliff
 from qexp.engine.worker import Worker, load_block
 from qexp.errors import EngineError
-from qexp.footprint import Cliff
 from qexp.results import (
     Build,
     Collection,
@@ -38,6 +37,7 @@ from qexp.results import (
     Stop,
     Visit,
 )
+from qexp.results.footprint import Cliff
 from qexp.sizing.measured import compare
 from qexp.sizing.ram import predict_ram
 

@@ -13,7 +13,6 @@ from qexp import __version__, tracking
 from qexp.cache import Lock
 from qexp.config import ExperimentConfig
 from qexp.errors import ConfigError, QexpError
-from qexp.footprint import Cliff
 from qexp.paths import cache_root
 from qexp.report.cliff import from_json, merged
 from qexp.report.cliff import markdown as cliff_markdown
@@ -21,6 +20,8 @@ from qexp.report.plots_cliff import plot_cliff
 from qexp.report.sizing import CLIFF_FILE
 from qexp.report.table import markdown
 from qexp.results import Row
+from qexp.results.footprint import Cliff
+from qexp.rows import baseline_row, failed_row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -266,7 +267,7 @@ def collect(run_id: str) -> tuple[list[Row], str]:
             rows += found
             titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
         elif "qexp.error" in run.data.tags:
-            failed.append(tracking.failed_row(dict(run.data.params), run.data.tags["qexp.error"]))
+            failed.append(failed_row(dict(run.data.params), run.data.tags["qexp.error"]))
     return rows + failed, titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
 
 
@@ -324,4 +325,4 @@ def rows_of(client: "MlflowClient", collection: "Run") -> list[Row]:
     runs = [run for run in found if run.data.tags["qexp.level"] == "trial"]
     runs.sort(key=lambda run: int(run.data.tags.get("qexp.trial", 0)))
     trials = [Row(dict(run.data.params), dict(run.data.metrics), run.info.run_id) for run in runs]
-    return [tracking.baseline_row(trials[0].params, dict(collection.data.metrics)), *trials] if trials else []
+    return [baseline_row(trials[0].params, dict(collection.data.metrics)), *trials] if trials else []

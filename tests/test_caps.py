@@ -18,8 +18,8 @@ from qexp.engine.caps import Cap, Hierarchy, hierarchy, remove_stale
 from qexp.engine.cliff import Procedure, measure_cliff, unlike
 from qexp.engine.edge import EdgeEngine
 from qexp.errors import ConfigError
-from qexp.footprint import CapTrial, Cliff
 from qexp.results import OperatingPoint
+from qexp.results.footprint import CapTrial, Cliff
 from tests.conftest import QUICK, Qexp
 from tests.test_edge import spec, vectors
 

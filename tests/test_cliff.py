@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from qexp.footprint import CapTrial, Cliff
 from qexp.report.cliff import cells, floors, from_json, markdown, merged, to_json
 from qexp.report.plots_cliff import plot_cliff
+from qexp.results.footprint import CapTrial, Cliff
 
 MIB = 2**20
 

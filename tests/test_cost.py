@@ -6,8 +6,8 @@ import pytest
 
 from qexp.config import CostConfig, NodeConfig
 from qexp.errors import ConfigError
-from qexp.footprint import Comparison
 from qexp.results import Build, Collection, CollectionSpec
+from qexp.results.footprint import Comparison
 from qexp.sizing.cost import GIB, bill, fit, price, theory_usd_month
 from qexp.sizing.ram import predict_ram
 from tests.test_edge import spec

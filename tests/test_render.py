@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from qexp import history
-from qexp.footprint import CapTrial, Cliff
 from qexp.report.cliff import floors
 from qexp.report.recommend import recommend
 from qexp.report.render import write_report
 from qexp.report.table import cells
+from qexp.results.footprint import CapTrial, Cliff
 
 CHROMIUM = shutil.which("chromium")
 BROWSER = [

@@ -15,8 +15,8 @@ from qexp.engine.caps import Cap, Hierarchy
 from qexp.engine.process import drop_pages
 from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError, EngineError
-from qexp.footprint import CapTrial, Cliff
 from qexp.results import CollectionSpec, Nanoseconds, OperatingPoint
+from qexp.results.footprint import CapTrial, Cliff
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import resource
 from pathlib import Path
 
 from qexp.errors import EngineError
-from qexp.footprint import ProcessMemory
+from qexp.results.footprint import ProcessMemory
 
 _STATUS = Path("/proc/self/status")
 _IO = Path("/proc/self/io")

@@ -21,7 +21,6 @@ from qexp.bench.policies import Policy, margin
 from qexp.engine.base import Engine, build_collection
 from qexp.engine.process import process_memory
 from qexp.errors import EngineError, QexpError
-from qexp.footprint import ProcessMemory
 from qexp.results import (
     Block,
     Build,
@@ -33,6 +32,7 @@ from qexp.results import (
     OperatingPoint,
     Search,
 )
+from qexp.results.footprint import ProcessMemory
 
 STOP_SECONDS = 10
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from rich import box
 from rich.table import Table
 
-from qexp.footprint import SLOWED, WAITING, CapTrial, Cliff
 from qexp.results import MIB
+from qexp.results.footprint import SLOWED, WAITING, CapTrial, Cliff
 
 COLUMNS = (
     "configuration",

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from rich import box
 from rich.table import Table
 
-from qexp.footprint import Bill, Comparison, Cost, ProcessMemory
 from qexp.results import MIB, Collection, Experiment
+from qexp.results.footprint import Bill, Comparison, Cost, ProcessMemory
 
 COLUMNS = (
     "component",

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.footprint import Cliff
 from qexp.report.canvas import Draw, Frame, Theme, axes_of, legend, plain_numbers
 from qexp.report.frontier import Candidate, frontier
 from qexp.report.plots_memory import cliff_plot, ram_plot
@@ -15,6 +14,7 @@ from qexp.report.recommend import Recommendation
 from qexp.report.record import CollectionRecord
 from qexp.report.words import MEASURE
 from qexp.results import OperatingPoint
+from qexp.results.footprint import Cliff
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

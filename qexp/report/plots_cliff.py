@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from qexp.footprint import Cliff
 from qexp.report.cliff import BASELINE, name
 from qexp.results import MIB
+from qexp.results.footprint import Cliff
 
 SIZE = (9.0, 4.8)  # inches
 DPI = 120

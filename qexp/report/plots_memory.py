@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from qexp.footprint import Cliff
 from qexp.report.canvas import Frame, Theme, axes_of, legend, plain_numbers
 from qexp.report.cliff import BASELINE, name
 from qexp.report.record import CollectionRecord
 from qexp.results import MIB
+from qexp.results.footprint import Cliff
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

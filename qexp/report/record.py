@@ -4,8 +4,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from qexp.config import SloConfig
-from qexp.footprint import Cliff
 from qexp.results import Check, Row
+from qexp.results.footprint import Cliff
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from qexp.footprint import Cost
 from qexp.report import cliff as cliff_report
 from qexp.report.memory import memory_markdown
 from qexp.report.plots_cliff import plot_cliff
 from qexp.results import MIB, Collection, Experiment, OperatingPoint
+from qexp.results.footprint import Cost
 
 CLIFF_FILE = "cliff.json"
 

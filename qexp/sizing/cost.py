@@ -5,8 +5,8 @@ from dataclasses import replace
 from math import ceil
 
 from qexp.config import CostConfig, NodeConfig
-from qexp.footprint import Bill, Cost
 from qexp.results import Collection, CollectionSpec
+from qexp.results.footprint import Bill, Cost
 from qexp.sizing.ram import predict_ram
 
 GB = 10**9

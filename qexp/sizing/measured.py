@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from qexp.footprint import Comparison
 from qexp.results import CollectionState, MemoryUse, RamEstimate
+from qexp.results.footprint import Comparison
 
 REST = "id tracker"  # the component that has what is left of the heap when the collection is loaded
 WORKING = "working memory"

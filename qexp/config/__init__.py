@@ -1,0 +1,50 @@
+"""The schema of an experiment: frozen dataclasses that check themselves; the values are in `conf/`."""
+
+from qexp.config.collection import IndexConfig, QuantizationConfig, StorageConfig, TheoryConfig
+from qexp.config.cost import CostConfig, NodeConfig, SloConfig
+from qexp.config.dataset import (
+    CollectionDataset,
+    DatasetConfig,
+    EmbeddingConfig,
+    FileDataset,
+    HubDataset,
+    QrelsConfig,
+    QueriesConfig,
+    SyntheticDataset,
+    TableDataset,
+)
+from qexp.config.engine import EngineConfig, ServerConfig, parse_cap
+from qexp.config.experiment import HOUSEKEEPING, ExperimentConfig, SweepConfig
+from qexp.config.schema import known_keys, register_schema, restored
+from qexp.config.search import AdaptiveConfig, SearchConfig, TuneConfig
+
+__all__ = [
+    "HOUSEKEEPING",
+    "AdaptiveConfig",
+    "CollectionDataset",
+    "CostConfig",
+    "DatasetConfig",
+    "EmbeddingConfig",
+    "EngineConfig",
+    "ExperimentConfig",
+    "FileDataset",
+    "HubDataset",
+    "IndexConfig",
+    "NodeConfig",
+    "QrelsConfig",
+    "QuantizationConfig",
+    "QueriesConfig",
+    "SearchConfig",
+    "ServerConfig",
+    "SloConfig",
+    "StorageConfig",
+    "SweepConfig",
+    "SyntheticDataset",
+    "TableDataset",
+    "TheoryConfig",
+    "TuneConfig",
+    "known_keys",
+    "parse_cap",
+    "register_schema",
+    "restored",
+]

@@ -1,0 +1,26 @@
+"""Checks that the schema's classes share; each raises ConfigError."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from qexp.errors import ConfigError, near_miss
+
+MISSING: Any = "???"  # OmegaConf's mark for a value that a preset or the user must give
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ConfigError with `message` unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def one_of(key: str, value: str, known: Iterable[str]) -> None:
+    """Refuse a value that is not known, naming the near miss."""
+    known = list(known)
+    require(value in known, f"{key}={value}: no such value{near_miss(value, known)}")
+
+
+def at_least(key: str, value: float, least: float) -> None:
+    """Refuse a number that is below `least`, infinite or no number."""
+    require(math.isfinite(value) and value >= least, f"{key}={value:g}: must be at least {least:g}")

@@ -1,0 +1,111 @@
+"""The schema of what Qdrant builds: quantization, storage, index."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from qexp.config.checks import MISSING, at_least, one_of, require
+from qexp.errors import ConfigError, near_miss
+
+DATATYPES = ("float32", "float16", "uint8")
+
+
+@dataclass(frozen=True)
+class TheoryConfig:
+    """What was published about a method, as factors, to be compared with what is measured."""
+
+    compression: float | None = None
+    speedup: float | None = None
+
+
+@dataclass(frozen=True)
+class QuantizationConfig:
+    """Qdrant's own `quantization_config`, verbatim; an empty one is no quantization."""
+
+    name: str = MISSING
+    config: dict[str, Any] = field(default_factory=dict)
+    theory: TheoryConfig = field(default_factory=TheoryConfig)
+
+    def __post_init__(self) -> None:
+        if self.config:
+            _check_quantization(self.config)
+
+
+def _check_quantization(config: dict[str, Any]) -> None:
+    """Hold a `quantization_config` against Qdrant's own schema, unknown keys forbidden."""
+    from pydantic import ValidationError
+    from qdrant_client import models
+
+    methods: dict[str, Any] = {
+        "scalar": models.ScalarQuantization,
+        "product": models.ProductQuantization,
+        "binary": models.BinaryQuantization,
+        "turbo": models.TurboQuantization,
+    }
+    where = "quantization.config"
+    given = next(iter(config.values()))
+    for key in {"rescore", "oversampling"} & {*config, *(given if isinstance(given, dict) else ())}:
+        raise ConfigError(
+            f"T04 {where}: '{key}' is not a property of a collection, Qdrant would drop it silently; set search.{key}"
+        )
+    require(len(config) == 1, f"{where}: needs exactly one of {', '.join(methods)}; has {sorted(config) or 'none'}")
+    method, inner = next(iter(config.items()))
+    require(method in methods, f"{where}.{method}: no such method{near_miss(method, methods)}")
+    try:
+        checked = getattr(methods[method].model_validate(config), method)
+    except ValidationError as invalid:
+        error = invalid.errors()[0]
+        key = str(error["loc"][-1])
+        place = ".".join([where, *map(str, error["loc"])])
+        if error["type"] == "extra_forbidden":
+            known = methods[method].model_fields[method].annotation.model_fields
+            raise ConfigError(f"{place}: Qdrant has no such key{near_miss(key, known)}") from invalid
+        raise ConfigError(f"{place}={error['input']!r}: {error['msg']}") from invalid
+    for key in ("memory", "always_ram"):
+        require(
+            key not in (inner or {}),
+            f"{where}.{method}.{key}: placement belongs to the storage group; set storage.quantized instead",
+        )
+    quantile = getattr(checked, "quantile", None)
+    require(
+        quantile is None or 0.5 <= quantile <= 1.0,
+        f"{where}.{method}.quantile={quantile}: Qdrant accepts 0.5 to 1.0",
+    )
+
+
+@dataclass(frozen=True)
+class StorageConfig:
+    """Qdrant's `memory` placement of each component, and the datatype of the original vectors."""
+
+    name: str = MISSING
+    vectors: str = "cold"
+    quantized: str = "pinned"
+    hnsw: str = "cached"
+    datatype: str = "float32"
+
+    def __post_init__(self) -> None:
+        one_of("storage.vectors", self.vectors, ("cold", "cached"))
+        one_of("storage.quantized", self.quantized, ("cold", "cached", "pinned"))
+        one_of("storage.hnsw", self.hnsw, ("cold", "cached", "pinned"))
+        one_of("storage.datatype", self.datatype, DATATYPES)
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """HNSW parameters; `full_scan_threshold` is in KiB of vectors, as in Qdrant.
+
+    `m` and `ef_construct` null: those of the live collection that the dataset comes from, else Qdrant's 16 and 100.
+    """
+
+    name: str = "hnsw"
+    m: int | None = None
+    ef_construct: int | None = None
+    full_scan_threshold: int = 10_000
+    segments: int = 1
+
+    def __post_init__(self) -> None:
+        if self.m is not None:
+            at_least("index.m", self.m, 2)
+        if self.ef_construct is not None:
+            at_least("index.ef_construct", self.ef_construct, 4)
+        at_least("index.full_scan_threshold", self.full_scan_threshold, 1)
+        at_least("index.segments", self.segments, 1)

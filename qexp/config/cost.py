@@ -1,0 +1,69 @@
+"""The schema of prices, and of what a configuration must reach."""
+
+import math
+from dataclasses import dataclass, field
+
+from qexp.config.checks import MISSING, at_least, one_of, require
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """A machine that can be rented: its RAM (1 GiB = 2^30 bytes) and its price per hour."""
+
+    name: str = MISSING
+    ram_gib: float = MISSING
+    usd_per_hour: float = MISSING
+
+    def __post_init__(self) -> None:
+        require(
+            math.isfinite(self.ram_gib) and self.ram_gib > 0,
+            f"cost.nodes: ram_gib={self.ram_gib:g} of {self.name}: must be more than 0",
+        )
+        at_least(f"cost.nodes: usd_per_hour of {self.name}", self.usd_per_hour, 0)
+
+
+@dataclass(frozen=True)
+class CostConfig:
+    """Prices per month (1 GB = 10^9 bytes), copies of the data, spare memory, and how many points to price.
+
+    With `nodes` RAM is rented in whole machines, the cheapest of these, at prices of the day `as_of` from `source`.
+    `target_points` null prices the points there are. `payload_bytes` is the mean size of a point's payload as JSON.
+    """
+
+    name: str = MISSING
+    usd_per_gb_month: float = 10.0
+    disk_usd_per_gb_month: float = 0.0
+    replication: int = 1
+    headroom: float = 0.0
+    target_points: int | None = None
+    payload_bytes: int = 0
+    payload_in_ram: bool = False
+    nodes: list[NodeConfig] = field(default_factory=list)
+    as_of: str | None = None
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("usd_per_gb_month", "disk_usd_per_gb_month", "headroom", "payload_bytes"):
+            at_least(f"cost.{key}", getattr(self, key), 0)
+        at_least("cost.replication", self.replication, 1)
+        if self.target_points is not None:
+            at_least("cost.target_points", self.target_points, 1)
+
+
+@dataclass(frozen=True)
+class SloConfig:
+    """What a configuration must reach to be recommended; `accuracy` names the measure, null is no limit."""
+
+    name: str = MISSING
+    accuracy: str = "retention"
+    min_accuracy: float = 0.95
+    max_p95_ms: float | None = None
+    max_ram_mib: float | None = None
+    max_usd_month: float | None = None
+
+    def __post_init__(self) -> None:
+        one_of("slo.accuracy", self.accuracy, ("retention", "recall"))
+        require(0 <= self.min_accuracy <= 1, f"slo.min_accuracy={self.min_accuracy:g}: must be from 0 to 1")
+        for key in ("max_p95_ms", "max_ram_mib", "max_usd_month"):
+            limit = getattr(self, key)
+            require(limit is None or limit > 0, f"slo.{key}={limit}: must be above 0, or null for no limit")

@@ -1,0 +1,179 @@
+"""The schema of datasets and embeddings."""
+
+from dataclasses import dataclass, field
+
+from qexp.config.checks import MISSING, at_least, one_of, require
+
+DISTANCES = ("cosine", "dot", "euclid", "manhattan")
+TRUTHS = ("exact", "neighbours", "engine")
+PAYLOAD_INDEXES = ("keyword", "integer", "float", "geo", "text", "bool", "datetime", "uuid")
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """What every dataset has.
+
+    `label` names it in tables and runs. `distance` null is the dataset's own, else cosine. `truth` is computed
+    (`exact`), given (`neighbours`: a column of the queries, or a file with one row per query), or found by the
+    engine's exact search (`engine`). `on_bad_vector: drop` leaves out rows without a usable vector. `matryoshka` says
+    that the model was trained for truncation. `payload_indexes` maps payload fields to Qdrant's index types.
+    """
+
+    label: str | None = None
+    distance: str | None = None
+    truth: str = "exact"
+    neighbours_column: str = "neighbors"
+    neighbours_path: str | None = None
+    on_bad_vector: str = "error"
+    matryoshka: bool = False
+    payload_indexes: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.distance is not None:
+            one_of("dataset.distance", self.distance, DISTANCES)
+        one_of("dataset.truth", self.truth, TRUTHS)
+        one_of("dataset.on_bad_vector", self.on_bad_vector, ("error", "drop"))
+        for key, kind in self.payload_indexes.items():
+            one_of(f"dataset.payload_indexes.{key}", kind, PAYLOAD_INDEXES)
+
+    @property
+    def title(self) -> str:
+        """The name shown for the dataset."""
+        return self.label or "dataset"
+
+
+@dataclass(frozen=True)
+class QueriesConfig:
+    """Where queries come from.
+
+    With a `path` (a file or a hub dataset), `name` or `split`: from there. Else with a `vector_column` or
+    `text_column`: from that column of the points' own rows, where it is not empty. Else `held_out` points, sampled
+    with `seed`, become queries and are no points.
+    """
+
+    path: str | None = None
+    name: str | None = None
+    split: str | None = None
+    id_column: str | None = None
+    vector_column: str | None = None
+    text_column: str | None = None
+    held_out: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least("dataset.queries.held_out", self.held_out, 1)
+        at_least("dataset.queries.seed", self.seed, 0)
+
+
+@dataclass(frozen=True)
+class QrelsConfig:
+    """Relevance labels, one row per (query id, point id, grade): a configuration `name`, or a table or TREC file."""
+
+    path: str | None = None
+    name: str | None = None
+    split: str | None = None
+    query_column: str = "query"
+    point_column: str = "point"
+    grade_column: str = "grade"
+
+
+@dataclass(frozen=True)
+class TableDataset(DatasetConfig):
+    """Rows with a column of vectors or text; without `vector_column` the only column of vectors is taken.
+
+    Without `id_column` points are known by row number.
+    """
+
+    path: str = MISSING
+    split: str | None = None
+    id_column: str | None = None
+    vector_column: str | None = None
+    text_column: str | None = None
+    payload_columns: list[str] = field(default_factory=list)
+    queries: QueriesConfig = field(default_factory=QueriesConfig)
+    qrels: QrelsConfig = field(default_factory=QrelsConfig)
+
+    @property
+    def title(self) -> str:
+        """The label, else the last part of the path without its suffixes."""
+        return self.label or self.path.rstrip("/").rsplit("/", 1)[-1].split(".")[0] or "dataset"
+
+
+@dataclass(frozen=True)
+class HubDataset(TableDataset):
+    """Anything `datasets.load_dataset(path, name, split=…, revision=…)` loads, with a column of vectors or text."""
+
+    name: str | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class FileDataset(TableDataset):
+    """A local file or `save_to_disk` folder; `split` is the array inside an `.npz` or HDF5 file."""
+
+
+@dataclass(frozen=True)
+class CollectionDataset(DatasetConfig):
+    """A live Qdrant collection, which is only read; `vector` names one of its named vectors."""
+
+    url: str = MISSING
+    collection: str = MISSING
+    vector: str | None = None
+    payload: bool = True
+    queries: QueriesConfig = field(default_factory=QueriesConfig)
+    qrels: QrelsConfig = field(default_factory=QrelsConfig)
+
+    @property
+    def title(self) -> str:
+        """The label, else the collection's name."""
+        return self.label or self.collection
+
+
+@dataclass(frozen=True)
+class SyntheticDataset(DatasetConfig):
+    """Gaussian clusters on the unit sphere; queries are drawn from the same clusters."""
+
+    points: int = 10_000
+    size: int = 128
+    clusters: int = 100
+    spread: float = 0.5
+    queries: int = 500
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("points", "size", "clusters", "queries"):
+            at_least(f"dataset.{key}", getattr(self, key), 1)
+        at_least("dataset.spread", self.spread, 0)
+
+    @property
+    def title(self) -> str:
+        """The label, else `synthetic`."""
+        return self.label or "synthetic"
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig:
+    """Where vectors come from, and their size: native (null), or the first `size` components, normalised again.
+
+    `kind` is `column` (the dataset has vectors), `fastembed` (`model` names a fastembed model or a local folder) or
+    `callable` (`function` is `module:function`, a list of texts in, [n, size] out).
+    """
+
+    name: str = "native"
+    size: int | None = None
+    kind: str = "column"
+    model: str | None = None
+    function: str | None = None
+    pooling: str = "mean"
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            at_least("embedding.size", self.size, 2)
+        one_of("embedding.kind", self.kind, ("column", "fastembed", "callable"))
+        one_of("embedding.pooling", self.pooling, ("mean", "cls"))
+        require(self.kind != "fastembed" or bool(self.model), "embedding.model: must be given; add embedding.model=…")
+        require(
+            self.kind != "callable" or (self.function or "").count(":") == 1,
+            f"embedding.function={self.function}: must be module:function; add embedding.function=…",
+        )

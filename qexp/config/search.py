@@ -1,0 +1,116 @@
+"""The schema of searches: the grid, tuning, adaptive policies, load."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from qexp.config.checks import at_least, one_of, require
+from qexp.errors import ConfigError, near_miss
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """Look for the smallest `parameter` up to `most` whose accuracy by `measure` reaches `target`."""
+
+    parameter: str = "oversampling"
+    measure: str = "retention"
+    target: float = 0.95
+    most: float = 32.0
+
+    def __post_init__(self) -> None:
+        one_of("search.tune.parameter", self.parameter, ("oversampling", "hnsw_ef"))
+        one_of("search.tune.measure", self.measure, ("retention", "recall"))
+        require(0 < self.target <= 1, f"search.tune.target={self.target:g}: must be above 0 and at most 1")
+        at_least("search.tune.most", self.most, 1)
+        require(
+            self.parameter != "hnsw_ef" or self.measure == "recall",
+            "search.tune.parameter=hnsw_ef: retention is against a baseline of the same hnsw_ef, so it cannot tell; "
+            "add slo=recall",
+        )
+
+
+@dataclass(frozen=True)
+class AdaptiveConfig:
+    """Compare adaptive policies with the smallest of the fixed `factors` that reaches `target` by `measure`."""
+
+    measure: str = "retention"
+    target: float = 0.95
+    factors: list[float] = field(default_factory=lambda: [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 13.0, 16.0])
+
+    def __post_init__(self) -> None:
+        one_of("search.adaptive.measure", self.measure, ("retention", "recall"))
+        require(0 < self.target <= 1, f"search.adaptive.target={self.target:g}: must be above 0 and at most 1")
+        require(len(self.factors) > 1, "search.adaptive.factors: needs at least two oversampling factors")
+        for factor in self.factors:
+            at_least("search.adaptive.factors", factor, 1)
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """The grid of operating points and how each is measured; `queries` caps their number (null: all).
+
+    At least `rounds` rounds, then more until every speedup is known to `target_halfwidth` or `budget_seconds` are
+    spent; with a budget of 0 exactly `rounds`. `cache: cold` adds visits whose pages were dropped before. `clients`
+    and `rate` (queries per second) add load, `load_seconds` at a time. `filter` is Qdrant's own filter, verbatim; it
+    holds for every query and for the exact neighbours alike.
+    """
+
+    limit: int = 10
+    rescore: list[bool] = field(default_factory=lambda: [False, True])
+    oversampling: list[float] = field(default_factory=lambda: [1.0, 2.0, 3.0, 5.0, 8.0, 10.0])
+    hnsw_ef: list[int | None] = field(default_factory=lambda: [None])
+    filter: dict[str, Any] = field(default_factory=dict)
+    queries: int | None = None
+    rounds: int = 5
+    warmup: int = 50
+    seed: int = 0
+    target_halfwidth: float = 0.05
+    budget_seconds: float = 30.0
+    cache: str = "warm"
+    clients: list[int] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+    load_seconds: float = 2.0
+    tune: TuneConfig | None = None
+    adaptive: AdaptiveConfig | None = None
+
+    def __post_init__(self) -> None:
+        at_least("search.limit", self.limit, 1)
+        at_least("search.rounds", self.rounds, 2)
+        at_least("search.warmup", self.warmup, 0)
+        at_least("search.target_halfwidth", self.target_halfwidth, 0.001)
+        at_least("search.budget_seconds", self.budget_seconds, 0)
+        one_of("search.cache", self.cache, ("warm", "cold"))
+        at_least("search.load_seconds", self.load_seconds, 0.1)
+        for key, least in (("clients", 1), ("rate", 0.1)):
+            for value in getattr(self, key):
+                at_least(f"search.{key}", value, least)
+        if self.queries is not None:
+            at_least("search.queries", self.queries, 1)
+        for key in ("rescore", "oversampling", "hnsw_ef", "clients", "rate"):
+            values = getattr(self, key)
+            needed = key not in ("clients", "rate")
+            require(bool(values) or not needed, f"search.{key}=[]: the grid is empty; give at least one value")
+            require(len(set(values)) == len(values), f"search.{key}={values}: a value is given twice")
+        for factor in self.oversampling:
+            at_least("search.oversampling", factor, 1)
+        for ef in self.hnsw_ef:
+            if ef is not None:
+                at_least("search.hnsw_ef", ef, 1)
+        if self.filter:
+            _check_filter(self.filter)
+
+
+def _check_filter(given: dict[str, Any]) -> None:
+    """Hold a filter against Qdrant's own schema, unknown keys forbidden."""
+    from pydantic import ValidationError
+    from qdrant_client import models
+
+    try:
+        models.Filter.model_validate(given)
+    except ValidationError as invalid:
+        # Every kind of condition is tried, and complains; the one that was meant got deepest.
+        error = max(invalid.errors(), key=lambda one: (len(one["loc"]), one["type"] == "extra_forbidden"))
+        place = ".".join(
+            str(part) for part in error["loc"] if isinstance(part, int) or (part.islower() and "[" not in part)
+        )
+        hint = near_miss(place, models.Filter.model_fields) if len(error["loc"]) == 1 else ""
+        raise ConfigError(f"search.filter.{place}: not a Qdrant filter: {error['msg']}{hint}") from invalid

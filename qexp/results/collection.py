@@ -1,0 +1,176 @@
+"""What a collection is, what it needs, and what the engine says it built."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from qexp.results.footprint import Comparison, ProcessMemory
+
+
+@dataclass(frozen=True)
+class CollectionSpec:
+    """Everything that determines a collection; equal specs are the same collection.
+
+    `build` tells several builds of one collection apart: they return different results.
+    """
+
+    dataset: str
+    digest: str
+    points: int
+    size: int
+    distance: str
+    datatype: str
+    quantization: dict[str, Any] | None
+    method: str
+    vectors: str
+    quantized: str
+    hnsw: str
+    m: int
+    ef_construct: int
+    full_scan_threshold: int
+    segments: int
+    engine: str
+    build: int = 0
+    payload_indexes: dict[str, str] = field(default_factory=dict)
+    shards: int = 1
+    replicas: int = 1
+    write_consistency: int = 1
+
+    @property
+    def name(self) -> str:
+        """A readable name that ends in a digest of the whole spec."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        return f"{self.dataset}-{self.size}-{self.method}-{digest}"
+
+    def unquantized(self) -> "CollectionSpec":
+        """Return the baseline's spec: no quantization, otherwise the same."""
+        return replace(self, quantization=None, method="none", quantized="")
+
+
+@dataclass(frozen=True)
+class Component:
+    """Bytes of one part of a collection in RAM (`bytes`) and in files, and what searching asks of them.
+
+    `need` is `resident` (pinned, never paged out), `hot` (read on every search: slow unless cached) or `disk`; `guide`
+    are the bytes in RAM by Qdrant's capacity planning guide.
+    """
+
+    name: str
+    bytes: int
+    need: str
+    disk: int
+    guide: int
+
+
+@dataclass(frozen=True)
+class RamEstimate:
+    """Predicted components of a collection."""
+
+    components: tuple[Component, ...]
+
+    def total(self, *needs: str) -> int:
+        """Return the bytes of the components with one of these needs."""
+        return sum(part.bytes for part in self.components if part.need in needs)
+
+    @property
+    def resident(self) -> int:
+        """Bytes that are in RAM whatever happens."""
+        return self.total("resident")
+
+    @property
+    def ram(self) -> int:
+        """Bytes of RAM with which no search waits for the disk, but for rescoring vectors that are stored cold."""
+        return self.total("resident", "hot")
+
+    @property
+    def disk(self) -> int:
+        """Bytes of all files."""
+        return sum(part.disk for part in self.components)
+
+
+@dataclass(frozen=True)
+class CollectionState:
+    """What the engine says it built; `files` are bytes by component: vectors, codes, graph, id tracker, other.
+
+    A server may not tell: `segments` is None then, and `files` empty.
+    """
+
+    points: int
+    indexed_vectors: int
+    segments: int | None
+    size: int
+    distance: str
+    datatype: str
+    m: int
+    ef_construct: int
+    full_scan_threshold: int
+    quantization: dict[str, Any] | None
+    placements: dict[str, str | None]
+    files: dict[str, int]
+    shards: int = 1
+    replicas: int = 1
+    write_consistency: int = 1
+
+
+@dataclass(frozen=True)
+class Build:
+    """How a collection came to be: seconds of upload and of indexing; `reused` if it was already there.
+
+    The seconds are None where nobody has kept them: a reused collection on a server without metadata.
+    """
+
+    upload_seconds: float | None
+    index_seconds: float | None
+    state: CollectionState
+    reused: bool = False
+
+    @property
+    def points_per_second(self) -> float | None:
+        """Points uploaded per second, indexing not included."""
+        return self.state.points / self.upload_seconds if self.upload_seconds else None
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes in RAM: of mapped files by component, and of the heap that came with loading the collection.
+
+    `heap_parts` is the heap by component, where the engine knows; `process` is the whole process, where there is one.
+    """
+
+    mapped: dict[str, int]
+    heap: int
+    process: ProcessMemory | None = None
+    heap_parts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(self.mapped.values()) + self.heap
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection as measured: its build, predicted RAM, and RAM in use after the last round.
+
+    `comparisons` put both side by side, component by component. `round_trip` is in seconds; None without a server.
+    """
+
+    name: str
+    build: Build
+    ram: RamEstimate
+    memory: MemoryUse | None = None
+    comparisons: tuple[Comparison, ...] = ()
+    round_trip: float | None = None
+
+    @property
+    def hot_bytes(self) -> int | None:
+        """Bytes in RAM of what searching wants there: no pages of what may stay on disk, no working memory."""
+        wanted = [part.resident for part in self.comparisons if part.need != "disk" and part.predicted]
+        known = [resident for resident in wanted if resident is not None]
+        return sum(known) if known and len(known) == len(wanted) else None
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the components' files, without what the engine preallocates."""
+        return sum(part.file or 0 for part in self.comparisons if part.predicted_file)

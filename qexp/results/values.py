@@ -1,0 +1,93 @@
+"""Values that every stage hands on."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MIB = 2**20
+
+
+Ids = NDArray[np.int64]
+
+
+Nanoseconds = NDArray[np.int64]
+
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % confidence interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the interval of a ratio excludes 1."""
+        return not self.low <= 1.0 <= self.high
+
+    @property
+    def halfwidth(self) -> float:
+        """How far a ratio's interval reaches to either side, as a share: 0.05 is ± 5 %."""
+        return math.sqrt(self.high / self.low) - 1.0
+
+    def widened(self, factor: float) -> "Interval":
+        """Return a ratio's interval reaching `factor` times further to either side."""
+        return Interval(self.estimate, self.low / factor, self.high * factor)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Search parameters: `limit` results, `hnsw_ef` candidates (None: the collection's), rescoring, oversampling.
+
+    With `ignore` the search of a quantized collection leaves the codes alone and compares original vectors; with
+    `exact` it scans all of them instead of the index.
+    """
+
+    limit: int
+    hnsw_ef: int | None = None
+    rescore: bool = False
+    oversampling: float = 1.0
+    ignore: bool = False
+    exact: bool = False
+
+    @property
+    def title(self) -> str:
+        """A short name: `no rescore`, `rescore 3×`, with `ef 128` where it is set."""
+        title = f"rescore {self.oversampling:g}×" if self.rescore else "no rescore"
+        return title if self.hnsw_ef is None else f"{title}, ef {self.hnsw_ef}"
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What identifies a dataset in a record: its content, not where it lies.
+
+    `digest` is of the points alone, with their payload, `queries_digest` of the queries. `m` and
+    `ef_construct` are those of the live collection that it was read from.
+    """
+
+    title: str
+    digest: str
+    queries_digest: str
+    points: int
+    queries: int
+    native_size: int
+    size: int
+    distance: str
+    source: str
+    m: int | None = None
+    ef_construct: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a comparison, as MLflow holds it: parameters as text, metrics that are known, the trial's run."""
+
+    params: dict[str, str]
+    metrics: dict[str, float]
+    run_id: str = ""

@@ -1,0 +1,134 @@
+"""What a visit to an operating point brings back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from qexp.results.values import Ids, Nanoseconds, OperatingPoint
+
+
+class Search(NamedTuple):
+    """A search in three parts, so that only `call` is timed.
+
+    `prepare` turns a query vector into a request, `call` sends it, `ids` reads the row numbers off the response,
+    `scores` what they scored, best first; None if this search cannot say. `server_seconds` reads the time that the
+    server says it took, where there is a server.
+    """
+
+    prepare: Callable[[list[float]], Any]
+    call: Callable[[Any], Any]
+    ids: Callable[[Any], list[int]]
+    scores: Callable[[Any], list[float]] | None = None
+    server_seconds: Callable[[Any], float] | None = None
+
+
+class Reads(NamedTuple):
+    """Page faults that waited for the disk, and bytes read from it (None where the system does not say)."""
+
+    major_faults: int = 0
+    bytes: int | None = None
+
+    def minus(self, earlier: "Reads") -> "Reads":
+        """Return what was read since an earlier count."""
+        known = self.bytes is not None and earlier.bytes is not None
+        return Reads(
+            self.major_faults - earlier.major_faults, (self.bytes or 0) - (earlier.bytes or 0) if known else None
+        )
+
+    def plus(self, other: "Reads") -> "Reads":
+        """Return the sum."""
+        known = self.bytes is not None and other.bytes is not None
+        total = (self.bytes or 0) + (other.bytes or 0)
+        return Reads(self.major_faults + other.major_faults, total if known else None)
+
+
+NO_READS = Reads()
+
+
+@dataclass(frozen=True)
+class Block:
+    """One visit to an operating point: nanoseconds per query, and results (row numbers, -1 where none) if asked for.
+
+    `reads` counts what the timed queries took from disk, `server` are the nanoseconds that the server says each took;
+    None without a server.
+    """
+
+    latencies: Nanoseconds
+    ids: Ids | None = None
+    reads: Reads = NO_READS
+    server: Nanoseconds | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All visits to one operating point: latencies [round, query] in nanoseconds, results [query, limit].
+
+    `server` is the server's share of the latencies; None without a server.
+    """
+
+    latencies: Nanoseconds
+    ids: Ids
+    reads: Reads = NO_READS
+    server: Nanoseconds | None = None
+
+
+class Visit(NamedTuple):
+    """Who is visited in a round: an operating point in the `role` of baseline, control (the same again) or trial."""
+
+    role: str
+    point: OperatingPoint
+
+    @property
+    def title(self) -> str:
+        """The name under which raw latencies are kept."""
+        return f"{self.role}: {self.point.title}"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why the rounds ended: their number, and the widest half-width of a speedup's interval against its target."""
+
+    rounds: int
+    halfwidth: float
+    target: float
+    seconds: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether every speedup is known as closely as was asked for."""
+        return self.halfwidth <= self.target
+
+    def __str__(self) -> str:
+        how = f"speedups known to ± {self.halfwidth:.1%} or closer after {self.rounds} rounds ({self.seconds:.0f} s)"
+        return how if self.reached else f"{how}; the target of ± {self.target:.1%} was not reached"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A trap that was looked for: its id, what was looked at, and whether it `held` or only a `warning` was given."""
+
+    trap: str
+    what: str
+    verdict: str
+    detail: str = ""
+
+
+class LoadLevel(NamedTuple):
+    """A load: `clients` that search without pause, or queries that arrive at `rate` per second, dealt to clients."""
+
+    clients: int
+    rate: float | None = None
+
+    @property
+    def title(self) -> str:
+        """A short name."""
+        clients = "1 client" if self.clients == 1 else f"{self.clients} clients"
+        return clients if self.rate is None else f"{self.rate:g} queries/s"
+
+
+class LoadSample(NamedTuple):
+    """What one client, or all together, did in one block: nanoseconds per query, seconds, and queries not reached."""
+
+    latencies: Nanoseconds
+    seconds: float
+    unserved: int

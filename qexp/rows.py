@@ -1,0 +1,183 @@
+"""What runs are compared by: parameters and metrics under their public names."""
+
+from qexp.config import ExperimentConfig
+from qexp.report.figures import cold_metrics, load_metrics, trust_metrics
+from qexp.report.sizing import cost_metrics, floor_metrics, memory_metrics
+from qexp.results import MIB, Collection, Experiment, Half, LatencyStats, Load, OperatingPoint, Row, Trial
+
+
+def title(experiment: Experiment) -> str:
+    """Return one line that says what was measured."""
+    facts = experiment.dataset
+    return (
+        f"{facts.title}: {facts.points:,} points of {facts.size} dimensions ({facts.distance}), "
+        f"{facts.queries:,} queries"
+    )
+
+
+def experiment_rows(config: ExperimentConfig, experiment: Experiment) -> list[Row]:
+    """Return the comparison of one job: the baseline's row, then every trial's."""
+    trials = [trial_row(config, experiment, trial) for trial in experiment.trials]
+    return [baseline_row(trials[0].params, collection_metrics(experiment)), *trials]
+
+
+def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) -> Row:
+    """Return a trial's parameters and metrics under their public names; unknown metrics are left out."""
+    point = trial.point
+    return Row(
+        _params(config, experiment, point),
+        _known(
+            latency_mean_ms=trial.latency.mean,
+            latency_p50_ms=trial.latency.p50,
+            latency_p95_ms=trial.latency.p95,
+            latency_p99_ms=trial.latency.p99,
+            **_server_metrics("", trial.server),
+            qps=trial.latency.qps,
+            accuracy_retention=trial.accuracy.retention,
+            recall=trial.accuracy.recall,
+            recall_worst_decile=trial.accuracy.recall_worst_decile,
+            ndcg=trial.accuracy.ndcg,
+            mrr=trial.accuracy.mrr,
+            speedup_mean=trial.speedup_mean.estimate,
+            speedup_mean_low=trial.speedup_mean.low,
+            speedup_mean_high=trial.speedup_mean.high,
+            speedup_p95=trial.speedup_p95.estimate if trial.speedup_p95 else None,
+            **trust_metrics(trial),
+            ram_estimated_mib=experiment.quantized.ram.ram / MIB,
+            ram_measured_mib=_memory_mib(experiment.quantized),
+            ram_hot_measured_mib=hot / MIB if (hot := experiment.quantized.hot_bytes) else None,
+            compression_ratio=experiment.compression_ratio,
+        )
+        | cost_metrics(experiment.cost)
+        | floor_metrics(experiment, config.quantization.name, point)
+        | half_metrics(trial.halves),
+    )
+
+
+def _params(config: ExperimentConfig, experiment: Experiment, point: OperatingPoint) -> dict[str, str]:
+    return {
+        "dataset": experiment.dataset.title,
+        "embedding_size": str(experiment.dataset.size),
+        "quantization": config.quantization.name,
+        "storage": config.storage.name,
+        "engine": config.engine.name,
+        "rescore": str(point.rescore).lower(),
+        "oversampling": f"{point.oversampling:g}",
+        "hnsw_ef": "default" if point.hnsw_ef is None else str(point.hnsw_ef),
+        "limit": str(point.limit),
+    }
+
+
+def load_row(config: ExperimentConfig, experiment: Experiment, load: Load) -> Row:
+    """Return the parameters and metrics of an operating point under load; without latency where it was saturated."""
+    params = _params(config, experiment, load.point) | {"clients": str(load.level.clients)}
+    if load.level.rate is not None:
+        params["rate"] = f"{load.level.rate:g}"
+    bill = experiment.cost.predicted
+    if load.role == "baseline":
+        params |= {"quantization": "baseline", "role": "baseline"}
+        bill = experiment.cost.baseline
+    price = None if load.level.rate else bill.usd_month_per_1000_qps(load.qps)
+    return Row(params, _known(**load_metrics(load), cost_usd_month_per_1000_qps=price))
+
+
+def half_metrics(halves: tuple[Half, Half]) -> dict[str, float]:
+    """Return the metrics of the half that chooses (`_a`) and of the half that confirms (`_b`), with intervals."""
+    metrics = {}
+    for half, suffix in zip(halves, "ab", strict=True):
+        for name, interval in {
+            "accuracy_retention": half.retention,
+            "recall": half.recall,
+            "latency_p95_ms": half.latency_p95,
+        }.items():
+            if interval is not None:
+                metrics[f"{name}_{suffix}"] = interval.estimate
+                metrics[f"{name}_{suffix}_low"] = interval.low
+                metrics[f"{name}_{suffix}_high"] = interval.high
+    return metrics
+
+
+def collection_metrics(experiment: Experiment) -> dict[str, float]:
+    """Return a collection's metrics under their public names; those of the baseline are of its first hnsw_ef."""
+    build, base = experiment.quantized.build, experiment.baselines[0]
+    bare = experiment.baseline_collection
+    trip = bare.round_trip
+    metrics = _known(
+        upload_seconds=build.upload_seconds,
+        index_seconds=build.index_seconds,
+        points_per_second=build.points_per_second,
+        disk_mib=sum(build.state.files.values()) / MIB if build.state.files else None,
+        compression_ratio=experiment.compression_ratio,
+        ram_estimated_mib=experiment.quantized.ram.ram / MIB,
+        ram_resident_mib=experiment.quantized.ram.resident / MIB,
+        ram_measured_mib=_memory_mib(experiment.quantized),
+        baseline_index_seconds=bare.build.index_seconds,
+        baseline_latency_mean_ms=base.latency.mean,
+        baseline_latency_p95_ms=base.latency.p95,
+        baseline_recall=base.accuracy.recall,
+        baseline_ndcg=base.accuracy.ndcg,
+        baseline_mrr=base.accuracy.mrr,
+        baseline_ram_estimated_mib=bare.ram.ram / MIB,
+        baseline_ram_measured_mib=_memory_mib(bare),
+        baseline_ram_cost_usd_month=experiment.cost.baseline.ram_usd_month,
+        baseline_disk_cost_usd_month=experiment.cost.baseline.disk_usd_month,
+        **_server_metrics("baseline_", base.server),
+        round_trip_ms=trip * 1000 if trip is not None else None,
+        round_trip_share=trip * 1000 / base.latency.mean if trip is not None else None,
+        aa_speedup_mean=base.control.estimate,
+        aa_speedup_low=base.control.low,
+        aa_speedup_high=base.control.high,
+        rounds=experiment.latencies.shape[1],
+        speedup_halfwidth=experiment.stop.halfwidth if experiment.stop else None,
+        noisy=float(experiment.noisy),
+        **cold_metrics(base.cold, "baseline_cold"),
+    )
+    metrics |= memory_metrics(experiment.quantized)
+    metrics |= {f"baseline_{name}": value for name, value in memory_metrics(bare).items()}
+    metrics |= floor_metrics(experiment, "none", base.point, "baseline_")
+    for finding in experiment.findings:
+        metrics |= finding.metrics
+    for name, size in build.state.files.items():
+        metrics[f"{name.replace(' ', '_')}_disk_mib"] = size / MIB
+    return metrics | {f"baseline_{name}": value for name, value in half_metrics(base.halves).items()}
+
+
+def baseline_row(params: dict[str, str], metrics: dict[str, float]) -> Row:
+    """Return the baseline's row from a collection's metrics; its speedup is the A/A control."""
+    control = {
+        "speedup_mean": "aa_speedup_mean",
+        "speedup_mean_low": "aa_speedup_low",
+        "speedup_mean_high": "aa_speedup_high",
+    }
+    own = {name.removeprefix("baseline_"): value for name, value in metrics.items() if name.startswith("baseline_")}
+    kept = {key: value for key, value in params.items() if key not in ("rescore", "oversampling")}
+    return Row(
+        {**kept, "quantization": "baseline (A/A)", "role": "baseline"},
+        own | {name: metrics[source] for name, source in control.items() if source in metrics},
+    )
+
+
+def failed_row(params: dict[str, str], reason: str) -> Row:
+    """Return the row of a collection that could not be measured, from its run's parameters."""
+    return Row({"quantization": params["quantization.name"], "role": "failed", "error": reason}, {})
+
+
+def _server_metrics(prefix: str, server: LatencyStats | None) -> dict[str, float | None]:
+    """Return the server's own times, none without a server."""
+    if server is None:
+        return {}
+    return {
+        f"{prefix}server_latency_mean_ms": server.mean,
+        f"{prefix}server_latency_p50_ms": server.p50,
+        f"{prefix}server_latency_p95_ms": server.p95,
+        f"{prefix}server_latency_p99_ms": server.p99,
+    }
+
+
+def _memory_mib(collection: Collection) -> float | None:
+    return collection.memory.total / MIB if collection.memory else None
+
+
+def _known(**metrics: float | None) -> dict[str, float]:
+    """Return what is known, to nine digits: those behind them are rounding of the mean."""
+    return {name: float(f"{value:.9g}") for name, value in metrics.items() if value is not None}
