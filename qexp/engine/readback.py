@@ -171,9 +171,11 @@ def report_files(report: dict[str, Any], replicas: int) -> dict[str, int]:
 
 
 def report_memory(report: dict[str, Any], replicas: int) -> MemoryUse:
-    """Return the bytes in RAM of one copy: pages of mapped files by component, and the heap."""
-    mapped = {name: part["cached_bytes"] // replicas for name, part in _parts(report).items()}
-    return MemoryUse(mapped, report["total"]["ram_bytes"] // replicas)
+    """Return the bytes in RAM of one copy: pages of mapped files by component, and the heap, whole and by component."""
+    parts = _parts(report).items()
+    mapped = {name: part["cached_bytes"] // replicas for name, part in parts}
+    heap = {name: part["ram_bytes"] // replicas for name, part in parts}
+    return MemoryUse(mapped, report["total"]["ram_bytes"] // replicas, heap_parts=heap)
 
 
 def _parts(report: dict[str, Any]) -> dict[str, dict[str, int]]:
