@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from qexp.bench.accuracy import mean_interval, overlap, recall, summarize, worst_decile
+from qexp.bench.accuracy import mean_interval, overlap, recall, relevance, summarize, worst_decile
 from qexp.data.truth import exact_scores, neighbours
 
 # Coordinates from a handful of values give ties and duplicates in most examples.
@@ -103,3 +103,12 @@ def test_a_summary_counts_queries_without_any_common_result() -> None:
     twice = summarize(np.vstack([retention, retention]), np.vstack([found, found - 0.1]), None)
     assert twice.recall == pytest.approx(0.7)
     assert twice.recall_build_sd == pytest.approx(0.1 / 2**0.5)
+
+
+def test_labels_give_ndcg_and_reciprocal_rank() -> None:
+    found = np.array([[5, 7, 9], [1, 2, -1]])
+    labels = np.array([[0, 7, 1], [1, 8, 1]])
+    ndcg, mrr = relevance(found, labels, 3)
+    assert ndcg == pytest.approx(np.log(2) / np.log(3) / 2)
+    assert mrr == pytest.approx(0.25)
+    assert relevance(found, labels[:0], 3) == (None, None)

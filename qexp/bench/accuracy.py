@@ -83,7 +83,7 @@ def mean_interval(shares: Share, seed: int = 0) -> Interval:
     )
 
 
-def summarize(retention: Share, recall: Share, ndcg: float | None, mrr: float | None) -> Accuracy:
+def summarize(retention: Share, recall: Share, ndcg: float | None, mrr: float | None = None) -> Accuracy:
     """Summarize a trial's shares [build, query] of the baseline's results and of the exact ones."""
     builds = len(recall)
     found, kept = mean_interval(recall), mean_interval(retention)
