@@ -97,10 +97,10 @@ def test_builds_that_differ_widen_the_interval() -> None:
 
 def test_a_summary_counts_queries_without_any_common_result() -> None:
     retention, found = np.array([[0.0, 0.0, 1.0, 0.5]]), np.array([[0.5, 0.5, 1.0, 1.0]])
-    summary = summarize(retention, found, None)
+    summary = summarize(retention, found, None, None)
     assert (summary.zero_overlap, summary.builds, summary.recall_build_sd) == (2, 1, None)
     assert (summary.retention, summary.recall) == (0.375, 0.75)
-    twice = summarize(np.vstack([retention, retention]), np.vstack([found, found - 0.1]), None)
+    twice = summarize(np.vstack([retention, retention]), np.vstack([found, found - 0.1]), None, None)
     assert twice.recall == pytest.approx(0.7)
     assert twice.recall_build_sd == pytest.approx(0.1 / 2**0.5)
 

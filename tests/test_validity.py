@@ -33,7 +33,7 @@ from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError, ConfigError
 from qexp.report.table import COLUMNS
 from qexp.report.trust import trust, validity_table
-from qexp.results import Accuracy, Baseline, CollectionSpec, Experiment, Interval, OperatingPoint, Reads
+from qexp.results import Accuracy, CollectionSpec, Experiment, OperatingPoint, Reads
 from qexp.runner import measure_experiment
 from tests.test_edge import METHODS, POINTS, spec, vectors
 from tests.test_judge import evidence
@@ -249,7 +249,8 @@ def test_t12_points_in_another_order(tmp_path: Path) -> None:
 
 
 def test_t12_a_recall_of_zero() -> None:
-    nothing = Baseline(OperatingPoint(10), None, Accuracy(1.0, 0.0, 0.0), Interval(1, 1, 1))  # type: ignore[arg-type]
+    (good,), _ = judge(evidence())
+    nothing = replace(good, accuracy=Accuracy(1.0, 0.0, 0.0))
     with pytest.raises(BenchmarkError, match=r"^T12 baseline.*remove the cache"):
         validity.check_accuracy([nothing], [])
 
