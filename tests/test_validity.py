@@ -94,8 +94,10 @@ def test_t01_local_mode_is_no_engine() -> None:
     with pytest.raises(BenchmarkError, match=r"^T01 .*use engine=edge"):
         validity.check_engine(":memory:", Checks(strict=False))
     package = Path(runner.__file__).parent
-    makers = [file.name for file in package.rglob("*.py") if re.search(r"QdrantClient\(", file.read_text())]
-    assert set(makers) <= {"server.py"}
+    code = {file: file.read_text() for file in package.rglob("*.py")}
+    makers = {file.name for file, text in code.items() if "QdrantClient(" in text and file.parent.name == "engine"}
+    assert makers <= {"server.py"}
+    assert not [file for file, text in code.items() if re.search(r"QdrantClient\([^)]*(path=|:memory:)", text)]
 
 
 def test_t02_a_collection_that_is_not_indexed(tmp_path: Path) -> None:
