@@ -4,13 +4,14 @@ import argparse
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from qexp import history
 from qexp.config import SloConfig
-from qexp.errors import DataError, QexpError
+from qexp.errors import ConfigError, DataError, QexpError
 from qexp.report.export import export as write_deploy
 from qexp.report.frontier import candidates, questions
 from qexp.report.recommend import Recommendation, recommend
@@ -31,6 +32,7 @@ def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list
     Returns the lines to print: each recommendation in three, and where the files are.
     """
     record = history.read(reference)
+    _need_folder(folder)
     decisions = [recommend(rows, slo or record.slo) for rows in questions(record.rows)]
     lines = []
     for number, decided in enumerate(decisions):
@@ -47,6 +49,14 @@ def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list
     report = write_report(folder, record, decisions, samples)
     history.log_files(record.run_id, folder, "report")
     return [*lines, f"Report: {_shown(report)} (and in MLflow, run {record.run_id}, below report/)"]
+
+
+def _need_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror}); name another folder with --out") from error
 
 
 def _question(decided: Recommendation) -> str:
@@ -86,6 +96,7 @@ def export() -> None:
 def _export(asked: argparse.Namespace) -> list[str]:
     record = history.read(asked.run)
     row, why = _chosen(record, asked.run)
+    _need_folder(asked.out)
     return [f"Wrote {_shown(path)}" for path in write_deploy(asked.out, record, row, why)]
 
 

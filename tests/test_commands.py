@@ -74,3 +74,12 @@ def test_a_trial_leads_to_its_collection_and_an_experiment_to_all(recorded):
 def test_an_empty_store_says_so(environment):
     with pytest.raises(DataError, match="nothing is recorded yet"):
         history.read("last")
+
+
+@pytest.mark.parametrize("name", ["report", "export"])
+def test_a_folder_that_cannot_be_written_is_one_line(swept, tmp_path, name):
+    (tmp_path / "file").touch()
+    done = command(swept, name, "qexp", "--out", tmp_path / "file" / "inside")
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -112,6 +112,14 @@ def test_an_edge_collection_made_from_it_gives_the_accuracy_again(deployed, reco
     assert choice.floor - 0.01 <= again <= highest + 0.01  # another build finds slightly other lists
 
 
+def test_payload_indexes_are_exported(recorded, tmp_path):
+    first = recorded.collections[0]
+    indexed = replace(first, config=first.config | {"dataset.payload_indexes.colour": "keyword"})
+    record = replace(recorded, collections=(indexed,))
+    export(tmp_path, record, record.rows[1], [])
+    assert load(tmp_path, "payload_index_1.json") == {"field_name": "colour", "field_schema": "keyword"}
+
+
 def test_a_baseline_is_exported_without_quantization(recorded):
     collection, row = recorded.collections[0], recorded.rows[0]
     create = create_body(collection, quantized=False)

@@ -28,8 +28,8 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
             "memory": config["storage.vectors"],
         },
         "hnsw_config": {
-            "m": collection.dataset["m"],
-            "ef_construct": collection.dataset["ef_construct"],
+            "m": collection.built("m"),
+            "ef_construct": collection.built("ef_construct"),
             "full_scan_threshold": config["index.full_scan_threshold"],
             "memory": config["storage.hnsw"],
         },
@@ -109,6 +109,7 @@ def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]
         "before_1_19/create_collection.json": _json(old_create),
         "before_1_19/update_collection.json": _json(old_update),
         "deploy.py": python_source(checked, search, int(row.params["limit"])),
+        **_payload_indexes(collection),
         "evidence.json": _json(evidence(record, collection, row, why)),
         "README.md": _readme(collection, row, why),
     }
@@ -119,6 +120,20 @@ def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]
         path.write_text(text)
         paths.append(path)
     return paths
+
+
+def _payload_indexes(collection: CollectionRecord) -> dict[str, str]:
+    """Return one body of `PUT /collections/{name}/index` for every payload index, by file name."""
+    from qdrant_client import models
+
+    prefix = "dataset.payload_indexes."
+    texts: dict[str, str] = {}
+    for key, kind in collection.config.items():
+        if key.startswith(prefix):
+            body = {"field_name": key.removeprefix(prefix), "field_schema": kind}
+            models.CreateFieldIndex.model_validate(body)
+            texts[f"payload_index_{len(texts) + 1}.json"] = _json(body)
+    return texts
 
 
 def evidence(record: Record, collection: CollectionRecord, row: Row, why: list[str]) -> Body:
@@ -211,6 +226,8 @@ For Qdrant 1.19 or newer; for older servers there is `before_1_19/`.{turbo}
 curl -X PUT   $QDRANT_URL/collections/NAME -H 'Content-Type: application/json' -d @create_collection.json  # a new one
 curl -X PATCH $QDRANT_URL/collections/NAME -H 'Content-Type: application/json' -d @update_collection.json  # or yours
 ```
+
+If there are `payload_index_*.json`, `PUT` each to `/collections/NAME/index`: filters were measured with them.
 
 Send `search_params.json` as `params` with every search (limit {row.params["limit"]}). `deploy.py` does both in Python.
 `evidence.json` holds the runs, figures and intervals. Measured on {collection.dataset["points"]:,} points; measure

@@ -21,6 +21,10 @@ class CollectionRecord:
     rows: tuple[Row, ...]
     checks: tuple[Check, ...] = ()
 
+    def built(self, name: str) -> int:
+        """Return `m` or `ef_construct` of the index as it was built; the configuration may leave them open."""
+        return int(self.dataset.get(name) or self.config[f"index.{name}"])
+
 
 @dataclass(frozen=True)
 class Record:

@@ -150,7 +150,7 @@ def _dataset(collection: CollectionRecord) -> Grid:
         ("model", str(config.get("embedding.model") or "not recorded: the dataset brought its vectors")),
         ("distance", facts["distance"]),
         ("queries", f"{facts['queries']:,}: one half chooses, the other confirms"),
-        ("index", f"HNSW, m {facts['m']}, ef_construct {facts['ef_construct']}"),
+        ("index", f"HNSW, m {collection.built('m')}, ef_construct {collection.built('ef_construct')}"),
         ("content", facts["digest"]),
     )
     return Grid(("", ""), rows)
