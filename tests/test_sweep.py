@@ -302,9 +302,8 @@ def test_a_store_whose_disk_is_full_costs_nothing(qexp: Qexp, environment: dict[
 def test_jobs_are_counted_before_they_start() -> None:
     register_schema()
     with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
-        words = ["experiment=quickstart", "embedding='64','128'", "search.limit=range(5,8)"]
-        config = compose("config", words, return_hydra_config=True)
-        config.hydra.overrides.task = words
+        config = compose("config", ["experiment=quickstart"], return_hydra_config=True)
+        config.hydra.overrides.task = ["experiment=quickstart", "embedding='64','128'", "search.limit=range(5,8)"]
     keys, jobs = sweep.plan(config)
     assert jobs == 5 * 2 * 3
     assert keys == "quantization,embedding,search.limit"
