@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.bench.tune import narrowed, oversampling_of, smallest, tune
-from qexp.config import ConfigError, SearchConfig, TuneConfig
+from qexp.config import SearchConfig, TuneConfig
+from qexp.errors import ConfigError
 from tests.conftest import QUICK
 
 
