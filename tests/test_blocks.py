@@ -1,4 +1,5 @@
 import gc
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -88,19 +89,24 @@ def test_garbage_collection_is_on_again_after_a_failure() -> None:
 
 
 def test_drift_of_the_machine_does_not_become_a_speedup() -> None:  # T14
-    machine = iter(np.exp(np.linspace(0.0, 0.5, 1000)))
+    def drifting() -> Callable[[bool], Block]:
+        machine = iter(np.exp(np.linspace(0.0, 0.5, 1000)))
 
-    def visit(with_ids: bool) -> Block:
-        slower = next(machine)
-        return Block(np.full(10, round(1e6 * slower)), np.zeros((10, 1), dtype=np.int64) if with_ids else None)
+        def visit(with_ids: bool) -> Block:
+            latencies = np.full(10, round(1e6 * next(machine)))
+            return Block(latencies, np.zeros((10, 1), dtype=np.int64) if with_ids else None)
 
-    def one_after_the_other() -> list[np.ndarray]:
-        return [np.stack([visit(False).latencies for _ in range(20)]) for _ in range(2)]
+        return visit
 
-    first, second = one_after_the_other()
+    visit = drifting()
+    first, second = [np.stack([visit(False).latencies for _ in range(20)]) for _ in range(2)]
     assert speedup_mean(first, second).distinguishable
-    control = measure([visit, visit], rounds=20, seed=1)
-    assert not speedup_mean(control[0].latencies, control[1].latencies).distinguishable
+    different = 0
+    for seed in range(200):
+        visit = drifting()
+        base, control = measure([visit, visit], rounds=20, seed=seed)
+        different += speedup_mean(base.latencies, control.latencies).distinguishable
+    assert different <= 20  # nominally 5 % of 200 are
 
 
 def test_the_servers_own_time_is_read_afterwards_and_kept_for_timed_rounds() -> None:
