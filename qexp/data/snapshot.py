@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -80,16 +79,11 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
 
 def _connect(config: CollectionDataset) -> "QdrantClient":
     """Make the client that reads; the key comes from `QDRANT_API_KEY`."""
-    from qdrant_client import QdrantClient
+    from qexp.engine.server import reader
 
     if not config.url.startswith(("http://", "https://")):
         raise DataError(f"dataset.url={config.url}: must start with http:// or https://")
-    return QdrantClient(
-        url=config.url,
-        api_key=os.environ.get("QDRANT_API_KEY"),
-        timeout=TIMEOUT_SECONDS,
-        check_compatibility=False,
-    )
+    return reader(config.url, TIMEOUT_SECONDS)
 
 
 def _about(client: "QdrantClient", config: CollectionDataset) -> _About:

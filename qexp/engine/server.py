@@ -44,6 +44,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def reader(url: str, timeout: int) -> "QdrantClient":
+    """Return a client for reading a collection that is a dataset; no request is sent yet."""
+    from qdrant_client import QdrantClient
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about the key without TLS
+        return QdrantClient(
+            url=url, api_key=os.environ.get(API_KEY) or None, timeout=timeout, check_compatibility=False
+        )
+
+
 def connect(config: ServerConfig, condition: dict[str, Any] | None = None) -> tuple["QdrantClient", Rest, str]:
     """Return a client, its REST API and the server's version; the key is read here and lives in the client only."""
     from qdrant_client import QdrantClient
