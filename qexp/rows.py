@@ -179,5 +179,5 @@ def _memory_mib(collection: Collection) -> float | None:
 
 
 def _known(**metrics: float | None) -> dict[str, float]:
-    """Return what is known, to nine digits: those behind them are rounding of the mean."""
-    return {name: float(f"{value:.9g}") for name, value in metrics.items() if value is not None}
+    """Return what is known, to twelve digits: those behind them are rounding of the mean."""
+    return {name: float(f"{value:.12g}") for name, value in metrics.items() if value is not None}
