@@ -21,7 +21,7 @@ from scipy import stats
 from qexp.config import restored
 from qexp.errors import ConfigError, QexpError
 from qexp.results import Experiment, Interval, Row
-from qexp.rows import experiment_rows
+from qexp.rows import collection_metrics, experiment_rows
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -139,10 +139,11 @@ def _collection(run: "Run", cache: str | None) -> bool:
 
 def same_build(run: "Run", experiment: Experiment) -> bool:
     """Whether both collections of then were found in the cache: their builds took exactly as long."""
-    metrics, build, bare = run.data.metrics, experiment.quantized.build, experiment.baseline_collection.build
+    build, bare, now = experiment.quantized.build, experiment.baseline_collection.build, collection_metrics(experiment)
     found = build.reused and (bare.reused or experiment.quantized == experiment.baseline_collection)
-    then = (metrics.get("index_seconds"), metrics.get("baseline_index_seconds"))
-    return found and then == (build.index_seconds, bare.index_seconds)
+    return found and all(
+        run.data.metrics.get(name) == now[name] for name in ("index_seconds", "baseline_index_seconds")
+    )
 
 
 def compare(
