@@ -107,6 +107,7 @@ def test_what_to_remove_is_said(cache: Path) -> None:
         chosen(cached, [], None, False)
 
 
+@pytest.mark.slow
 def test_the_command_shows_and_removes_what_a_run_has_cached(
     qexp: Qexp, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -204,6 +204,7 @@ def test_floats_fall_off_where_codes_do_not_and_the_kernel_kills_what_is_pinned(
     assert left_over() == []
 
 
+@pytest.mark.slow
 @needs_caps
 def test_a_run_under_caps_records_the_cliff(qexp: Qexp, environment: dict[str, str]) -> None:
     done = qexp(*QUICK, "quantization=binary", "engine.ram_caps=[4000%,10%]")

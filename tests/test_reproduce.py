@@ -34,6 +34,7 @@ def reproduced(environment: dict[str, str], tmp_path: Path, *words: str) -> subp
     )
 
 
+@pytest.mark.slow
 def test_a_run_holds_with_its_build_and_with_a_fresh_one(
     qexp: Qexp, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -55,6 +56,7 @@ def test_a_run_holds_with_its_build_and_with_a_fresh_one(
     assert newest.data.tags["qexp.config_hash"] == collection.data.tags["qexp.config_hash"]
 
 
+@pytest.mark.slow
 def test_another_dataset_and_other_figures_are_said(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
     assert qexp("quantization=binary", *QUICK).returncode == 0
     (collection,) = of_level(all_runs(environment), "collection")

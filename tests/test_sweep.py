@@ -112,6 +112,7 @@ def test_a_sweep_killed_again_and_again_is_finished_by_resume(
     assert_nothing_left(tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_between_its_jobs_keeps_the_first(
     qexp: Qexp, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -178,6 +179,7 @@ def test_two_sweeps_on_one_store_share_what_they_build(environment: dict[str, st
     assert len(of_level(runs, "sweep")) == len(of_level(runs, "collection")) == len(of_level(runs, "trial")) == 2
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_a_row_with_its_reason(qexp: Qexp, environment: dict[str, str]) -> None:
     done = qexp("-m", *QUICK, *ONE_POINT, "quantization=scalar,binary", "search.limit=10,5000")
     assert done.returncode == 2

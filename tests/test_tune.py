@@ -84,6 +84,7 @@ def test_tuning_hnsw_ef_needs_recall():
     assert narrowed(SEARCH, found).hnsw_ef == [77, 97, 124]
 
 
+@pytest.mark.slow
 def test_tune_from_the_command_line(qexp):
     done = qexp(*QUICK, "search=tune", "slo.min_accuracy=0.9", "quantization=binary")
     assert done.returncode == 0, done.stderr

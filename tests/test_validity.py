@@ -320,6 +320,7 @@ def test_what_is_ruled_out_by_construction_has_a_test_each() -> None:
         assert f"test_{trap.lower()}_" in tests or f"# {trap}" in tests, trap
 
 
+@pytest.mark.slow
 def test_cold_and_load_and_builds_are_measured_when_asked_for(config: ExperimentConfig) -> None:
     search = replace(config.search, cache="cold", clients=[1, 2], rate=[50.0], load_seconds=0.1)
     thorough = replace(config, search=search, engine=EngineConfig("edge", builds=2))

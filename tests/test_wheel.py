@@ -46,11 +46,12 @@ def test_an_installed_wheel_runs_from_another_directory(
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    where = subprocess.check_output([python, "-c", "import qexp; print(qexp.__file__)"], cwd=elsewhere, text=True)
+    clean = {key: value for key, value in environment.items() if key != "PYTHONPATH"}
+    show = [python, "-c", "import qexp; print(qexp.__file__)"]
+    where = subprocess.check_output(show, cwd=elsewhere, env=clean, text=True)
     assert where.startswith(str(site))
 
     words = ["quantization=binary", *[word for word in QUICK if not word.startswith(("dataset", "index"))]]
-    clean = {key: value for key, value in environment.items() if key != "PYTHONPATH"}
     done = subprocess.run([home / "bin" / "qexp", *words], cwd=elsewhere, env=clean, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "wordnet: 20,000 points of 384 dimensions" in done.stdout
