@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -185,6 +186,7 @@ def test_an_interrupted_sweep_ends_as_killed_and_leaves_nothing_behind(
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job of a shell ignores it
     )
     assert process.stderr is not None
     seen = ""
