@@ -155,5 +155,11 @@ if __name__ == "__main__":
         time.sleep(0.05)
 
 
+def test_a_worker_starts_without_qdrants_slow_schema() -> None:
+    script = "import sys, qexp.engine.worker, qexp.engine.edge; print('qdrant_client' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=_with_path())
+    assert done.stdout == "False\n"
+
+
 def _with_path() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}

@@ -12,7 +12,6 @@ import numpy as np
 import qdrant_edge as edge
 
 from qexp.engine.base import payload_batches
-from qexp.engine.edge_filter import edge_filter
 from qexp.engine.process import drop_pages, process_memory
 from qexp.errors import EngineError
 from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
@@ -70,7 +69,7 @@ class EdgeEngine:
 
     def __init__(self, home: Path, condition: dict[str, Any] | None = None) -> None:
         self._home = home
-        self._filter = edge_filter(condition) if condition else None
+        self._filter = _filter(condition) if condition else None
         self._shard: Any = None
         self._spec: CollectionSpec | None = None
         self._folder: Path | None = None
@@ -311,6 +310,12 @@ def _sizes(shard: Path) -> dict[str, int]:
     """Return the size of every file of every segment; the files above them, and journals, change with loading."""
     files = sorted(file for file in (shard / "segments").rglob("*") if file.is_file() and file.name != JOURNAL)
     return {str(file.relative_to(shard)): file.stat().st_size for file in files}
+
+
+def _filter(condition: dict[str, Any]) -> Any:
+    from qexp.engine.edge_filter import edge_filter  # Qdrant's schema takes a second to import
+
+    return edge_filter(condition)
 
 
 def _heap_bytes() -> int:
