@@ -67,9 +67,9 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             validity.check_spec(spec, checks)
             forward = forward_links(data.points(), spec.m, spec.ef_construct, spec.distance)
             steps = Steps(config, data, cache, checks)
-            quantized = steps.ready(workers, spec)
             bare = spec.unquantized()
-            baseline = quantized if spec == bare else steps.ready(workers, bare)
+            places = steps.ready(workers, [spec] if spec == bare else [spec, bare])
+            quantized, baseline = places[0], places[-1]
             validity.check_same_index(baseline.build.state, quantized.build.state, checks)
             truth = truth or _engine_side_truth(config, data, baseline, cache)
             _check_data(checks, data, truth)

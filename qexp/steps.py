@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -71,14 +71,18 @@ class Steps:
         """How a worker makes its engine."""
         return engine_factory(self.config.engine, self.cache, self.config.search.filter)
 
-    def ready(self, workers: ExitStack, spec: CollectionSpec) -> Place:
-        """Return the collection loaded in a fresh worker; if it is not there yet, another worker builds it first.
+    def ready(self, workers: ExitStack, specs: Sequence[CollectionSpec]) -> list[Place]:
+        """Return every collection loaded in a worker of its own; all these processes start at once."""
+        started = [workers.enter_context(self._worker(spec)) for spec in specs]
+        return [self._loaded(workers, worker, spec) for worker, spec in zip(started, specs, strict=True)]
+
+    def _loaded(self, workers: ExitStack, worker: Worker, spec: CollectionSpec) -> Place:
+        """Return the collection loaded in the worker; if it is not there yet, another worker builds it first.
 
         Of parallel jobs the first builds; while it is used here, nobody may evict it.
         """
         name = lock_name(self.cache / COLLECTIONS / spec.name)
         held = workers.enter_context(locked(self.cache, name, alone=False))
-        worker = workers.enter_context(self._worker(spec))
         build = worker.open(spec)
         if build is None:
             while build is None:
@@ -192,7 +196,7 @@ class Steps:
         """Build the quantized collection again, `engine.builds` times in all, and add what each build finds."""
         for number in range(1, self.config.engine.builds):
             with ExitStack() as workers:
-                place = self.ready(workers, replace(spec, build=number))
+                (place,) = self.ready(workers, [replace(spec, build=number)])
                 for point, builds in results.items():
                     builds.append(_found(place, point))
 
