@@ -42,18 +42,22 @@ class Evidence:
 def judge(found: Evidence) -> tuple[tuple[Baseline, ...], tuple[Trial, ...]]:
     """Return the baselines with their controls, and the trials, in the order in which they were given."""
     baselines = {visit.point.hnsw_ef: _baseline(visit, found) for visit in found.timed if visit.role == "baseline"}
-    trials = [_trial(visit, baselines[visit.point.hnsw_ef], found) for visit in found.timed if visit.role == "trial"]
+    recalls = {point: np.stack([found.recall(ids) for ids in builds]) for point, builds in found.results.items()}
+    trials = [
+        _trial(visit, baselines[visit.point.hnsw_ef], found, recalls) for visit in found.timed if visit.role == "trial"
+    ]
     return tuple(baselines.values()), tuple(trials)
 
 
 def _baseline(visit: Visit, found: Evidence) -> Baseline:
     base = found.timed[visit]
+    retention, recall = accuracy.overlap(base.ids, base.ids), found.recall(base.ids)
     return Baseline(
         visit.point,
         latency.latency_stats(base.latencies),
-        _accuracy([base.ids], base.ids, found),
+        _accuracy(base.ids, retention[None], recall[None], found),
         latency.speedup_mean(base.latencies, _control(visit.point, found).latencies),
-        halves(base.latencies, *_shares(base.ids, base.ids, found)),
+        halves(base.latencies, retention, recall),
         cold=_cold(visit, visit, found),
         server=latency.server_stats(base),
     )
@@ -63,20 +67,22 @@ def _control(point: OperatingPoint, found: Evidence) -> Measurement:
     return found.timed[Visit("control", point)]
 
 
-def _trial(visit: Visit, baseline: Baseline, found: Evidence) -> Trial:
+def _trial(visit: Visit, baseline: Baseline, found: Evidence, recalls: Mapping[OperatingPoint, Share]) -> Trial:
     base_visit = Visit("baseline", baseline.point)
     base, control, trial = found.timed[base_visit], _control(baseline.point, found), found.timed[visit]
     speedup_mean = _beyond_noise(latency.speedup_mean, base, control, trial)
     assert speedup_mean is not None
+    builds, recall = found.results[visit.point], recalls[visit.point]
+    retention = np.stack([accuracy.overlap(ids, base.ids) for ids in builds])
     return Trial(
         visit.point,
         latency.latency_stats(trial.latencies),
-        _accuracy(found.results.get(visit.point, [trial.ids]), base.ids, found),
+        _accuracy(builds[0], retention, recall, found),
         speedup_mean,
         _beyond_noise(latency.speedup_p95, base, control, trial),
-        halves(trial.latencies, *_shares(trial.ids, base.ids, found)),
+        halves(trial.latencies, retention[0], recall[0]),
         speedup_p50=_beyond_noise(latency.speedup_p50, base, control, trial),
-        loss=_loss(visit.point, baseline, found),
+        loss=_loss(visit.point, baseline, recalls),
         cold=_cold(visit, base_visit, found),
         server=latency.server_stats(trial),
     )
@@ -95,31 +101,18 @@ def _beyond_noise(
     return found.widened(math.exp(abs(math.log(noise.estimate))))
 
 
-def _shares(ids: Ids, reference: Ids, found: Evidence) -> tuple[Share, Share]:
-    """Return retention and recall per query."""
-    return accuracy.overlap(ids, reference), found.recall(ids)
+def _accuracy(ids: Ids, retention: Share, recall: Share, found: Evidence) -> Accuracy:
+    """Summarize shares [build, query]; labels judge what the timed build returned."""
+    return accuracy.summarize(retention, recall, *accuracy.relevance(ids, found.qrels, ids.shape[1]))
 
 
-def _accuracy(builds: Sequence[Ids], reference: Ids, found: Evidence) -> Accuracy:
-    shares = [_shares(ids, reference, found) for ids in builds]
-    return accuracy.summarize(
-        np.stack([retention for retention, _ in shares]),
-        np.stack([recall for _, recall in shares]),
-        *accuracy.relevance(builds[0], found.qrels, reference.shape[1]),
-    )
-
-
-def _loss(point: OperatingPoint, baseline: Baseline, found: Evidence) -> Loss | None:
+def _loss(point: OperatingPoint, baseline: Baseline, recalls: Mapping[OperatingPoint, Share]) -> Loss | None:
     """Split the loss of a trial, where the steps on the way to it were visited."""
     codes = replace(point, rescore=False, oversampling=1.0)
     floats = replace(codes, ignore=True)
-    if floats not in found.results:
+    if floats not in recalls:
         return None
-
-    def recall(of: OperatingPoint) -> float:
-        return float(np.mean([found.recall(ids) for ids in found.results[of]]))
-
-    return Loss(baseline.accuracy.recall, recall(floats), recall(codes), recall(point))
+    return Loss(baseline.accuracy.recall, *(float(recalls[step].mean()) for step in (floats, codes, point)))
 
 
 def _cold(visit: Visit, base: Visit, found: Evidence) -> Cold | None:
