@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from qexp import history
+from qexp.report.canvas import DARK, LIGHT, WIDE, Frame, axes_of, recoloured, svg
 from qexp.report.cliff import floors
 from qexp.report.recommend import recommend
 from qexp.report.render import write_report
@@ -92,6 +93,15 @@ def test_dark_pages_are_dark(report, tmp_path):
     light, dark = probe(report, tmp_path, 800), probe(report, tmp_path, 800, dark=True)
     assert light["page"] == "rgb(255, 255, 255)"
     assert dark["page"] == "rgb(20, 23, 30)"
+
+
+def test_the_dark_drawing_is_the_light_one_in_other_colours():
+    drawing = svg(lambda frame: axes_of(frame, "x", "y", "title")[0], Frame(LIGHT, WIDE))
+    dark = recoloured(drawing, DARK)
+    assert any(colour in drawing for colour in LIGHT.colours)
+    assert not any(colour in dark for colour in LIGHT.colours)
+    assert recoloured(dark, DARK) == dark
+    assert len(set(LIGHT.colours)) == len(LIGHT.colours) == len(DARK.colours)
 
 
 def test_figures_are_those_of_mlflow(report, recorded):

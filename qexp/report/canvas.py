@@ -1,6 +1,7 @@
 """Where plots are drawn: themes, sizes, bare axes, and the way to SVG and PNG."""
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,11 @@ class Theme:
     muted: str
     grid: str
     series: tuple[str, ...]
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """All colours, in the same order in every theme."""
+        return (self.ink, self.muted, self.grid, *self.series)
 
 
 LIGHT = Theme(
@@ -54,6 +60,12 @@ def svg(draw: Draw, frame: Frame) -> str:
     with mpl.rc_context({"svg.hashsalt": "qexp", "svg.fonttype": "path"}):
         draw(frame).savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return out.getvalue()
+
+
+def recoloured(drawing: str, theme: Theme) -> str:
+    """Return an SVG that was drawn in `LIGHT` in the colours of another theme."""
+    pairs = dict(zip(LIGHT.colours, theme.colours, strict=True))
+    return re.sub("|".join(pairs), lambda found: pairs[found[0]], drawing)
 
 
 def png(draw: Draw) -> bytes:

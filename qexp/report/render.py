@@ -4,11 +4,10 @@ import base64
 import html
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
-from qexp.report.canvas import DARK, LIGHT, NARROW, WIDE, Draw, Frame, png, svg
+from qexp.report.canvas import DARK, LIGHT, NARROW, WIDE, Draw, Frame, png, recoloured, svg
 from qexp.report.plots import Samples, plots
 from qexp.report.recommend import Recommendation
 from qexp.report.record import Record
@@ -125,19 +124,19 @@ def _table(grid: Grid) -> str:
 
 def _picture(draw: Draw, alt: str) -> str:
     """Return the plot in the variants that the page chooses from: phone or wide, dark or light."""
-    source = partial(_source, draw)
+    narrow, wide = svg(draw, Frame(LIGHT, NARROW)), svg(draw, Frame(LIGHT, WIDE))
     return (
         f"<figure><picture>"
-        f'<source media="{PHONE} and {NIGHT}" srcset="{source(Frame(DARK, NARROW))}">'
-        f'<source media="{PHONE}" srcset="{source(Frame(LIGHT, NARROW))}">'
-        f'<source media="{NIGHT}" srcset="{source(Frame(DARK, WIDE))}">'
-        f'<img src="{source(Frame(LIGHT, WIDE))}" alt="{html.escape(alt)}">'
+        f'<source media="{PHONE} and {NIGHT}" srcset="{_source(recoloured(narrow, DARK))}">'
+        f'<source media="{PHONE}" srcset="{_source(narrow)}">'
+        f'<source media="{NIGHT}" srcset="{_source(recoloured(wide, DARK))}">'
+        f'<img src="{_source(wide)}" alt="{html.escape(alt)}">'
         f"</picture></figure>"
     )
 
 
-def _source(draw: Draw, frame: Frame) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg(draw, frame).encode()).decode()
+def _source(drawing: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(drawing.encode()).decode()
 
 
 def markdown(block: Block, suffix: str = "") -> str:
