@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from textwrap import dedent
+
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -39,7 +43,21 @@ def test_every_designed_quantization_is_a_choice() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_quantization_composes_and_passes_qdrants_schema(method: str) -> None:
-    assert composed(f"quantization={method}").quantization.name == method
+    quantization = composed(f"quantization={method}").quantization
+    assert quantization.name == method
+    QuantizationConfig("under another name, so that the schema is asked", quantization.config)
+
+
+def test_what_comes_with_qexp_needs_no_slow_schema_and_what_is_changed_does() -> None:
+    script = """
+        import sys
+        from qexp.config import QuantizationConfig
+        QuantizationConfig("binary", {"binary": {"encoding": "one_bit"}})
+        assert "qdrant_client" not in sys.modules
+        QuantizationConfig("binary", {"binary": {"encoding": "two_bits"}})
+        assert "qdrant_client" in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", dedent(script)], check=True)
 
 
 @pytest.mark.parametrize("preset", sorted(file.stem for file in (CONF / "experiment").glob("*.yaml")))
