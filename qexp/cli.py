@@ -4,7 +4,6 @@ import errno
 import multiprocessing
 import os
 import re
-import shlex
 import signal
 import sys
 import threading
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_schema
 from qexp.errors import QexpError, near_miss
 from qexp.paths import packaged
+from qexp.usage import GROUPS, expanded, help_text, one_line, quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,16 +23,13 @@ if TYPE_CHECKING:
     from qexp.results import Experiment, Row
     from qexp.results.footprint import Cliff
 
-GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 MAIN_PROCESS = "QEXP_MAIN_PID"
-QUIET = "--quiet"
-QUIET_WORDS = [f"hydra.{kind}.loggers.qexp.level=WARNING" for kind in ("job_logging", "hydra_logging")]
 
 
 def main() -> None:
     """Run `qexp` with the words of the command line; exit with 0, 1 (a bug), 2 (bad input) or 130 (interrupted)."""
-    sys.argv[1:] = _expanded(sys.argv[1:])
+    sys.argv[1:] = expanded(sys.argv[1:])
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help_text())
         return
@@ -148,7 +145,7 @@ def _words(hydra_config: Any) -> list[str]:
     named = {group: choices[group] for group in GROUPS if choices.get(group) is not None}
     rest = [word for word in hydra_config.overrides.task if re.split("[=.]", word, maxsplit=1)[0] not in HOUSEKEEPING]
     rest = [word for word in rest if word.split("=", 1)[0] not in GROUPS]
-    return _quoted([f"{group}={choice}" for group, choice in named.items()]) + rest
+    return quoted([f"{group}={choice}" for group, choice in named.items()]) + rest
 
 
 def objectives(rows: "list[Row]") -> list[float] | None:
@@ -230,82 +227,6 @@ def show(rows: "list[Row]", title: str, cliff: "Cliff | None" = None, sweep_id: 
     if sweep_id:
         console.print("then search for the trials, and sort by any metric to see them side by side:")
         console.print(f"  tags.`qexp.level` = 'trial' AND tags.`qexp.sweep` = '{sweep_id}'", style="bold")
-
-
-def help_text() -> str:
-    """Return every group with its choices and the first line of each choice's file, which describes it."""
-    lines = [
-        "qexp: which quantization, oversampling and rescoring to deploy on Qdrant, measured on your data.",
-        "",
-        "  qexp [group=choice …] [group.field=value …]             one experiment",
-        "  qexp -m group=choice,choice … [group.field=a,b …]       a sweep over every combination",
-        "  qexp -m experiment=quickstart                           the main job",
-        "  qexp -m … sweep.resume=last                             finish a sweep that was stopped",
-        "",
-        "Groups and choices (* is the default):",
-    ]
-    defaults = (packaged("conf") / "config.yaml").read_text()
-    for group in GROUPS:
-        lines += ["", group]
-        for file in sorted((packaged("conf") / group).glob("*.yaml"), key=lambda file: _natural(file.stem)):
-            comments = [line for line in file.read_text().splitlines() if line.startswith("# ")]
-            about = next(line[2:] for line in comments if not line.startswith("# @"))
-            mark = "*" if re.search(rf"- {group}: {file.stem}\b", defaults) else " "
-            lines.append(f"{mark} {file.stem:24}{about}")
-    lines += [
-        "",
-        "--cfg job shows the composed configuration, --info all where it comes from, --quiet only results and errors,",
-        "--hydra-help Hydra's own flags. See also qexp-cache and qexp-reproduce.",
-    ]
-    return "\n".join(lines)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort x4 before x16."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def one_line(error: Exception) -> str:
-    """Turn an error of Hydra's or OmegaConf's into one line with the near miss."""
-    text = f"{error}\n{error.__cause__ or ''}"
-    choice = re.search(r"Could not find '([\w/]+)/([^/']+)'", text)
-    if choice:
-        group, name = choice.groups()
-        if group.startswith("hydra/"):
-            extra = name.partition("_")[0]
-            return f"{group}={name}: not installed; pip install 'qexp[{extra}]' if that is an extra of qexp"
-        known = [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
-        return f"{group}={name}: no such choice{near_miss(name, known)}"
-    key = re.search(r"Could not (?:override|append|delete from) (?:config value at )?'([^']+)'", text)
-    if key:
-        name = key.group(1).split("@")[0]
-        return f"{name}: no such group or field{near_miss(name, {*GROUPS, *known_keys()})}"
-    return " ".join(text.partition("full_key:")[0].split())
-
-
-def _expanded(words: list[str]) -> list[str]:
-    """Replace `--overrides 'a=1 b=2'`, as an MLproject passes them, by the words; quote choices that are numbers.
-
-    An MLproject's parameter that was not given arrives as `dataset=`, and is left out.
-    """
-    if "--overrides" in words[:-1]:
-        place = words.index("--overrides")
-        given = [word for word in words[:place] if word not in {f"{group}=" for group in GROUPS}]
-        words = [*given, *shlex.split(words[place + 1]), *words[place + 2 :]]
-    if QUIET in words:
-        words = [word for word in words if word != QUIET] + QUIET_WORDS
-    return _quoted(words)
-
-
-def _quoted(words: list[str]) -> list[str]:
-    """Quote choices that are numbers, which Hydra takes for integers."""
-    numbers = re.compile(rf"({'|'.join(GROUPS)})=(\d+(?:,\d+)*)")
-    return [
-        f"{found[1]}=" + ",".join(f"'{number}'" for number in found[2].split(","))
-        if (found := numbers.fullmatch(word))
-        else word
-        for word in words
-    ]
 
 
 def _die_with_parent(parent: int) -> None:

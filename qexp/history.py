@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp import sweep, tracking
+from qexp import jobs, store, tracking
 from qexp.errors import DataError, near_miss
 from qexp.report.cliff import from_json, merged
 from qexp.report.record import CollectionRecord, Record
@@ -29,7 +29,7 @@ def read(reference: str) -> Record:
     `reference` is a run id, the name of an MLflow experiment (the newest run of each configuration), or `last` for the
     newest sweep or single experiment. Raises DataError if there is no such run, or nothing finished in it.
     """
-    client, experiment_id = tracking.connect()
+    client, experiment_id = store.connect()
     if reference == LAST:
         run = _last(client, experiment_id)
     else:
@@ -42,7 +42,7 @@ def read(reference: str) -> Record:
         run = client.get_run(run.data.tags["mlflow.parentRunId"])
     name = run.info.run_name
     if level == "sweep":
-        return _record(client, run.info.run_id, name, sweep.jobs_of(client, run))
+        return _record(client, run.info.run_id, name, jobs.jobs_of(client, run))
     return _record(client, run.info.run_id, name, [run])
 
 
@@ -52,7 +52,7 @@ def latencies(collection: CollectionRecord) -> dict[str, NDArray[np.float64]]:
     import pyarrow.parquet as pq
     from mlflow.exceptions import MlflowException
 
-    client, _ = tracking.connect()
+    client, _ = store.connect()
     with tempfile.TemporaryDirectory() as folder:
         try:
             path = client.download_artifacts(collection.run_id, "latencies.parquet", folder)
@@ -68,7 +68,7 @@ def latencies(collection: CollectionRecord) -> dict[str, NDArray[np.float64]]:
 
 def log_files(run_id: str, folder: Path, name: str) -> None:
     """Keep a folder as artifacts of a run, below `name`."""
-    client, _ = tracking.connect()
+    client, _ = store.connect()
     client.log_artifacts(run_id, str(folder), name)
 
 
@@ -100,7 +100,7 @@ def _run(client: "MlflowClient", experiment_id: str, run_id: str) -> "Run":
 def _newest(client: "MlflowClient", experiment_id: str) -> "list[Run]":
     """Return the newest finished collection run of every configuration, oldest first."""
     newest = {}
-    for run in tracking.search(
+    for run in store.search(
         client, experiment_id, "tags.`qexp.level` = 'collection' AND attributes.status = 'FINISHED'"
     ):
         newest[run.data.tags.get("qexp.config_hash", run.info.run_id)] = run
@@ -111,7 +111,7 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
     collections = []
     failures = []
     for run in runs:
-        rows = sweep.rows_of(client, run) if run.info.status == "FINISHED" else []
+        rows = jobs.rows_of(client, run) if run.info.status == "FINISHED" else []
         if rows:
             collections.append(_collection(client, run, rows))
         else:

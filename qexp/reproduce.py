@@ -89,10 +89,10 @@ def _fresh(run_id: str) -> list[bool]:
 
 def reproduce(run_id: str, cache: str | None) -> list[bool]:
     """Measure every collection of a run again; return for each whether it was reproduced."""
-    from qexp import sweep
+    from qexp import jobs, sweep
     from qexp.paths import cache_root
 
-    runs, whole = sweep.collections_of(run_id)
+    runs, whole = jobs.collections_of(run_id)
     if whole:
         sweep.begin(f"reproduction of {run_id}", cache_root(cache), None)
     verdicts: list[bool] = []
@@ -110,11 +110,11 @@ def reproduce(run_id: str, cache: str | None) -> list[bool]:
 def _collection(run: "Run", cache: str | None) -> bool:
     from rich.console import Console
 
-    from qexp import sweep, tracking
+    from qexp import jobs, store, tracking
     from qexp.runner import run as measure
 
     with tempfile.TemporaryDirectory() as folder:
-        old = tracking.artifacts(run.info.run_id, Path(folder), (tracking.SAVED_CONFIG, ENVIRONMENT, LATENCIES))
+        old = store.artifacts(run.info.run_id, Path(folder), (tracking.SAVED_CONFIG, ENVIRONMENT, LATENCIES))
         if tracking.SAVED_CONFIG not in old:
             raise ConfigError(f"{run.info.run_id}: the run has no {tracking.SAVED_CONFIG}, so it cannot be composed")
         config = restored(json.loads(old[tracking.SAVED_CONFIG].read_text()), cache_dir=cache)
@@ -124,7 +124,7 @@ def _collection(run: "Run", cache: str | None) -> bool:
         finally:
             del os.environ[tracking.REPRODUCES]
         same = same_build(run, experiment)
-        compared = compare(sweep.recorded_rows(run), experiment_rows(config, experiment), experiment, same, old)
+        compared = compare(jobs.recorded_rows(run), experiment_rows(config, experiment), experiment, same, old)
         differences = _differences(run, json.loads(old[ENVIRONMENT].read_text()), experiment)
     dataset_changed = any(line.startswith("dataset:") for line in differences)
     good = not dataset_changed and all(check.holds for trial in compared for check in trial.checks)

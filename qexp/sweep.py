@@ -13,6 +13,7 @@ from qexp import __version__, tracking
 from qexp.cache import Lock
 from qexp.config import ExperimentConfig
 from qexp.errors import ConfigError, QexpError
+from qexp.jobs import REUSED, collect, jobs_of, rows_of, runs_of
 from qexp.paths import cache_root
 from qexp.report.cliff import from_json, merged
 from qexp.report.cliff import markdown as cliff_markdown
@@ -21,7 +22,7 @@ from qexp.report.sizing import CLIFF_FILE
 from qexp.report.table import markdown
 from qexp.results import Row
 from qexp.results.footprint import Cliff
-from qexp.rows import baseline_row, failed_row
+from qexp.store import connect, search, start_run, store_faults
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,7 +34,6 @@ OWNED = "QEXP_SWEEP_OWNED"  # environment: set if this process started the sweep
 JOBS = "QEXP_SWEEP_JOBS"  # environment: the number of jobs, where the sweeper knows it beforehand
 SWEPT = "QEXP_SWEPT"  # environment: the keys that differ between jobs
 FOLDER = "QEXP_SWEEP_DIR"  # environment: where Hydra keeps the sweep's output
-REUSED = "qexp.reused."  # tag of a sweep: the id of a collection run of another sweep, by its config hash
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that was given no name
 
 _locks: list[Lock] = []  # of the sweep that this process has started; it is released when the process ends
@@ -89,8 +89,8 @@ def adopt_mlflow_run() -> None:
     """Make the run that `mlflow run` has started the parent, instead of writing into it."""
     run_id = os.environ.pop("MLFLOW_RUN_ID", None)
     if run_id:
-        with tracking.store_faults(f"looking for MLFLOW_RUN_ID={run_id}"):
-            client, _ = tracking.connect()
+        with store_faults(f"looking for MLFLOW_RUN_ID={run_id}"):
+            client, _ = connect()
             client.set_tag(run_id, "qexp.level", "sweep")
         os.environ[tracking.SWEEP_RUN] = run_id
 
@@ -100,8 +100,8 @@ def begin(name: str, root: Path, resume: str | None) -> None:
 
     Raises ConfigError if the sweep to resume is not there or still running, TrackingError if the store fails.
     """
-    with tracking.store_faults("starting the sweep"):
-        client, experiment_id = tracking.connect()
+    with store_faults("starting the sweep"):
+        client, experiment_id = connect()
         tracking.log_pending(client, root)
         adopted = os.environ.get(tracking.SWEEP_RUN)
         if resume:
@@ -119,7 +119,7 @@ def begin(name: str, root: Path, resume: str | None) -> None:
                 client.set_tag(run_id, "mlflow.runName", name)
             _locks.append(_hold(root, run_id))
         else:
-            run_id = tracking.start_run(client, experiment_id, name, "sweep", {})
+            run_id = start_run(client, experiment_id, name, "sweep", {})
             _locks.append(_hold(root, run_id))
     if run_id != adopted:
         os.environ[OWNED] = "1"
@@ -127,7 +127,7 @@ def begin(name: str, root: Path, resume: str | None) -> None:
 
 
 def _to_resume(client: "MlflowClient", experiment_id: str, resume: str) -> "Run":
-    sweeps = tracking.search(client, experiment_id, "tags.`qexp.level` = 'sweep'")
+    sweeps = search(client, experiment_id, "tags.`qexp.level` = 'sweep'")
     chosen = [run for run in sweeps if run.info.run_id == resume or resume == "last"]
     own = os.environ.get(tracking.SWEEP_RUN)
     chosen = [run for run in chosen if run.info.run_id != own]
@@ -147,7 +147,7 @@ def _hold(root: Path, run_id: str) -> Lock:
 
 def _close_unfinished(client: "MlflowClient", sweep: "Run") -> None:
     """End the runs that a killed process has left open; their jobs are done again."""
-    for run in _of(client, sweep):
+    for run in runs_of(client, sweep):
         if run.info.status == "RUNNING":
             client.set_terminated(run.info.run_id, "KILLED")
 
@@ -165,15 +165,15 @@ def finished(config: ExperimentConfig) -> list[Row]:
     sweep_id = current()
     if not (config.skip_existing or (config.sweep.resume and sweep_id)):
         return []
-    with tracking.store_faults("looking for finished runs"):
-        client, experiment_id = tracking.connect()
+    with store_faults("looking for finished runs"):
+        client, experiment_id = connect()
         chosen = (
             f"tags.`qexp.config_hash` = '{config.hash}' AND tags.`qexp.version` = '{__version__}' "
             f"AND tags.`qexp.level` = 'collection' AND attributes.status = 'FINISHED'"
         )
         if not config.skip_existing:
             chosen += f" AND tags.`qexp.sweep` = '{sweep_id}'"
-        found = tracking.search(client, experiment_id, chosen)
+        found = search(client, experiment_id, chosen)
         own = [run for run in found if run.data.tags.get("qexp.sweep") == sweep_id]
         run = (own or found)[-1] if found else None
         if run is None:
@@ -215,8 +215,8 @@ def folder() -> Path:
 
 def finish(run_id: str, status: str) -> tuple[list[Row], str]:
     """Log the table of all trials to the sweep's run and end it; return the rows and the table's title."""
-    with tracking.store_faults(f"ending the sweep; finish it with sweep.resume={run_id}"):
-        client, _ = tracking.connect()
+    with store_faults(f"ending the sweep; finish it with sweep.resume={run_id}"):
+        client, _ = connect()
         rows, title = collect(run_id)
         if rows:
             text = markdown(rows, title)
@@ -234,8 +234,8 @@ def finish_cliff(run_id: str, title: str) -> Cliff | None:
     """Log all jobs' measurements under memory caps to the sweep's run, as one; return them, None without any."""
     import mlflow
 
-    with tracking.store_faults(f"collecting measurements under memory caps of run {run_id}"):
-        client, _ = tracking.connect()
+    with store_faults(f"collecting measurements under memory caps of run {run_id}"):
+        client, _ = connect()
         found = [
             from_json(mlflow.artifacts.load_text(f"runs:/{job.info.run_id}/{CLIFF_FILE}"))
             for job in jobs_of(client, client.get_run(run_id))
@@ -248,81 +248,3 @@ def finish_cliff(run_id: str, title: str) -> Cliff | None:
         with tempfile.TemporaryDirectory() as folder:
             client.log_artifact(run_id, str(plot_cliff(cliff, Path(folder) / "cliff.png", title)))
         return cliff
-
-
-def collect(run_id: str) -> tuple[list[Row], str]:
-    """Return the rows of a sweep's collections as MLflow has them, and a title.
-
-    Of several runs of one configuration only one counts: the one that finished, else the last one. A collection
-    that failed is a row that says why.
-    """
-    client, _ = tracking.connect()
-    sweep = client.get_run(run_id)
-    rows: list[Row] = []
-    failed: list[Row] = []
-    titles = []
-    for run in jobs_of(client, sweep):
-        found = rows_of(client, run) if run.info.status == "FINISHED" else []
-        if found:
-            rows += found
-            titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
-        elif "qexp.error" in run.data.tags:
-            failed.append(failed_row(dict(run.data.params), run.data.tags["qexp.error"]))
-    return rows + failed, titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
-
-
-def collections_of(run_id: str) -> "tuple[list[Run], bool]":
-    """Return the finished collections of a sweep, a collection or a trial, and whether it is a sweep.
-
-    Raises ConfigError if there is no such run, or nothing of it is finished.
-    """
-    client, _ = tracking.connect()
-    with tracking.store_faults(f"looking for run {run_id}"):
-        run = client.get_run(run_id)
-        level = run.data.tags.get("qexp.level")
-        if level == "trial":
-            run = client.get_run(run.data.tags["mlflow.parentRunId"])
-        found = jobs_of(client, run) if level == "sweep" else [run]
-        found = [one for one in found if one.info.status == "FINISHED" and "qexp.config_hash" in one.data.tags]
-    if not found:
-        raise ConfigError(f"{run_id}: is no finished run of qexp")
-    return found, level == "sweep"
-
-
-def recorded_rows(run: "Run") -> list[Row]:
-    """Return the rows of a recorded collection."""
-    with tracking.store_faults(f"reading run {run.info.run_id}"):
-        return rows_of(tracking.connect()[0], run)
-
-
-def jobs_of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
-    """Return one collection run of each configuration of a sweep, finished where there is one."""
-    return _one_each(_of(client, sweep))
-
-
-def _of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
-    """Return a sweep's collections, trials, and the collections that it reuses."""
-    run_id, experiment_id = sweep.info.run_id, sweep.info.experiment_id
-    reused = [client.get_run(value) for key, value in sorted(sweep.data.tags.items()) if key.startswith(REUSED)]
-    return reused + tracking.search(client, experiment_id, f"tags.`qexp.sweep` = '{run_id}'")
-
-
-def _one_each(runs: "list[Run]") -> "list[Run]":
-    chosen: dict[str, Run] = {}
-    for run in runs:
-        if run.data.tags["qexp.level"] != "collection":
-            continue
-        before = chosen.get(run.data.tags["qexp.config_hash"])
-        if before is None or before.info.status != "FINISHED":
-            chosen[run.data.tags["qexp.config_hash"]] = run
-    return list(chosen.values())
-
-
-def rows_of(client: "MlflowClient", collection: "Run") -> list[Row]:
-    """Return a collection's baseline and trials, in the order in which they were recorded."""
-    chosen = f"tags.`mlflow.parentRunId` = '{collection.info.run_id}'"
-    found = tracking.search(client, collection.info.experiment_id, chosen)
-    runs = [run for run in found if run.data.tags["qexp.level"] == "trial"]
-    runs.sort(key=lambda run: int(run.data.tags.get("qexp.trial", 0)))
-    trials = [Row(dict(run.data.params), dict(run.data.metrics), run.info.run_id) for run in runs]
-    return [baseline_row(trials[0].params, dict(collection.data.metrics)), *trials] if trials else []

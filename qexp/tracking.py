@@ -1,6 +1,5 @@
 """The record in MLflow: one run per collection, and below it one per operating point."""
 
-import getpass
 import json
 import logging
 import os
@@ -10,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qexp import __version__, machine, spool
+from qexp import machine, spool
 from qexp.config import ExperimentConfig
 from qexp.errors import ConfigError, QexpError, TrackingError
 from qexp.paths import cache_root
@@ -22,78 +21,18 @@ from qexp.report.table import markdown
 from qexp.report.trust import trust
 from qexp.results import Experiment
 from qexp.rows import collection_metrics, experiment_rows, load_row, title, trial_row
+from qexp.store import connect, log_batches, search, start_run, store_faults
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
 
 SWEEP_RUN = "QEXP_SWEEP_RUN_ID"  # environment: the parent of the collection runs of this process
 REPRODUCES = "QEXP_REPRODUCES"  # environment: the run that is measured again
-EXPERIMENT = "qexp"
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 FINDINGS = "qexp.findings"  # tag: sentences of tuning and adaptive policies, a line each
 CHECKS_FILE = "validity.json"  # artifact: what was checked, with its verdict
-BATCH = 100  # params in one MLflow request
-
-
-def connect() -> tuple["MlflowClient", str]:
-    """Return a client of the tracking store, and the id of the experiment.
-
-    `MLFLOW_TRACKING_URI`, `MLFLOW_EXPERIMENT_NAME` and `MLFLOW_EXPERIMENT_ID` are respected. Raises ConfigError if
-    the store cannot be used.
-    """
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints what `store_faults` says shortly
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    client = mlflow.MlflowClient()
-    try:
-        if os.environ.get("MLFLOW_EXPERIMENT_ID"):
-            return client, os.environ["MLFLOW_EXPERIMENT_ID"]
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-        found = client.get_experiment_by_name(name)
-        return client, found.experiment_id if found else client.create_experiment(name)
-    except (MlflowException, OSError) as error:
-        uri = mlflow.get_tracking_uri()
-        raise ConfigError(f"MLFLOW_TRACKING_URI={uri}: cannot be used: {_reason(error)}") from error
-
-
-def start_run(client: "MlflowClient", experiment_id: str, name: str, level: str, tags: dict[str, str]) -> str:
-    """Start a run at a level below `qexp.sweep` or `mlflow.parentRunId`, and return its id."""
-    run = client.create_run(
-        experiment_id,
-        run_name=name,
-        tags={
-            "mlflow.user": getpass.getuser(),
-            "mlflow.source.name": "qexp",
-            "mlflow.source.type": "LOCAL",
-            "qexp.level": level,
-            "qexp.version": __version__,
-            **tags,
-        },
-    )
-    return str(run.info.run_id)
-
-
-def _reason(error: Exception) -> str:
-    """Return the line of an error that says most: SQLAlchemy puts advice before it, and the statement after it."""
-    lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
-    return lines[0] if lines else type(error).__name__
-
-
-@contextmanager
-def store_faults(doing: str) -> Iterator[None]:
-    """Turn every failure of the tracking store into a TrackingError that says what could not be done."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"the tracking store failed while {doing}: {_reason(error)}") from error
 
 
 @contextmanager
@@ -121,7 +60,7 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
         run_id = start_run(client, experiment_id, name, "collection", tags)
     try:
         with store_faults("starting a run"):
-            _log_batches(client, run_id, params=config.flat())
+            log_batches(client, run_id, params=config.flat())
             client.log_text(run_id, json.dumps(config.flat(), indent=1), "config.json")
             client.log_text(run_id, json.dumps(config.saved(), indent=1), SAVED_CONFIG)
             client.log_dict(run_id, machine.environment(), "environment.json")
@@ -208,7 +147,7 @@ def log_record(client: "MlflowClient", folder: Path) -> None:
     """Log what a record holds and the run has not got yet, end the run, and forget the record."""
     record = spool.load(folder)
     with store_faults(f"logging run {record.run_id}"):
-        _log_batches(client, record.run_id, metrics=record.metrics, at=record.time)
+        log_batches(client, record.run_id, metrics=record.metrics, at=record.time)
         _log_dataset(client, record.run_id, record.dataset)
         client.log_artifacts(record.run_id, str(folder / spool.FILES))
         for key, value in record.tags.items():
@@ -218,7 +157,7 @@ def log_record(client: "MlflowClient", folder: Path) -> None:
         for number, trial in enumerate(record.trials):
             tags = {**record.trial_tags, "mlflow.parentRunId": record.run_id, "qexp.trial": str(number)}
             trial_id = there.get(str(number)) or start_run(client, record.experiment_id, trial.name, trial.level, tags)
-            _log_batches(client, trial_id, params=trial.params, metrics=trial.metrics, at=record.time)
+            log_batches(client, trial_id, params=trial.params, metrics=trial.metrics, at=record.time)
             client.set_terminated(trial_id, "FINISHED")
         client.set_terminated(record.run_id, "FINISHED")
     spool.done(folder)
@@ -241,14 +180,6 @@ def log_pending(client: "MlflowClient", root: Path) -> None:
             log.warning("%s cannot be logged: %s", folder, error)
 
 
-def artifacts(run_id: str, folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
-    """Download those of a run's artifacts that it has into a folder; return them by name."""
-    client, _ = connect()
-    with store_faults(f"reading the artifacts of run {run_id}"):
-        there = {item.path for item in client.list_artifacts(run_id)}
-        return {name: Path(client.download_artifacts(run_id, name, str(folder))) for name in names if name in there}
-
-
 def record_verdict(run_id: str, verdict: str, text: str) -> None:
     """Note on the latest run that reproduces `run_id` how it went."""
     client, experiment_id = connect()
@@ -256,37 +187,6 @@ def record_verdict(run_id: str, verdict: str, text: str) -> None:
         run = search(client, experiment_id, f"tags.`qexp.reproduces` = '{run_id}' AND tags.`qexp.level` = 'collection'")
         client.set_tag(run[-1].info.run_id, "qexp.verdict", verdict)
         client.log_text(run[-1].info.run_id, text, "reproduction.md")
-
-
-def search(client: "MlflowClient", experiment_id: str, filter_string: str) -> "list[Run]":
-    """Return all runs that match, oldest first."""
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment_id], filter_string, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
-        )
-        runs += page
-        token = page.token
-        if not token:
-            return runs
-
-
-def _log_batches(
-    client: "MlflowClient",
-    run_id: str,
-    params: dict[str, Any] | None = None,
-    metrics: dict[str, float] | None = None,
-    at: int = 0,
-) -> None:
-    """Log in as few requests as MLflow allows; `at` is the time of the metrics in milliseconds."""
-    from mlflow.entities import Metric, Param
-
-    entities = [Param(key, str(value)) for key, value in (params or {}).items()]
-    values = [Metric(key, value, at, 0) for key, value in (metrics or {}).items()]
-    client.log_batch(run_id, metrics=values, params=entities[:BATCH])
-    for start in range(BATCH, len(entities), BATCH):
-        client.log_batch(run_id, params=entities[start : start + BATCH])
 
 
 def _dataset_entry(experiment: Experiment) -> dict[str, str]:

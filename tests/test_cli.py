@@ -15,8 +15,8 @@ import psutil
 import pytest
 from mlflow.entities import Run
 
-from qexp.cli import help_text
 from qexp.paths import packaged
+from qexp.usage import help_text
 from tests.conftest import QUICK, Qexp
 
 TRIAL_PARAMS = {

@@ -35,9 +35,9 @@ def test_a_sweep_ends_with_its_decision_and_where_the_files_are(swept, recorded)
 
 
 def test_the_report_is_kept_with_the_sweep(recorded):
-    from qexp import tracking
+    from qexp import store
 
-    client, _ = tracking.connect()
+    client, _ = store.connect()
     kept = {artifact.path for artifact in client.list_artifacts(recorded.run_id, "report")}
     assert {"report/report.html", "report/report.md", "report/deploy", "report/plots"} <= kept
 

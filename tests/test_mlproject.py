@@ -7,7 +7,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from qexp.cli import _expanded
+from qexp.usage import expanded
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 QUICK = "dataset.points=2000 dataset.size=64 dataset.queries=100 index.full_scan_threshold=100 search.rounds=2"
@@ -65,9 +65,9 @@ def test_bad_input_fails_the_mlflow_run(tmp_path: Path, environment: dict[str, s
 
 def test_overrides_are_split_and_empty_parameters_left_out() -> None:
     words = ["-m", "experiment=", "embedding=128", "storage=", "--overrides", "search.rounds=3 dataset.label='a b'"]
-    assert _expanded(words) == ["-m", "embedding='128'", "search.rounds=3", "dataset.label=a b"]
-    assert _expanded(["dataset=wordnet", "--overrides", ""]) == ["dataset=wordnet"]
-    assert _expanded(["storage="]) == ["storage="]
+    assert expanded(words) == ["-m", "embedding='128'", "search.rounds=3", "dataset.label=a b"]
+    assert expanded(["dataset=wordnet", "--overrides", ""]) == ["dataset=wordnet"]
+    assert expanded(["storage="]) == ["storage="]
 
 
 def test_environment_is_made_from_the_lock() -> None:

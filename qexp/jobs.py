@@ -1,0 +1,92 @@
+"""The jobs of a sweep as MLflow holds them: one collection run of each configuration, and its rows."""
+
+from typing import TYPE_CHECKING
+
+from qexp.errors import ConfigError
+from qexp.results import Row
+from qexp.rows import baseline_row, failed_row
+from qexp.store import connect, search, store_faults
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+REUSED = "qexp.reused."  # tag of a sweep: the id of a collection run of another sweep, by its config hash
+
+
+def collect(run_id: str) -> tuple[list[Row], str]:
+    """Return the rows of a sweep's collections as MLflow has them, and a title.
+
+    Of several runs of one configuration only one counts: the one that finished, else the last one. A collection
+    that failed is a row that says why.
+    """
+    client, _ = connect()
+    sweep = client.get_run(run_id)
+    rows: list[Row] = []
+    failed: list[Row] = []
+    titles = []
+    for run in jobs_of(client, sweep):
+        found = rows_of(client, run) if run.info.status == "FINISHED" else []
+        if found:
+            rows += found
+            titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
+        elif "qexp.error" in run.data.tags:
+            failed.append(failed_row(dict(run.data.params), run.data.tags["qexp.error"]))
+    return rows + failed, titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
+
+
+def collections_of(run_id: str) -> "tuple[list[Run], bool]":
+    """Return the finished collections of a sweep, a collection or a trial, and whether it is a sweep.
+
+    Raises ConfigError if there is no such run, or nothing of it is finished.
+    """
+    client, _ = connect()
+    with store_faults(f"looking for run {run_id}"):
+        run = client.get_run(run_id)
+        level = run.data.tags.get("qexp.level")
+        if level == "trial":
+            run = client.get_run(run.data.tags["mlflow.parentRunId"])
+        found = jobs_of(client, run) if level == "sweep" else [run]
+        found = [one for one in found if one.info.status == "FINISHED" and "qexp.config_hash" in one.data.tags]
+    if not found:
+        raise ConfigError(f"{run_id}: is no finished run of qexp")
+    return found, level == "sweep"
+
+
+def recorded_rows(run: "Run") -> list[Row]:
+    """Return the rows of a recorded collection."""
+    with store_faults(f"reading run {run.info.run_id}"):
+        return rows_of(connect()[0], run)
+
+
+def jobs_of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
+    """Return one collection run of each configuration of a sweep, finished where there is one."""
+    return _one_each(runs_of(client, sweep))
+
+
+def runs_of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
+    """Return a sweep's collections, trials, and the collections that it reuses."""
+    run_id, experiment_id = sweep.info.run_id, sweep.info.experiment_id
+    reused = [client.get_run(value) for key, value in sorted(sweep.data.tags.items()) if key.startswith(REUSED)]
+    return reused + search(client, experiment_id, f"tags.`qexp.sweep` = '{run_id}'")
+
+
+def _one_each(runs: "list[Run]") -> "list[Run]":
+    chosen: dict[str, Run] = {}
+    for run in runs:
+        if run.data.tags["qexp.level"] != "collection":
+            continue
+        before = chosen.get(run.data.tags["qexp.config_hash"])
+        if before is None or before.info.status != "FINISHED":
+            chosen[run.data.tags["qexp.config_hash"]] = run
+    return list(chosen.values())
+
+
+def rows_of(client: "MlflowClient", collection: "Run") -> list[Row]:
+    """Return a collection's baseline and trials, in the order in which they were recorded."""
+    chosen = f"tags.`mlflow.parentRunId` = '{collection.info.run_id}'"
+    found = search(client, collection.info.experiment_id, chosen)
+    runs = [run for run in found if run.data.tags["qexp.level"] == "trial"]
+    runs.sort(key=lambda run: int(run.data.tags.get("qexp.trial", 0)))
+    trials = [Row(dict(run.data.params), dict(run.data.metrics), run.info.run_id) for run in runs]
+    return [baseline_row(trials[0].params, dict(collection.data.metrics)), *trials] if trials else []

@@ -1,0 +1,115 @@
+"""The tracking store: MLflow, reached, searched and written to, with every fault in one line."""
+
+import getpass
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qexp import __version__
+from qexp.errors import ConfigError, TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+EXPERIMENT = "qexp"
+BATCH = 100  # params in one MLflow request
+
+
+def connect() -> tuple["MlflowClient", str]:
+    """Return a client of the tracking store, and the id of the experiment.
+
+    `MLFLOW_TRACKING_URI`, `MLFLOW_EXPERIMENT_NAME` and `MLFLOW_EXPERIMENT_ID` are respected. Raises ConfigError if
+    the store cannot be used.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints what `store_faults` says shortly
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    client = mlflow.MlflowClient()
+    try:
+        if os.environ.get("MLFLOW_EXPERIMENT_ID"):
+            return client, os.environ["MLFLOW_EXPERIMENT_ID"]
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+        found = client.get_experiment_by_name(name)
+        return client, found.experiment_id if found else client.create_experiment(name)
+    except (MlflowException, OSError) as error:
+        uri = mlflow.get_tracking_uri()
+        raise ConfigError(f"MLFLOW_TRACKING_URI={uri}: cannot be used: {_reason(error)}") from error
+
+
+@contextmanager
+def store_faults(doing: str) -> Iterator[None]:
+    """Turn every failure of the tracking store into a TrackingError that says what could not be done."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"the tracking store failed while {doing}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of an error that says most: SQLAlchemy puts advice before it, and the statement after it."""
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
+    return lines[0] if lines else type(error).__name__
+
+
+def start_run(client: "MlflowClient", experiment_id: str, name: str, level: str, tags: dict[str, str]) -> str:
+    """Start a run at a level below `qexp.sweep` or `mlflow.parentRunId`, and return its id."""
+    run = client.create_run(
+        experiment_id,
+        run_name=name,
+        tags={
+            "mlflow.user": getpass.getuser(),
+            "mlflow.source.name": "qexp",
+            "mlflow.source.type": "LOCAL",
+            "qexp.level": level,
+            "qexp.version": __version__,
+            **tags,
+        },
+    )
+    return str(run.info.run_id)
+
+
+def search(client: "MlflowClient", experiment_id: str, filter_string: str) -> "list[Run]":
+    """Return all runs that match, oldest first."""
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id], filter_string, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def log_batches(
+    client: "MlflowClient",
+    run_id: str,
+    params: dict[str, Any] | None = None,
+    metrics: dict[str, float] | None = None,
+    at: int = 0,
+) -> None:
+    """Log in as few requests as MLflow allows; `at` is the time of the metrics in milliseconds."""
+    from mlflow.entities import Metric, Param
+
+    entities = [Param(key, str(value)) for key, value in (params or {}).items()]
+    values = [Metric(key, value, at, 0) for key, value in (metrics or {}).items()]
+    client.log_batch(run_id, metrics=values, params=entities[:BATCH])
+    for start in range(BATCH, len(entities), BATCH):
+        client.log_batch(run_id, params=entities[start : start + BATCH])
+
+
+def artifacts(run_id: str, folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
+    """Download those of a run's artifacts that it has into a folder; return them by name."""
+    client, _ = connect()
+    with store_faults(f"reading the artifacts of run {run_id}"):
+        there = {item.path for item in client.list_artifacts(run_id)}
+        return {name: Path(client.download_artifacts(run_id, name, str(folder))) for name in names if name in there}
