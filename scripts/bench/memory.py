@@ -1,10 +1,12 @@
 """Measure the memory of bringing data in: from Arrow to `.npy` files and exact neighbours, for growing corpora.
 
-    python scripts/bench/memory.py
+    python scripts/bench/memory.py                          the shapes of the goal
+    python scripts/bench/memory.py 30000x384 30000x768      others
 
-Each number of points runs in a process of its own with 100 queries. `private` is the peak of memory that is the
-process's own (RssAnon, sampled), `mapped` the peak of file pages in its page tables, which the system takes back at
-will and which grow with whatever is read through a mapping. The collection is not built: that is the engine's memory.
+Each shape, points × dimensions, runs in a process of its own with 100 queries. `private` is the peak of memory that is
+the process's own (RssAnon, sampled), `mapped` the peak of file pages in its page tables, which the system takes back
+at will and which grow with whatever is read through a mapping. The collection is not built: that is the engine's
+memory.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from typing import Any
 
 from _common import Verdict, finish, run
 
+SHAPES = ("100000x384", "300000x384", "1000000x384", "100000x1536")
 LIMIT_MB = 300
 FLAT = 1.1  # most memory over least
 
@@ -25,18 +28,16 @@ FLAT = 1.1  # most memory over least
 def main() -> None:
     """Run every size and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("points", type=int, nargs="*", default=[100_000, 300_000, 1_000_000])
-    parser.add_argument("--size", type=int, default=384)
+    parser.add_argument("shapes", nargs="*", default=SHAPES, metavar="POINTSxSIZE")
     parser.add_argument("--one", action="store_true", help="measure this process")
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(measured(given.points[0], given.size)))
+        print(json.dumps(measured(*map(int, given.shapes[0].split("x")))))
         return
     rows = []
-    for points in given.points:
+    for shape in given.shapes:
         with tempfile.TemporaryDirectory() as folder:
-            words = [sys.executable, __file__, "--one", str(points), "--size", str(given.size)]
-            rows.append(json.loads(run(words, QEXP_CACHE_DIR=folder).stdout))
+            rows.append(json.loads(run([sys.executable, __file__, "--one", shape], QEXP_CACHE_DIR=folder).stdout))
     private = [row["private MB"] for row in rows]
     verdicts = [Verdict("most private memory", max(private), LIMIT_MB, "MB")]
     if len(rows) > 1:
