@@ -220,13 +220,22 @@ def show(rows: "list[Row]", title: str, cliff: "Cliff | None" = None, sweep_id: 
         console.print(cliff_report.cliff_table(cliff))
         console.print("\n".join(cliff_report.floors(cliff)))
         console.print(cliff_report.LEGEND, style="dim")
-    mlflow = os.path.join(os.path.dirname(sys.executable), "mlflow")
-    store = os.environ.get("MLFLOW_TRACKING_URI")
-    shown = os.path.relpath(mlflow) if os.path.exists(mlflow) else "mlflow"
-    console.print(f"\nCompare in MLflow: [bold]{shown} ui{f' --backend-store-uri {store}' if store else ''}[/]")
+    console.print(f"\nCompare in MLflow: [bold]{_where_to_compare()}[/]")
     if sweep_id:
         console.print("then search for the trials, and sort by any metric to see them side by side:")
         console.print(f"  tags.`qexp.level` = 'trial' AND tags.`qexp.sweep` = '{sweep_id}'", style="bold")
+
+
+def _where_to_compare() -> str:
+    """Return the address of the tracking server, or the command that shows the store in a browser."""
+    from qexp.store import without_password
+
+    store = without_password(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if store.startswith(("http://", "https://")):
+        return store
+    mlflow = os.path.join(os.path.dirname(sys.executable), "mlflow")
+    shown = os.path.relpath(mlflow) if os.path.exists(mlflow) else "mlflow"
+    return f"{shown} ui{f' --backend-store-uri {store}' if store else ''}"
 
 
 def _die_with_parent(parent: int) -> None:

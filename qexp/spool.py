@@ -29,7 +29,7 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class Record:
-    """All that a collection run of the store `store` gets once it is measured; `time` in milliseconds."""
+    """All that a collection run gets once it is measured; `store` is an address, `time` in milliseconds."""
 
     store: str
     experiment_id: str

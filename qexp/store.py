@@ -3,6 +3,7 @@
 import getpass
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ def connect() -> tuple["MlflowClient", str]:
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints what `store_faults` says shortly
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines and two requests for each trial
     client = mlflow.MlflowClient()
     try:
         if os.environ.get("MLFLOW_EXPERIMENT_ID"):
@@ -38,8 +40,19 @@ def connect() -> tuple["MlflowClient", str]:
         found = client.get_experiment_by_name(name)
         return client, found.experiment_id if found else client.create_experiment(name)
     except (MlflowException, OSError) as error:
-        uri = mlflow.get_tracking_uri()
-        raise ConfigError(f"MLFLOW_TRACKING_URI={uri}: cannot be used: {_reason(error)}") from error
+        raise ConfigError(f"MLFLOW_TRACKING_URI={address()}: cannot be used: {_reason(error)}") from error
+
+
+def address() -> str:
+    """Return the tracking store's address; the password in it, if there is one, as `***`."""
+    import mlflow
+
+    return without_password(mlflow.get_tracking_uri())
+
+
+def without_password(text: str) -> str:
+    """Return the text with the passwords of the addresses in it as `***`."""
+    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)
 
 
 @contextmanager
@@ -56,7 +69,7 @@ def store_faults(doing: str) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """Return the line of an error that says most: SQLAlchemy puts advice before it, and the statement after it."""
     lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
-    return lines[0] if lines else type(error).__name__
+    return without_password(lines[0]) if lines else type(error).__name__
 
 
 def start_run(client: "MlflowClient", experiment_id: str, name: str, level: str, tags: dict[str, str]) -> str:

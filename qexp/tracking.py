@@ -21,7 +21,7 @@ from qexp.report.table import markdown
 from qexp.report.trust import trust
 from qexp.results import Experiment
 from qexp.rows import collection_metrics, experiment_rows, load_row, title, trial_row
-from qexp.store import connect, log_batches, search, start_run, store_faults
+from qexp.store import address, connect, log_batches, search, start_run, store_faults
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -93,8 +93,6 @@ def _record(
     experiment: Experiment,
 ) -> None:
     """Write everything that was measured to disk, then log it."""
-    import mlflow
-
     root = cache_root(config.cache_dir)
     why = trust(experiment)
     table = markdown(experiment_rows(config, experiment), title(experiment))
@@ -105,7 +103,7 @@ def _record(
     if experiment.warnings:
         told["qexp.warnings"] = "\n".join(experiment.warnings)
     record = spool.Record(
-        store=mlflow.get_tracking_uri(),
+        store=address(),
         experiment_id=experiment_id,
         run_id=run_id,
         time=int(time.time() * 1000),
@@ -165,9 +163,7 @@ def log_record(client: "MlflowClient", folder: Path) -> None:
 
 def log_pending(client: "MlflowClient", root: Path) -> None:
     """Log the records that earlier processes have measured for this store and left on disk."""
-    import mlflow
-
-    for folder in spool.pending(root, mlflow.get_tracking_uri()):
+    for folder in spool.pending(root, address()):
         try:
             with spool.taken(root, folder.name):
                 if not folder.exists():

@@ -256,6 +256,8 @@ def test_a_store_that_goes_away_costs_nothing(qexp: Qexp, environment: dict[str,
         done = qexp(*words, "sweep.resume=last", **environment)
         assert done.returncode == 0, done.stderr
         assert "which was measured before" in done.stderr
+        assert f"Compare in MLflow: http://127.0.0.1:{port}" in done.stdout
+        assert "View run" not in done.stdout
         assert "round" not in done.stderr
         assert_whole(environment, jobs=2, trials=1)
     assert_nothing_left(tmp_path / "cache")
