@@ -13,7 +13,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_schema
-from qexp.errors import QexpError, near_miss
+from qexp.environment import MAIN_PROCESS, in_main_process, sweep_run
+from qexp.errors import QexpError, Refused, near_miss
 from qexp.paths import packaged
 from qexp.usage import GROUPS, expanded, help_text, one_line, quoted
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from qexp.results.footprint import Cliff
 
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-MAIN_PROCESS = "QEXP_MAIN_PID"
 
 
 def main() -> None:
@@ -43,18 +43,19 @@ def _run() -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from qexp import sweep
-
     code, status = BUG, "FAILED"
     try:
-        sweep.adopt_mlflow_run()
+        if "MLFLOW_RUN_ID" in os.environ:
+            from qexp import sweep
+
+            sweep.adopt_mlflow_run()
         _hydra_main()
         code = max(_job_codes, default=OK)
         status = "FINISHED" if code == OK else "FAILED"
     except KeyboardInterrupt:
         _complain("interrupted; what was finished is recorded")
         code, status = INTERRUPTED, "KILLED"
-    except (QexpError, sweep.Refused) as error:
+    except (QexpError, Refused) as error:
         _complain(str(error))
         code = BAD_INPUT
     except (HydraException, OmegaConfBaseException) as error:
@@ -82,13 +83,13 @@ def _hydra_main() -> None:
 
 def _job(composed: Any) -> list[float] | None:
     """Run one job of Hydra's and return its objectives. Bad input of a job here does not stop the jobs after it."""
-    if os.environ.get(MAIN_PROCESS) != str(os.getpid()):
+    if not in_main_process():
         multiprocessing.set_start_method("spawn", force=True)  # joblib's own is unknown to the workers of a job
         threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
         return objectives(_experiment(composed))
     except QexpError as error:
-        if os.environ.get(MAIN_PROCESS) != str(os.getpid()):
+        if not in_main_process():
             raise
         _complain(str(error))
         _job_codes.append(BAD_INPUT)
@@ -122,7 +123,7 @@ def _experiment(composed: Any) -> "list[Row]":
         raise QexpError(f"sweep.resume={config.sweep.resume}: only a multirun can be resumed; add -m and what it swept")
     if multirun:
         sweep.progress(hydra_config.job.num, list(hydra_config.overrides.task))
-    alone = not multirun and sweep.current() is None
+    alone = not multirun and sweep_run() is None
     rows = sweep.finished(config)
     if rows:
         if alone:
@@ -159,11 +160,11 @@ def objectives(rows: "list[Row]") -> list[float] | None:
 
 def _end_sweep(status: str) -> bool:
     """End the sweep's run, if there is one, and show its table, whatever became of its jobs; tell whether it could."""
-    from qexp import sweep
-
-    run_id = sweep.current()
+    run_id = sweep_run()
     if not run_id:
         return True
+    from qexp import sweep
+
     try:
         rows, title = sweep.finish(run_id, status)
         cliff = sweep.finish_cliff(run_id, title)

@@ -38,3 +38,10 @@ def near_miss(word: str, known: Iterable[str]) -> str:
     if close:
         return f" (did you mean '{close[0]}'?)"
     return f" (known: {', '.join(known)})" if 0 < len(known) <= MOST_NAMED else ""
+
+
+class Refused(BaseException):
+    """Carries a QexpError out of a Hydra callback, where every Exception becomes a warning."""
+
+    def __init__(self, reason: QexpError) -> None:
+        super().__init__(str(reason))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from qexp.config import restored
+from qexp.environment import REPRODUCES, sweep_run
 from qexp.errors import ConfigError, QexpError
 from qexp.results import Experiment, Interval, Row
 from qexp.rows import collection_metrics, experiment_rows
@@ -101,7 +102,7 @@ def reproduce(run_id: str, cache: str | None) -> list[bool]:
         verdicts = [_collection(run, cache) for run in runs]
         status = "FINISHED"
     finally:
-        parent = sweep.current()
+        parent = sweep_run()
         if parent:
             sweep.finish(parent, status)
     return verdicts
@@ -118,11 +119,11 @@ def _collection(run: "Run", cache: str | None) -> bool:
         if tracking.SAVED_CONFIG not in old:
             raise ConfigError(f"{run.info.run_id}: the run has no {tracking.SAVED_CONFIG}, so it cannot be composed")
         config = restored(json.loads(old[tracking.SAVED_CONFIG].read_text()), cache_dir=cache)
-        os.environ[tracking.REPRODUCES] = run.info.run_id
+        os.environ[REPRODUCES] = run.info.run_id
         try:
             experiment = measure(config, shlex.split(run.data.tags["qexp.command"])[1:])
         finally:
-            del os.environ[tracking.REPRODUCES]
+            del os.environ[REPRODUCES]
         same = same_build(run, experiment)
         compared = compare(jobs.recorded_rows(run), experiment_rows(config, experiment), experiment, same, old)
         differences = _differences(run, json.loads(old[ENVIRONMENT].read_text()), experiment)

@@ -12,7 +12,8 @@ from hydra.experimental.callback import Callback
 from qexp import __version__, tracking
 from qexp.cache import Lock
 from qexp.config import ExperimentConfig
-from qexp.errors import ConfigError, QexpError
+from qexp.environment import SWEEP_RUN, sweep_run
+from qexp.errors import ConfigError, QexpError, Refused
 from qexp.jobs import REUSED, collect, jobs_of, rows_of, runs_of
 from qexp.paths import cache_root
 from qexp.report.cliff import from_json, merged
@@ -38,13 +39,6 @@ _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that 
 
 _locks: list[Lock] = []  # of the sweep that this process has started; it is released when the process ends
 _seconds: list[float] = []  # of the jobs that were measured in this process
-
-
-class Refused(BaseException):
-    """Carries a QexpError out of a Hydra callback, where every Exception becomes a warning."""
-
-    def __init__(self, reason: QexpError) -> None:
-        super().__init__(str(reason))
 
 
 class SweepCallback(Callback):
@@ -92,7 +86,7 @@ def adopt_mlflow_run() -> None:
         with store_faults(f"looking for MLFLOW_RUN_ID={run_id}"):
             client, _ = connect()
             client.set_tag(run_id, "qexp.level", "sweep")
-        os.environ[tracking.SWEEP_RUN] = run_id
+        os.environ[SWEEP_RUN] = run_id
 
 
 def begin(name: str, root: Path, resume: str | None) -> None:
@@ -103,7 +97,7 @@ def begin(name: str, root: Path, resume: str | None) -> None:
     with store_faults("starting the sweep"):
         client, experiment_id = connect()
         tracking.log_pending(client, root)
-        adopted = os.environ.get(tracking.SWEEP_RUN)
+        adopted = sweep_run()
         if resume:
             run = _to_resume(client, experiment_id, resume)
             run_id = run.info.run_id
@@ -123,13 +117,13 @@ def begin(name: str, root: Path, resume: str | None) -> None:
             _locks.append(_hold(root, run_id))
     if run_id != adopted:
         os.environ[OWNED] = "1"
-    os.environ[tracking.SWEEP_RUN] = run_id
+    os.environ[SWEEP_RUN] = run_id
 
 
 def _to_resume(client: "MlflowClient", experiment_id: str, resume: str) -> "Run":
     sweeps = search(client, experiment_id, "tags.`qexp.level` = 'sweep'")
     chosen = [run for run in sweeps if run.info.run_id == resume or resume == "last"]
-    own = os.environ.get(tracking.SWEEP_RUN)
+    own = sweep_run()
     chosen = [run for run in chosen if run.info.run_id != own]
     if not chosen:
         recent = ", ".join(run.info.run_id for run in sweeps[-3:])
@@ -152,17 +146,12 @@ def _close_unfinished(client: "MlflowClient", sweep: "Run") -> None:
             client.set_terminated(run.info.run_id, "KILLED")
 
 
-def current() -> str | None:
-    """Return the id of the sweep's run, if there is a sweep."""
-    return os.environ.get(tracking.SWEEP_RUN)
-
-
 def finished(config: ExperimentConfig) -> list[Row]:
     """Return the rows of this very experiment where it is measured already; none where it is to be measured.
 
     With `sweep.resume` it may have been measured by this sweep, with `skip_existing` by any run in the experiment.
     """
-    sweep_id = current()
+    sweep_id = sweep_run()
     if not (config.skip_existing or (config.sweep.resume and sweep_id)):
         return []
     with store_faults("looking for finished runs"):
@@ -224,7 +213,7 @@ def finish(run_id: str, status: str) -> tuple[list[Row], str]:
             client.log_text(run_id, text, "table.md")
         if os.environ.pop(OWNED, None):
             client.set_terminated(run_id, status)
-    os.environ.pop(tracking.SWEEP_RUN, None)
+    os.environ.pop(SWEEP_RUN, None)
     while _locks:
         _locks.pop().release()
     return rows, title

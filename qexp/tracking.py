@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from qexp import machine, spool
 from qexp.config import ExperimentConfig
+from qexp.environment import REPRODUCES, sweep_run
 from qexp.errors import ConfigError, QexpError, TrackingError
 from qexp.paths import cache_root
 from qexp.provenance import code_tags, reproduce_command, uncommitted
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SWEEP_RUN = "QEXP_SWEEP_RUN_ID"  # environment: the parent of the collection runs of this process
-REPRODUCES = "QEXP_REPRODUCES"  # environment: the run that is measured again
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 FINDINGS = "qexp.findings"  # tag: sentences of tuning and adaptive policies, a line each
 CHECKS_FILE = "validity.json"  # artifact: what was checked, with its verdict
@@ -45,7 +44,7 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
     with store_faults("starting a run"):
         client, experiment_id = connect()
         log_pending(client, cache_root(config.cache_dir))
-        sweep = os.environ.get(SWEEP_RUN)
+        sweep = sweep_run()
         tags = {
             "qexp.config_hash": config.hash,
             "qexp.command": shlex.join(["qexp", *words]),

@@ -1,0 +1,17 @@
+"""What qexp's processes tell each other in their environment."""
+
+import os
+
+SWEEP_RUN = "QEXP_SWEEP_RUN_ID"  # the parent of the collection runs
+REPRODUCES = "QEXP_REPRODUCES"  # the run that is measured again
+MAIN_PROCESS = "QEXP_MAIN_PID"  # the process that the user has started
+
+
+def sweep_run() -> str | None:
+    """Return the id of the sweep's run, if there is a sweep."""
+    return os.environ.get(SWEEP_RUN)
+
+
+def in_main_process() -> bool:
+    """Whether this is the process that the user has started, and not one of a launcher's."""
+    return os.environ.get(MAIN_PROCESS) == str(os.getpid())
