@@ -208,7 +208,7 @@ class Steps:
         try:
             blocks = [partial(place.worker.cold_block, visit.point) for visit, place in visits.items()]
             measured = dict(zip(visits, measure(blocks, search.rounds, search.seed), strict=True))
-            reason = "no page was read from disk: the file system of the cache keeps its pages in memory"
+            reason = "the file system of the cache keeps its pages in memory; set cache_dir to a folder on a disk"
         except EngineError as error:
             measured, reason = {}, str(error)
         read = any(found.reads.major_faults or found.reads.bytes for found in measured.values())

@@ -10,7 +10,16 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from qexp import history
+from qexp import history, machine
+from qexp.config import (
+    EngineConfig,
+    ExperimentConfig,
+    IndexConfig,
+    QuantizationConfig,
+    SearchConfig,
+    StorageConfig,
+    SyntheticDataset,
+)
 from qexp.report.record import Record
 
 hypothesis.settings.register_profile("qexp", deadline=None)  # a busy machine is no failure
@@ -57,6 +66,25 @@ def qexp(tmp_path: Path, environment: dict[str, str]) -> Qexp:
         )
 
     return run
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExperimentConfig:
+    """A small experiment on the Edge engine that leaves nothing outside of `tmp_path`, to be run in this process."""
+    monkeypatch.setenv(machine.LOCK, str(tmp_path / "lock"))
+    return small_experiment(tmp_path)
+
+
+def small_experiment(folder: Path) -> ExperimentConfig:
+    return ExperimentConfig(
+        dataset=SyntheticDataset(points=1000, size=32, queries=50),
+        quantization=QuantizationConfig("scalar", {"scalar": {"type": "int8"}}),
+        storage=StorageConfig("on_disk"),
+        index=IndexConfig(full_scan_threshold=10),
+        search=SearchConfig(rounds=2, budget_seconds=0, oversampling=[2.0], warmup=2),
+        engine=EngineConfig("edge"),
+        cache_dir=str(folder / "cache"),
+    )
 
 
 @dataclass(frozen=True)

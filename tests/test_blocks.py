@@ -88,7 +88,7 @@ def test_garbage_collection_is_on_again_after_a_failure() -> None:
         raise AssertionError
 
 
-def test_drift_of_the_machine_does_not_become_a_speedup() -> None:  # T14
+def test_t14_drift_of_the_machine_does_not_become_a_speedup() -> None:
     def drifting() -> Callable[[bool], Block]:
         machine = iter(np.exp(np.linspace(0.0, 0.5, 1000)))
 

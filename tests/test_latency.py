@@ -17,7 +17,7 @@ def test_percentiles_are_numpys_over_all_samples() -> None:
 
 
 @pytest.mark.parametrize(("samples", "p95", "p99"), [(99, False, False), (100, True, False), (1000, True, True)])
-def test_a_percentile_without_enough_samples_is_absent(samples: int, p95: bool, p99: bool) -> None:  # T15
+def test_t15_a_percentile_without_enough_samples_is_absent(samples: int, p95: bool, p99: bool) -> None:
     found = latency_stats(np.arange(1, samples + 1).reshape(1, -1))
     assert (found.p95 is not None, found.p99 is not None) == (p95, p99)
 

@@ -3,7 +3,7 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def sample(*milliseconds: float, seconds: float = 1.0, unserved: int = 0) -> Loa
     return LoadSample(np.array(milliseconds) * MS, seconds, unserved)
 
 
-def test_a_closed_loop_sends_the_next_query_when_the_last_is_answered() -> None:  # T16
+def test_t16_a_closed_loop_sends_the_next_query_when_the_last_is_answered() -> None:
     running = 0
     order: list[int] = []
 
@@ -40,7 +40,7 @@ def test_a_closed_loop_sends_the_next_query_when_the_last_is_answered() -> None:
     assert found.latencies.sum() / 1e9 <= found.seconds
 
 
-def test_waiting_for_a_slow_query_before_is_latency() -> None:  # T16: no coordinated omission
+def test_t16_waiting_for_a_slow_query_before_is_latency() -> None:  # no coordinated omission
     start = time.perf_counter_ns()
     due = [start + turn * 5 * MS for turn in range(10)]
     slow = iter([0.04] + [0.0] * 9)
@@ -65,7 +65,7 @@ def test_arrivals_are_dealt_to_clients_in_turn() -> None:
     assert sorted(chain(*dealt)) == [1000 + turn * 10 * MS for turn in range(10)]
 
 
-def test_raw_latencies_are_pooled_not_percentiles() -> None:  # T17
+def test_t17_raw_latencies_are_pooled_not_percentiles() -> None:
     fast, slow = sample(*[1.0] * 900, seconds=0.9), sample(*[10.0] * 100, seconds=1.0)
     both = pooled([fast, slow])
     assert np.percentile(both.latencies, 95) / MS == 10.0
@@ -111,38 +111,30 @@ def test_every_load_is_visited_once_a_round_and_round_0_is_not_kept() -> None:
     assert all(set(seen[start : start + 2]) == {"1 client", "2 clients"} for start in range(0, 8, 2))
 
 
-class FakeWorker:
-    """Answers like a worker, and notes when it was ready and when its clock was to start."""
+class Noting(Worker):
+    """A worker that notes when it was ready for a load, and when its clock was to start."""
 
-    def __init__(self) -> None:
-        self.ready_ns = self.start_ns = 0
+    ready_ns = start_ns = 0
 
-    def _ask(self, request: str, *arguments: Any) -> None:
-        assert request == "prepare_load"
-        time.sleep(0.02)
-        self.ready_ns = time.perf_counter_ns()
+    def _ask(self, request: str, *arguments: Any) -> Any:
+        answer = super()._ask(request, *arguments)
+        if request == "prepare_load":
+            self.ready_ns = time.perf_counter_ns()
+        return answer
 
-    def _send(self, request: str, client: int, level: LoadLevel, start_ns: int, seconds: float) -> None:
-        self.start_ns = start_ns
-
-    def _receive(self, request: str) -> LoadSample:
-        return sample(1.0)
-
-
-def test_the_clock_starts_when_every_client_is_ready() -> None:  # T18
-    crew = [FakeWorker() for _ in range(3)]
-    load_block(cast(list[Worker], crew), POINT, LoadLevel(3), warmup=5, seconds=1.0)
-    (start,) = {worker.start_ns for worker in crew}
-    assert start > max(worker.ready_ns for worker in crew)
+    def _send(self, request: str, *arguments: Any) -> None:
+        if request == "run_load":
+            self.start_ns = arguments[2]
+        super()._send(request, *arguments)
 
 
-def test_several_workers_search_one_collection_at_once(tmp_path: Path) -> None:
+def test_t18_several_workers_search_one_collection_at_once_when_all_are_ready(tmp_path: Path) -> None:
     np.save(tmp_path / "vectors.npy", vectors(32))
     np.save(tmp_path / "queries.npy", vectors(32, 3, seed=1))
     asked = spec(size=32)
 
-    def worker() -> Worker:
-        return Worker(partial(EdgeEngine, tmp_path / "c"), tmp_path / "queries.npy", "test")
+    def worker() -> Noting:
+        return Noting(partial(EdgeEngine, tmp_path / "c"), tmp_path / "queries.npy", "test")
 
     with worker() as builder:
         builder.build(asked, tmp_path / "vectors.npy")
@@ -152,5 +144,7 @@ def test_several_workers_search_one_collection_at_once(tmp_path: Path) -> None:
         both = load_block(crew, POINT, LoadLevel(4), warmup=5, seconds=0.2)
         assert len(both.latencies) >= 4
         assert (both.latencies > 0).all()
+        (start,) = {client.start_ns for client in crew}
+        assert start > max(client.ready_ns for client in crew) > 0
         due = load_block(crew, POINT, LoadLevel(2, 100.0), warmup=5, seconds=0.3)
         assert len(due.latencies) + due.unserved == 30

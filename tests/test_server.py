@@ -154,6 +154,25 @@ def test_a_moment_of_green_before_the_optimizer_is_not_ready(server: QdrantRest)
 # What is refused, by name
 
 
+@pytest.mark.parametrize("rescore", [False, True])
+def test_t03_rescoring_is_said_with_every_search(server: QdrantRest, rescore: bool) -> None:
+    engine = build(server, asked_spec("binary"))
+    asked: list[Any] = []
+    answer = server.answer
+
+    def listen(method: str, path: str, query: Any, body: Any) -> Any:
+        asked.append(body)
+        return answer(method, path, query, body)
+
+    server.answer = listen  # type: ignore[method-assign]
+    timed_block(
+        engine.search(OperatingPoint(5, rescore=rescore, oversampling=2.0)), vectors(SIZE, 3).tolist(), 5, 0, True
+    )
+    sent = [body["params"]["quantization"] for body in asked if body and "query" in body]
+    assert sent == [{"ignore": False, "rescore": rescore, "oversampling": 2.0}] * 3
+    engine.close()
+
+
 def test_nothing_is_tried_again_while_timed(server: QdrantRest) -> None:
     engine = build(server)
     search = engine.search(OperatingPoint(5))
@@ -183,7 +202,7 @@ def test_a_server_that_is_never_ready_is_refused(server: QdrantRest) -> None:
     server.change = yellow
     with (
         closing(ServerEngine(config(server, ready_timeout=1))) as engine,
-        pytest.raises(BenchmarkError, match=r"T02 .* not indexed .*ready_timeout=1 s \(status yellow"),
+        pytest.raises(BenchmarkError, match=r"T02 .* not indexed .*ready_timeout=1 s \(status yellow.*; allow more"),
     ):
         build_collection(engine, asked_spec(), vectors(SIZE, FEW))
     assert not server.collections
@@ -247,14 +266,14 @@ def test_lost_codes_are_refused(tmp_path: Path, version: str) -> None:
             return result
 
         server.change = change
-        with pytest.raises(BenchmarkError, match="T06"):
+        with pytest.raises(BenchmarkError, match=r"T06 .*; remove the collection .*and build it"):
             check_state(asked_spec(), engine.state())
         engine.close()
 
 
 def test_a_lost_point_is_named(server: QdrantRest) -> None:
     engine = build(server)
-    with pytest.raises(BenchmarkError, match=r"T12 .* no point 9999"):
+    with pytest.raises(BenchmarkError, match=r"T12 .* no point 9999; remove the collection"):
         engine.vectors([0, 9999])
     engine.close()
 

@@ -241,7 +241,8 @@ def check_accuracy(baselines: Sequence[Baseline], trials: Sequence[Trial], check
         all(trial.accuracy.recall > 0 for trial in trials),
         "T12",
         f"no trial of {len(trials)} has recall 0",
-        "a trial has recall 0: either the codes hold nothing, or they are another collection's",
+        "a trial has recall 0: either the codes hold nothing, or they are another collection's; use more bits, or "
+        "remove the collection from the cache and build it again",
     )
 
 

@@ -70,7 +70,10 @@ class Readback:
         report = self._memory_report()
         files = report_files(report, self._spec.replicas) if report else {}
         if not report and info["config"].get("quantization_config") and not self._quantized():
-            raise BenchmarkError(f"T06 {self.name}: the server reports segments without quantized codes")
+            raise BenchmarkError(
+                f"T06 {self.name}: the server reports segments without quantized codes; remove the collection and "
+                f"build it again, with a server that knows the method"
+            )
         return read_state(info, count, len(self._replicas()), self._segments(), files, self._version)
 
     def memory(self) -> MemoryUse | None:

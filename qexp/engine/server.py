@@ -192,7 +192,7 @@ class ServerEngine:
                 raise BenchmarkError(
                     f"T02 {self._there.name}: not indexed and quantized after engine.ready_timeout="
                     f"{self._config.ready_timeout} s (status {info['status']}, "
-                    f"{info.get('indexed_vectors_count')} vectors indexed)"
+                    f"{info.get('indexed_vectors_count')} vectors indexed); allow more, or look into the server's log"
                 )
             time.sleep(POLL_SECONDS if greens < GREENS else 0)
 
@@ -223,7 +223,9 @@ class ServerEngine:
         }
         lost = [row for row in rows if row not in stored]
         if lost:
-            raise BenchmarkError(f"T12 {self._there.name}: the server has no point {lost[0]}")
+            raise BenchmarkError(
+                f"T12 {self._there.name}: the server has no point {lost[0]}; remove the collection and build it again"
+            )
         return [stored[row] for row in rows]
 
     def matching(self) -> list[int]:

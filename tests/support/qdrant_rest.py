@@ -25,7 +25,10 @@ OPEN_TO_ALL = ("/", "/healthz")
 
 @dataclass
 class Fault:
-    """What befalls the next `times` requests whose `METHOD path` matches: a status, no answer at all, or a wait."""
+    """What befalls the next `times` requests whose `METHOD path` matches: a status, no answer at all, or a wait.
+
+    Waiting happens on the way: the server does not count it as its own time.
+    """
 
     pattern: str
     times: int
@@ -182,7 +185,6 @@ def _handler(server: QdrantRest) -> type[BaseHTTPRequestHandler]:
             pass
 
         def _serve(self) -> None:
-            started = time.perf_counter()
             content = self.rfile.read(int(self.headers.get("content-length") or 0))
             parts = urlsplit(self.path)
             asked = f"{self.command} {parts.path}"
@@ -198,6 +200,7 @@ def _handler(server: QdrantRest) -> type[BaseHTTPRequestHandler]:
                 if fault.status:
                     self._reply(fault.status, {"status": {"error": fault.message}, "time": 0.0})
                     return
+            started = time.perf_counter()
             refusal = self._unauthorized(parts.path)
             if refusal:
                 self._reply(*refusal)
