@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import FrozenInstanceError
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -135,7 +136,7 @@ def _experiment(composed: Any) -> "list[Row]":
     rows = experiment_rows(config, experiment)
     if alone:
         show_memory(experiment)
-        show(rows, title(experiment), experiment.cliff)
+        show(rows, title(experiment), experiment.cliff, warnings=experiment.warnings)
         print("", *three_lines(recommend(rows, config.slo)), "Report and deploy files: qexp-report last", sep="\n")
     return rows
 
@@ -206,8 +207,14 @@ def _console() -> "Console":
     return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
 
 
-def show(rows: "list[Row]", title: str, cliff: "Cliff | None" = None, sweep_id: str | None = None) -> None:
-    """Print the table, what failed, what happens under memory caps if that was measured, and how to see more."""
+def show(
+    rows: "list[Row]",
+    title: str,
+    cliff: "Cliff | None" = None,
+    sweep_id: str | None = None,
+    warnings: Sequence[str] = (),
+) -> None:
+    """Print the table, what failed, what to know, what happens under memory caps if that was measured, and more."""
     from qexp.report import cliff as cliff_report
     from qexp.report.table import LEGEND, failures, rich_table
 
@@ -217,6 +224,8 @@ def show(rows: "list[Row]", title: str, cliff: "Cliff | None" = None, sweep_id: 
         for failure in failures(rows):
             console.print(failure, style="red", markup=False)
         console.print(LEGEND, style="dim")
+        for warning in warnings:
+            console.print(f"Note: {warning}.", markup=False, soft_wrap=True)
     if cliff:
         console.print(cliff_report.cliff_table(cliff))
         console.print("\n".join(cliff_report.floors(cliff)))

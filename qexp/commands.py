@@ -15,7 +15,7 @@ from qexp.errors import ConfigError, DataError, QexpError
 from qexp.report.export import export as write_deploy
 from qexp.report.frontier import candidates, questions
 from qexp.report.recommend import Recommendation, recommend
-from qexp.report.record import Record
+from qexp.report.record import Record, warnings
 from qexp.report.render import write_report
 from qexp.report.words import three_lines
 from qexp.results import Row
@@ -48,6 +48,7 @@ def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list
     samples = {one.run_id: history.latencies(one) for one in record.collections}
     report = write_report(folder, record, decisions, samples)
     history.log_files(record.run_id, folder, "report")
+    lines += [f"Note: {note}." for note in warnings(record.collections)]
     return [*lines, f"Report: {_shown(report)} (and in MLflow, run {record.run_id}, below report/)"]
 
 

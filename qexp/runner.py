@@ -14,6 +14,7 @@ from qexp import machine, tracking
 from qexp.bench import accuracy, validity
 from qexp.bench.explore import adaptive, tuned
 from qexp.bench.judge import Evidence, judge
+from qexp.bench.notes import notes
 from qexp.cache import evict, locked, using
 from qexp.config import ExperimentConfig, SearchConfig
 from qexp.data.truth import Truth, engine_truth, exact_scores, find_truth
@@ -105,7 +106,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         cost=price(spec, collections, forward, config.quantization.theory.compression, config.cost),
         visits=tuple(visit.title for visit in timed),
         latencies=np.stack([measurement.latencies for measurement in timed.values()]),
-        warnings=(*data.warnings, *checks.warnings),
+        warnings=(*data.warnings, *notes(spec, [trial.point for trial in trials]), *checks.warnings),
         stop=stop,
         checks=checks.table,
         loads=loads,

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -122,7 +123,7 @@ MIXED: list[Any] = [[3.0, 4.0], [NAN, 0.0], [0.0, 0.0], None, [1.0, None], [0.0,
 def test_rows_without_a_usable_vector_can_be_dropped(tmp_path: Path) -> None:
     data = load_data(local(tmp_path / "data", MIXED, on_bad_vector="drop"), tmp_path / "cache")
     assert np.abs(data.points() - [[0.6, 0.8], [0.0, 1.0]]).max() < 1e-6
-    assert data.warnings == (f"{tmp_path}/data/corpus: 5 rows without a usable vector were left out",)
+    assert data.warnings[0] == f"{tmp_path}/data/corpus: 5 rows without a usable vector were left out"
     kept = load_data(local(tmp_path / "data", MIXED, on_bad_vector="drop", distance="dot"), tmp_path / "cache")
     assert kept.facts.points == 3  # a zero vector has an inner product
 
@@ -171,9 +172,10 @@ def test_at_most_a_tenth_is_held_out(tmp_path: Path) -> None:
 
 def test_a_cut_of_a_model_not_known_to_be_trained_for_it_warns(tmp_path: Path) -> None:
     path = parquet(tmp_path)
-    assert "the model is not known to be trained for truncation" in of_file(path, size=2).warnings[0]
-    assert of_file(path, size=2, matryoshka=True).warnings == ()
-    assert of_file(path).warnings == ()
+    (warning,) = of_file(path, size=2, distance="dot").warnings
+    assert "the model is not known to be trained for truncation" in warning
+    assert of_file(path, size=2, distance="dot", matryoshka=True).warnings == ()
+    assert of_file(path, distance="dot").warnings == ()
 
 
 def test_duplicate_ids_and_unknown_payload_columns_are_refused(tmp_path: Path) -> None:
@@ -209,3 +211,16 @@ def test_labels_of_held_out_queries_and_points_meet_by_id(tmp_path: Path) -> Non
 def row_is_point(data: Data, path: Path, row: int) -> bool:
     vector = np.array(pq.read_table(path)["vector"][row].as_py())
     return bool((data.points() @ (vector / np.linalg.norm(vector)) > 1 - 1e-6).any())
+
+
+def test_vectors_without_length_1_are_said_where_cosine_ignores_it(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((200, 8))
+    np.save(tmp_path / "long.npy", rows)
+    (warning,) = of_file(tmp_path / "long.npy").warnings
+    assert warning.endswith("if the model means something by length, set dataset.distance=dot")
+    assert re.match(r"\d+ of 180 vectors do not have length 1, which cosine ignores", warning)
+    assert of_file(tmp_path / "long.npy", distance="dot").warnings == ()
+    half = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+    np.save(tmp_path / "half.npy", half)
+    assert of_file(tmp_path / "half.npy").warnings == ()
+    assert len(of_file(tmp_path / "half.npy", size=4).warnings) == 1  # cut short is another sentence

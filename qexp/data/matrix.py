@@ -15,15 +15,21 @@ from qexp.results import Ids, Vectors
 
 Mask = NDArray[np.bool_]
 
+LENGTH_TOLERANCE = 0.01  # float16 and int8 copies of normalised vectors stay within it
+
 
 @dataclass(frozen=True)
 class Written:
-    """Row numbers of the table in the order of the file, native dimensions, a digest, and how many were dropped."""
+    """Row numbers of the table in the order of the file, native dimensions, a digest, and how many were dropped.
+
+    `unnormalised` counts rows whose length, in native dimensions, is not 1 within a percent.
+    """
 
     rows: Ids
     native: int
     digest: str
     dropped: int
+    unnormalised: int
 
 
 def write_matrix(
@@ -33,7 +39,7 @@ def write_matrix(
 
     Raises DataError naming the first row that cannot be searched, unless `drop` leaves such rows out.
     """
-    digest, native = hashlib.sha256(), 0
+    digest, native, unnormalised = hashlib.sha256(), 0, 0
     rows: list[Ids] = []
     progress = Progress(f"laying out {what}", len(table.rows))
     with path.open("wb") as out:
@@ -45,10 +51,13 @@ def write_matrix(
             chosen = wanted[numbers]
             if not chosen.all():
                 numbers, batch = numbers[chosen], batch[chosen]
+            whole = batch
             batch = np.ascontiguousarray(batch[:, :size])
             good = _usable(numbers, batch, table, distance, drop)
             if not good.all():
-                numbers, batch = numbers[good], batch[good]
+                numbers, batch, whole = numbers[good], batch[good], whole[good]
+            lengths = np.sqrt(np.einsum("ij,ij->i", whole, whole, dtype=np.float64))
+            unnormalised += int((np.abs(lengths - 1) > LENGTH_TOLERANCE).sum())
             if distance == "cosine":
                 batch = _normalised(batch)
             if not rows:
@@ -62,7 +71,7 @@ def write_matrix(
             raise DataError(f"{table.place}: no row has a usable vector for the {what}")
         out.seek(0)
         _header(out, (len(found), size or native))
-    return Written(found, native, digest.hexdigest()[:16], dropped)
+    return Written(found, native, digest.hexdigest()[:16], dropped, unnormalised)
 
 
 def _header(out: IO[bytes], shape: tuple[int, int]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from qexp.config import CollectionDataset, DatasetConfig, ExperimentConfig, SyntheticDataset, TableDataset
 from qexp.data.files import read_matrix
 from qexp.data.labels import check_unique_ids, neighbour_positions, qrel_rows
-from qexp.data.matrix import write_matrix
+from qexp.data.matrix import Written, write_matrix
 from qexp.data.payload import write_payload
 from qexp.data.source import Source, open_source
 from qexp.data.table import Table, digest_of, need_columns
@@ -22,8 +22,9 @@ from qexp.results import DatasetFacts, Ids, Vectors
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 3  # raise when the files below change their meaning
+LAYOUT = 4  # raise when the files below change their meaning
 QUERY_SEED = 0
+UNNORMALISED_SHARE = 0.01  # of the points; fewer are accidents
 HELD_OUT_SHARE = 10  # held-out queries are at most one in so many rows
 
 
@@ -135,7 +136,7 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
         m=source.m,
         ef_construct=source.ef_construct,
     )
-    return facts, _warnings(config, facts, points.dropped + queries.dropped)
+    return facts, _warnings(config, facts, points, queries)
 
 
 def _split(source: Source, config: ExperimentConfig) -> tuple[Table, Any, Any]:
@@ -200,15 +201,21 @@ def _given_neighbours(dataset: DatasetConfig, queries: Table, chosen: Ids, avail
     return list(rows[column][:].take(chosen).to_pylist())
 
 
-def _warnings(config: ExperimentConfig, facts: DatasetFacts, dropped: int) -> list[str]:
+def _warnings(config: ExperimentConfig, facts: DatasetFacts, points: Written, queries: Written) -> list[str]:
     warnings = []
+    dropped = points.dropped + queries.dropped
     if dropped:
         warnings.append(f"{facts.source}: {dropped} rows without a usable vector were left out")
-    trained = config.dataset.matryoshka or isinstance(config.dataset, SyntheticDataset)
-    if facts.size < facts.native_size and not trained:
+    generated = isinstance(config.dataset, SyntheticDataset)  # by no model
+    if facts.size < facts.native_size and not (config.dataset.matryoshka or generated):
         warnings.append(
             f"embedding.size={facts.size} of {facts.native_size}: the model is not known to be trained for truncation "
             "(Matryoshka), so that much of what it knows may be lost; if it is, set dataset.matryoshka=true"
+        )
+    if facts.distance == "cosine" and points.unnormalised > len(points.rows) * UNNORMALISED_SHARE and not generated:
+        warnings.append(
+            f"{points.unnormalised:,} of {len(points.rows):,} vectors do not have length 1, which cosine ignores; "
+            "if the model means something by length, set dataset.distance=dot"
         )
     return warnings
 

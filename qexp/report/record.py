@@ -1,5 +1,6 @@
 """A sweep or a single experiment as the record holds it: all that a report is made from."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -24,6 +25,12 @@ class CollectionRecord:
     def built(self, name: str) -> int:
         """Return `m` or `ef_construct` of the index as it was built; the configuration may leave them open."""
         return int(self.dataset.get(name) or self.config[f"index.{name}"])
+
+
+def warnings(collections: Iterable[CollectionRecord]) -> list[str]:
+    """Return what the collections' runs warn of, each sentence once."""
+    said = [one.tags.get("qexp.warnings", "").splitlines() for one in collections]
+    return list(dict.fromkeys(line for lines in said for line in lines))
 
 
 @dataclass(frozen=True)

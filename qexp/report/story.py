@@ -7,7 +7,7 @@ from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture
 from qexp.report.cliff import floors
 from qexp.report.frontier import Candidate, dominators
 from qexp.report.recommend import Recommendation
-from qexp.report.record import CollectionRecord, Record
+from qexp.report.record import CollectionRecord, Record, warnings
 from qexp.report.table import COLUMNS, cells, varying
 from qexp.report.words import (
     MEASURE,
@@ -243,16 +243,11 @@ def _validity(collections: list[CollectionRecord]) -> list[Block]:
 def _checks(collections: list[CollectionRecord]) -> list[Block]:
     """Return what was looked for that would have made a figure wrong, warnings first."""
     found = dict.fromkeys((check.verdict, check.trap, check.what) for one in collections for check in one.checks)
-    details = dict.fromkeys(
-        f"{check.trap} {check.detail or check.what}"
-        for one in collections
-        for check in one.checks
-        if check.verdict == "warning"
-    )
     if not found:
         return []
     rows = tuple((trap, verdict, what) for verdict, trap, what in sorted(found, key=lambda one: (one[1], one[0])))
-    blocks: list[Block] = [Bullets(tuple(f"Warning: {text}." for text in details))] if details else []
+    said = tuple(f"Warning: {text}." for text in warnings(collections))
+    blocks: list[Block] = [Bullets(said)] if said else []
     return [*blocks, Grid(("trap", "verdict", "what was checked"), rows, folded=f"{len(rows)} checks")]
 
 

@@ -1,0 +1,42 @@
+import pytest
+
+from qexp.bench.notes import notes
+from qexp.results import OperatingPoint
+from tests.conftest import QUICK, Qexp
+from tests.test_edge import spec
+
+CODES, RESCORED = OperatingPoint(10), OperatingPoint(10, rescore=True, oversampling=3.0)
+
+
+def test_a_large_corpus_of_long_vectors_has_nothing_to_say() -> None:
+    assert notes(spec("binary", size=1024, points=2500), [CODES, RESCORED]) == []
+
+
+@pytest.mark.parametrize(("points", "small"), [(9999, True), (10_000, False)])
+def test_a_corpus_that_qdrant_would_not_index_is_small(points: int, small: bool) -> None:
+    found = notes(spec(size=256, points=points), [CODES])
+    assert bool(found) is small
+    assert all("are below the 10,000 from which Qdrant builds an index by default" in note for note in found)
+
+
+def test_what_full_scan_threshold_refuses_is_not_said_twice() -> None:
+    assert notes(spec(size=256, points=9999, full_scan_threshold=10_000), [CODES]) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "size", "said"),
+    [("binary", 1023, True), ("binary_2bit", 384, True), ("binary", 1024, False), ("turbo_1", 384, False)],
+)
+def test_short_binary_codes_without_rescoring(method: str, size: int, said: bool) -> None:
+    asked = spec(method, size=size, points=100_000)
+    found = notes(asked, [CODES, RESCORED])
+    assert bool(found) is said
+    assert all(note.startswith(f"binary codes of {size} dimensions") for note in found)
+    assert notes(asked, [RESCORED]) == []
+
+
+def test_notes_stand_below_the_table(qexp: Qexp) -> None:
+    done = qexp("quantization=binary", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "Note: small corpus: 500 KiB of vectors" in done.stdout
+    assert "Note: binary codes of 64 dimensions" in done.stdout
