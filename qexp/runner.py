@@ -96,7 +96,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
     recall = partial(_recall, data, truth)
     baselines, trials = judge(Evidence(timed, cold, results, recall, data.qrels))
     validity.check_accuracy(baselines, trials, checks)
-    validity.check_noise(baselines, checks)
+    validity.check_noise(baselines, config.search.target_halfwidth, checks)
     return Experiment(
         dataset=data.facts,
         quantized=collections[0],

@@ -22,7 +22,7 @@ from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
 from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError, ConfigError
-from qexp.results import CollectionSpec, OperatingPoint, Reads
+from qexp.results import CollectionSpec, Interval, OperatingPoint, Reads
 from tests.test_edge import METHODS, POINTS, spec, vectors
 from tests.test_judge import evidence
 
@@ -197,6 +197,26 @@ def test_t12_a_trial_with_recall_zero() -> None:
     validity.check_accuracy(baselines, [replace(good, accuracy=replace(good.accuracy, recall=0.0))], checks)
     (warning,) = checks.warnings
     assert re.match("T12 a trial has recall 0: .*; use more bits, or remove the collection", warning)
+
+
+@pytest.mark.parametrize(
+    ("control", "said"),
+    [
+        (Interval(1.0, 1 / 1.09, 1.09), None),
+        (
+            Interval(0.96, 0.5, 1.85),
+            r"T14 the baseline against itself is 0\.500–1\.850×, ± 92%: too wide .* rounds",
+        ),
+        (Interval(0.9, 0.85, 0.95), r"T14 noisy: the baseline against itself is 0\.850–0\.950×, which excludes 1"),
+        (Interval(3.0, 1.5, 6.0), r"T14 noisy: .*, which excludes 1"),
+    ],
+)
+def test_t14_a_control_holds_only_where_it_could_have_failed(control: Interval, said: str | None) -> None:
+    (base,), _ = judge(evidence())
+    checks = Checks()
+    validity.check_noise([replace(base, control=control)], 0.05, checks)
+    assert len(checks.warnings) == (said is not None)
+    assert all(re.match(said or "", warning) for warning in checks.warnings)
 
 
 def test_t13_a_few_faults_in_many_queries_are_none() -> None:

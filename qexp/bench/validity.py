@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexp.errors import BenchmarkError
-from qexp.results import Baseline, Check, CollectionSpec, CollectionState, Reads, Trial, Vectors
+from qexp.results import CONTROL_TOO_WIDE, Baseline, Check, CollectionSpec, CollectionState, Reads, Trial, Vectors
 from qexp.sizing.ram import DATATYPE_BYTES, code_bytes
 
 log = logging.getLogger(__name__)
@@ -246,17 +246,26 @@ def check_accuracy(baselines: Sequence[Baseline], trials: Sequence[Trial], check
     )
 
 
-def check_noise(baselines: Sequence[Baseline], checks: Checks | None = None) -> None:
-    """Look for a machine so unsteady that the baseline differs from itself (T14)."""
+def check_noise(baselines: Sequence[Baseline], target: float, checks: Checks | None = None) -> None:
+    """Look for a machine so unsteady that the baseline differs from itself, or nobody can tell (T14).
+
+    `target` is the half-width to which speedups are to be known.
+    """
     checks = checks or Checks()
     for base in baselines:
-        low, high = base.control.low, base.control.high
+        control = base.control
+        found = f"the baseline against itself is {control.low:.3f}–{control.high:.3f}×"
+        trouble = "which excludes 1; intervals are widened by it; run again on a quiet machine"
+        if not control.distinguishable:
+            trouble = (
+                f"± {control.halfwidth:.0%}: too wide to say whether the machine was steady; use more rounds, or a "
+                f"quiet machine"
+            )
         checks.prefer(
-            not base.control.distinguishable,
+            not control.distinguishable and control.halfwidth <= CONTROL_TOO_WIDE * target,
             "T14",
-            f"rounds are interleaved at random; the baseline against itself is {low:.3f}–{high:.3f}×",
-            f"noisy: the baseline against itself is {low:.3f}–{high:.3f}×, which excludes 1; intervals are widened by "
-            f"it; run again on a quiet machine",
+            f"rounds are interleaved at random; {found}",
+            f"{'noisy: ' if control.distinguishable else ''}{found}, {trouble}",
         )
 
 

@@ -20,6 +20,7 @@ from qexp.report.words import (
     three_lines,
     vouched,
 )
+from qexp.results import CONTROL_TOO_WIDE, Interval
 
 
 def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> list[Block]:
@@ -220,12 +221,13 @@ def _validity(collections: list[CollectionRecord]) -> list[Block]:
         metrics, name = one.metrics, one.config["quantization.name"]
         low, high = metrics["aa_speedup_low"], metrics["aa_speedup_high"]
         quiet = low <= 1 <= high
+        told = Interval(1.0, low, high).halfwidth <= CONTROL_TOO_WIDE * float(one.config["search.target_halfwidth"])
         noisy += [] if quiet else [name]
         rows.append(
             (
                 name,
                 f"{metrics['aa_speedup_mean']:.3f} ({low:.3f}–{high:.3f})",
-                "holds" if quiet else "fails: noisy",
+                ("holds" if told else "too wide to say") if quiet else "fails: noisy",
                 f"{metrics['baseline_recall']:.3f}",
                 f"{metrics.get('rounds', one.config['search.rounds']):g}",
             )

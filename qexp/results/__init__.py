@@ -9,11 +9,24 @@ from qexp.results.collection import (
     MemoryUse,
     RamEstimate,
 )
-from qexp.results.judged import Accuracy, Baseline, Cold, Experiment, Finding, Half, LatencyStats, Load, Loss, Trial
+from qexp.results.judged import (
+    CONTROL_TOO_WIDE,
+    Accuracy,
+    Baseline,
+    Cold,
+    Experiment,
+    Finding,
+    Half,
+    LatencyStats,
+    Load,
+    Loss,
+    Trial,
+)
 from qexp.results.values import MIB, DatasetFacts, Ids, Interval, Nanoseconds, OperatingPoint, Row, Vectors
 from qexp.results.visits import NO_READS, Block, Check, LoadLevel, LoadSample, Measurement, Reads, Search, Stop, Visit
 
 __all__ = [
+    "CONTROL_TOO_WIDE",
     "MIB",
     "NO_READS",
     "Accuracy",

@@ -7,6 +7,9 @@ from qexp.results.footprint import Cliff, Cost
 from qexp.results.values import DatasetFacts, Interval, Nanoseconds, OperatingPoint
 from qexp.results.visits import Check, LoadLevel, Reads, Stop
 
+# Half-widths of the A/A control's interval, in units of `search.target_halfwidth`, beyond which it says too little
+CONTROL_TOO_WIDE = 2.0
+
 
 @dataclass(frozen=True)
 class LatencyStats:
