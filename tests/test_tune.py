@@ -76,12 +76,16 @@ def test_tuning_hnsw_ef_needs_recall():
         TuneConfig(parameter="hnsw_ef")
     asked = TuneConfig(parameter="hnsw_ef", measure="recall", most=512)
 
-    def at(point):
-        return np.full(100, 0.99 if point.hnsw_ef >= 77 else 0.9)
+    def at(point, queries=400):
+        return np.full(queries, 0.99 if point.hnsw_ef >= 77 else 0.9)
 
     found = tune(replace(SEARCH, rescore=[True]), asked, at)
+    assert found.reached
     assert found.value == 77
     assert narrowed(SEARCH, found).hnsw_ef == [77, 97, 124]
+    few = tune(replace(SEARCH, rescore=[True]), asked, lambda point: at(point, queries=100))
+    assert not few.reached  # 50 queries that agree at 0.99 do not vouch for 0.95
+    assert few.found.low < 0.95 < few.found.estimate
 
 
 @pytest.mark.slow

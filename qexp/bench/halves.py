@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from qexp.bench.accuracy import mean_interval
 from qexp.bench.latency import CONFIDENCE, ENOUGH
 from qexp.results import Half, Ids, Interval, Nanoseconds
 
@@ -14,15 +15,6 @@ def split(queries: int) -> tuple[Ids, Ids]:
     """Return the rows of the first and of the second half, each in order: a fixed shuffle, so runs agree on it."""
     order = np.random.default_rng(SEED).permutation(queries)
     return np.sort(order[: (queries + 1) // 2]), np.sort(order[(queries + 1) // 2 :])
-
-
-def mean_interval(shares: NDArray[np.float64]) -> Interval:
-    """Return the mean of shares in 0..1 with its t interval over queries, cut off at 0 and 1."""
-    mean = float(shares.mean())
-    if shares.size < 2:
-        return Interval(mean, 0.0, 1.0)
-    half = float(stdtrit(shares.size - 1, (1 + CONFIDENCE) / 2) * shares.std(ddof=1) / np.sqrt(shares.size))
-    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half))
 
 
 def p95_interval(latencies: Nanoseconds) -> Interval | None:
@@ -43,7 +35,8 @@ def halves(latencies: Nanoseconds, retention: NDArray[np.float64], recall: NDArr
     """Judge both halves on their own: latencies [round, query], shares per query."""
 
     def half(rows: Ids) -> Half:
-        return Half(mean_interval(retention[rows]), mean_interval(recall[rows]), p95_interval(latencies[:, rows]))
+        kept, found = (mean_interval(shares[None, rows]) for shares in (retention, recall))
+        return Half(kept, found, p95_interval(latencies[:, rows]))
 
     first, second = split(len(retention))
     return half(first), half(second)

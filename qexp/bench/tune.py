@@ -7,7 +7,8 @@ from math import ceil, inf, nextafter
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.bench.halves import mean_interval, split
+from qexp.bench.accuracy import mean_interval
+from qexp.bench.halves import split
 from qexp.config import SearchConfig, TuneConfig
 from qexp.results import Finding, Interval, OperatingPoint
 
@@ -83,7 +84,7 @@ def tune(search: SearchConfig, asked: TuneConfig, shares: Callable[[OperatingPoi
 
     def reaches(number: int) -> bool:
         found = shares(_point(search, asked, number))
-        tried[number] = (mean_interval(found[first]), mean_interval(found[second]))
+        tried[number] = (mean_interval(found[None, first]), mean_interval(found[None, second]))
         return tried[number][0].low >= asked.target
 
     most = ceil(asked.most * search.limit) if asked.parameter == "oversampling" else int(asked.most)
