@@ -18,7 +18,7 @@ from qexp.jobs import REUSED, collect, jobs_of, rows_of, runs_of
 from qexp.paths import cache_root
 from qexp.report.cliff import from_json, merged
 from qexp.report.cliff import markdown as cliff_markdown
-from qexp.report.plots_cliff import plot_cliff
+from qexp.report.plots_memory import cliff_picture
 from qexp.report.sizing import CLIFF_FILE
 from qexp.report.table import markdown
 from qexp.results import Row
@@ -235,5 +235,7 @@ def finish_cliff(run_id: str, title: str) -> Cliff | None:
         cliff = merged(found)
         client.log_text(run_id, cliff_markdown(cliff), "cliff.md")
         with tempfile.TemporaryDirectory() as folder:
-            client.log_artifact(run_id, str(plot_cliff(cliff, Path(folder) / "cliff.png", title)))
+            picture = Path(folder) / "cliff.png"
+            picture.write_bytes(cliff_picture(cliff, title))
+            client.log_artifact(run_id, str(picture))
         return cliff

@@ -1,11 +1,10 @@
 """What is said about memory caps, by exact numbers."""
 
-from pathlib import Path
-
 import pytest
 
+from qexp.report.canvas import LIGHT, WIDE, Frame
 from qexp.report.cliff import cells, floors, from_json, markdown, merged, to_json
-from qexp.report.plots_cliff import plot_cliff
+from qexp.report.plots_memory import cliff_picture, cliff_plot
 from qexp.results.footprint import CapTrial, Cliff
 
 MIB = 2**20
@@ -55,5 +54,9 @@ def test_jobs_are_merged_with_one_baseline_and_survive_json() -> None:
 
 
 @pytest.mark.parametrize("cliff", [CLIFF, Cliff(MIB, (DEAD[0], trial("scalar", MIB, None)))], ids=["all", "killed"])
-def test_the_plot_is_drawn(cliff: Cliff, tmp_path: Path) -> None:
-    assert plot_cliff(cliff, tmp_path / "cliff.png", "title").read_bytes()[1:4] == b"PNG"
+def test_the_plot_is_drawn(cliff: Cliff) -> None:
+    assert cliff_picture(cliff, "title")[1:4] == b"PNG"
+    (axes,) = cliff_plot(cliff, Frame(LIGHT, WIDE)).axes
+    crosses = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
+    assert len(crosses) == 1
+    assert crosses[0].get_xdata()[0] == next(trial.cap / MIB for trial in cliff.trials if trial.cap and trial.killed)

@@ -1,9 +1,10 @@
 """Plots of memory: what a collection wants, and what happens when there is less."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qexp.report.canvas import Frame, Theme, axes_of, legend, plain_numbers
+from qexp.report.canvas import Frame, Theme, axes_of, legend, plain_numbers, png
 from qexp.report.cliff import BASELINE, name
 from qexp.report.record import CollectionRecord
 from qexp.results import MIB
@@ -60,9 +61,9 @@ def _ram_bars(
     return sorted(dict(bars).items(), key=lambda bar: not bar[0].startswith("no quantization"))
 
 
-def cliff_plot(cliff: Cliff, frame: Frame) -> "Figure":
+def cliff_plot(cliff: Cliff, frame: Frame, title: str = "When memory runs short") -> "Figure":
     """Draw latency against the memory cap, rescoring dashed; × where the kernel killed the search."""
-    figure, axes = axes_of(frame, "memory cap, MiB", "mean latency (median round), ms", "When memory runs short")
+    figure, axes = axes_of(frame, "memory cap, MiB", "mean latency (median round), ms", title)
     theme = frame.theme
     colours = {BASELINE: theme.ink}
     for (method, point), (free, *capped) in cliff.series().items():
@@ -79,3 +80,8 @@ def cliff_plot(cliff: Cliff, frame: Frame) -> "Figure":
     plain_numbers(axes, frame)
     legend(figure, axes, frame, 1 if frame.narrow else 3)
     return figure
+
+
+def cliff_picture(cliff: Cliff, title: str) -> bytes:
+    """Return the same as PNG."""
+    return png(partial(cliff_plot, cliff, title=title))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from qexp.report import cliff as cliff_report
 from qexp.report.memory import memory_markdown
-from qexp.report.plots_cliff import plot_cliff
+from qexp.report.plots_memory import cliff_picture
 from qexp.results import MIB, Collection, Experiment, OperatingPoint
 from qexp.results.footprint import Cost
 
@@ -63,4 +63,4 @@ def write_sizing(experiment: Experiment, title: str, folder: Path) -> None:
     if experiment.cliff:
         (folder / CLIFF_FILE).write_text(cliff_report.to_json(experiment.cliff))
         (folder / "cliff.md").write_text(cliff_report.markdown(experiment.cliff))
-        plot_cliff(experiment.cliff, folder / "cliff.png", title)
+        (folder / "cliff.png").write_bytes(cliff_picture(experiment.cliff, title))
