@@ -48,7 +48,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def one_line(error: Exception) -> str:
     """Turn an error of Hydra's or OmegaConf's into one line with the near miss."""
     text = f"{error}\n{error.__cause__ or ''}"
-    choice = re.search(r"Could not find '([\w/]+)/([^/']+)'", text)
+    choice = re.search(r"Could not (?:find|load) '([\w/]+)/([^/']+)'", text)
     if choice:
         group, name = choice.groups()
         if group.startswith("hydra/"):
@@ -79,10 +79,8 @@ def expanded(words: list[str]) -> list[str]:
 
 def quoted(words: list[str]) -> list[str]:
     """Quote choices that are numbers, which Hydra takes for integers."""
-    numbers = re.compile(rf"({'|'.join(GROUPS)})=(\d+(?:,\d+)*)")
+    choices = re.compile(rf"({'|'.join(GROUPS)})=(\w+(?:,\w+)*)")
     return [
-        f"{found[1]}=" + ",".join(f"'{number}'" for number in found[2].split(","))
-        if (found := numbers.fullmatch(word))
-        else word
+        f"{found[1]}=" + re.sub(r"\b\d+\b", r"'\g<0>'", found[2]) if (found := choices.fullmatch(word)) else word
         for word in words
     ]

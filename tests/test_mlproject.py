@@ -68,8 +68,7 @@ def test_overrides_are_split_and_empty_parameters_left_out() -> None:
     assert expanded(words) == ["-m", "embedding='128'", "search.rounds=3", "dataset.label=a b"]
     assert expanded(["dataset=wordnet", "--overrides", ""]) == ["dataset=wordnet"]
     assert expanded(["storage="]) == ["storage="]
-
-
-def test_environment_is_made_from_the_lock() -> None:
-    assert yaml.safe_load((CHECKOUT / "python_env.yaml").read_text())["dependencies"] == ["-r requirements.lock"]
-    assert (CHECKOUT / "requirements.lock").exists()
+    assert expanded(["embedding=native,128,64", "search.limit=5,10"]) == [
+        "embedding=native,'128','64'",
+        "search.limit=5,10",
+    ]
