@@ -1,10 +1,17 @@
 """Hydra's parallel launchers and Optuna's sweeper, each where its extra is installed."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from qexp import sweep, tracking
+from qexp.cli import one_line
+from qexp.config import register_schema
+from qexp.paths import packaged
 from tests.conftest import QUICK, Qexp
+from tests.support import slurm
 from tests.test_sweep import (
     ONE_POINT,
     all_runs,
@@ -21,7 +28,11 @@ SWEPT = ["-m", "quantization=scalar,binary,turbo_4bit", *ONE_POINT]
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "plugin"),
-    [("joblib", "hydra_joblib_launcher"), ("submitit_local", "hydra_submitit_launcher")],
+    [
+        ("joblib", "hydra_joblib_launcher"),
+        ("submitit_local", "hydra_submitit_launcher"),
+        ("ray", "hydra_ray_launcher"),
+    ],
 )
 def test_parallel_jobs_make_one_sweep_and_one_baseline(
     launcher: str, plugin: str, qexp: Qexp, environment: dict[str, str], tmp_path: Path
@@ -30,9 +41,28 @@ def test_parallel_jobs_make_one_sweep_and_one_baseline(
     done = qexp(*SWEPT, *QUICK, f"hydra/launcher={launcher}")
     assert done.returncode == 0, done.stderr
     assert_whole(environment, jobs=3, trials=1)
+    assert_nothing_left(tmp_path / "cache")
     assert len(list((tmp_path / "cache" / "collections").iterdir())) == 4
-    if launcher == "joblib":  # submitit keeps what jobs say in files
+    if launcher != "submitit_local":  # which keeps what jobs say in files
         assert done.stderr.count(": building") == 4
+
+
+@pytest.mark.slow
+def test_slurm_is_given_an_array_of_jobs_that_make_one_sweep(
+    qexp: Qexp, environment: dict[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    slurm.install(tmp_path / "bin")
+    where = {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{environment['PATH']}"}
+    asked = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=fast", "hydra.launcher.timeout_min=90"]
+    done = qexp(*SWEPT, *QUICK, *asked, **where)
+    assert done.returncode == 0, done.stderr
+    assert_whole(environment, jobs=3, trials=1)
+    assert_nothing_left(tmp_path / "cache")
+    (batch,) = tmp_path.glob("multirun/*/*/.submitit/*submission*.sh")
+    lines = batch.read_text().splitlines()
+    for line in ("--partition=fast", "--time=90", "--array=0-2%3", "--job-name=qexp"):
+        assert f"#SBATCH {line}" in lines
 
 
 @pytest.mark.slow
@@ -70,3 +100,18 @@ def test_a_launcher_that_is_not_installed_is_one_line(qexp: Qexp) -> None:
     assert done.returncode == 2
     assert "hydra/launcher=nowhere: not installed" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_preset_for_a_launcher_that_is_not_installed_is_one_line() -> None:
+    error = ValueError("In 'hydra/launcher/ray_cluster': Could not load 'hydra/launcher/ray'.\nConfig search path:")
+    assert one_line(error) == "hydra/launcher=ray: not installed; pip install 'qexp[ray]' if that is an extra of qexp"
+
+
+def test_what_a_running_ray_cluster_is_given() -> None:
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    register_schema()
+    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+        config = compose("config", ["hydra/launcher=ray_cluster"], return_hydra_config=True)
+    given = config.hydra.launcher.ray.init
+    assert (given.address, given.object_store_memory) == ("auto", None)
+    assert set(given.runtime_env.env_vars) > {tracking.SWEEP_RUN, sweep.JOBS, sweep.SWEPT, "MLFLOW_TRACKING_URI"}
