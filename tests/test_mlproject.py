@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,16 +9,30 @@ import yaml
 from mlflow import MlflowClient
 
 from qexp.usage import expanded
+from tests.test_sweep import all_runs, of_level
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 QUICK = "dataset.points=2000 dataset.size=64 dataset.queries=100 index.full_scan_threshold=100 search.rounds=2"
+SMALL = ["-P", "dataset=synthetic", "-P", "search=quick", "-P", f"overrides={QUICK}"]
 
 
-def mlflow_run(cwd: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project: its entry points run in its folder, and write there."""
+    folder = tmp_path / "project"
+    for name in ("qexp", "conf"):
+        shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("MLproject", "python_env.yaml", "requirements.lock"):
+        shutil.copy(CHECKOUT / name, folder)
+    return folder
+
+
+def mlflow_run(project: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     return subprocess.run(
-        [sys.executable, "-m", "mlflow", "run", str(CHECKOUT), "--env-manager=local", *words],
-        cwd=cwd,
-        env=environment | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"},
+        [sys.executable, "-m", "mlflow", "run", str(project), "--env-manager=local", *words],
+        cwd=project.parent,
+        env={name: value for name, value in environment.items() if name != "PYTHONPATH"} | {"PATH": path},
         capture_output=True,
         text=True,
         timeout=300,
@@ -28,7 +43,7 @@ def tree(store: str) -> list[tuple[str, str, str]]:
     """Level, level of the parent and status of every run."""
     client = MlflowClient(store)
     runs = client.search_runs([found.experiment_id for found in client.search_experiments()])
-    levels = {run.info.run_id: run.data.tags["qexp.level"] for run in runs}
+    levels = {run.info.run_id: run.data.tags.get("qexp.level", "none") for run in runs}
     return sorted(
         (levels[run.info.run_id], levels.get(run.data.tags.get("mlflow.parentRunId", ""), ""), run.info.status)
         for run in runs
@@ -41,10 +56,9 @@ def tree(store: str) -> list[tuple[str, str, str]]:
     [("main", [], 1), ("sweep", ["-P", "experiment=", "-P", "quantization=scalar,binary"], 2)],
 )
 def test_mlflow_run_becomes_the_parent(
-    entry_point: str, given: list[str], collections: int, tmp_path: Path, environment: dict[str, str]
+    entry_point: str, given: list[str], collections: int, project: Path, environment: dict[str, str]
 ) -> None:
-    words = ["-P", "dataset=synthetic", "-P", "search=quick", "-P", f"overrides={QUICK}"]
-    done = mlflow_run(tmp_path, environment, "-e", entry_point, *given, *words)
+    done = mlflow_run(project, environment, "-e", entry_point, *given, *SMALL)
     assert done.returncode == 0, done.stderr
     assert tree(environment["MLFLOW_TRACKING_URI"]) == sorted(
         [
@@ -56,8 +70,30 @@ def test_mlflow_run_becomes_the_parent(
 
 
 @pytest.mark.slow
-def test_bad_input_fails_the_mlflow_run(tmp_path: Path, environment: dict[str, str]) -> None:
-    done = mlflow_run(tmp_path, environment, "-P", "quantization=binnary")
+def test_what_was_recorded_is_reported_exported_and_reproduced(project: Path, environment: dict[str, str]) -> None:
+    assert mlflow_run(project, environment, *SMALL).returncode == 0
+    for entry_point, file in (("report", "report/report.html"), ("export", "deploy/README.md")):
+        done = mlflow_run(project, environment, "-e", entry_point)
+        assert done.returncode == 0, done.stderr
+        assert (project / file).stat().st_size > 0
+    (recorded,) = of_level(all_runs(environment), "collection")
+    done = mlflow_run(project, environment, "-e", "reproduce", "-P", f"run_id={recorded.info.run_id}")
+    assert done.returncode == 0, done.stderr
+    again = of_level(all_runs(environment), "collection")[0]
+    assert again.data.tags["qexp.reproduces"] == recorded.info.run_id
+    assert again.data.tags["qexp.verdict"] == "reproduced"
+    assert tree(environment["MLFLOW_TRACKING_URI"]) == sorted(
+        [
+            *[("none", "", "FINISHED")] * 2,
+            *[("sweep", "", "FINISHED"), ("collection", "sweep", "FINISHED")] * 2,
+            *[("trial", "collection", "FINISHED")] * 8,
+        ]
+    )
+
+
+@pytest.mark.slow
+def test_bad_input_fails_the_mlflow_run(project: Path, environment: dict[str, str]) -> None:
+    done = mlflow_run(project, environment, "-P", "quantization=binnary")
     assert done.returncode == 1
     assert "quantization=binnary: no such choice (did you mean 'binary'?)" in done.stderr
     assert tree(environment["MLFLOW_TRACKING_URI"]) == [("sweep", "", "FAILED")]
@@ -72,3 +108,8 @@ def test_overrides_are_split_and_empty_parameters_left_out() -> None:
         "embedding=native,'128','64'",
         "search.limit=5,10",
     ]
+
+
+def test_environment_is_made_from_the_lock() -> None:
+    assert yaml.safe_load((CHECKOUT / "python_env.yaml").read_text())["dependencies"] == ["-r requirements.lock"]
+    assert (CHECKOUT / "requirements.lock").exists()
