@@ -1,9 +1,8 @@
-"""Qdrant collections on top of Qdrant Edge: what a server answers about them, as qdrant-client's own models."""
+"""Qdrant collections on top of Qdrant Edge, with qdrant-client's own models on the outside."""
 
 import json
 import shutil
 import threading
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,10 @@ class Refusal(Exception):
 
 
 class Collection:
-    """One Edge shard for each shard; points are spread by id. `folder` holds all of it, to be loaded again."""
+    """One Edge shard for each shard; points are spread by id. `folder` holds all of it, to be loaded again.
+
+    It has one dense vector; if that has a name, the shards below know nothing of it.
+    """
 
     def __init__(self, name: str, folder: Path, version: Version) -> None:
         self.name = name
@@ -38,7 +40,7 @@ class Collection:
         self.optimizer: threading.Thread | None = None
         self.operations = 0
         self.shards = [self._shard(number) for number in range(self.asked.shard_number or 1)]
-        self.optimized = not self._wants_indexing or all(s.info().indexed_vectors_count for s in self.shards)
+        self.optimized = not self.wants_indexing or all(s.info().indexed_vectors_count for s in self.shards)
 
     @classmethod
     def create(cls, name: str, folder: Path, version: Version, body: dict[str, Any]) -> "Collection":
@@ -49,9 +51,7 @@ class Collection:
         if version < (1, 16):
             asked.metadata = None
         if version < (1, 19):
-            for part in (asked.vectors, asked.hnsw_config, _inner(asked.quantization_config)):
-                if part is not None:
-                    part.memory = None
+            _forget_memory(asked.vectors, asked.hnsw_config, asked.quantization_config)
         folder.mkdir(parents=True)
         (folder / "collection.json").write_text(asked.model_dump_json(exclude_none=True))
         return cls(name, folder, version)
@@ -61,8 +61,9 @@ class Collection:
         return edge.EdgeShard.load(str(path)) if path.exists() else edge.EdgeShard.create(str(path), self._edge())
 
     def _edge(self) -> Any:
-        vectors, hnsw, optimizers = self.asked.vectors, self.asked.hnsw_config, self.asked.optimizers_config
-        codes = _inner(self.asked.quantization_config)
+        vectors, optimizers = self.params, self.asked.optimizers_config
+        hnsw = _merged(self.asked.hnsw_config, vectors.hnsw_config)
+        codes = inner(self.in_force)
         old = {True: "cold", False: "cached", None: "cached"}
         held = vectors.memory or old[vectors.on_disk]
         spec = CollectionSpec(
@@ -72,7 +73,7 @@ class Collection:
             size=vectors.size,
             distance=vectors.distance.lower(),
             datatype=vectors.datatype or "float32",
-            quantization=self._quantization(),
+            quantization=self.quantization(),
             method="",
             vectors=held,
             quantized=(codes.memory or ("pinned" if codes.always_ram else held)) if codes else "",
@@ -85,27 +86,67 @@ class Collection:
         )
         return _edge_config(spec)
 
-    def _quantization(self) -> dict[str, Any] | None:
-        if self.asked.quantization_config is None:
-            return None
-        return json.loads(self.asked.quantization_config.model_dump_json(exclude_none=True))
+    @property
+    def vector(self) -> str:
+        """The name of the vector, empty if it has none."""
+        return next(iter(self.asked.vectors)) if isinstance(self.asked.vectors, dict) else ""
 
     @property
-    def _wants_indexing(self) -> bool:
+    def params(self) -> models.VectorParams:
+        return self.asked.vectors[self.vector] if self.vector else self.asked.vectors
+
+    @property
+    def in_force(self) -> Any:
+        """The quantization that is built: what the vector sets for itself wins over the collection's."""
+        return self.params.quantization_config or self.asked.quantization_config
+
+    def quantization(self) -> dict[str, Any] | None:
+        return None if self.in_force is None else json.loads(self.in_force.model_dump_json(exclude_none=True))
+
+    @property
+    def wants_indexing(self) -> bool:
         return bool(self.asked.optimizers_config.indexing_threshold)
 
     def update(self, body: dict[str, Any]) -> None:
-        """PATCH: metadata is merged, optimizer settings are replaced and the optimizers woken up."""
+        """PATCH: metadata is merged, settings are replaced, and the optimizers woken up to build what they say now."""
         change = models.UpdateCollection.model_validate(body)
+        if change.vectors or change.hnsw_config or change.quantization_config:
+            self._reconfigure(change)
         if change.metadata and self.version >= (1, 16):
             self.asked.metadata = {**(self.asked.metadata or {}), **change.metadata}
         if change.optimizers_config:
             for key in change.optimizers_config.model_fields_set:
                 setattr(self.asked.optimizers_config, key, getattr(change.optimizers_config, key))
         (self.folder / "collection.json").write_text(self.asked.model_dump_json(exclude_none=True))
-        if change.optimizers_config and self._wants_indexing and self.optimizer is None:
+        if (change.optimizers_config or not self.optimized) and self.wants_indexing and self.optimizer is None:
             self.optimizer = threading.Thread(target=self._optimize)
             self.optimizer.start()
+
+    def _reconfigure(self, change: models.UpdateCollection) -> None:
+        """Change what vectors and collection say, and store every point anew."""
+        unknown = [name for name in change.vectors or {} if name != self.vector]
+        if unknown:
+            raise Refusal(400, f"Wrong input: Vector params for {unknown[0]} are not specified in config")
+        for target, diff in ((self.params, (change.vectors or {}).get(self.vector)), (self.asked, change)):
+            if diff is None:
+                continue
+            if self.version < (1, 19):
+                _forget_memory(diff, diff.hnsw_config, diff.quantization_config)
+            for key in diff.model_fields_set & {"memory", "on_disk"}:
+                setattr(target, key, getattr(diff, key))
+            if diff.hnsw_config:
+                target.hnsw_config = _merged(target.hnsw_config, diff.hnsw_config)
+            if diff.quantization_config:
+                off = diff.quantization_config == models.Disabled.DISABLED
+                target.quantization_config = None if off else diff.quantization_config
+        everything = self.scroll(models.ScrollRequest(limit=self.count(), with_vector=True, with_payload=True)).points
+        for number, shard in enumerate(self.shards):
+            shard.close()
+            shutil.rmtree(self.folder / f"shard-{number}")
+        self.shards = [self._shard(number) for number in range(len(self.shards))]
+        rows = [record.vector[self.vector] if self.vector else record.vector for record in everything]
+        self.upsert([record.id for record in everything], rows, [record.payload for record in everything])
+        self.optimized = False
 
     def _optimize(self) -> None:
         for shard in self.shards:
@@ -123,7 +164,7 @@ class Collection:
 
     def upsert(self, ids: list[int], rows: list[list[float]], payloads: list[Any] | None = None) -> int:
         """Store points; a row of another dimension is refused in Qdrant's words."""
-        expected = self.asked.vectors.size
+        expected = self.params.size
         for row in rows:
             if len(row) != expected:
                 raise Refusal(400, f"Wrong input: Vector dimension error: expected dim: {expected}, got {len(row)}")
@@ -152,147 +193,32 @@ class Collection:
             limit=request.limit, query=edge.Query.Nearest(request.query), params=params, filter=held
         )
         hits = [hit for shard in self.shards for hit in shard.query(nearest)]
-        hits.sort(key=lambda hit: hit.score, reverse=self.asked.vectors.distance in LARGER_IS_NEARER)
+        hits.sort(key=lambda hit: hit.score, reverse=self.params.distance in LARGER_IS_NEARER)
         return [models.ScoredPoint(id=hit.id, version=0, score=hit.score) for hit in hits[: request.limit]]
 
     def retrieve(self, ids: list[int]) -> list[models.Record]:
         """Return points with their vectors, in no particular order, as a server does."""
         found = [r for shard in self.shards for r in shard.retrieve(ids, False, True)]
-        return [models.Record(id=record.id, vector=record.vector) for record in reversed(found)]
+        return [self._record(record, models.PointRequest(ids=[], with_vector=True)) for record in reversed(found)]
 
     def scroll(self, request: models.ScrollRequest) -> models.ScrollResult:
         """Return one page of points, by id."""
         held = _filter(request.filter) if request.filter else None
-        found: list[int] = []
+        found: dict[int, Any] = {}
         for shard in self.shards:
-            records, _ = shard.scroll(edge.ScrollRequest(None, shard.info().points_count, held))
-            found += [record.id for record in records]
+            records, _ = shard.scroll(edge.ScrollRequest(None, shard.info().points_count, held, True, True))
+            found |= {record.id: record for record in records}
         later = sorted(id for id in found if id >= (request.offset or 0))
         page, rest = later[: request.limit], later[request.limit :]
-        points = [models.Record(id=id) for id in page]
+        points = [self._record(found[id], request) for id in page]
         return models.ScrollResult(points=points, next_page_offset=rest[0] if rest else None)
+
+    def _record(self, record: Any, request: models.ScrollRequest | models.PointRequest) -> models.Record:
+        vector = ({self.vector: record.vector} if self.vector else record.vector) if request.with_vector else None
+        return models.Record(id=record.id, vector=vector, payload=record.payload if request.with_payload else None)
 
     def count(self) -> int:
         return sum(shard.info().points_count for shard in self.shards)
-
-    def info(self) -> models.CollectionInfo:
-        """Return counts, status and the full configuration with Qdrant's defaults."""
-        counted = [shard.info() for shard in self.shards]
-        status = "yellow" if self.optimizer else "green" if self.optimized else "grey"
-        asked = json.loads(self.asked.model_dump_json(exclude_none=True))
-        quantization = asked.get("quantization_config")
-        return models.CollectionInfo(
-            status="green" if status == "grey" and not self._wants_indexing else status,
-            optimizer_status="ok",
-            points_count=sum(info.points_count for info in counted),
-            indexed_vectors_count=sum(info.indexed_vectors_count for info in counted),
-            segments_count=sum(len(list((self.folder / f"shard-{n}").glob("segments/*"))) for n in range(len(counted))),
-            payload_schema={},
-            update_queue=models.UpdateQueueInfo(length=0) if self.version >= (1, 17) else None,
-            config=models.CollectionConfig(
-                params=models.CollectionParams(
-                    vectors=asked["vectors"],
-                    shard_number=asked.get("shard_number", 1),
-                    replication_factor=asked.get("replication_factor", 1),
-                    write_consistency_factor=asked.get("write_consistency_factor", 1),
-                    on_disk_payload=True,
-                ),
-                hnsw_config={"max_indexing_threads": 0, **asked["hnsw_config"]},
-                optimizer_config={
-                    "deleted_threshold": 0.2,
-                    "vacuum_min_vector_number": 1000,
-                    "flush_interval_sec": 5,
-                    **asked["optimizers_config"],
-                },
-                wal_config=models.WalConfig(wal_capacity_mb=32, wal_segments_ahead=0),
-                quantization_config=quantization,
-                metadata=asked.get("metadata"),
-            ),
-        )
-
-    def cluster(self) -> models.CollectionClusterInfo:
-        """Return where the shards are: here, each once, however many replicas were asked for."""
-        local = [
-            models.LocalShardInfo(shard_id=number, points_count=shard.info().points_count, state="Active")
-            for number, shard in enumerate(self.shards)
-        ]
-        return models.CollectionClusterInfo(
-            peer_id=1, shard_count=len(local), local_shards=local, remote_shards=[], shard_transfers=[]
-        )
-
-    def optimizations(self) -> models.OptimizationsResponse:
-        """Return progress, and every segment: the indexed ones, and the empty one that waits for new points."""
-        segments = [
-            models.OptimizationSegmentInfo(uuid=uuid.UUID(path.name), points_count=count)
-            for path, count in self._segments()
-        ]
-        busy = 0 if self.optimizer is None else 1
-        return models.OptimizationsResponse(
-            summary=models.OptimizationsSummary(
-                queued_optimizations=busy, queued_segments=busy, queued_points=0, idle_segments=len(segments)
-            ),
-            running=[],
-            idle_segments=segments,
-        )
-
-    def _segments(self) -> list[tuple[Path, int]]:
-        """Return folders of segments; those with an index share the shard's points."""
-        found = []
-        for number, shard in enumerate(self.shards):
-            folders = sorted((self.folder / f"shard-{number}").glob("segments/*"))
-            indexed = [f for f in folders if (f / "vector_index" / "hnsw_config.json").exists()]
-            share = shard.info().points_count // max(1, len(indexed))
-            found += [(folder, share if folder in indexed else 0) for folder in folders]
-        return found
-
-    def telemetry(self) -> dict[str, Any]:
-        """Return the part of the telemetry of details level 10 that older servers have to show."""
-        segments = [
-            {
-                "info": {"uuid": path.name, "num_points": count, "num_indexed_vectors": count},
-                "config": {"vector_data": {"": {"quantization_config": self._quantization()}}},
-            }
-            for path, count in self._segments()
-        ]
-        return {"id": self.name, "shards": [{"id": 0, "local": {"segments": segments}, "remote": []}]}
-
-    def memory(self) -> dict[str, Any]:
-        """Return the report of `GET /collections/{name}/memory`: bytes on disk, and pinned ones on the heap."""
-        sizes = {"storage": 0, "quantized": 0, "index": 0, "id_tracker": 0, "payload": 0}
-        for segment, _ in self._segments():
-            for file in filter(Path.is_file, segment.rglob("*")):
-                path = f"{file.parent.name}/{file.name}"
-                part = (
-                    *("quantized" for _ in [0] if "quantized" in path),
-                    *("storage" for _ in [0] if "vector_storage" in path),
-                    *("index" for _ in [0] if "vector_index" in path),
-                    *("id_tracker" for _ in [0] if "id_tracker" in path),
-                    "payload",
-                )[0]
-                sizes[part] += file.stat().st_size
-        codes = _inner(self.asked.quantization_config)
-        pinned = codes is not None and ("pinned" in (codes.memory or "") or bool(codes.always_ram))
-        usage = {
-            part: {
-                "disk_bytes": size,
-                "ram_bytes": size if part == "quantized" and pinned else 0,
-                "cached_bytes": 0 if part in ("storage", "payload") else size,
-                "expected_cache_bytes": 0,
-            }
-            for part, size in sizes.items()
-        }
-        keys = ("disk_bytes", "ram_bytes", "cached_bytes", "expected_cache_bytes")
-        vector = {"name": "", "storage": usage["storage"], "index": usage["index"]}
-        if codes is not None and usage["quantized"]["disk_bytes"]:
-            vector["quantized"] = usage["quantized"]
-        return {
-            "total": {key: sum(part[key] for part in usage.values()) for key in keys},
-            "vectors": [vector],
-            "sparse_vectors": [],
-            "payload": usage["payload"],
-            "payload_index": [],
-            "other": {"id_tracker": usage["id_tracker"]},
-        }
 
     def close(self) -> None:
         if self.optimizer:
@@ -305,6 +231,18 @@ class Collection:
         shutil.rmtree(self.folder)
 
 
-def _inner(quantization: Any) -> Any:
+def inner(quantization: Any) -> Any:
     """Return what is below `scalar`, `product`, `binary` or `turbo`."""
     return None if quantization is None else getattr(quantization, next(iter(type(quantization).model_fields)))
+
+
+def _merged(base: Any, diff: Any) -> Any:
+    return base.model_copy(update=diff.model_dump(exclude_unset=True)) if base and diff else base or diff
+
+
+def _forget_memory(vectors: Any, hnsw: Any, quantization: Any) -> None:
+    """Do as a server that has not heard of `memory`."""
+    each = vectors.values() if isinstance(vectors, dict) else [vectors]
+    for part in (*each, hnsw, None if isinstance(quantization, models.Disabled) else inner(quantization)):
+        if part is not None and "memory" in type(part).model_fields:
+            part.memory = None

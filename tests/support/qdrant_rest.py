@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from qdrant_client import models
 from qdrant_client.http.models import QueryResponse
 
+from tests.support import reports
 from tests.support.collections import Collection, Refusal
 
 OPEN_TO_ALL = ("/", "/healthz")
@@ -109,7 +110,7 @@ class QdrantRest:
             named = [models.CollectionDescription(name=name) for name in self.collections]
             return models.CollectionsResponse(collections=named)
         if method == "GET" and path == "/telemetry":
-            shown = [collection.telemetry() for collection in self.collections.values()]
+            shown = [reports.telemetry(collection) for collection in self.collections.values()]
             return {"id": "0", "collections": {"number_of_collections": len(shown), "collections": shown}}
         if method == "GET" and path == "/cluster":
             return {"status": "disabled"}
@@ -132,7 +133,7 @@ class QdrantRest:
 
     def _about(self, collection: Collection, what: str, query: dict[str, list[str]], body: Any) -> Any:
         if what == "GET ":
-            return collection.info()
+            return reports.info(collection)
         if what == "PATCH ":
             collection.update(body)
             return True
@@ -155,11 +156,11 @@ class QdrantRest:
             assert asked.with_vector is True
             return collection.retrieve(asked.ids)
         if what == "GET /cluster":
-            return collection.cluster()
+            return reports.cluster(collection)
         if what == "GET /optimizations" and self.known >= (1, 17):
-            return collection.optimizations()
+            return reports.optimizations(collection)
         if what == "GET /memory" and self.known >= (1, 18):
-            return collection.memory()
+            return reports.memory(collection)
         raise Refusal(404, "")
 
 
@@ -237,7 +238,9 @@ def _handler(server: QdrantRest) -> type[BaseHTTPRequestHandler]:
                 return None
             if key != server.read_only_key:
                 return 401, "Invalid API key or JWT"
-            reading = self.command == "POST" and path.endswith(("/points/query", "/points/count", "/points"))
+            reading = self.command == "POST" and path.endswith(
+                ("/points/query", "/points/count", "/points/scroll", "/points")
+            )
             if self.command == "GET" or reading:
                 return None
             return 403, {"status": {"error": "Forbidden: Global manage access is required"}, "time": 0.0}
