@@ -17,7 +17,7 @@ from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_sch
 from qexp.environment import MAIN_PROCESS, in_main_process, sweep_run
 from qexp.errors import QexpError, Refused, near_miss
 from qexp.paths import packaged
-from qexp.usage import GROUPS, expanded, help_text, one_line, quoted
+from qexp.usage import GROUPS, SOURCE, expanded, help_text, one_line, quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,11 +104,15 @@ def _experiment(composed: Any) -> "list[Row]":
     from omegaconf import OmegaConf
 
     from qexp import sweep
+    from qexp.report.export import patch_line
     from qexp.report.recommend import recommend
     from qexp.report.words import three_lines
-    from qexp.rows import experiment_rows, title
+    from qexp.rows import experiment_rows, title, unlogged
     from qexp.runner import run
 
+    hydra_config = HydraConfig.get()
+    if hydra_config.runtime.choices.get("dataset") == "source_collection" and not OmegaConf.select(composed, SOURCE):
+        raise QexpError(f"dataset=source_collection: is the collection that {SOURCE}=… names, with engine=server")
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
         raise QexpError(f"{missing[0]}: must be given; add {missing[0]}=…")
@@ -118,7 +122,6 @@ def _experiment(composed: Any) -> "list[Row]":
         name = str(error).split("'")[1]
         raise QexpError(f"{name}: no such field{near_miss(name, known_keys())}") from error
     assert isinstance(config, ExperimentConfig)
-    hydra_config = HydraConfig.get()
     multirun = hydra_config.mode == RunMode.MULTIRUN
     if config.sweep.resume and not multirun:
         raise QexpError(f"sweep.resume={config.sweep.resume}: only a multirun can be resumed; add -m and what it swept")
@@ -137,7 +140,9 @@ def _experiment(composed: Any) -> "list[Row]":
     if alone:
         show_memory(experiment)
         show(rows, title(experiment), experiment.cliff, warnings=experiment.warnings)
-        print("", *three_lines(recommend(rows, config.slo)), "Report and deploy files: qexp-report last", sep="\n")
+        decided = recommend(rows, config.slo)
+        patch = patch_line(unlogged(config, experiment, rows), decided.choice.row) if decided.choice else []
+        print("", *three_lines(decided), *patch, "Report and deploy files: qexp-report last", sep="\n")
     return rows
 
 

@@ -13,6 +13,7 @@ from qexp import history
 from qexp.config import SloConfig
 from qexp.errors import ConfigError, DataError, QexpError
 from qexp.report.export import export as write_deploy
+from qexp.report.export import patch_line
 from qexp.report.frontier import candidates, questions
 from qexp.report.recommend import Recommendation, recommend
 from qexp.report.record import Record, warnings
@@ -43,6 +44,7 @@ def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list
         if decided.choice:
             target = folder / "deploy" / (_question(decided) if len(decisions) > 1 else "")
             write_deploy(target, record, decided.choice.row, why)
+            lines += patch_line(record.collection_of(decided.choice.row), decided.choice.row)
             lines.append(f"Deploy files: {_shown(target)}")
         log.debug("question %d of %d decided", number + 1, len(decisions))
     samples = {one.run_id: history.latencies(one) for one in record.collections}
@@ -98,7 +100,8 @@ def _export(asked: argparse.Namespace) -> list[str]:
     record = history.read(asked.run)
     row, why = _chosen(record, asked.run)
     _need_folder(asked.out)
-    return [f"Wrote {_shown(path)}" for path in write_deploy(asked.out, record, row, why)]
+    paths = write_deploy(asked.out, record, row, why)
+    return [*(f"Wrote {_shown(path)}" for path in paths), *patch_line(record.collection_of(row), row)]
 
 
 def _chosen(record: Record, reference: str) -> tuple[Row, list[str]]:

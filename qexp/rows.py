@@ -2,6 +2,7 @@
 
 from qexp.config import ExperimentConfig
 from qexp.report.figures import cold_metrics, load_metrics, trust_metrics
+from qexp.report.record import CollectionRecord
 from qexp.report.sizing import cost_metrics, floor_metrics, memory_metrics
 from qexp.results import MIB, Collection, Experiment, Half, LatencyStats, Load, OperatingPoint, Row, Trial
 
@@ -19,6 +20,13 @@ def experiment_rows(config: ExperimentConfig, experiment: Experiment) -> list[Ro
     """Return the comparison of one job: the baseline's row, then every trial's."""
     trials = [trial_row(config, experiment, trial) for trial in experiment.trials]
     return [baseline_row(trials[0].params, collection_metrics(experiment)), *trials]
+
+
+def unlogged(config: ExperimentConfig, experiment: Experiment, rows: list[Row]) -> CollectionRecord:
+    """Return a job as its record holds it, as far as deploying needs it, before it can be read back."""
+    facts, built = experiment.dataset, experiment.quantized.build.state
+    dataset = {"size": facts.size, "distance": facts.distance, "m": built.m, "ef_construct": built.ef_construct}
+    return CollectionRecord("", config.flat(), {}, {"qexp.engine": experiment.engine}, dataset, {}, tuple(rows))
 
 
 def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) -> Row:

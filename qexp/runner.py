@@ -112,6 +112,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         loads=loads,
         cliff=cliff,
         findings=tuple(findings),
+        engine=engine,
     )
 
 

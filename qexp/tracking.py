@@ -99,6 +99,7 @@ def _record(
     sentences = "\n".join(one.sentence for one in experiment.findings)
     found = {FINDINGS: sentences} if sentences else {}
     told = {"mlflow.note.content": f"{table}\n\n{why}", "qexp.validity": config.validity, **noisy}
+    told["qexp.engine"] = experiment.engine
     if experiment.warnings:
         told["qexp.warnings"] = "\n".join(experiment.warnings)
     record = spool.Record(

@@ -8,6 +8,7 @@ from qexp.errors import near_miss
 from qexp.paths import packaged
 
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
+SOURCE = "engine.source_collection"
 QUIET = "--quiet"
 QUIET_WORDS = [f"hydra.{kind}.loggers.qexp.level=WARNING" for kind in ("job_logging", "hydra_logging")]
 
@@ -59,6 +60,9 @@ def one_line(error: Exception) -> str:
     key = re.search(r"Could not (?:override|append|delete from) (?:config value at )?'([^']+)'", text)
     if key:
         name = key.group(1).split("@")[0]
+        if name in known_keys():
+            group, _, field = name.partition(".")
+            return f"{name}: the {group} that is chosen has no '{field}'; choose the {group}=… that has it"
         return f"{name}: no such group or field{near_miss(name, {*GROUPS, *known_keys()})}"
     return " ".join(text.partition("full_key:")[0].split())
 
@@ -66,7 +70,8 @@ def one_line(error: Exception) -> str:
 def expanded(words: list[str]) -> list[str]:
     """Replace `--overrides 'a=1 b=2'`, as an MLproject passes them, by the words; quote choices that are numbers.
 
-    An MLproject's parameter that was not given arrives as `dataset=`, and is left out.
+    An MLproject's parameter that was not given arrives as `dataset=`, and is left out. A collection to be advised is
+    the dataset, unless one is given.
     """
     if "--overrides" in words[:-1]:
         place = words.index("--overrides")
@@ -74,6 +79,8 @@ def expanded(words: list[str]) -> list[str]:
         words = [*given, *shlex.split(words[place + 1]), *words[place + 2 :]]
     if QUIET in words:
         words = [word for word in words if word != QUIET] + QUIET_WORDS
+    if any(word.startswith(f"{SOURCE}=") for word in words) and not any(word.startswith("dataset=") for word in words):
+        words = ["dataset=source_collection", *words]
     return quoted(words)
 
 

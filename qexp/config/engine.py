@@ -47,6 +47,8 @@ class ServerConfig(EngineConfig):
 
     Seconds: `timeout` for a request, `patience` for building on while the server is away or busy, `ready_timeout` until
     everything is indexed. Collections are named `prefix` and their spec; unless `keep` they are dropped afterwards.
+    `source_collection` is one of the server's collections to be advised: the dataset is read from it, nothing is
+    written to it.
     """
 
     url: str = MISSING
@@ -58,6 +60,7 @@ class ServerConfig(EngineConfig):
     upload_parallel: int = 4
     prefix: str = "qexp"
     keep: bool = True
+    source_collection: str | None = None
     shards: int = 1
     replicas: int = 1
     write_consistency: int = 1
@@ -98,6 +101,7 @@ class ServerConfig(EngineConfig):
             re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", self.prefix) is not None,
             f"engine.prefix={self.prefix}: must be 1 to 64 letters, digits, '-', '_' or '.'",
         )
+        require(self.source_collection != "", "engine.source_collection: must name a collection, or be null")
         require(
             self.write_consistency <= self.replicas,
             f"engine.write_consistency={self.write_consistency}: must not exceed engine.replicas={self.replicas}",

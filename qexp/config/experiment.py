@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
-from qexp.config.checks import at_least, one_of
+from qexp.config.checks import at_least, one_of, require
 from qexp.config.collection import IndexConfig, QuantizationConfig, StorageConfig
 from qexp.config.cost import CostConfig, SloConfig
-from qexp.config.dataset import DatasetConfig, EmbeddingConfig
-from qexp.config.engine import EngineConfig
+from qexp.config.dataset import CollectionDataset, DatasetConfig, EmbeddingConfig
+from qexp.config.engine import EngineConfig, ServerConfig
 from qexp.config.search import SearchConfig
 
 
@@ -50,6 +50,8 @@ class ExperimentConfig:
         at_least("wait_seconds", self.wait_seconds, 0)
         if self.cache_limit_gib is not None:
             at_least("cache_limit_gib", self.cache_limit_gib, 0)
+        if isinstance(self.engine, ServerConfig) and self.engine.source_collection:
+            _check_source(self.engine, self.dataset, self.embedding)
 
     def flat(self) -> dict[str, Any]:
         """Return every value under its dotted key, as it is logged, but for those that change no figure."""
@@ -70,6 +72,19 @@ class ExperimentConfig:
         """12 hexadecimal digits that change with anything that changes the experiment; `slo` judges it afterwards."""
         measured = {key: value for key, value in self.flat().items() if not key.startswith("slo.")}
         return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _check_source(engine: ServerConfig, dataset: DatasetConfig, embedding: EmbeddingConfig) -> None:
+    """Refuse a dataset that is not the collection to be advised, and what no update can change about that one."""
+    where = f"engine.source_collection={engine.source_collection}"
+    read = (dataset.url, dataset.collection) if isinstance(dataset, CollectionDataset) else None
+    require(
+        read == (engine.url, engine.source_collection),
+        f"{where}: the points are read from that collection at engine.url, not from the dataset '{dataset.title}'; use "
+        f"dataset=source_collection",
+    )
+    for key, value in (("embedding.size", embedding.size), ("dataset.distance", dataset.distance)):
+        require(value is None, f"{where}: {key}={value} cannot be applied to a collection that exists; leave it out")
 
 
 def _flatten(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:

@@ -36,6 +36,7 @@ class Snapshot:
     rows: "Dataset"
     state: str
     distance: str
+    datatype: str
     m: int | None
     ef_construct: int | None
 
@@ -51,6 +52,7 @@ class _About:
     points: int
     size: int
     distance: str
+    datatype: str
     m: int | None
     ef_construct: int | None
 
@@ -74,7 +76,7 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
         (folder / "complete").touch()
     rows = datasets.concatenate_datasets([datasets.Dataset.from_file(str(part)) for part in _parts(folder)])
     state = digest_of([part.name for part in _parts(folder)] + [json.dumps(asdict(about)), rows._fingerprint])
-    return Snapshot(rows, state, about.distance, about.m, about.ef_construct)
+    return Snapshot(rows, state, about.distance, about.datatype, about.m, about.ef_construct)
 
 
 def _connect(config: CollectionDataset) -> "QdrantClient":
@@ -110,6 +112,7 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
         points=info.points_count,
         size=params.size,
         distance=params.distance.value.lower(),
+        datatype=params.datatype.value if params.datatype else "float32",
         m=(own and own.m) or general.m,
         ef_construct=(own and own.ef_construct) or general.ef_construct,
     )
@@ -226,7 +229,7 @@ def _ask(config: CollectionDataset, call: Callable[[], Any]) -> Any:
     from pydantic import ValidationError
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-    where = f"dataset.url={config.url}"
+    where = config.url
     try:
         return call()
     except UnexpectedResponse as error:

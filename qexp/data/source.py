@@ -36,7 +36,7 @@ class Source:
     """Points, queries (None: to be held out of the points) and labels; `key` changes when any of them does.
 
     `payload` names the columns that travel with the points, as values, or as JSON where `payload_json`. `distance`,
-    `m` and `ef_construct` are what the source itself says, if it does.
+    `datatype`, `m` and `ef_construct` are what the source itself says, if it does.
     """
 
     points: Table
@@ -47,6 +47,7 @@ class Source:
     payload: tuple[str, ...] = ()
     payload_json: bool = False
     distance: str | None = None
+    datatype: str | None = None
     m: int | None = None
     ef_construct: int | None = None
 
@@ -98,6 +99,7 @@ def _open_collection(config: CollectionDataset, embedding: EmbeddingConfig, cach
         ("payload",) if config.payload else (),
         payload_json=True,
         distance=snapshot.distance,
+        datatype=snapshot.datatype,
         m=snapshot.m,
         ef_construct=snapshot.ef_construct,
     )

@@ -133,6 +133,7 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
         size=size or points.native,
         distance=distance,
         source=source.place,
+        datatype=source.datatype,
         m=source.m,
         ef_construct=source.ef_construct,
     )

@@ -274,8 +274,10 @@ class ServerEngine:
         self._client.close()
 
     def _choose(self, spec: CollectionSpec) -> None:
-        self._spec = spec
-        self._there = Readback(self._rest, self._version, collection_name(self._config.prefix, spec), spec)
+        name = collection_name(self._config.prefix, spec)
+        if name == self._config.source_collection:
+            raise EngineError(f"engine.source_collection={name}: is what qexp would build; set engine.prefix=…")
+        self._spec, self._there = spec, Readback(self._rest, self._version, name, spec)
 
     def _metadata(self, **seconds: float | None) -> dict[str, Any]:
         return {dialect.MARK: {"spec": self._spec.name, "build": self._build, **seconds}}

@@ -1,9 +1,12 @@
 """What was recommended, as files that Qdrant takes: request bodies, search parameters, Python, and the evidence."""
 
 import json
+import re
+import shlex
 from enum import Enum
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel
 
@@ -43,14 +46,54 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
     return body
 
 
-def update_body(create: Body) -> Body:
-    """Return the body of `PATCH /collections/{name}`: size, distance and datatype of a collection cannot change."""
-    return {
-        "vectors": {"": {"memory": create["vectors"]["memory"]}},
+def update_body(create: Body, vector: str = "") -> Body:
+    """Return the body of `PATCH /collections/{name}`: size, distance and datatype of a collection cannot change.
+
+    `vector` names the vector that is meant. The others keep what they have; without a name there are no others.
+    """
+    settings = {
         "hnsw_config": create["hnsw_config"],
-        "optimizers_config": create["optimizers_config"],
         "quantization_config": create.get("quantization_config", "Disabled"),
     }
+    # What a vector sets for itself wins over what is set for the collection, so it is set there too.
+    return {
+        "vectors": {vector: {"memory": create["vectors"]["memory"], **settings}},
+        "optimizers_config": create["optimizers_config"],
+        **({} if vector else settings),
+    }
+
+
+def patch_line(collection: CollectionRecord, row: Row) -> list[str]:
+    """Return the line that says how to apply a row to `engine.source_collection`; none if nothing is advised."""
+    name = collection.config.get("engine.source_collection")
+    if not name:
+        return []
+    return [
+        f"{name} is as it was. To apply this to it: {_patch_command(collection, shlex.quote(_patch(collection, row)))}"
+    ]
+
+
+def _patch(collection: CollectionRecord, row: Row) -> str:
+    update = update_body(create_body(collection, _quantized(collection, row)), _vector(collection))
+    return json.dumps(before_1_19(update) if _is_old(collection) else update)
+
+
+def _patch_command(collection: CollectionRecord, data: str) -> str:
+    config = collection.config
+    url = f"{config['engine.url'].rstrip('/')}/collections/{quote(config['engine.source_collection'], safe='')}"
+    key = '-H "api-key: $QDRANT_API_KEY"'
+    return f"curl -X PATCH {shlex.quote(url)} {key} -H 'Content-Type: application/json' -d {data}"
+
+
+def _vector(collection: CollectionRecord) -> str:
+    """Return the name of the vector that was read from a collection; nothing if it has none."""
+    return collection.config.get("dataset.vector") or ""
+
+
+def _is_old(collection: CollectionRecord) -> bool:
+    """Whether it was measured on a server that does not know `memory`."""
+    found = re.match(r"server-(\d+)\.(\d+)", collection.tags.get("qexp.engine", ""))
+    return found is not None and (int(found[1]), int(found[2])) < (1, 19)
 
 
 def before_1_19(body: Body) -> Body:
@@ -94,8 +137,8 @@ def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]
     from qdrant_client import models
 
     collection = record.collection_of(row)
-    create = create_body(collection, quantized="quantization.config" not in collection.config and not _bare(row))
-    update, params = update_body(create), search_body(row)
+    create = create_body(collection, _quantized(collection, row))
+    update, params = update_body(create, _vector(collection)), search_body(row)
     old_create, old_update = before_1_19(create), before_1_19(update)
     checked = models.CreateCollection.model_validate(create)
     models.CreateCollection.model_validate(old_create)
@@ -206,8 +249,8 @@ def _nested(config: dict[str, Any], prefix: str) -> Body:
     return nested
 
 
-def _bare(row: Row) -> bool:
-    return row.params.get("role") == "baseline"
+def _quantized(collection: CollectionRecord, row: Row) -> bool:
+    return "quantization.config" not in collection.config and row.params.get("role") != "baseline"
 
 
 def _json(body: Body) -> str:
@@ -216,6 +259,10 @@ def _json(body: Body) -> str:
 
 def _readme(collection: CollectionRecord, row: Row, why: list[str]) -> str:
     turbo = " TurboQuant needs 1.18 or newer." if "turbo" in row.params["quantization"] else ""
+    patch = "curl -X PATCH $QDRANT_URL/collections/NAME -H 'Content-Type: application/json' -d @update_collection.json"
+    if collection.config.get("engine.source_collection"):
+        file = f"@{'before_1_19/' if _is_old(collection) else ''}update_collection.json"
+        patch = _patch_command(collection, file)
     return f"""# What to deploy
 
 {chr(10).join(f"- {line}" for line in why)}
@@ -224,7 +271,7 @@ For Qdrant 1.19 or newer; for older servers there is `before_1_19/`.{turbo}
 
 ```bash
 curl -X PUT   $QDRANT_URL/collections/NAME -H 'Content-Type: application/json' -d @create_collection.json  # a new one
-curl -X PATCH $QDRANT_URL/collections/NAME -H 'Content-Type: application/json' -d @update_collection.json  # or yours
+{patch}  # or yours
 ```
 
 If there are `payload_index_*.json`, `PUT` each to `/collections/NAME/index`: filters were measured with them.

@@ -163,7 +163,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything one job found out; raw latencies are [visit, round, query] in nanoseconds, named by `visits`."""
+    """Everything one job found out; raw latencies are [visit, round, query] in nanoseconds, named by `visits`.
+
+    `engine` is its name and version.
+    """
 
     dataset: DatasetFacts
     quantized: Collection
@@ -179,6 +182,7 @@ class Experiment:
     stop: Stop | None = None
     checks: tuple[Check, ...] = ()
     loads: tuple[Load, ...] = ()
+    engine: str = ""
 
     @property
     def noisy(self) -> bool:

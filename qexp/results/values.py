@@ -67,7 +67,7 @@ class OperatingPoint:
 class DatasetFacts:
     """What identifies a dataset in a record: its content, not where it lies.
 
-    `digest` is of the points alone, with their payload, `queries_digest` of the queries. `m` and
+    `digest` is of the points alone, with their payload, `queries_digest` of the queries. `datatype`, `m` and
     `ef_construct` are those of the live collection that it was read from.
     """
 
@@ -80,6 +80,7 @@ class DatasetFacts:
     size: int
     distance: str
     source: str
+    datatype: str | None = None
     m: int | None = None
     ef_construct: int | None = None
 
