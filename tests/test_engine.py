@@ -15,15 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from qexp.bench.adaptive import compare
 from qexp.bench.blocks import timed_block
 from qexp.bench.validity import check_state, check_stored
-from qexp.config import EngineConfig, ServerConfig
+from qexp.config import AdaptiveConfig, EngineConfig, SearchConfig, ServerConfig
 from qexp.data.truth import neighbours
 from qexp.engine.base import Engine, build_collection, engine_factory, engine_version
 from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError, EngineError
-from qexp.results import Build, CollectionSpec, OperatingPoint, Vectors
+from qexp.results import Build, CollectionSpec, Ids, OperatingPoint, Vectors
 from tests import test_edge
 from tests.support.qdrant_grpc import QdrantGrpc
 from tests.support.qdrant_rest import QdrantRest
@@ -249,3 +251,27 @@ def test_a_worker_holds_any_engine(bench: Bench, tmp_path: Path) -> None:
         assert (block.server is not None) is bench.has_server
         assert searcher.state().points == POINTS
         assert (searcher.round_trip() is not None) is bench.has_server
+
+
+def test_adaptive_policies_run_on_any_engine(bench: Bench, tmp_path: Path) -> None:
+    points, queries = vectors(SIZE), vectors(SIZE, n=20, seed=1)
+    np.save(tmp_path / "queries.npy", queries)
+    asked = bench.spec("turbo_1")
+    bench.build(asked, points)
+    exact = neighbours(points, queries, 5, "cosine").ids
+
+    def shares(found: Ids) -> NDArray[np.float64]:
+        return np.array([len(set(a) & set(b)) / 5 for a, b in zip(found, exact, strict=True)])
+
+    search = SearchConfig(limit=5, rounds=2, warmup=0, hnsw_ef=[128])
+    factors = AdaptiveConfig("recall", 0.9, [1.0, 2.0, 8.0])
+    with Worker(engine_factory(bench.config, bench.cache), tmp_path / "queries.npy", "test") as searcher:
+        assert searcher.open(asked) is not None
+        margins = searcher.margins(OperatingPoint(6, 128, True, 8.0), 5)
+        findings = compare(searcher, search, factors, len(queries), shares)
+    scores = -np.sort(-(queries @ points.T), axis=1)
+    assert margins == pytest.approx(scores[:, 4] - scores[:, 5], abs=1e-4)
+    assert findings[0].sentence.startswith("course heuristic: ")
+    assert {"adaptive at equal accuracy", "adaptive at equal latency"} <= {
+        finding.sentence.partition(":")[0] for finding in findings
+    }

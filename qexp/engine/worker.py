@@ -30,7 +30,6 @@ from qexp.results import (
     LoadSample,
     MemoryUse,
     OperatingPoint,
-    Search,
 )
 from qexp.results.footprint import ProcessMemory
 
@@ -80,18 +79,12 @@ class _Servant:
         return open_loop(call, requests, due, start_ns + int(seconds * 1e9))
 
     def policy(self, policy: Policy, warmup: int, with_ids: bool) -> Block:
-        return timed_block(policy.search(self._scored), self._query_rows, policy.limit, warmup, with_ids)
+        return timed_block(policy.search(self.engine.search), self._query_rows, policy.limit, warmup, with_ids)
 
     def margins(self, point: OperatingPoint, k: int) -> NDArray[np.float64]:
-        search = self._scored(point)
+        search = self.engine.search(point)
         assert search.scores is not None
         return np.array([margin(search.scores(search.call(search.prepare(row))), k) for row in self._query_rows])
-
-    def _scored(self, point: OperatingPoint) -> Search:
-        search = self.engine.search(point)
-        if search.scores is None:
-            raise EngineError("search.adaptive: this engine's searches give no scores; use engine=edge")
-        return search
 
     def matching(self) -> list[int]:
         return self.engine.matching()
