@@ -50,8 +50,8 @@ def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list
     samples = {one.run_id: history.latencies(one) for one in record.collections}
     report = write_report(folder, record, decisions, samples)
     history.log_files(record.run_id, folder, "report")
-    lines += [f"Note: {note}." for note in warnings(record.collections)]
-    return [*lines, f"Report: {_shown(report)} (and in MLflow, run {record.run_id}, below report/)"]
+    notes = [f"Note: {note}." for note in warnings(record.collections)]
+    return [*lines, *notes, f"Report: {_shown(report)} (and in MLflow, run {record.run_id}, below report/)"]
 
 
 def _need_folder(folder: Path) -> None:

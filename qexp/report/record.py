@@ -28,9 +28,14 @@ class CollectionRecord:
 
 
 def warnings(collections: Iterable[CollectionRecord]) -> list[str]:
-    """Return what the collections' runs warn of, each sentence once."""
-    said = [one.tags.get("qexp.warnings", "").splitlines() for one in collections]
-    return list(dict.fromkeys(line for lines in said for line in lines))
+    """Return what the collections' runs warn of, each sentence once; before it the methods, where not all say it."""
+    said: dict[str, list[str]] = {}
+    methods = []
+    for one in collections:
+        methods.append(one.config["quantization.name"])
+        for line in one.tags.get("qexp.warnings", "").splitlines():
+            said.setdefault(line, []).append(methods[-1])
+    return [line if found == methods else f"{', '.join(dict.fromkeys(found))}: {line}" for line, found in said.items()]
 
 
 @dataclass(frozen=True)
