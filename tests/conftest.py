@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -21,6 +22,9 @@ from qexp.config import (
     SyntheticDataset,
 )
 from qexp.report.record import Record
+
+if TYPE_CHECKING:
+    from tests.support.qdrant_rest import QdrantRest
 
 hypothesis.settings.register_profile("qexp", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("qexp")
@@ -85,6 +89,15 @@ def small_experiment(folder: Path) -> ExperimentConfig:
         engine=EngineConfig("edge"),
         cache_dir=str(folder / "cache"),
     )
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator["QdrantRest"]:
+    """A Qdrant server for the test, on top of Edge."""
+    from tests.support.qdrant_rest import QdrantRest
+
+    with QdrantRest(tmp_path / "server") as running:
+        yield running
 
 
 @dataclass(frozen=True)

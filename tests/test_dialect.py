@@ -1,0 +1,76 @@
+"""A collection in the words of the server's version."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qexp.bench.validity import check_state
+from qexp.engine.base import engine_version
+from qexp.engine.dialect import creation, parse_version
+from qexp.errors import EngineError
+from qexp.results import CollectionSpec
+from tests.support.on_the_wire import asked_spec, build, config
+from tests.support.qdrant_rest import QdrantRest
+
+
+@pytest.mark.parametrize(
+    ("version", "storage"),
+    [
+        ("1.15.5", ("cached", "pinned", "cached")),
+        ("1.15.5", ("cold", "cold", "cold")),
+        ("1.16.3", ("cold", "pinned", "cached")),
+        ("1.17.1", ("cached", "cached", "cached")),
+        ("1.18.0", ("cold", "pinned", "cached")),
+        ("1.18.0", ("cold", "cold", "cold")),
+        ("1.20.0", ("cold", "pinned", "pinned")),
+    ],
+)
+def test_placements_are_said_and_read_in_the_words_of_the_version(
+    tmp_path: Path, version: str, storage: tuple[str, str, str]
+) -> None:
+    asked = asked_spec(**dict(zip(("vectors", "quantized", "hnsw"), storage, strict=True)))
+    with QdrantRest(tmp_path / "server", version) as server:
+        engine = build(server, asked)
+        found = engine.open(asked)
+        assert found is not None
+        check_state(asked, found.state)
+        assert (found.upload_seconds is None) is (version < "1.16")
+        assert (engine.memory() is None) is (version < "1.18")
+        engine.close()
+
+
+def test_old_servers_are_told_on_disk_and_always_ram() -> None:
+    body = creation(asked_spec(), (1, 18), {"qexp": {}})
+    assert body["vectors"]["on_disk"] is True
+    assert body["hnsw_config"]["on_disk"] is False
+    assert body["quantization_config"]["scalar"]["always_ram"] is True
+    assert "memory" not in json.dumps(body)
+    new = creation(asked_spec(), (1, 19), {"qexp": {}})
+    assert (new["vectors"]["memory"], new["quantization_config"]["scalar"]["memory"]) == ("cold", "pinned")
+    assert "on_disk" not in json.dumps(new)
+    assert "metadata" not in creation(asked_spec(), (1, 15), {"qexp": {}})
+
+
+@pytest.mark.parametrize(
+    ("asked", "needs"),
+    [
+        (asked_spec("turbo_1"), "'turbo' needs Qdrant 1.18, the server is 1.17"),
+        (asked_spec(hnsw="pinned"), "hnsw=pinned needs Qdrant 1.19"),
+        (asked_spec(quantized="cached"), "quantized=cached hnsw=cached needs Qdrant 1.19"),
+    ],
+)
+def test_what_an_old_server_cannot_do_is_refused_with_the_version_it_needs(asked: CollectionSpec, needs: str) -> None:
+    with pytest.raises(EngineError, match=needs):
+        creation(asked, (1, 17), {})
+
+
+def test_a_server_that_is_too_old_is_refused(tmp_path: Path) -> None:
+    with (
+        QdrantRest(tmp_path / "server", "1.14.1") as server,
+        pytest.raises(EngineError, match=r"is Qdrant 1\.14\.1; qexp needs 1\.15 or newer"),
+    ):
+        engine_version(config(server))
+    assert parse_version("1.20.0-dev", "") == (1, 20)
+    with pytest.raises(EngineError, match="none of Qdrant's"):
+        parse_version("unknown", "")

@@ -1,0 +1,122 @@
+"""The way to a server: what is wrong with it is said in one line that names it."""
+
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qexp.config import ServerConfig
+from qexp.engine.base import engine_version
+from qexp.engine.server import ServerEngine
+from qexp.errors import ConfigError, EngineError
+from tests.support.on_the_wire import KEY, SIZE, asked_spec, config, one_line, refused
+from tests.support.qdrant_rest import QdrantRest
+from tests.test_edge import vectors
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
+    """A context with a self-signed certificate of 127.0.0.1, and the certificate's file."""
+    cryptography = pytest.importorskip("cryptography.x509")
+    from ipaddress import ip_address
+
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = cryptography.Name([cryptography.NameAttribute(cryptography.oid.NameOID.COMMON_NAME, "127.0.0.1")])
+    names = cryptography.SubjectAlternativeName([cryptography.IPAddress(ip_address("127.0.0.1"))])
+    certificate = (
+        cryptography.CertificateBuilder(name, name, key.public_key(), cryptography.random_serial_number())
+        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "certificate.pem"
+    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = tmp_path / "key.pem"
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file, private)
+    return context, file
+
+
+def test_tls_with_a_certificate_of_ones_own(
+    tls: tuple[ssl.SSLContext, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with QdrantRest(tmp_path / "server", tls=tls[0]) as server:
+        assert "SSL_CERT_FILE" in refused(server.url)
+        assert "https://" in refused(server.url.replace("https", "http"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tls[1]))
+        monkeypatch.setenv("QDRANT_API_KEY", KEY)
+        server.api_key = KEY
+        assert engine_version(config(server)) == "server-1.19.0"
+
+
+def test_https_to_http_is_named(server: QdrantRest) -> None:
+    assert "does not speak TLS; use http://" in refused(server.url.replace("http", "https"))
+
+
+def test_nobody_there_is_named() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert "cannot be reached" in refused(f"http://127.0.0.1:{port}")
+    assert "cannot be reached" in refused("http://no-such-host.invalid:6333")
+
+
+def test_someone_who_does_not_answer_is_named() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        assert "no answer in time" in refused(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=1)
+
+
+@pytest.mark.parametrize("about", [{"title": "Elasticsearch"}, "It works!", [1]])
+def test_something_that_is_not_qdrant_is_named(server: QdrantRest, about: object) -> None:
+    server.change = lambda path, result: about
+    assert "is not Qdrant" in refused(server.url)
+
+
+def test_grpc_to_a_port_that_is_not_open_is_named(server: QdrantRest) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    engine = ServerEngine(config(server, prefer_grpc=True, grpc_port=port, patience=0))
+    engine.create(asked_spec())
+    with pytest.raises(EngineError, match=f"gRPC port {port}"):
+        engine.upload(vectors(SIZE, 10))
+    engine.drop()
+    engine.close()
+
+
+def test_replicas_need_nodes(server: QdrantRest) -> None:
+    assert "is 1 node(s); add nodes or ask for less" in refused(server.url, replicas=2)
+    server.change = lambda path, result: {"peers": {"1": {}, "2": {}}} if path == "/cluster" else result
+    assert engine_version(config(server, replicas=2)) == "server-1.19.0"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"url": ":memory:"}, "T01 .*local mode"),
+        ({"url": "./collections"}, "T01 .*local mode"),
+        ({"url": "localhost:6333"}, "must be http://host:port or https://host:port"),
+        ({"url": "http://host:port"}, "engine.url=http://host:port"),
+        ({"url": "http://:6333"}, "must be http://"),
+        ({"prefix": "a/b"}, "engine.prefix=a/b"),
+        ({"shards": 0}, "engine.shards=0: must be at least 1"),
+        ({"replicas": 2, "write_consistency": 3}, "must not exceed engine.replicas=2"),
+        ({"timeout": 0}, "engine.timeout=0"),
+    ],
+)
+def test_bad_configuration_is_named(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as error:
+        ServerConfig("server", **{"url": "http://localhost:6333", **given})
+    one_line(error.value)
