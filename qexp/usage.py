@@ -79,8 +79,9 @@ def expanded(words: list[str]) -> list[str]:
         words = [*given, *shlex.split(words[place + 1]), *words[place + 2 :]]
     if QUIET in words:
         words = [word for word in words if word != QUIET] + QUIET_WORDS
-    if any(word.startswith(f"{SOURCE}=") for word in words) and not any(word.startswith("dataset=") for word in words):
-        words = ["dataset=source_collection", *words]
+    named = [place for place, word in enumerate(words) if word.startswith(f"{SOURCE}=")]
+    if named and not any(word.startswith("dataset=") for word in words):
+        words = [*words[: named[0]], "dataset=source_collection", *words[named[0] :]]  # no flag may come between words
     return quoted(words)
 
 

@@ -26,6 +26,7 @@ from qexp.engine.server import ServerEngine, collection_name
 from qexp.errors import ConfigError, EngineError
 from qexp.report.export import before_1_19, update_body
 from qexp.results import DatasetFacts
+from qexp.usage import expanded
 from tests.conftest import Qexp
 from tests.support import reports
 from tests.support.qdrant_rest import QdrantRest
@@ -166,6 +167,13 @@ def test_what_qexp_would_build_is_no_source(tmp_path: Path) -> None:
                 with pytest.raises(EngineError, match=r"is what qexp would build; set engine\.prefix"):
                     attempt(asked)
         assert not [asked for asked in server.asked if not asked.startswith("GET")]
+
+
+def test_it_is_the_dataset_unless_one_is_given() -> None:
+    words = ["-m", "engine=server", "engine.source_collection=a,b", "--quiet"]
+    assert expanded(words)[:4] == ["-m", "engine=server", "dataset=source_collection", "engine.source_collection=a,b"]
+    given = ["dataset=wordnet", "engine.source_collection=a"]
+    assert expanded(given) == given
 
 
 URL = "http://localhost:6333"
