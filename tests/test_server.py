@@ -10,8 +10,8 @@ import pytest
 from qexp.bench.blocks import timed_block
 from qexp.bench.validity import check_state
 from qexp.engine.base import build_collection
-from qexp.engine.dialect import creation
-from qexp.engine.server import ServerEngine, collection_name
+from qexp.engine.dialect import collection_name, creation
+from qexp.engine.server import ServerEngine
 from qexp.errors import BenchmarkError, EngineError
 from qexp.results import CollectionSpec, OperatingPoint
 from tests.support.on_the_wire import FEW, SIZE, asked_spec, build, config, name_of, one_line

@@ -22,7 +22,8 @@ from qexp.config import (
     SyntheticDataset,
 )
 from qexp.engine.base import collection_spec
-from qexp.engine.server import ServerEngine, collection_name
+from qexp.engine.dialect import collection_name
+from qexp.engine.server import ServerEngine
 from qexp.errors import ConfigError, EngineError
 from qexp.report.export import before_1_19, update_body
 from qexp.results import DatasetFacts

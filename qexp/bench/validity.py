@@ -96,7 +96,9 @@ def check_spec(spec: CollectionSpec, checks: Checks | None = None) -> None:
 def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks | None = None) -> None:
     """Look for a collection that is not what was asked for: index, fields, placement, codes (T02, T05, T06)."""
     checks = checks or Checks()
-    again = f"{_build_again(spec)}; if that does not help, the engine cannot do it"
+    again = (
+        f"remove the collection from the {spec.home} and build it again; if that does not help, the engine cannot do it"
+    )
     checks.expect(
         state.points == spec.points and state.indexed_vectors >= spec.points,
         "T02",
@@ -157,7 +159,7 @@ def check_stored(
         "T12",
         f"{spec.method}: {len(rows)} points fetched back are the dataset's rows",
         f"{spec.name}: point {rows[int(np.argmax(far))]} is stored with another vector than the dataset's row of that "
-        f"number; {_build_again(spec)}",
+        f"number; remove the collection from the {spec.home} and build it again",
     )
 
 
@@ -280,11 +282,6 @@ def check_network(title: str, client_ms: float, server_ms: float, checks: Checks
         f"{title}: {share:.0%} of the client's {client_ms:.2f} ms are the network and the client, not the search, so "
         f"speedups look smaller than they are; compare server_latency_mean_ms, or measure from nearer",
     )
-
-
-def _build_again(spec: CollectionSpec) -> str:
-    place = "server" if spec.engine.startswith("server") else "cache"
-    return f"remove the collection from the {place} and build it again"
 
 
 def _same_quantization(spec: CollectionSpec, state: CollectionState) -> bool:

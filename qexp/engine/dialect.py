@@ -16,6 +16,7 @@ MEMORY_REPORT: Version = (1, 18)  # GET /collections/{name}/memory
 MEMORY_WORDS: Version = (1, 19)  # memory: cold|cached|pinned instead of on_disk and always_ram
 METHODS: dict[str, Version] = {"turbo": (1, 18)}
 
+LONGEST_NAME = 200
 INDEX_ALWAYS = 1  # KiB: with Qdrant's default small collections would stay unindexed and unquantized
 INDEX_NEVER = 0
 MARK = "qexp"  # the key in a collection's metadata that makes it ours
@@ -32,6 +33,12 @@ def parse_version(text: str, url: str) -> Version:
             f"engine.url={url}: is Qdrant {text}; qexp needs {_dotted(OLDEST)} or newer: update the server"
         )
     return version
+
+
+def collection_name(prefix: str, spec: CollectionSpec) -> str:
+    """Return the prefix and the spec's name, in characters that Qdrant allows in a collection's name."""
+    name = re.sub(r"[^\w.-]", "-", spec.name, flags=re.ASCII)
+    return f"{prefix}-{name[-(LONGEST_NAME - len(prefix)) :]}"
 
 
 def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -> dict[str, Any]:

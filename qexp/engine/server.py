@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import time
 import uuid
 import warnings
@@ -37,7 +36,6 @@ UPLOAD_BYTES = 2 * 2**20  # of float32; as JSON it stays well below Qdrant's 32 
 GREENS = 2  # consecutive polls: between upload and optimizer a collection is green for a moment
 POLL_SECONDS = 0.2
 PINGS = 50
-LONGEST_NAME = 200
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 P = ParamSpec("P")
@@ -95,12 +93,6 @@ def server_version(config: ServerConfig) -> str:
     finally:
         client.close()
     return version
-
-
-def collection_name(prefix: str, spec: CollectionSpec) -> str:
-    """Return the prefix and the spec's name, in characters that Qdrant allows in a collection's name."""
-    name = re.sub(r"[^\w.-]", "-", spec.name, flags=re.ASCII)
-    return f"{prefix}-{name[-(LONGEST_NAME - len(prefix)) :]}"
 
 
 class ServerEngine:
@@ -274,7 +266,7 @@ class ServerEngine:
         self._client.close()
 
     def _choose(self, spec: CollectionSpec) -> None:
-        name = collection_name(self._config.prefix, spec)
+        name = dialect.collection_name(self._config.prefix, spec)
         if name == self._config.source_collection:
             raise EngineError(f"engine.source_collection={name}: is what qexp would build; set engine.prefix=…")
         self._spec, self._there = spec, Readback(self._rest, self._version, name, spec)

@@ -43,6 +43,11 @@ class CollectionSpec:
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
         return f"{self.dataset}-{self.size}-{self.method}-{digest}"
 
+    @property
+    def home(self) -> str:
+        """Where it is kept: on the `server`, or in the `cache`."""
+        return "server" if self.engine.startswith("server") else "cache"
+
     def unquantized(self) -> "CollectionSpec":
         """Return the baseline's spec: no quantization, otherwise the same."""
         return replace(self, quantization=None, method="none", quantized="")

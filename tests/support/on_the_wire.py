@@ -7,7 +7,8 @@ import pytest
 
 from qexp.config import ServerConfig
 from qexp.engine.base import build_collection, engine_version
-from qexp.engine.server import ServerEngine, collection_name
+from qexp.engine.dialect import collection_name
+from qexp.engine.server import ServerEngine
 from qexp.errors import QexpError
 from qexp.results import CollectionSpec
 from tests.support.qdrant_rest import QdrantRest
