@@ -17,6 +17,7 @@ from qexp.bench.judge import Evidence, judge
 from qexp.bench.notes import notes
 from qexp.cache import evict, locked, using
 from qexp.config import ExperimentConfig, SearchConfig
+from qexp.data.payload import sampled_lines
 from qexp.data.truth import Truth, engine_truth, exact_scores, find_truth
 from qexp.data.vectors import Data, load_data
 from qexp.engine.base import collection_spec, engine_version
@@ -26,6 +27,7 @@ from qexp.paths import cache_root
 from qexp.results import Experiment, Finding, Ids, OperatingPoint
 from qexp.sizing.cost import price
 from qexp.sizing.links import forward_links
+from qexp.sizing.payload import payload_size
 from qexp.steps import Place, Steps
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             spec = collection_spec(config, data.facts, engine)
             validity.check_spec(spec, checks)
             forward = forward_links(data.points(), spec.m, spec.ef_construct, spec.distance)
+            payload = payload_size(sampled_lines(data.payload, spec.points))
             steps = Steps(config, data, cache, checks)
             bare = spec.unquantized()
             places = steps.ready(workers, [spec] if spec == bare else [spec, bare])
@@ -82,7 +85,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
                 search, findings = tuned(search, quantized.worker, judged)
                 steps = replace(steps, config=replace(config, search=search))
             timed, stop = steps.timed(quantized, baseline)
-            collections = (steps.sized(quantized, forward), steps.sized(baseline, forward))
+            collections = (steps.sized(quantized, forward, payload), steps.sized(baseline, forward, payload))
             steps.check_after(timed, quantized, baseline)
             results = steps.results(timed, quantized)
             cold = steps.cold(quantized, baseline) if config.search.cache == "cold" else {}
@@ -103,7 +106,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         baseline_collection=collections[1],
         baselines=baselines,
         trials=trials,
-        cost=price(spec, collections, forward, config.quantization.theory.compression, config.cost),
+        cost=price(spec, collections, forward, config.quantization.theory.compression, config.cost, payload),
         visits=tuple(visit.title for visit in timed),
         latencies=np.stack([measurement.latencies for measurement in timed.values()]),
         warnings=(*data.warnings, *notes(spec, [trial.point for trial in trials]), *checks.warnings),

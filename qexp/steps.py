@@ -39,6 +39,7 @@ from qexp.results import (
 )
 from qexp.results.footprint import Cliff
 from qexp.sizing.measured import compare
+from qexp.sizing.payload import PayloadSize
 from qexp.sizing.ram import predict_ram
 
 log = logging.getLogger(__name__)
@@ -156,9 +157,9 @@ class Steps:
             for place in {id(place): place for place in places}.values():
                 place.moments.append(place.worker.memory())
 
-    def sized(self, place: Place, forward: float) -> Collection:
+    def sized(self, place: Place, forward: float, payload: PayloadSize) -> Collection:
         """Put the collection's predicted and measured memory together."""
-        ram, last = predict_ram(place.spec, forward), place.worker.memory()
+        ram, last = predict_ram(place.spec, forward, payload), place.worker.memory()
         comparisons = compare(ram, place.build.state, [*place.moments, last])
         return Collection(place.spec.name, place.build, ram, last, comparisons, place.worker.round_trip())
 

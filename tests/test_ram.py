@@ -10,6 +10,7 @@ from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
 from qexp.results import Component
 from qexp.sizing.links import forward_links
+from qexp.sizing.payload import allocated, by_guide
 from qexp.sizing.ram import code_bytes, entry_points, graph_bytes, graph_bytes_guide, predict_ram
 from tests.test_edge import METHODS, spec, vectors
 
@@ -137,6 +138,9 @@ def test_placement_says_what_must_be_in_ram() -> None:
 
 def test_payload_takes_disk_and_ram_only_if_wanted() -> None:
     asked = replace(spec("scalar"), points=1000)
-    assert predict_ram(asked, payload=200).components[-1] == Component("payload", 900_000, "disk", 300_000, 900_000)
-    more = predict_ram(asked, payload=200, payload_in_ram=True).ram - predict_ram(asked).ram
+    payload = by_guide(200)
+    spare = allocated(asked, payload.stored) - 300_000
+    own = predict_ram(asked, payload=payload).components[-1]
+    assert own == Component("payload", 300_000, "disk", 300_000, 900_000, spare)
+    more = predict_ram(asked, payload=payload, payload_in_ram=True).ram - predict_ram(asked).ram
     assert more == 900_000

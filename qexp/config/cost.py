@@ -27,7 +27,8 @@ class CostConfig:
     """Prices per month (1 GB = 10^9 bytes), copies of the data, spare memory, and how many points to price.
 
     With `nodes` RAM is rented in whole machines, the cheapest of these, at prices of the day `as_of` from `source`.
-    `target_points` null prices the points there are. `payload_bytes` is the mean size of a point's payload as JSON.
+    `target_points` null prices the points there are. `payload_bytes` is the mean size of a point's payload as JSON,
+    where it is not the dataset's own that is to be priced (0).
     """
 
     name: str = MISSING

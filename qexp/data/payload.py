@@ -3,7 +3,9 @@
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from datetime import date
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from qexp.data.source import Source
 from qexp.data.table import BATCH
 from qexp.errors import DataError
 from qexp.results import Ids
+
+SAMPLE = 2000
 
 
 def write_payload(source: Source, kept: Ids, path: Path) -> str:
@@ -32,6 +36,14 @@ def write_payload(source: Source, kept: Ids, path: Path) -> str:
                 digest.update(line)
             progress.advance(len(inside))
     return digest.hexdigest()
+
+
+def sampled_lines(path: Path | None, points: int) -> Iterator[str]:
+    """Yield about `SAMPLE` lines of a payload file, drawn from its `points`, always the same; none without a file."""
+    if path is not None:
+        drawn = np.random.default_rng(0).random(points) < SAMPLE / points
+        with path.open() as lines:
+            yield from compress(lines, drawn.tolist())
 
 
 def _line(row: dict[str, Any], source: Source) -> str:

@@ -58,7 +58,7 @@ class Component:
     """Bytes of one part of a collection in RAM (`bytes`) and in files, and what searching asks of them.
 
     `need` is `resident` (pinned, never paged out), `hot` (read on every search: slow unless cached) or `disk`; `guide`
-    are the bytes in RAM by Qdrant's capacity planning guide.
+    are the bytes in RAM by Qdrant's capacity planning guide, `spare` those that files have ahead of what is in them.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Component:
     need: str
     disk: int
     guide: int
+    spare: int = 0
 
 
 @dataclass(frozen=True)
@@ -178,4 +179,4 @@ class Collection:
     @property
     def file_bytes(self) -> int:
         """Bytes of the components' files, without what the engine preallocates."""
-        return sum(part.file or 0 for part in self.comparisons if part.predicted_file)
+        return sum(max(0, (part.file or 0) - part.spare) for part in self.comparisons if part.predicted_file)

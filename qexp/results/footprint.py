@@ -27,8 +27,8 @@ class Comparison:
     """One component, predicted beside measured, in bytes; what the engine does not say is None.
 
     `predicted` of RAM and `guide`, the same by Qdrant's capacity planning guide; `predicted_file` and the `file` there
-    is; resident bytes when the collection was `loaded`, when it was `warm`, and after the last round, as pages of
-    mapped files (`mapped`) and as `heap`.
+    is, `spare` bytes of which are ahead of what is in it; resident bytes when the collection was `loaded`, when it was
+    `warm`, and after the last round, as pages of mapped files (`mapped`) and as `heap`.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Comparison:
     warm: int | None
     mapped: int | None
     heap: int | None
+    spare: int = 0
 
     @property
     def resident(self) -> int | None:

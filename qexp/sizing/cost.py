@@ -7,6 +7,7 @@ from math import ceil
 from qexp.config import CostConfig, NodeConfig
 from qexp.results import Collection, CollectionSpec
 from qexp.results.footprint import Bill, Cost
+from qexp.sizing.payload import NO_PAYLOAD, PayloadSize, by_guide
 from qexp.sizing.ram import predict_ram
 
 GB = 10**9
@@ -49,17 +50,20 @@ def price(
     forward: float,
     compression: float | None,
     cost: CostConfig,
+    payload: PayloadSize = NO_PAYLOAD,
 ) -> Cost:
     """Price a collection and its baseline (`collections`) at `cost.target_points`, predicted and measured.
 
     Predictions are made for that many points; measured bytes grow in proportion. `compression` is the published one.
+    `cost.payload_bytes`, where given, stands for the dataset's own payload.
     """
     quantized, baseline = collections
     points = cost.target_points or spec.points
     target = replace(spec, points=points)
 
     def predicted(wanted: CollectionSpec) -> Bill:
-        estimate = predict_ram(wanted, forward, cost.payload_bytes, cost.payload_in_ram)
+        held = by_guide(cost.payload_bytes) if cost.payload_bytes else payload
+        estimate = predict_ram(wanted, forward, held, cost.payload_in_ram)
         return bill(estimate.ram, estimate.disk, cost)
 
     def measured(collection: Collection) -> Bill | None:

@@ -5,12 +5,13 @@ from typing import Any
 
 from qexp.results import CollectionSpec, Component, RamEstimate
 from qexp.sizing.links import TYPICAL_FORWARD, mean_links
+from qexp.sizing.payload import NO_PAYLOAD, PayloadSize, allocated
 
 DATATYPE_BYTES = {"float32": 4, "float16": 2, "uint8": 1}
 
 ID_TRACKER_RAM = 52  # a point, always in RAM; Qdrant's capacity planning guide
 ID_TRACKER_FILES = 21.125  # a point: 13 of mappings, 8 of versions, one bit for deleted
-PAYLOAD_DISK, PAYLOAD_RAM = 1.5, 4.5  # × the bytes of the payload as JSON; the same guide
+PAYLOAD_RAM = 4.5  # × the bytes of the payload as JSON; the same guide
 
 GUIDE_LINK_BYTES, GUIDE_OVERHEAD = 4, 1.2
 
@@ -85,11 +86,14 @@ def entry_points(spec: CollectionSpec) -> int:
 
 
 def predict_ram(
-    spec: CollectionSpec, forward: float = TYPICAL_FORWARD, payload: int = 0, payload_in_ram: bool = False
+    spec: CollectionSpec,
+    forward: float = TYPICAL_FORWARD,
+    payload: PayloadSize = NO_PAYLOAD,
+    payload_in_ram: bool = False,
 ) -> RamEstimate:
     """Return every component with its bytes and need.
 
-    `forward` is `forward_links` of the dataset, `payload` the mean bytes of a point's payload as JSON.
+    `forward` is `forward_links` of the dataset. Payload indexes are not predicted.
 
     A pinned component and the id tracker are resident. A cached one is hot. What every search walks is hot whatever
     its placement: the graph, and the codes, or the original vectors where there are no codes; stored cold it works
@@ -113,9 +117,10 @@ def predict_ram(
             points * ID_TRACKER_RAM,
         ),
     ]
-    if payload:
-        ram, disk = round(points * payload * PAYLOAD_RAM), round(points * payload * PAYLOAD_DISK)
-        parts.append(Component("payload", ram, "hot" if payload_in_ram else "disk", disk, ram))
+    disk, guide = round(points * payload.stored), round(points * payload.json * PAYLOAD_RAM)
+    spare = allocated(spec, payload.stored) - disk
+    ram, need = (guide, "hot") if payload_in_ram else (disk, "disk")
+    parts.append(Component("payload", ram, need, disk, guide, spare))
     return RamEstimate(tuple(part for part in parts if part.bytes))
 
 
