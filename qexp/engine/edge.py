@@ -1,33 +1,23 @@
 """Qdrant Edge: Qdrant's own segment engine, in this process, one shard per collection."""
 
-import json
 import os
 import shutil
-import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import qdrant_edge as edge
 
+from qexp.engine import edge_folder
 from qexp.engine.base import payload_batches
+from qexp.engine.edge_folder import SHARD
 from qexp.engine.process import drop_pages, process_memory
 from qexp.errors import EngineError
 from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
 
 UPLOAD_BATCH = 1000
 SCROLL_BATCH = 10_000
-JOURNAL = "tracker_journal.dat"  # of the payload storage; gone after the first loading
-MANIFEST = "complete.json"
 INDEX_ALWAYS = 1  # KiB: with Qdrant's default small collections would stay unindexed and unquantized
-_COMPONENTS = (
-    ("vectors", "vector_storage/matrix.dat"),
-    ("codes", "vector_storage/quantized.data"),
-    ("graph", "vector_index/"),
-    ("id tracker", "id_tracker."),
-    ("payload", "payload_"),
-)
 _DISTANCE = {
     "cosine": edge.Distance.Cosine,
     "dot": edge.Distance.Dot,
@@ -83,10 +73,8 @@ class EdgeEngine:
         self._spec, self._folder = spec, folder
         self._heap_before = _heap_bytes()
         try:
-            manifest = json.loads((folder / MANIFEST).read_text())
-            if _sizes(folder / "shard") != manifest["sizes"]:
-                raise ValueError("files changed since the collection was built")
-            self._shard = _engine_call(edge.EdgeShard.load, str(folder / "shard"))
+            manifest = edge_folder.manifest_of(folder)
+            self._shard = _engine_call(edge.EdgeShard.load, str(folder / SHARD))
             build = Build(manifest["upload_seconds"], manifest["index_seconds"], self.state(), reused=True)
         except (EngineError, OSError, ValueError, KeyError):
             self.drop()
@@ -97,10 +85,8 @@ class EdgeEngine:
     def create(self, spec: CollectionSpec) -> None:
         """Make an empty shard in a folder of its own."""
         self._spec = spec
-        self._home.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(self._home)
-        self._folder = Path(tempfile.mkdtemp(prefix=spec.name, suffix=f".partial-{os.getpid()}", dir=self._home))
-        self._shard = _engine_call(edge.EdgeShard.create, str(self._folder / "shard"), _edge_config(spec))
+        self._folder = edge_folder.begin(self._home, spec.name)
+        self._shard = _engine_call(edge.EdgeShard.create, str(self._folder / SHARD), _edge_config(spec))
 
     def upload(self, vectors: Vectors, payload: Path | None = None) -> None:
         """Upsert in batches; rows become Python lists because that is the fastest way in."""
@@ -124,19 +110,7 @@ class EdgeEngine:
         assert self._spec is not None
         assert self._folder is not None
         self.close()
-        manifest = {
-            "spec": asdict(self._spec),
-            "upload_seconds": build.upload_seconds,
-            "index_seconds": build.index_seconds,
-            "sizes": _sizes(self._folder / "shard"),
-        }
-        (self._folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        target = self._home / self._spec.name
-        if target.exists():  # another process finished the same collection first
-            shutil.rmtree(self._folder)
-        else:
-            self._folder.rename(target)
-        self._folder = target
+        self._folder = edge_folder.complete(self._folder, self._spec, build)
 
     def search(self, point: OperatingPoint) -> Search:
         """Return a search with `rescore` always explicit."""
@@ -164,29 +138,8 @@ class EdgeEngine:
     def state(self) -> CollectionState:
         """Read the shard's counts, its configuration files, and the sizes of its files by component."""
         assert self._folder is not None
-        shard = self._folder / "shard"
         info = _engine_call(self._shard.info)
-        config = json.loads((shard / "edge_config.json").read_text())
-        vectors = config["vectors"][""]
-        hnsw = config["hnsw_config"]
-        quantization = config.get("quantization_config")
-        inner = dict(next(iter(quantization.values()))) if quantization else {}
-        quantized = inner.pop("memory", None)
-        indexed = [s for s in shard.glob("segments/*") if (s / "vector_index" / "hnsw_config.json").exists()]
-        return CollectionState(
-            points=info.points_count,
-            indexed_vectors=info.indexed_vectors_count,
-            segments=len(indexed),
-            size=vectors["size"],
-            distance=vectors["distance"].lower(),
-            datatype=vectors.get("datatype") or "float32",
-            m=hnsw["m"],
-            ef_construct=hnsw["ef_construct"],
-            full_scan_threshold=hnsw["full_scan_threshold"],
-            quantization={next(iter(quantization)): inner} if quantization else None,
-            placements={"vectors": vectors.get("memory"), "hnsw": hnsw.get("memory"), "quantized": quantized},
-            files=_component_bytes(shard, indexed),
-        )
+        return edge_folder.read_state(self._folder, info.points_count, info.indexed_vectors_count)
 
     def matching(self) -> list[int]:
         """Scroll through the points that the filter lets through."""
@@ -211,8 +164,9 @@ class EdgeEngine:
         heap, process = _heap_bytes(), process_memory()  # before asking for maps, which takes memory too
         mapped: dict[str, int] = {}
         for region in psutil.Process().memory_maps():
-            if region.path.startswith(str(self._folder)):
-                part = _component(region.path)
+            path = Path(region.path)
+            if path.is_relative_to(self._folder):
+                part = edge_folder.component(path.relative_to(self._folder))
                 mapped[part] = mapped.get(part, 0) + region.rss
         return MemoryUse(mapped, max(0, heap - self._heap_before), process)
 
@@ -221,7 +175,7 @@ class EdgeEngine:
         assert self._folder is not None
         self.close()
         drop_pages(self._folder)
-        self._shard = _engine_call(edge.EdgeShard.load, str(self._folder / "shard"))
+        self._shard = _engine_call(edge.EdgeShard.load, str(self._folder / SHARD))
 
     def round_trip(self) -> None:
         """Return None: there is no way to go."""
@@ -239,13 +193,10 @@ class EdgeEngine:
             self._shard = None
 
 
-def _remove_abandoned(home: Path) -> None:
-    """Remove what builds left whose process is gone."""
-    import psutil
+def _filter(condition: dict[str, Any]) -> Any:
+    from qexp.engine.edge_filter import edge_filter  # Qdrant's schema takes a second to import
 
-    for folder in home.glob("*.partial-*"):
-        if not psutil.pid_exists(int(folder.name.rpartition("-")[2])):
-            shutil.rmtree(folder, ignore_errors=True)
+    return edge_filter(condition)
 
 
 def _engine_call(function: Any, *arguments: Any) -> Any:
@@ -290,32 +241,6 @@ def _edge_quantization(spec: CollectionSpec) -> Any:
             memory=memory,
         )
     return edge.TurboQuantQuantizationConfig(bits=_BITS.get(given.get("bits")), memory=memory)
-
-
-def _component(path: str) -> str:
-    return next((name for name, part in _COMPONENTS if part in path), "other")
-
-
-def _component_bytes(shard: Path, indexed: list[Path]) -> dict[str, int]:
-    """Sum the sizes of all files by component; what is outside of indexed segments is `other`."""
-    total: dict[str, int] = {}
-    for file in filter(Path.is_file, shard.rglob("*")):
-        inside = any(file.is_relative_to(segment) for segment in indexed)
-        part = _component(f"{file.parent.name}/{file.name}") if inside else "other"
-        total[part] = total.get(part, 0) + file.stat().st_size
-    return total
-
-
-def _sizes(shard: Path) -> dict[str, int]:
-    """Return the size of every file of every segment; the files above them, and journals, change with loading."""
-    files = sorted(file for file in (shard / "segments").rglob("*") if file.is_file() and file.name != JOURNAL)
-    return {str(file.relative_to(shard)): file.stat().st_size for file in files}
-
-
-def _filter(condition: dict[str, Any]) -> Any:
-    from qexp.engine.edge_filter import edge_filter  # Qdrant's schema takes a second to import
-
-    return edge_filter(condition)
 
 
 def _heap_bytes() -> int:

@@ -1,0 +1,111 @@
+"""The folder of an Edge collection: the shard, and a manifest that says that it is complete; it needs no engine."""
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from qexp.results import Build, CollectionSpec, CollectionState
+
+SHARD = "shard"
+MANIFEST = "complete.json"
+JOURNAL = "tracker_journal.dat"  # of the payload storage; gone after the first loading
+_COMPONENTS = (  # the first that a path below the folder has in it
+    ("vectors", "vector_storage/matrix.dat"),
+    ("codes", "vector_storage/quantized.data"),
+    ("graph", "vector_index/"),
+    ("id tracker", "id_tracker."),
+    ("payload", "payload_index/config.json"),  # there without any index too
+    ("payload indexes", "payload_index/"),
+    ("payload", "payload_"),
+)
+
+
+def begin(home: Path, name: str) -> Path:
+    """Return an empty folder that is not known by its name yet; what builds left whose process is gone is removed."""
+    home.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(home)
+    return Path(tempfile.mkdtemp(prefix=name, suffix=f".partial-{os.getpid()}", dir=home))
+
+
+def complete(folder: Path, spec: CollectionSpec, build: Build) -> Path:
+    """Write the manifest and rename the folder after its spec, unless another process did so first; return it."""
+    manifest = {
+        "spec": asdict(spec),
+        "upload_seconds": build.upload_seconds,
+        "index_seconds": build.index_seconds,
+        "sizes": _sizes(folder / SHARD),
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    target = folder.parent / spec.name
+    if target.exists():
+        shutil.rmtree(folder)
+    else:
+        folder.rename(target)
+    return target
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a complete folder; raise OSError or ValueError if it is not, or has changed since."""
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    if _sizes(folder / SHARD) != manifest["sizes"]:
+        raise ValueError("files changed since the collection was built")
+    return manifest
+
+
+def read_state(folder: Path, points: int, indexed_vectors: int) -> CollectionState:
+    """Read the shard's configuration files, and the sizes of its files by component, beside what the engine counts."""
+    shard = folder / SHARD
+    config = json.loads((shard / "edge_config.json").read_text())
+    vectors = config["vectors"][""]
+    hnsw = config["hnsw_config"]
+    quantization = config.get("quantization_config")
+    inner = dict(next(iter(quantization.values()))) if quantization else {}
+    quantized = inner.pop("memory", None)
+    indexed = [s for s in shard.glob("segments/*") if (s / "vector_index" / "hnsw_config.json").exists()]
+    return CollectionState(
+        points=points,
+        indexed_vectors=indexed_vectors,
+        segments=len(indexed),
+        size=vectors["size"],
+        distance=vectors["distance"].lower(),
+        datatype=vectors.get("datatype") or "float32",
+        m=hnsw["m"],
+        ef_construct=hnsw["ef_construct"],
+        full_scan_threshold=hnsw["full_scan_threshold"],
+        quantization={next(iter(quantization)): inner} if quantization else None,
+        placements={"vectors": vectors.get("memory"), "hnsw": hnsw.get("memory"), "quantized": quantized},
+        files=_component_bytes(shard, indexed),
+    )
+
+
+def component(path: Path) -> str:
+    """Return which component a file is part of, by its path below the folder or below a segment."""
+    return next((name for name, part in _COMPONENTS if part in str(path)), "other")
+
+
+def _component_bytes(shard: Path, indexed: list[Path]) -> dict[str, int]:
+    """Sum the sizes of all files by component; what is outside of indexed segments is `other`."""
+    total: dict[str, int] = {}
+    for file in filter(Path.is_file, shard.rglob("*")):
+        inside = any(file.is_relative_to(segment) for segment in indexed)
+        part = component(file.relative_to(shard)) if inside else "other"
+        total[part] = total.get(part, 0) + file.stat().st_size
+    return total
+
+
+def _sizes(shard: Path) -> dict[str, int]:
+    """Return the size of every file of every segment; the files above them, and journals, change with loading."""
+    files = sorted(file for file in (shard / "segments").rglob("*") if file.is_file() and file.name != JOURNAL)
+    return {str(file.relative_to(shard)): file.stat().st_size for file in files}
+
+
+def _remove_abandoned(home: Path) -> None:
+    import psutil
+
+    for folder in home.glob("*.partial-*"):
+        if not psutil.pid_exists(int(folder.name.rpartition("-")[2])):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,71 @@
+"""The folder of an Edge collection, and which component each of its files is part of."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from qexp.engine.base import build_collection
+from qexp.engine.edge import EdgeEngine
+from qexp.engine.edge_folder import MANIFEST, begin, complete, component, manifest_of
+from qexp.results import Build
+from qexp.sizing.payload import allocated, payload_size
+from tests.test_edge import spec, vectors
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("vector_storage/matrix.dat", "vectors"),
+        ("vector_storage/quantized.data", "codes"),
+        ("vector_storage/quantized.meta.json", "other"),
+        ("vector_index/links_compressed.bin", "graph"),
+        ("id_tracker.mappings", "id tracker"),
+        ("payload_storage/page_0.dat", "payload"),
+        ("payload_index/config.json", "payload"),
+        ("payload_index/abc-city-map/values_to_points.bin", "payload indexes"),
+        ("segment.json", "other"),
+    ],
+)
+def test_files_have_their_component(path: str, part: str) -> None:
+    assert component(Path("segments/some-id") / path) == part
+
+
+def test_payload_indexes_are_measured_apart_from_the_payload(tmp_path: Path) -> None:
+    lines = [json.dumps({"city": f"city {row % 40}", "row": row}) for row in range(2000)]
+    (tmp_path / "payload.jsonl").write_text("\n".join(lines) + "\n")
+    asked = spec("none", size=32, payload_indexes={"city": "keyword", "row": "integer"})
+    build_collection(EdgeEngine(tmp_path), asked, vectors(32), tmp_path / "payload.jsonl")
+    engine = EdgeEngine(tmp_path)
+    build = engine.open(asked)
+    assert build is not None
+    assert build.state.files["payload"] == pytest.approx(allocated(asked, payload_size(lines).stored), rel=0.001)
+    assert build.state.files["payload indexes"] > 100_000
+    assert engine.memory().mapped["payload indexes"] > 0
+    engine.close()
+
+
+def test_a_folder_is_known_when_it_is_complete_and_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:
+    asked = spec()
+    (tmp_path / "other.partial-999999999").mkdir()
+    folder = begin(tmp_path, asked.name)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert folder.name.endswith(f".partial-{os.getpid()}")
+    (folder / "shard" / "segments").mkdir(parents=True)
+    (folder / "shard" / "segments" / "file").write_bytes(b"1234")
+    final = complete(folder, asked, Build(1.0, 2.0, None))  # type: ignore[arg-type]
+    assert final == tmp_path / asked.name
+    assert not folder.exists()
+    assert manifest_of(final)["index_seconds"] == 2.0
+    second = begin(tmp_path, asked.name)
+    (second / "shard").mkdir()
+    assert complete(second, asked, Build(1.0, 3.0, None)) == final  # type: ignore[arg-type]
+    assert not second.exists()
+    assert manifest_of(final)["index_seconds"] == 2.0  # the first stays
+    (final / "shard" / "segments" / "file").write_bytes(b"12345")
+    with pytest.raises(ValueError, match="files changed since"):
+        manifest_of(final)
+    (final / MANIFEST).unlink()
+    with pytest.raises(OSError, match=r"complete\.json"):
+        manifest_of(final)
