@@ -8,7 +8,7 @@ import pytest
 
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
-from qexp.results import Component
+from qexp.results import CollectionSpec, Component
 from qexp.sizing.links import forward_links
 from qexp.sizing.payload import allocated, by_guide
 from qexp.sizing.ram import code_bytes, entry_points, graph_bytes, graph_bytes_guide, predict_ram
@@ -45,28 +45,47 @@ def test_codes_are_padded(size: int, scalar: int, binary: int) -> None:
     assert code_bytes(METHODS["binary"], size) == binary
 
 
-# Training product codes for many components takes minutes; up to 300 components `tests/test_edge.py` has them all.
+LONG_TO_BUILD = [(m, size) for m in METHODS for size in (1536, 3072) if m.startswith("product")]
+
+
+def files_of(home: Path, asked: CollectionSpec) -> dict[str, int]:
+    """Build a collection, with hardly any graph, and return its files."""
+    points = vectors(asked.size, asked.points)
+    if asked.datatype == "uint8":
+        points = np.abs(points * 255).round().astype(np.float32)
+    return build_collection(EdgeEngine(home), asked, points).state.files
+
+
+def agree(asked: CollectionSpec, files: dict[str, int]) -> None:
+    predicted = {part.name: part.disk for part in predict_ram(asked).components}
+    for part in ("vectors", "codes", "id tracker"):
+        assert predicted.get(part, 0) == pytest.approx(files.get(part, 0), rel=0.02), part
+
+
 @pytest.mark.parametrize(
     ("method", "size"),
-    [("product_x64", 768)]
-    + [(m, size) for m in METHODS for size in (768, 3072) if m != "none" and not m.startswith("product")],
+    [(m, 768) for m in METHODS]
+    + [(m, 3072) for m in METHODS if not m.startswith("product")]
+    + [pytest.param(*one, marks=pytest.mark.slow) for one in LONG_TO_BUILD],
 )
 def test_vectors_and_codes_are_within_2_percent_of_the_files(method: str, size: int, tmp_path: Path) -> None:
     asked = spec(method, size=size, points=1000, m=4, ef_construct=4)
-    built = build_collection(EdgeEngine(tmp_path), asked, vectors(size, 1000))
-    predicted = {part.name: part.disk for part in predict_ram(asked).components}
-    assert predicted["vectors"] == pytest.approx(built.state.files["vectors"], rel=0.02)
-    assert predicted["codes"] == pytest.approx(built.state.files["codes"], rel=0.02)
+    agree(asked, files_of(tmp_path, asked))
 
 
 @pytest.mark.parametrize("datatype", ["float16", "uint8"])
-def test_other_datatypes_are_within_2_percent_of_the_files(datatype: str, tmp_path: Path) -> None:
-    points = np.abs(vectors(64, 1000) * 255).round() if datatype == "uint8" else vectors(64, 1000)
-    asked = spec("none", size=64, points=1000, datatype=datatype)
-    built = build_collection(EdgeEngine(tmp_path), asked, points.astype(np.float32))
-    predicted = {part.name: part.disk for part in predict_ram(asked).components}
-    assert predicted["vectors"] == pytest.approx(built.state.files["vectors"], rel=0.02)
-    assert predicted["id tracker"] == pytest.approx(built.state.files["id tracker"], rel=0.02)
+@pytest.mark.parametrize("method", METHODS)
+def test_other_datatypes_are_within_2_percent_of_the_files(method: str, datatype: str, tmp_path: Path) -> None:
+    asked = spec(method, size=64, points=1000, m=4, ef_construct=4, datatype=datatype)
+    agree(asked, files_of(tmp_path, asked))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "size"), [(10_000, 768), (100_000, 64)])
+@pytest.mark.parametrize("method", ["none", "scalar", "binary_1_5bit", "turbo_1_5", "product_x64"])
+def test_many_points_are_within_2_percent_of_the_files(method: str, n: int, size: int, tmp_path: Path) -> None:
+    asked = spec(method, size=size, points=n, m=4, ef_construct=4)
+    agree(asked, files_of(tmp_path, asked))
 
 
 def points_of(kind: str, n: int, size: int) -> np.ndarray:
@@ -87,7 +106,8 @@ def points_of(kind: str, n: int, size: int) -> np.ndarray:
         ("noise", 1000, 64, 64, 100),
         ("noise", 3000, 384, 8, 100),
         ("noise", 2000, 64, 32, 200),
-        pytest.param("clusters", 30_000, 64, 16, 100, marks=pytest.mark.slow),
+        pytest.param("clusters", 100_000, 64, 16, 100, marks=pytest.mark.slow),
+        pytest.param("noise", 3000, 3072, 16, 100, marks=pytest.mark.slow),
     ],
 )
 def test_the_graph_is_within_15_percent_of_its_files(
