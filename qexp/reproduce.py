@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import stats
 
-from qexp.config import restored
+from qexp.config import ExperimentConfig, HubDataset, restored
 from qexp.environment import REPRODUCES, sweep_run
 from qexp.errors import ConfigError, QexpError
 from qexp.results import Experiment, Interval, Row
@@ -119,6 +119,7 @@ def _collection(run: "Run", cache: str | None) -> bool:
         if tracking.SAVED_CONFIG not in old:
             raise ConfigError(f"{run.info.run_id}: the run has no {tracking.SAVED_CONFIG}, so it cannot be composed")
         config = restored(json.loads(old[tracking.SAVED_CONFIG].read_text()), cache_dir=cache)
+        config = _at_revision(config, run.data.tags.get(tracking.DATASET_REVISION))
         os.environ[REPRODUCES] = run.info.run_id
         try:
             experiment = measure(config, shlex.split(run.data.tags["qexp.command"])[1:])
@@ -136,6 +137,13 @@ def _collection(run: "Run", cache: str | None) -> bool:
         console.print(line, markup=False)
     tracking.record_verdict(run.info.run_id, "reproduced" if good else "not reproduced", "\n".join(lines))
     return good
+
+
+def _at_revision(config: ExperimentConfig, revision: str | None) -> ExperimentConfig:
+    """Return the experiment with the commit of its hub dataset, whichever is the newest now."""
+    if revision is None or not isinstance(config.dataset, HubDataset):
+        return config
+    return replace(config, dataset=replace(config.dataset, revision=revision))
 
 
 def same_build(run: "Run", experiment: Experiment) -> bool:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
+DATASET_REVISION = "qexp.dataset_revision"  # tag: the commit that the hub's dataset was loaded from
 FINDINGS = "qexp.findings"  # tag: sentences of tuning and adaptive policies, a line each
 CHECKS_FILE = "validity.json"  # artifact: what was checked, with its verdict
 
@@ -100,6 +101,9 @@ def _record(
     found = {FINDINGS: sentences} if sentences else {}
     told = {"mlflow.note.content": f"{table}\n\n{why}", "qexp.validity": config.validity, **noisy}
     told["qexp.engine"] = experiment.engine
+    if revision := experiment.dataset.revision:
+        words = [*shlex.split(tags["qexp.command"])[1:], f"dataset.revision={revision}"]
+        told |= {DATASET_REVISION: revision, "qexp.reproduce": reproduce_command(words)}
     if experiment.warnings:
         told["qexp.warnings"] = "\n".join(experiment.warnings)
     record = spool.Record(
@@ -193,7 +197,7 @@ def _dataset_entry(experiment: Experiment) -> dict[str, str]:
         "name": facts.title,
         "digest": facts.digest,
         "source_type": "huggingface",
-        "source": json.dumps({"path": facts.source}),
+        "source": json.dumps({"path": facts.source} | ({"revision": facts.revision} if facts.revision else {})),
         "schema": json.dumps({"vector": f"float32[{facts.size}]", "distance": facts.distance}),
         "profile": json.dumps(profile | {"m": built.m, "ef_construct": built.ef_construct}),
     }

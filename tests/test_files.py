@@ -84,6 +84,14 @@ def test_exact_neighbours_of_big_ann_have_distances_behind_them(tmp_path: Path) 
     assert read_matrix(tmp_path / "gt.ivecs").tolist() == ids.tolist()
 
 
+def no_rows(path: Path) -> None:
+    pq.write_table(pa.table({"v": pa.array([], pa.list_(pa.float32()))}), path)
+
+
+def fixed_size_with_a_null(path: Path) -> None:
+    pq.write_table(pa.table({"v": pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_(pa.float32(), 2))}), path)
+
+
 def ragged_jsonl(path: Path) -> None:
     path.write_text('{"vector": [1, 2]}\n' * 19 + '{"vector": [1, 2, 3]}\n')
 
@@ -112,6 +120,8 @@ def ragged_fvecs(path: Path) -> None:
         ("a.csv", lambda path: path.write_text("text\n"), "is empty"),
         ("a.txt", lambda path: path.write_text("x"), "unknown format '.txt'; known: .parquet"),
         ("a.parquet", lambda path: path.write_text("hello"), "cannot be read"),
+        ("a.parquet", no_rows, "a.parquet: is empty"),
+        ("a.parquet", fixed_size_with_a_null, "from a column of fixed size: leave them out, or write lists"),
     ],
 )
 def test_files_that_hold_no_vectors_say_why(
@@ -126,9 +136,23 @@ def test_a_missing_file_and_several_columns_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         load(tmp_path / "none.parquet")
     pq.write_table(pa.table({"a": list(MATRIX), "b": list(MATRIX)}), tmp_path / "two.parquet")
-    with pytest.raises(DataError, match=r"several columns hold vectors \(a, b\); set vector_column"):
+    with pytest.raises(DataError, match=r"several columns hold vectors \(a, b\); set dataset.vector_column"):
         load(tmp_path / "two.parquet")
     assert load(tmp_path / "two.parquet", vector_column="b").facts.points == 55
+
+
+def test_several_columns_of_queries_are_named_where_to_choose(tmp_path: Path) -> None:
+    np.save(tmp_path / "points.npy", MATRIX)
+    pq.write_table(pa.table({"a": list(MATRIX), "b": list(MATRIX)}), tmp_path / "two.parquet")
+    dataset = FileDataset(path=str(tmp_path / "points.npy"), queries=QueriesConfig(path=str(tmp_path / "two.parquet")))
+    with pytest.raises(DataError, match=r"set dataset\.queries\.vector_column"):
+        load_data(ExperimentConfig(dataset=dataset), tmp_path / "cache")
+
+
+def test_a_folder_of_data_files_names_the_other_kind(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"v": list(MATRIX)}), tmp_path / "part-0.parquet")
+    with pytest.raises(DataError, match=r"for one of data files: dataset=hub dataset\.path="):
+        load_file(tmp_path, None, tmp_path / "cache")
 
 
 def test_a_dict_of_splits_on_disk_asks_for_one(tmp_path: Path) -> None:

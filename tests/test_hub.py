@@ -1,5 +1,7 @@
 """Loading from the hub: the real call, against a local stand-in for the hub where an answer of it is wanted."""
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +19,8 @@ from qexp.config import ExperimentConfig, HubDataset, QueriesConfig
 from qexp.data.hub import load_hub
 from qexp.data.vectors import load_data
 from qexp.errors import DataError
+from tests.conftest import Qexp
+from tests.test_sweep import all_runs, of_level
 
 LOAD = """
 from pathlib import Path
@@ -29,19 +34,52 @@ except DataError as error:
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Answers as the hub does for a gated dataset, and for one that is not there."""
+    """Answers as the hub does: for a gated dataset, one that is not there, and `someone/open` at its newest commit."""
+
+    newest = "1" * 40
 
     def do_HEAD(self) -> None:
-        gated = "gated" in self.path
-        self.send_response(403 if gated else 404)
-        self.send_header("X-Error-Code", "GatedRepo" if gated else "RepoNotFound")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        place, _, name = self.path.partition("?")[0].partition("/resolve/")
+        commit, _, file = name.partition("/")
+        commit = self.newest if commit in ("", "main") else commit
+        files = published(commit)
+        if "someone/open" not in place:
+            status, reason = (403, "GatedRepo") if "gated" in place else (404, "RepoNotFound")
+            self.answer(status, b"", {"X-Error-Code": reason})
+        elif file in files:
+            self.answer(200, files[file], {"X-Repo-Commit": commit, "ETag": f'"{commit}{file}"'})
+        elif "/revision/" in place:
+            siblings = [{"rfilename": file} for file in files]
+            self.send({"id": "someone/open", "sha": place.rpartition("/")[2], "siblings": siblings})
+        elif "/tree/" in place:
+            self.send([{"type": "file", "path": file, "size": 1, "oid": commit + file} for file in files])
+        else:
+            self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
 
     do_GET = do_HEAD
 
+    def send(self, answer: object) -> None:
+        self.answer(200, json.dumps(answer).encode(), {})
+
+    def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for key, value in (headers | {"Content-Length": str(len(body))}).items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+def published(commit: str) -> dict[str, bytes]:
+    """The files of `someone/open`, whose vectors differ between commits."""
+    file = io.BytesIO()
+    vectors = np.random.default_rng(int(commit[0])).standard_normal((600, 16)).astype(np.float32)
+    pq.write_table(pa.table({"vector": list(vectors)}), file)
+    card = b"---\nconfigs:\n- config_name: default\n  data_files: points.parquet\n---\n"
+    return {"README.md": card, "points.parquet": file.getvalue()}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +110,32 @@ def test_why_the_hub_gives_nothing_is_one_line(
     assert done.stdout.count("\n") == 1
 
 
+@pytest.mark.slow
+def test_the_commit_of_a_hub_dataset_is_recorded_and_measured_again(
+    qexp: Qexp, environment: dict[str, str], tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = "1" * 40, "2" * 40
+    words = ["dataset=hub", "dataset.path=someone/open", "index.full_scan_threshold=10", "search=quick"]
+    words += ["search.rounds=2", "search.warmup=5", "search.rescore=[false]"]
+    done = qexp(*words, HF_ENDPOINT=endpoint)
+    assert done.returncode == 0, done.stderr
+    assert f"this is commit {first}: add dataset.revision={first}" in done.stderr
+    (run,) = of_level(all_runs(environment), "collection")
+    assert run.data.tags["qexp.dataset_revision"] == first
+    assert f"dataset.revision={first}" in run.data.tags["qexp.reproduce"]
+    assert run.inputs.dataset_inputs[0].dataset.source == f'{{"path": "someone/open", "revision": "{first}"}}'
+
+    monkeypatch.setattr(Hub, "newest", second)
+    command = [sys.executable, "-m", "qexp.reproduce", run.info.run_id]
+    again = environment | {"HF_ENDPOINT": endpoint}
+    reproduced = subprocess.run(command, env=again, cwd=tmp_path, capture_output=True, text=True)
+    assert reproduced.returncode == 0, reproduced.stdout
+    assert "the same to the bit" in reproduced.stdout
+    assert "not pinned" not in reproduced.stderr
+    moved = qexp(*words, HF_ENDPOINT=endpoint)
+    assert f"this is commit {second}" in moved.stderr
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     rows = {"id": list(range(30)), "vector": [[float(row), 1.0] for row in range(30)]}
@@ -90,6 +154,13 @@ def folder(tmp_path: Path) -> Path:
 def test_unknown_configurations_and_splits_are_named(name: str, split: str | None, message: str, folder: Path) -> None:
     with pytest.raises(DataError, match=message):
         load_hub(str(folder), name, split, None, folder / "cache")
+
+
+def test_an_empty_split_is_named(folder: Path) -> None:
+    empty = {"id": pa.array([], pa.int64()), "vector": pa.array([], pa.list_(pa.float64()))}
+    pq.write_table(pa.table(empty), folder / "corpus.parquet")
+    with pytest.raises(DataError, match="/corpus: split 'train' is empty"):
+        load_hub(str(folder), "corpus", None, None, folder / "cache")
 
 
 def test_a_truncated_file_of_a_folder_says_so(folder: Path) -> None:
@@ -111,3 +182,5 @@ def test_queries_without_a_split_of_their_own_are_held_out(folder: Path) -> None
     points, queries = data.points()[:, 0].tolist(), data.query_vectors()[:, 0].tolist()
     assert (len(points), len(queries)) == (27, 3)
     assert sorted(points + queries) == list(range(30))
+    assert data.facts.revision is None
+    assert data.warnings == ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qexp.data.arrays import HDF5, MATRICES, hdf5_distance, parts_of, read_blocks
-from qexp.data.hub import folder_state
+from qexp.data.hub import NO_ROWS, folder_state
 from qexp.data.progress import Progress
 from qexp.data.table import digest_of, file_digest, write_arrow
 from qexp.errors import DataError
@@ -67,8 +67,13 @@ def _table(path: Path, cache: Path) -> "Dataset":
     import pyarrow as pa
 
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it prints what our one line says
     try:
         if path.is_dir():
+            if not is_file_dataset(str(path)) and not (path / "dataset_dict.json").is_file():
+                raise DataError(
+                    f"{path}: no `save_to_disk` folder; for one of data files: dataset=hub dataset.path={path}"
+                )
             rows = datasets.load_from_disk(str(path))
             if isinstance(rows, datasets.DatasetDict):
                 raise DataError(
@@ -88,9 +93,14 @@ def _table(path: Path, cache: Path) -> "Dataset":
         )
     except (pa.ArrowException, ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         cause = error.__cause__ or error
-        if "corresponds to no data" in str(cause):
+        if any(words in str(cause) for words in NO_ROWS):
             raise DataError(f"{path}: is empty") from error
-        raise DataError(f"{path}: cannot be read: {' '.join(str(cause).split())}") from error
+        hint = ""
+        if "Expected all lists to be of size" in str(cause):
+            hint = (
+                " (Arrow cannot read rows without a vector from a column of fixed size: leave them out, or write lists)"
+            )
+        raise DataError(f"{path}: cannot be read: {' '.join(str(cause).split())}{hint}") from error
 
 
 def _need_whole(rows: "Dataset", path: Path) -> None:

@@ -1,6 +1,7 @@
 """Hugging Face datasets: from the hub, from its cache, or from a folder in the hub's layout."""
 
 import logging
+import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ from qexp.paths import packaged
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+NO_ROWS = ("corresponds to no data", "BatchSize must be greater than 0")  # what `datasets` says of empty files
+COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def load_hub(
@@ -35,7 +39,14 @@ def load_hub(
         raise DataError(f"{place_of(path, name)}: {_reason(error, path, split)}") from error
     if len(rows) == 0:
         raise DataError(f"{place_of(path, name)}: split '{split}' is empty")
-    return rows, f"{state} {rows._fingerprint}"
+    return rows, f"{state} {rows._fingerprint} {commit_of(rows) or ''}".rstrip()
+
+
+def commit_of(rows: "Dataset") -> str | None:
+    """Return the commit of the hub that rows were loaded from; `datasets` keeps them in a folder of that name."""
+    folders = {Path(file["filename"]).parent.name for file in rows.cache_files}
+    commits = [name for name in folders if COMMIT.fullmatch(name)]
+    return commits[0] if len(commits) == 1 else None
 
 
 def place_of(path: str, name: str | None) -> str:
@@ -63,6 +74,8 @@ def _reason(error: Exception, path: str, split: str) -> str:
     if isinstance(error, ConnectionError):
         why = "offline mode is on and" if "OfflineModeIsEnabled" in text else "the hub cannot be reached and"
         return f"{why} the dataset is not in the local cache; go online, or give a local folder as dataset.path"
+    if any(words in f"{text} {error.__cause__}" for words in NO_ROWS):
+        return f"split '{split}' is empty"
     if isinstance(error, DatasetGenerationError) and error.__cause__:
         return f"its files cannot be read: {' '.join(str(error.__cause__).split())}"
     if "BuilderConfig" in text:

@@ -20,7 +20,7 @@ from qexp.config import (
     TableDataset,
 )
 from qexp.data.files import file_distance, is_file_dataset, load_file, query_part
-from qexp.data.hub import load_hub, place_of
+from qexp.data.hub import commit_of, load_hub, place_of
 from qexp.data.labels import Qrel, read_trec, table_qrels
 from qexp.data.table import Table, digest_of, find_vector_column, need_columns, write_arrow
 from qexp.errors import DataError
@@ -36,7 +36,8 @@ class Source:
     """Points, queries (None: to be held out of the points) and labels; `key` changes when any of them does.
 
     `payload` names the columns that travel with the points, as values, or as JSON where `payload_json`. `distance`,
-    `datatype`, `m` and `ef_construct` are what the source itself says, if it does.
+    `datatype`, `m` and `ef_construct` are what the source itself says, if it does. `revision` is the hub's commit of
+    the points.
     """
 
     points: Table
@@ -46,6 +47,7 @@ class Source:
     place: str
     payload: tuple[str, ...] = ()
     payload_json: bool = False
+    revision: str | None = None
     distance: str | None = None
     datatype: str | None = None
     m: int | None = None
@@ -81,7 +83,16 @@ def _open_table(config: TableDataset, embedding: EmbeddingConfig, cache: Path) -
     need_columns(loaded.rows, loaded.place, *config.payload_columns)
     points = _table(loaded, config, embedding, "passage", cache)
     distance = file_distance(Path(config.path)) if isinstance(config, FileDataset) else None
-    source = Source(points, None, [], loaded.state, loaded.place, tuple(config.payload_columns), distance=distance)
+    source = Source(
+        points,
+        None,
+        [],
+        loaded.state,
+        loaded.place,
+        tuple(config.payload_columns),
+        revision=commit_of(loaded.rows) if isinstance(config, HubDataset) else None,
+        distance=distance,
+    )
     return _with_queries(source, loaded, config, embedding, cache)
 
 
@@ -169,7 +180,8 @@ def _table(
         return Table(rows, loaded.place, "embedding of text", columns.id_column)
     if columns.text_column and not columns.vector_column and isinstance(columns, QueriesConfig):
         raise DataError(f"{loaded.place}: texts need a model; add embedding=fastembed embedding.model=…")
-    vectors = find_vector_column(loaded.rows, loaded.place, columns.vector_column)
+    field_of = "dataset.queries" if isinstance(columns, QueriesConfig) else "dataset"
+    vectors = find_vector_column(loaded.rows, loaded.place, columns.vector_column, field_of)
     return Table(loaded.rows, loaded.place, vectors, columns.id_column)
 
 

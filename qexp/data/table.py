@@ -42,8 +42,11 @@ def need_columns(rows: "Dataset", place: str, *columns: str) -> None:
             raise DataError(f"{place}: no column '{column}'{near_miss(column, rows.column_names)}")
 
 
-def find_vector_column(rows: "Dataset", place: str, asked: str | None) -> str:
-    """Return the asked column, else `vector`, else the only column that holds lists of numbers."""
+def find_vector_column(rows: "Dataset", place: str, asked: str | None, field_of: str = "dataset") -> str:
+    """Return the asked column, else `vector`, else the only column that holds lists of numbers.
+
+    `field_of` is where in the configuration the column is asked for.
+    """
     if asked:
         return asked
     schema = rows.features.arrow_schema
@@ -53,10 +56,11 @@ def find_vector_column(rows: "Dataset", place: str, asked: str | None) -> str:
     if len(found) == 1:
         return str(found[0])
     if found:
-        raise DataError(f"{place}: several columns hold vectors ({', '.join(found)}); set vector_column=…")
+        raise DataError(f"{place}: several columns hold vectors ({', '.join(found)}); set {field_of}.vector_column=…")
     known = ", ".join(f"{field.name} ({field.type})" for field in schema)
     raise DataError(
-        f"{place}: no column holds vectors; it has {known}; to embed text: text_column=… embedding=fastembed"
+        f"{place}: no column holds vectors; it has {known}; "
+        f"to embed text: {field_of}.text_column=… embedding=fastembed embedding.model=…"
     )
 
 
@@ -100,7 +104,7 @@ def _as_matrix(numbers: Ids, column: Any, table: Table) -> Vectors:
     """Return a list column without nulls as float32 [rows, dimensions]; an empty component becomes NaN."""
     kind = column.type
     if not _is_list(kind):
-        hint = f"; to embed it: text_column={table.vector_column} embedding=fastembed" if _is_text(kind) else ""
+        hint = f"; to embed it: dataset.text_column={table.vector_column} embedding=fastembed" if _is_text(kind) else ""
         raise DataError(f"{table.place}: column '{table.vector_column}' holds {kind}, not vectors{hint}")
     if not _is_number(kind.value_type):
         raise DataError(f"{table.place}: column '{table.vector_column}' holds lists of {kind.value_type}, not numbers")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from qexp.config import CollectionDataset, DatasetConfig, ExperimentConfig, SyntheticDataset, TableDataset
+from qexp.config import CollectionDataset, DatasetConfig, ExperimentConfig, HubDataset, SyntheticDataset, TableDataset
 from qexp.data.files import read_matrix
 from qexp.data.labels import check_unique_ids, neighbour_positions, qrel_rows
 from qexp.data.matrix import Written, write_matrix
@@ -136,6 +136,7 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
         datatype=source.datatype,
         m=source.m,
         ef_construct=source.ef_construct,
+        revision=source.revision,
     )
     return facts, _warnings(config, facts, points, queries)
 
@@ -207,6 +208,11 @@ def _warnings(config: ExperimentConfig, facts: DatasetFacts, points: Written, qu
     dropped = points.dropped + queries.dropped
     if dropped:
         warnings.append(f"{facts.source}: {dropped} rows without a usable vector were left out")
+    if facts.revision and isinstance(config.dataset, HubDataset) and config.dataset.revision != facts.revision:
+        warnings.append(
+            f"{facts.source}: its revision is not pinned, and the hub's may change; this is commit {facts.revision}: "
+            f"add dataset.revision={facts.revision}"
+        )
     generated = isinstance(config.dataset, SyntheticDataset)  # by no model
     if facts.size < facts.native_size and not (config.dataset.matryoshka or generated):
         warnings.append(

@@ -68,7 +68,7 @@ class DatasetFacts:
     """What identifies a dataset in a record: its content, not where it lies.
 
     `digest` is of the points alone, with their payload, `queries_digest` of the queries. `datatype`, `m` and
-    `ef_construct` are those of the live collection that it was read from.
+    `ef_construct` are those of the live collection that it was read from, `revision` the commit of the hub's dataset.
     """
 
     title: str
@@ -83,6 +83,7 @@ class DatasetFacts:
     datatype: str | None = None
     m: int | None = None
     ef_construct: int | None = None
+    revision: str | None = None
 
 
 @dataclass(frozen=True)
