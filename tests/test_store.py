@@ -1,7 +1,22 @@
+"""The tracking store: what is said of it, and what is lost when it fails: nothing."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from mlflow import MlflowClient
 
 from qexp.store import without_password
-from tests.conftest import Qexp
+from tests.conftest import QUICK, Qexp
+from tests.test_sweep import ONE_POINT, SWEPT, assert_nothing_left, assert_whole, read_until, started
 
 
 @pytest.mark.parametrize(
@@ -25,3 +40,103 @@ def test_a_password_is_in_no_message(qexp: Qexp) -> None:
     assert done.returncode == 2
     assert "MLFLOW_TRACKING_URI=http://me:***@127.0.0.1:9" in done.stderr
     assert "s3cret" not in done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def served(folder: Path, port: int) -> Iterator[None]:
+    """A real MLflow tracking server, and its end."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)),
+            *(
+                "--backend-store-uri",
+                f"sqlite:///{folder}/server.db",
+                "--artifacts-destination",
+                str(folder / "served"),
+            ),
+        ],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health").close()
+            break
+        except OSError:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.slow
+def test_a_store_that_goes_away_costs_nothing(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{port}"
+    environment["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+    words = ["-m", "quantization=scalar,binary", *QUICK, *ONE_POINT, "search.rounds=30"]
+    with served(tmp_path, port):
+        process = started(environment, tmp_path, *words)
+        read_until(process, "binary: round 1 of")
+    _, stderr = process.communicate()
+    assert process.returncode == 2
+    assert "what was measured is kept in" in stderr
+    assert "Traceback" not in stderr
+    with served(tmp_path, port):
+        done = qexp(*words, "sweep.resume=last", **environment)
+        assert done.returncode == 0, done.stderr
+        assert "which was measured before" in done.stderr
+        assert f"Compare in MLflow: http://127.0.0.1:{port}" in done.stdout
+        assert "View run" not in done.stdout
+        assert "round" not in done.stderr
+        assert_whole(environment, jobs=2, trials=1)
+    assert_nothing_left(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("store", ["http://127.0.0.1:9", "sqlite:///file:{folder}/mlflow.db?mode=ro&uri=true"])
+def test_a_store_that_cannot_be_used_is_one_line(
+    store: str, qexp: Qexp, environment: dict[str, str], tmp_path: Path
+) -> None:
+    MlflowClient(environment["MLFLOW_TRACKING_URI"]).create_experiment("qexp")
+    (tmp_path / "mlflow.db").chmod(0o444)
+    more = {"MLFLOW_TRACKING_URI": store.format(folder=tmp_path), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    done = qexp("-m", "quantization=scalar", *QUICK, **more)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "store" in done.stderr or "MLFLOW_TRACKING_URI" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_store_whose_disk_is_full_costs_nothing(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        more = {"MLFLOW_TRACKING_URI": f"sqlite:///{disk}/mlflow.db"}
+        process = started(environment | more, tmp_path, *SWEPT, *QUICK, *ONE_POINT, "search.rounds=30")
+        read_until(process, "scalar: round 1 of")
+        ballast = disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb") as file:
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+        _, stderr = process.communicate()
+        assert process.returncode == 2, stderr
+        assert "what was measured is kept in" in stderr
+        assert "Traceback" not in stderr
+        ballast.unlink()
+        done = qexp(*SWEPT, *QUICK, *ONE_POINT, "search.rounds=30", "sweep.resume=last", **more)
+        assert done.returncode == 0, done.stderr
+        assert_whole(environment | more, jobs=3, trials=1)
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # this process still has the store open
