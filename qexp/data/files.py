@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qexp.data.arrays import HDF5, MATRICES, hdf5_distance, parts_of, read_blocks
-from qexp.data.hub import NO_ROWS, folder_state
+from qexp.data.hub import NO_ROWS, folder_state, hush
 from qexp.data.progress import Progress
 from qexp.data.table import digest_of, file_digest, write_arrow
 from qexp.errors import DataError
@@ -66,8 +66,7 @@ def _table(path: Path, cache: Path) -> "Dataset":
     import datasets
     import pyarrow as pa
 
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it prints what our one line says
+    hush()
     try:
         if path.is_dir():
             if not is_file_dataset(str(path)) and not (path / "dataset_dict.json").is_file():

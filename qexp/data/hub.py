@@ -26,8 +26,7 @@ def load_hub(
     """
     import datasets
 
-    datasets.disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; the reason is in our one line
+    hush()
     folder = packaged(path) if path.startswith("bundled/") else Path(path)
     state = folder_state(folder) if folder.is_dir() else ""
     # A folder's copy in the default cache is found again by its name and card alone, whatever its files hold now.
@@ -40,6 +39,15 @@ def load_hub(
     if len(rows) == 0:
         raise DataError(f"{place_of(path, name)}: split '{split}' is empty")
     return rows, f"{state} {rows._fingerprint} {commit_of(rows) or ''}".rstrip()
+
+
+def hush() -> None:
+    """Keep progress bars, the hub's retries and readers' errors from the terminal: the reason is in our one line."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    logging.getLogger("datasets.packaged_modules").setLevel(logging.CRITICAL)
 
 
 def commit_of(rows: "Dataset") -> str | None:
