@@ -35,6 +35,7 @@ OWNED = "QEXP_SWEEP_OWNED"  # environment: set if this process started the sweep
 JOBS = "QEXP_SWEEP_JOBS"  # environment: the number of jobs, where the sweeper knows it beforehand
 SWEPT = "QEXP_SWEPT"  # environment: the keys that differ between jobs
 FOLDER = "QEXP_SWEEP_DIR"  # environment: where Hydra keeps the sweep's output
+UNNAMED = "mlflow run -e "  # and the entry point: what a run is called that `mlflow run` was given no name for
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that was given no name
 
 _locks: list[Lock] = []  # of the sweep that this process has started; it is released when the process ends
@@ -86,6 +87,9 @@ def adopt_mlflow_run() -> None:
         with store_faults(f"looking for MLFLOW_RUN_ID={run_id}"):
             client, _ = connect()
             client.set_tag(run_id, "qexp.level", "sweep")
+            run = client.get_run(run_id)
+            if _RANDOM_NAME.fullmatch(run.info.run_name or ""):
+                client.set_tag(run_id, "mlflow.runName", UNNAMED + run.data.tags.get("mlflow.project.entryPoint", ""))
         os.environ[SWEEP_RUN] = run_id
 
 
@@ -109,7 +113,7 @@ def begin(name: str, root: Path, resume: str | None) -> None:
             log.info("resuming %s (%s)", run.info.run_name, run_id)
         elif adopted:
             run_id = adopted
-            if _RANDOM_NAME.fullmatch(client.get_run(run_id).info.run_name or ""):
+            if (client.get_run(run_id).info.run_name or "").startswith(UNNAMED):
                 client.set_tag(run_id, "mlflow.runName", name)
             _locks.append(_hold(root, run_id))
         else:

@@ -52,14 +52,19 @@ def tree(store: str) -> list[tuple[str, str, str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("entry_point", "given", "collections"),
-    [("main", [], 1), ("sweep", ["-P", "experiment=", "-P", "quantization=scalar,binary"], 2)],
+    ("entry_point", "given", "collections", "name"),
+    [
+        ("main", [], 1, "mlflow run -e main"),
+        ("sweep", ["-P", "experiment=", "-P", "quantization=scalar,binary"], 2, "sweep quantization=scalar,binary"),
+    ],
 )
 def test_mlflow_run_becomes_the_parent(
-    entry_point: str, given: list[str], collections: int, project: Path, environment: dict[str, str]
+    entry_point: str, given: list[str], collections: int, name: str, project: Path, environment: dict[str, str]
 ) -> None:
     done = mlflow_run(project, environment, "-e", entry_point, *given, *SMALL)
     assert done.returncode == 0, done.stderr
+    (parent,) = of_level(all_runs(environment), "sweep")
+    assert parent.info.run_name == name
     assert tree(environment["MLFLOW_TRACKING_URI"]) == sorted(
         [
             ("sweep", "", "FINISHED"),
