@@ -28,6 +28,7 @@ from qexp.engine.worker import Worker
 from qexp.results import OperatingPoint
 from qexp.runner import measure_experiment
 from tests.conftest import Qexp
+from tests.test_config import composed
 
 SMALL = ["index.full_scan_threshold=10", "search=quick", "search.rounds=2", "search.warmup=5"]
 
@@ -40,6 +41,19 @@ def file(tmp_path: Path) -> Path:
     columns["city"] = ["Berlin", "Paris", "Rome"] * 500
     pq.write_table(pa.table(columns), tmp_path / "mine.parquet")
     return tmp_path / "mine.parquet"
+
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+SAID = [  # the words in the tables of what a user may have
+    words.replace("…", "dataset=file dataset.path=mine.npy")
+    for page in ("README.md", "docs/data.md")
+    for words in re.findall(r"`((?:dataset=|… dataset\.)[^`]*)`", (CHECKOUT / page).read_text())
+]
+
+
+@pytest.mark.parametrize("words", SAID)
+def test_what_the_documentation_says_of_data_composes(words: str) -> None:
+    assert composed(*words.split()).dataset.title
 
 
 def test_a_parquet_file_of_vectors_is_one_command(qexp: Qexp, file: Path) -> None:
