@@ -4,7 +4,7 @@ import re
 import shlex
 
 from qexp.config import known_keys
-from qexp.errors import near_miss
+from qexp.errors import ConfigError, near_miss
 from qexp.paths import packaged
 
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
@@ -44,6 +44,13 @@ def help_text() -> str:
 def _natural(name: str) -> list[tuple[int, str]]:
     """Sort x4 before x16."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def check_flags(words: list[str]) -> None:
+    """Raise ConfigError for flags of Hydra's that do not go together."""
+    alone = [flag for flag in ("--cfg", "--info") if any(word.split("=")[0] == flag for word in words)]
+    if alone and {"-m", "--multirun"} & set(words):
+        raise ConfigError(f"-m {alone[0]}: shows the configuration of one experiment; leave out -m and what it sweeps")
 
 
 def one_line(error: Exception) -> str:

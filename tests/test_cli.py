@@ -137,6 +137,7 @@ def test_help_is_complete_and_needs_nothing(qexp: Qexp, tmp_path: Path) -> None:
     [
         (["quantization=scalr"], "quantization=scalr: no such choice (did you mean 'scalar'?)"),
         (["qantization=scalar"], "qantization: no such group or field (did you mean 'quantization'?)"),
+        (["-m", "quantization=scalar,binary", "--cfg", "job"], "-m --cfg: shows the configuration of one experiment"),
         (["search.limt=3"], "search.limt: no such group or field (did you mean 'search.limit'?)"),
         (["+search.limt=3"], "limt: no such field"),
         (["search.limit=ten"], "could not be converted to Integer"),
