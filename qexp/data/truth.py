@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,10 @@ from qexp.data.vectors import Data
 from qexp.errors import DataError
 from qexp.results import Ids, Vectors
 
-BLOCK_BYTES = 8 * 2**20  # scores of one block, which stay in the processor's cache
+BLOCK_BYTES = 4 * 2**20  # scores of one block, which stay in the processor's cache
 FIRST_BLOCK = 256
 SCORE_BYTES = 2 * 2**20
-SPARE = 16  # candidates beyond k that single precision may have put in the wrong order
+SPARE = 8  # candidates beyond k that single precision may have put in the wrong order
 
 Scores = NDArray[np.float64]
 
@@ -118,11 +118,15 @@ def neighbours(points: Vectors, queries: Vectors, k: int, distance: str, among: 
     progress = Progress("exact neighbours", count)
     block = max(1, BLOCK_BYTES // (4 * max(1, len(queries))))
     first = min(block, FIRST_BLOCK)  # few points give thresholds, so that few of the rest are looked at
+    if distance == "euclid":  # nearest is where the product less half the squared length is largest
+        queries = np.hstack([queries, np.ones((len(queries), 1), dtype=np.float32)])
+    buffers = cycle(np.empty((2, len(queries) * block), dtype=np.float32))
     with ThreadPoolExecutor(1) as pool:  # the next block is scored while this one is looked through
         looking = None
         for start, end in pairwise([0, *range(first, count, block), count]):
             part = np.asarray(points[start:end] if among is None else points[among[start:end]])
-            found = _block_scores(part, queries, distance)
+            out = next(buffers)[: len(queries) * len(part)].reshape(len(queries), len(part))
+            found = _block_scores(part, queries, distance, out)
             if looking:
                 looking.result()
             looking = pool.submit(best.offer, start, found)
@@ -130,7 +134,7 @@ def neighbours(points: Vectors, queries: Vectors, k: int, distance: str, among: 
         if looking:
             looking.result()
     ids = best.ids() if among is None else among[best.ids()]
-    exact = exact_scores(points, queries, ids, distance)
+    exact = exact_scores(points, queries[:, : points.shape[1]], ids, distance)
     return _sorted(ids, exact, k, "exact")
 
 
@@ -205,14 +209,16 @@ def exact_scores(points: Vectors, queries: Vectors, ids: Ids, distance: str) -> 
     return np.where(ids < 0, -np.inf, scores)
 
 
-def _block_scores(points: Vectors, queries: Vectors, distance: str) -> NDArray[np.float32]:
-    """Score every query against a block of points in single precision, in the order of the true distance."""
-    scores: NDArray[np.float32]
+def _block_scores(points: Vectors, queries: Vectors, distance: str, out: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Score every query against a block of points in single precision, in the order of the true distance.
+
+    For euclid the queries have a last component 1.
+    """
     if distance == "manhattan":
         from scipy.spatial.distance import cdist
 
         return -cdist(queries, points, "cityblock").astype(np.float32)
-    scores = queries @ points.T
     if distance == "euclid":
-        scores -= np.einsum("ij,ij->i", points, points)[None, :] / 2
-    return scores
+        halves = np.einsum("ij,ij->i", points, points)[:, None] / -2
+        points = np.hstack([points, halves])
+    return np.matmul(queries, points.T, out=out)
