@@ -28,7 +28,7 @@ from qexp.errors import DataError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SYNTHETIC_BATCH = 8192
+SYNTHETIC_VALUES = 8192 * 384
 
 
 @dataclass(frozen=True)
@@ -203,8 +203,9 @@ def _clusters(config: SyntheticDataset, count: int, part: str) -> Iterator[dict[
     centres = np.random.default_rng(config.seed).standard_normal((config.clusters, config.size), dtype=np.float32)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     rng = np.random.default_rng([config.seed, len(part)])
-    for start in range(0, count, SYNTHETIC_BATCH):
-        n = min(SYNTHETIC_BATCH, count - start)
+    batch = min(8192, max(1, SYNTHETIC_VALUES // config.size))
+    for start in range(0, count, batch):
+        n = min(batch, count - start)
         noise = rng.standard_normal((n, config.size), dtype=np.float32) * config.spread / np.sqrt(config.size)
         vectors = centres[rng.integers(config.clusters, size=n)] + noise
         vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)

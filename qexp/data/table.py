@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 BATCH = 4096
+BATCH_VALUES = 1024 * 1536  # components that are copied and widened at once
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ def batches(table: Table, drop: bool = False) -> Iterator[tuple[Ids, Vectors]]:
             raise DataError(
                 f"{table.place} row {numbers[0]}: {matrix.shape[1]} dimensions; the rows before have {size}"
             )
-        yield numbers, matrix
+        step = max(1, BATCH_VALUES // size)
+        for first in range(0, len(matrix), step):
+            yield numbers[first : first + step], matrix[first : first + step]
 
 
 def _without_nulls(numbers: Ids, column: Any, table: Table, drop: bool) -> tuple[Ids, Any]:

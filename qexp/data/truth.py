@@ -16,6 +16,7 @@ from qexp.errors import DataError
 from qexp.results import Ids, Vectors
 
 BLOCK_BYTES = 4 * 2**20  # scores of one block, which stay in the processor's cache
+POINT_BYTES = 16 * 2**20  # of one block
 FIRST_BLOCK = 256
 SCORE_BYTES = 2 * 2**20
 SPARE = 8  # candidates beyond k that single precision may have put in the wrong order
@@ -116,7 +117,7 @@ def neighbours(points: Vectors, queries: Vectors, k: int, distance: str, among: 
     count = len(points) if among is None else len(among)
     best = _Best(len(queries), min(k + SPARE, count))
     progress = Progress("exact neighbours", count)
-    block = max(1, BLOCK_BYTES // (4 * max(1, len(queries))))
+    block = max(1, min(BLOCK_BYTES // max(1, len(queries)), POINT_BYTES // points.shape[1]) // 4)
     first = min(block, FIRST_BLOCK)  # few points give thresholds, so that few of the rest are looked at
     if distance == "euclid":  # nearest is where the product less half the squared length is largest
         queries = np.hstack([queries, np.ones((len(queries), 1), dtype=np.float32)])
