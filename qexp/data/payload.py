@@ -3,9 +3,10 @@
 import hashlib
 import json
 import math
+import random
 from collections.abc import Iterator
 from datetime import date
-from itertools import compress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,9 @@ def write_payload(source: Source, kept: Ids, path: Path) -> str:
 def sampled_lines(path: Path | None, points: int) -> Iterator[str]:
     """Yield about `SAMPLE` lines of a payload file, drawn from its `points`, always the same; none without a file."""
     if path is not None:
-        drawn = np.random.default_rng(0).random(points) < SAMPLE / points
+        draw, share = random.Random(0).random, SAMPLE / points
         with path.open() as lines:
-            yield from compress(lines, drawn.tolist())
+            yield from (line for line in islice(lines, points) if draw() < share)
 
 
 def _line(row: dict[str, Any], source: Source) -> str:
