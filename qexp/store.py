@@ -51,8 +51,8 @@ def address() -> str:
 
 
 def without_password(text: str) -> str:
-    """Return the text with the passwords of the addresses in it as `***`."""
-    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)
+    """Return the text with what the addresses in it have before their `@` as `***`: passwords, tokens."""
+    return re.sub(r"://[^/\s]*@", "://***@", text)
 
 
 @contextmanager
