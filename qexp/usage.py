@@ -85,10 +85,12 @@ def expanded(words: list[str]) -> list[str]:
         given = [word for word in words[:place] if word not in {f"{group}=" for group in GROUPS}]
         words = [*given, *shlex.split(words[place + 1]), *words[place + 2 :]]
     if QUIET in words:
-        words = [word for word in words if word != QUIET] + QUIET_WORDS
+        words = [word for word in words if word != QUIET]
+        first = next((place for place, word in enumerate(words) if re.match(r"[^-].*=", word)), len(words))
+        words = [*words[:first], *QUIET_WORDS, *words[first:]]  # no flag may come between words
     named = [place for place, word in enumerate(words) if word.startswith(f"{SOURCE}=")]
     if named and not any(word.startswith("dataset=") for word in words):
-        words = [*words[: named[0]], "dataset=source_collection", *words[named[0] :]]  # no flag may come between words
+        words = [*words[: named[0]], "dataset=source_collection", *words[named[0] :]]
     return quoted(words)
 
 

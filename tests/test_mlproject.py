@@ -8,7 +8,6 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from qexp.usage import expanded
 from tests.test_sweep import all_runs, of_level
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -106,17 +105,6 @@ def test_bad_input_fails_the_mlflow_run(project: Path, environment: dict[str, st
     assert done.returncode == 1
     assert "quantization=binnary: no such choice (did you mean 'binary'?)" in done.stderr
     assert tree(environment["MLFLOW_TRACKING_URI"]) == [("sweep", "", "FAILED")]
-
-
-def test_overrides_are_split_and_empty_parameters_left_out() -> None:
-    words = ["-m", "experiment=", "embedding=128", "storage=", "--overrides", "search.rounds=3 dataset.label='a b'"]
-    assert expanded(words) == ["-m", "embedding='128'", "search.rounds=3", "dataset.label=a b"]
-    assert expanded(["dataset=wordnet", "--overrides", ""]) == ["dataset=wordnet"]
-    assert expanded(["storage="]) == ["storage="]
-    assert expanded(["embedding=native,128,64", "search.limit=5,10"]) == [
-        "embedding=native,'128','64'",
-        "search.limit=5,10",
-    ]
 
 
 def test_environment_is_made_from_the_lock() -> None:
