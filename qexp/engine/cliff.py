@@ -146,12 +146,14 @@ def _judged(visit: _Visit, base: _Visit, limit: int | None) -> CapTrial:
         return CapTrial(*names)
     latencies = np.stack(visit.latencies)
     stats = latency_stats(latencies)
+    floats = None if base.killed else np.stack(base.latencies)
     return CapTrial(
         *names,
         mean_ms=stats.mean,
         typical_ms=float(np.median(latencies.mean(axis=1))) / 1e6,
         p95_ms=stats.p95,
-        speedup=None if base.killed else speedup_mean(np.stack(base.latencies), latencies).estimate,
+        base_ms=None if floats is None else latency_stats(floats).mean,
+        speedup=None if floats is None else speedup_mean(floats, latencies).estimate,
         faults=float(np.median(visit.faults)) / latencies.shape[1],
         read=float(np.median(visit.read)) / latencies.shape[1],
         marked=unlike(visit.faults, latencies.shape[1]),

@@ -17,6 +17,7 @@ COLUMNS = (
     "mean\nms",
     "P95\nms",
     "slower\nthan free",
+    "floats\nms",
     "speedup",
     "faults\na query",
     "KiB read\na query",
@@ -70,11 +71,12 @@ def _measured(trial: CapTrial, free: CapTrial) -> list[str]:
         return "" if value is None else format(value, form)
 
     if trial.killed:
-        return [KILLED, *[""] * 6]
+        return [KILLED, *[""] * 7]
     return [
         number(trial.mean_ms, ".3f"),
         number(trial.p95_ms, ".3f"),
         number(trial.slower(free), ".1f") + "×",
+        "" if trial.method == BASELINE else number(trial.base_ms, ".3f"),
         "" if trial.speedup is None else f"{trial.speedup:.1f}×",
         number(trial.faults, ".2f"),
         number(None if trial.read is None else trial.read / 1024, ".1f"),
@@ -126,6 +128,7 @@ def cliff_table(cliff: Cliff) -> Table:
 LEGEND = (
     f"A configuration falls off where it is more than {SLOWED:g} times slower than without a cap and its queries wait "
     f"for the disk ({WAITING:g} page faults each, or more); it is killed where the kernel finds no memory for it. "
-    "Speedup is over the baseline under the same cap. Slowness, faults and KiB are those of the median round; odd "
-    "rounds have other fault counts."
+    "Floats are the baseline under the same cap in the same rounds; speedup compares the two round by round. Slowness, "
+    "faults and KiB are those of the median round, milliseconds are means over all rounds; odd rounds have other fault "
+    "counts."
 )
