@@ -46,6 +46,12 @@ def test_every_trial_is_held_against_the_baseline() -> None:
     assert rescored.accuracy.recall == pytest.approx(7 / 8)
 
 
+def test_the_baseline_returns_its_own_results_for_certain() -> None:
+    for half in judge(evidence())[0][0].halves:
+        assert (half.retention.low, half.retention.estimate, half.retention.high) == (1.0, 1.0, 1.0)
+        assert half.recall.low < 1.0
+
+
 def test_the_loss_splits_up_and_adds_up() -> None:
     loss = judge(evidence())[1][1].loss
     assert loss is not None

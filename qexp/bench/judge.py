@@ -13,6 +13,7 @@ from qexp.results import (
     Accuracy,
     Baseline,
     Cold,
+    Half,
     Ids,
     Interval,
     Loss,
@@ -52,15 +53,21 @@ def judge(found: Evidence) -> tuple[tuple[Baseline, ...], tuple[Trial, ...]]:
 def _baseline(visit: Visit, found: Evidence) -> Baseline:
     base = found.timed[visit]
     retention, recall = accuracy.overlap(base.ids, base.ids), found.recall(base.ids)
+    first, second = halves(base.latencies, retention, recall)
     return Baseline(
         visit.point,
         latency.latency_stats(base.latencies),
         _accuracy(base.ids, retention[None], recall[None], found),
         latency.speedup_mean(base.latencies, _control(visit.point, found).latencies),
-        halves(base.latencies, retention, recall),
+        (_itself(first), _itself(second)),
         cold=_cold(visit, visit, found),
         server=latency.server_stats(base),
     )
+
+
+def _itself(half: Half) -> Half:
+    """Return the half as that of the baseline, which returns its own results whatever the queries are."""
+    return replace(half, retention=Interval(1.0, 1.0, 1.0))
 
 
 def _control(point: OperatingPoint, found: Evidence) -> Measurement:
