@@ -1,11 +1,14 @@
 """The benches' arithmetic: verdicts, slopes, phases read from a log, and what is carried to another size."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts" / "bench"))
+BENCH = Path(__file__).resolve().parents[1] / "scripts" / "bench"
+sys.path.insert(0, str(BENCH))
 
 from _common import Verdict, print_verdicts, ratio
 from course import query_seconds
@@ -24,6 +27,17 @@ def test_a_verdict_is_met_up_to_its_goal(capsys: pytest.CaptureFixture[str]) -> 
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == ["x", "a", "1.1", "×", "≤", "1.1", "×", "met"]
     assert lines[3].endswith("MISSED")
+
+
+def test_records_can_be_kept_elsewhere(tmp_path: Path) -> None:
+    finish = "from argparse import Namespace; from _common import *; finish('x', Namespace(), [Verdict('a', 1, 2)], [])"
+    environment = os.environ | {"QEXP_BENCH_RESULTS": str(tmp_path / "records")}
+    for words in (["-c", finish], ["table.py"]):
+        done = subprocess.run(
+            [sys.executable, *words], cwd=BENCH, env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[2:] == ["x      a     1 ×    ≤ 2 ×  met"]
+    assert [file.name for file in (tmp_path / "records").iterdir()] == ["x.json"]
 
 
 def test_a_ratio_is_the_median_of_pairs() -> None:

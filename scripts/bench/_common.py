@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = Path(os.environ.get("QEXP_BENCH_RESULTS") or Path(__file__).resolve().parent / "results")
 
 sys.path.insert(0, str(ROOT))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -79,7 +79,10 @@ def arguments(about: str | None, **defaults: int) -> argparse.Namespace:
 
 
 def finish(bench: str, given: argparse.Namespace, verdicts: Sequence[Verdict], rows: Sequence[dict[str, Any]]) -> None:
-    """Print the rows and the verdicts, and keep both in `results/` with machine, commit and arguments."""
+    """Print the rows and the verdicts, and keep both with machine, commit and arguments.
+
+    The record goes to `results/`, or to the folder `QEXP_BENCH_RESULTS`.
+    """
     record = {
         "bench": bench,
         "arguments": vars(given),
@@ -89,7 +92,7 @@ def finish(bench: str, given: argparse.Namespace, verdicts: Sequence[Verdict], r
         "commit": commit(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{bench}.json").write_text(json.dumps(record, indent=1) + "\n")
     if rows:
         print_table([list(rows[0]), *([_text(value) for value in row.values()] for row in rows)])

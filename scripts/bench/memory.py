@@ -1,6 +1,6 @@
 """Measure the memory of bringing data in: from Arrow to `.npy` files and exact neighbours, for growing corpora.
 
-    python scripts/bench/memory.py                          the shapes of the goal
+    python scripts/bench/memory.py                          four shapes, up to 1,000,000 × 384
     python scripts/bench/memory.py 30000x384 30000x768      others
 
 Each shape, points × dimensions, runs in a process of its own with 100 queries. `private` is the peak of memory that is

@@ -33,7 +33,7 @@ def main() -> None:
     given = parser.parse_args()
     path = RESULTS / "scale.json"
     if not path.exists():
-        sys.exit(f"{path.relative_to(ROOT)}: not there; run scripts/bench/scale.py first")
+        sys.exit(f"{path}: not there; run scripts/bench/scale.py first")
     text = report(json.loads(path.read_text()), given.points, given.size, given.nodes)
     if given.write:
         before, _, rest = DOCUMENT.read_text().partition(BEGIN)

@@ -1,4 +1,4 @@
-"""Print goal and verdict of every bench, from the records in `results/`."""
+"""Print goal and verdict of every bench, from the records in `results/` or `QEXP_BENCH_RESULTS`."""
 
 import json
 
