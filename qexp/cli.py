@@ -113,7 +113,7 @@ def _experiment(composed: Any) -> "list[Row]":
 
     hydra_config = HydraConfig.get()
     if hydra_config.runtime.choices.get("dataset") == "source_collection" and not OmegaConf.select(composed, SOURCE):
-        raise QexpError(f"dataset=source_collection: is the collection that {SOURCE}=… names, with engine=server")
+        raise QexpError(f"dataset=source_collection: names no collection; add engine=server {SOURCE}=NAME")
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
         raise QexpError(f"{missing[0]}: must be given; add {missing[0]}=…")
@@ -223,6 +223,7 @@ def show(
     """Print the table, what failed, what to know, what happens under memory caps if that was measured, and more."""
     from qexp.report import cliff as cliff_report
     from qexp.report.table import LEGEND, failures, rich_table
+    from qexp.report.words import notes
 
     console = _console()
     if rows:
@@ -230,8 +231,8 @@ def show(
         for failure in failures(rows):
             console.print(failure, style="red", markup=False)
         console.print(LEGEND, style="dim")
-        for warning in warnings:
-            console.print(f"Note: {warning}.", markup=False, soft_wrap=True)
+        for note in notes(warnings):
+            console.print(note, markup=False, soft_wrap=True)
     if cliff:
         console.print(cliff_report.cliff_table(cliff))
         console.print("\n".join(cliff_report.floors(cliff)))

@@ -18,7 +18,7 @@ from qexp.report.frontier import candidates, questions
 from qexp.report.recommend import Recommendation, recommend
 from qexp.report.record import Record, warnings
 from qexp.report.render import write_report
-from qexp.report.words import three_lines
+from qexp.report.words import notes, three_lines
 from qexp.results import Row
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,8 @@ _LIMITS = ("min_accuracy", "max_p95_ms", "max_ram_mib", "max_usd_month")
 def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list[str]:
     """Decide on a recorded run, write its report and deploy files into `folder`, and keep them with the run.
 
-    Returns the lines to print: each recommendation in three, and where the files are.
+    Returns the lines to print: each recommendation in three, the request that applies it where a collection is advised,
+    where the files are, and the notes.
     """
     record = history.read(reference)
     _need_folder(folder)
@@ -50,8 +51,8 @@ def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list
     samples = {one.run_id: history.latencies(one) for one in record.collections}
     report = write_report(folder, record, decisions, samples)
     history.log_files(record.run_id, folder, "report")
-    notes = [f"Note: {note}." for note in warnings(record.collections)]
-    return [*lines, *notes, f"Report: {_shown(report)} (and in MLflow, run {record.run_id}, below report/)"]
+    said = notes(warnings(record.collections))
+    return [*lines, *said, f"Report: {_shown(report)} (and in MLflow, run {record.run_id}, below report/)"]
 
 
 def _need_folder(folder: Path) -> None:

@@ -214,7 +214,7 @@ def test_another_datatype_is_refused() -> None:
     [
         (["engine=edge", "engine.source_collection=mine"], "the engine that is chosen has no 'source_collection'"),
         (["engine=server", "engine.source_collection=other"], "no collection 'other' (404)"),
-        (["dataset=source_collection"], "is the collection that engine.source_collection=… names, with engine=server"),
+        (["dataset=source_collection"], "names no collection; add engine=server engine.source_collection=NAME"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(qexp: Qexp, tmp_path: Path, words: list[str], says: str) -> None:

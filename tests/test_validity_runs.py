@@ -73,7 +73,7 @@ def test_warn_prints_what_strict_refuses(small: ExperimentConfig) -> None:
         measure_experiment(tiny)
     experiment = measure_experiment(replace(tiny, validity="warn"))
     assert any(warning.startswith("T02 ") for warning in experiment.warnings)
-    assert "Warning: T02" in trust(experiment)
+    assert "Note: T02" in trust(experiment)
 
 
 def test_t02_an_engine_that_does_not_index(small: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from qexp.report.words import (
     interval,
     matched,
     money,
+    notes,
     speed,
     speedup,
     three_lines,
@@ -248,7 +249,7 @@ def _checks(collections: list[CollectionRecord]) -> list[Block]:
     if not found:
         return []
     rows = tuple((trap, verdict, what) for verdict, trap, what in sorted(found, key=lambda one: (one[1], one[0])))
-    said = tuple(f"Warning: {text}." for text in warnings(collections))
+    said = tuple(notes(warnings(collections)))
     blocks: list[Block] = [Bullets(said)] if said else []
     return [*blocks, Grid(("trap", "verdict", "what was checked"), rows, folded=f"{len(rows)} checks")]
 

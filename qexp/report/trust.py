@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from qexp.report.words import notes
 from qexp.results import Check, Experiment, Load
 
 
@@ -12,7 +13,7 @@ def trust(experiment: Experiment) -> str:
         parts.append(f"Rounds: {experiment.stop}.")
     if experiment.noisy:
         parts.append("**Noisy**: the baseline differs from itself in this run; every interval is widened by as much.")
-    parts += [f"Warning: {warning}." for warning in experiment.warnings]
+    parts += notes(experiment.warnings)
     tables = [loss_table(experiment), cold_table(experiment), load_table(experiment.loads)]
     parts += [*filter(None, tables), validity_table(experiment.checks)]
     return "\n\n".join(parts)

@@ -1,5 +1,7 @@
 """Phrases made from figures by rules, so that no sentence claims more than its figures carry."""
 
+from collections.abc import Iterable
+
 from qexp.config import SloConfig
 from qexp.report.frontier import Candidate, times_faster
 from qexp.report.recommend import Change, Recommendation, shortfalls
@@ -7,6 +9,11 @@ from qexp.results import Interval, Row
 
 MEASURE = {"retention": "accuracy retention", "recall": "recall"}
 SAME = "no measurable difference"
+
+
+def notes(warnings: Iterable[str]) -> list[str]:
+    """Return a line for each sentence that a run warns of."""
+    return [f"Note: {warning}." for warning in warnings]
 
 
 def speed(ratio: Interval) -> str:
