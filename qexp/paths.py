@@ -1,6 +1,9 @@
-"""Where things are: files that travel with the package, and the cache."""
+"""Where things are: files that travel with the package, the cache, and what is not installed."""
 
 import os
+import shlex
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -18,3 +21,12 @@ def cache_root(configured: str | None) -> Path:
         return Path(configured or os.environ["QEXP_CACHE_DIR"]).expanduser().absolute()
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "qexp"
+
+
+def install(extra: str) -> str:
+    """Return the command that installs an extra of qexp: by pip where this Python has it, else by uv."""
+    pip = [sys.executable, "-m", "pip", "install"]
+    uv = ["uv", "pip", "install", "--python", sys.executable]
+    checkout = _PACKAGE.parent
+    what = ["-e", f"{checkout}[{extra}]"] if (checkout / "pyproject.toml").exists() else [f"qexp[{extra}]"]
+    return shlex.join([*(pip if find_spec("pip") else uv), *what])

@@ -5,7 +5,7 @@ import shlex
 
 from qexp.config import known_keys
 from qexp.errors import ConfigError, near_miss
-from qexp.paths import packaged
+from qexp.paths import install, packaged
 
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 SOURCE = "engine.source_collection"
@@ -36,7 +36,7 @@ def help_text() -> str:
     lines += [
         "",
         "--cfg job shows the composed configuration, --info all where it comes from, --quiet only results and errors,",
-        "--hydra-help Hydra's own flags. See also qexp-cache and qexp-reproduce.",
+        "--hydra-help Hydra's own flags. See also qexp-report, qexp-export, qexp-reproduce and qexp-cache.",
     ]
     return "\n".join(lines)
 
@@ -61,7 +61,7 @@ def one_line(error: Exception) -> str:
         group, name = choice.groups()
         if group.startswith("hydra/"):
             extra = name.partition("_")[0]
-            return f"{group}={name}: not installed; pip install 'qexp[{extra}]' if that is an extra of qexp"
+            return f"{group}={name}: not installed; if it is an extra of qexp, run {install(extra)}"
         known = [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
         return f"{group}={name}: no such choice{near_miss(name, known)}"
     key = re.search(r"Could not (?:override|append|delete from) (?:config value at )?'([^']+)'", text)

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from qexp import sweep, tracking
 from qexp.cli import one_line
 from qexp.config import register_schema
-from qexp.paths import packaged
+from qexp.paths import install, packaged
 from tests.conftest import QUICK, Qexp
 from tests.support import slurm
 from tests.test_sweep import (
@@ -104,7 +104,7 @@ def test_a_launcher_that_is_not_installed_is_one_line(qexp: Qexp) -> None:
 
 def test_a_preset_for_a_launcher_that_is_not_installed_is_one_line() -> None:
     error = ValueError("In 'hydra/launcher/ray_cluster': Could not load 'hydra/launcher/ray'.\nConfig search path:")
-    assert one_line(error) == "hydra/launcher=ray: not installed; pip install 'qexp[ray]' if that is an extra of qexp"
+    assert one_line(error) == f"hydra/launcher=ray: not installed; if it is an extra of qexp, run {install('ray')}"
 
 
 def test_what_a_running_ray_cluster_is_given() -> None:

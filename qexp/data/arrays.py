@@ -10,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from qexp.errors import DataError, near_miss
+from qexp.paths import install
 
 BLOCK_BYTES = 8 * 2**20
 HDF5 = (".hdf5", ".h5")
@@ -60,7 +61,7 @@ def _open_hdf5(path: Path) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise DataError(f"{path}: HDF5 needs h5py; install qexp[hdf5]") from error
+        raise DataError(f"{path}: HDF5 needs h5py; run {install('hdf5')}") from error
     return h5py.File(path, "r")
 
 

@@ -16,6 +16,7 @@ from qexp.config import EmbeddingConfig
 from qexp.data.progress import Progress
 from qexp.data.table import digest_of, file_digest, write_arrow
 from qexp.errors import ConfigError, DataError, near_miss
+from qexp.paths import install
 from qexp.results import Vectors
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _fastembed(config: EmbeddingConfig, role: str, cache: Path) -> Encoder:
     try:
         import fastembed
     except ImportError as error:
-        raise ConfigError("embedding=fastembed needs the package fastembed; install qexp[embed]") from error
+        raise ConfigError(f"embedding=fastembed needs the package fastembed; run {install('embed')}") from error
     assert config.model is not None
     folder = Path(config.model).expanduser()
     identity = f"{config.model} {fastembed.__version__}"
