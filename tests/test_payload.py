@@ -34,7 +34,7 @@ KINDS: dict[str, Any] = {
     [("short", 4000), ("text", 4000), ("long", 4000), ("some", 4000)]
     + [pytest.param(kind, 70_000, marks=pytest.mark.slow) for kind in ("short", "random")],
 )
-def test_the_prediction_is_within_2_percent_of_what_files_hold(kind: str, n: int, tmp_path: Path) -> None:
+def test_the_prediction_is_within_2_percent_or_5_where_half_are_empty(kind: str, n: int, tmp_path: Path) -> None:
     lines = tmp_path / "payload.jsonl"
     lines.write_text("".join(json.dumps(KINDS[kind](row)) + "\n" for row in range(n)))
     asked = spec("none", size=4, points=n, m=4, ef_construct=4)
