@@ -4,14 +4,15 @@ import logging
 import os
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
-from qexp.config import ServerConfig
+from qexp.config import CollectionDataset, ServerConfig
 from qexp.engine.base import engine_version
-from qexp.engine.server import ServerEngine
+from qexp.engine.server import ServerEngine, reader
 from qexp.errors import ConfigError, EngineError
 from tests.conftest import QUICK, Qexp
 from tests.support.on_the_wire import KEY, asked_spec, config, one_line, refused
@@ -49,7 +50,12 @@ def test_a_key_that_travels_unencrypted_is_said_once(
         engine_version(config(server))
         assert not caplog.records
         refused("http://no-such-host.invalid:6333")
-    assert ["travels unencrypted" in record.getMessage() for record in caplog.records] == [True]
+        reader("http://no-such-host.invalid:6333", 1).close()
+        reader("http://another-host.invalid:6333", 1).close()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"http://{host}.invalid:6333: QDRANT_API_KEY travels unencrypted; use https://"
+        for host in ("no-such-host", "another-host")
+    ]
     assert KEY not in caplog.text
 
 
@@ -90,10 +96,13 @@ def test_the_key_is_sent_and_appears_nowhere(
 
 
 def test_a_key_in_the_url_is_refused_and_not_repeated() -> None:
-    for url in (f"https://{KEY}@host:6333", f"https://user:{KEY}@host", f"https://host?api_key={KEY}"):
-        with pytest.raises(ConfigError, match="belongs into QDRANT_API_KEY") as error:
-            ServerConfig("server", url=url)
-        one_line(error.value)
+    given = (f"https://{KEY}@host:6333", f"https://user:{KEY}@host", f"https://host?api_key={KEY}", f"me:{KEY}@host")
+    for url in given:
+        for key, make in (("engine", partial(ServerConfig, "server")), ("dataset", CollectionDataset)):
+            with pytest.raises(ConfigError, match=rf"^{key}\.url: .*belongs into QDRANT_API_KEY") as error:
+                make(url=url)
+            assert KEY not in str(error.value)
+            one_line(error.value)
 
 
 def test_a_key_as_an_override_is_refused_and_not_repeated(qexp: Qexp, tmp_path: Path) -> None:

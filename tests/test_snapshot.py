@@ -9,7 +9,7 @@ from qexp.data import snapshot
 from qexp.data.snapshot import take_snapshot
 from qexp.data.vectors import load_data
 from qexp.engine.base import collection_spec
-from qexp.errors import DataError, EngineError
+from qexp.errors import ConfigError, DataError, EngineError
 from tests.support.live_collection import KEY, LiveCollection, served
 
 
@@ -128,5 +128,5 @@ def test_what_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
             take_snapshot(config(live), tmp_path)
     with pytest.raises(EngineError, match=r"^http://127\.0\.0\.1:1: cannot be read"):
         take_snapshot(CollectionDataset(url="http://127.0.0.1:1", collection="mine"), tmp_path)
-    with pytest.raises(DataError, match="must start with http"):
-        take_snapshot(CollectionDataset(url="localhost:6333", collection="mine"), tmp_path)
+    with pytest.raises(ConfigError, match=r"^dataset\.url=localhost:6333: must be http://host:port"):
+        CollectionDataset(url="localhost:6333", collection="mine")

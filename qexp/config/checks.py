@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 from qexp.errors import ConfigError, near_miss
 
@@ -24,3 +25,20 @@ def one_of(key: str, value: str, known: Iterable[str]) -> None:
 def at_least(key: str, value: float, least: float) -> None:
     """Refuse a number that is below `least`, infinite or no number."""
     require(math.isfinite(value) and value >= least, f"{key}={value:g}: must be at least {least:g}")
+
+
+def server_url(key: str, url: str) -> None:
+    """Refuse what is no URL of a server, and without repeating it what carries a user, a password or a query."""
+    require(
+        not {"@", "?", "#"} & set(url),
+        f"{key}: must not carry a user, password or query; the API key belongs into QDRANT_API_KEY",
+    )
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{key}={url}: {error}") from error
+    require(
+        parts.scheme in ("http", "https") and bool(parts.hostname),
+        f"{key}={url}: must be http://host:port or https://host:port",
+    )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from qexp.config.checks import MISSING, at_least, one_of, require
+from qexp.config.checks import MISSING, at_least, one_of, require, server_url
 
 DISTANCES = ("cosine", "dot", "euclid", "manhattan")
 TRUTHS = ("exact", "neighbours", "engine")
@@ -122,6 +122,10 @@ class CollectionDataset(DatasetConfig):
     payload: bool = True
     queries: QueriesConfig = field(default_factory=QueriesConfig)
     qrels: QrelsConfig = field(default_factory=QrelsConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        server_url("dataset.url", self.url)
 
     @property
     def title(self) -> str:

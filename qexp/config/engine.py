@@ -2,9 +2,8 @@
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
-from qexp.config.checks import MISSING, at_least, require
+from qexp.config.checks import MISSING, at_least, require, server_url
 from qexp.errors import ConfigError
 
 _CAP = re.compile(r"(\d+(?:\.\d+)?) ?(%|[KMG]i?B|B)")
@@ -73,19 +72,7 @@ class ServerConfig(EngineConfig):
                 f"T01 engine.url={self.url}: is qdrant-client's local mode, which ignores quantization; give the "
                 f"URL of a server, or use engine=edge"
             )
-        parts = urlsplit(self.url)
-        require(
-            parts.username is None and parts.password is None and not parts.query and not parts.fragment,
-            "engine.url: must not carry a user, password or query; the API key belongs into QDRANT_API_KEY",
-        )
-        require(
-            parts.scheme in ("http", "https") and bool(parts.hostname),
-            f"engine.url={self.url}: must be http://host:port or https://host:port",
-        )
-        try:
-            _ = parts.port
-        except ValueError as error:
-            raise ConfigError(f"engine.url={self.url}: {error}") from error
+        server_url("engine.url", self.url)
         for key in (
             "timeout",
             "ready_timeout",
