@@ -8,6 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -44,39 +45,42 @@ R = TypeVar("R")
 
 def reader(url: str, timeout: int) -> "QdrantClient":
     """Return a client for reading a collection that is a dataset; no request is sent yet."""
-    from qdrant_client import QdrantClient
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about the key without TLS
-        return QdrantClient(
-            url=url, api_key=os.environ.get(API_KEY) or None, timeout=timeout, check_compatibility=False
-        )
+    return _client(url, timeout=timeout)
 
 
 def connect(config: ServerConfig, condition: dict[str, Any] | None = None) -> tuple["QdrantClient", Rest, str]:
     """Return a client, its REST API and the server's version; the key is read here and lives in the client only."""
-    from qdrant_client import QdrantClient
-
-    key = os.environ.get(API_KEY) or None
-    if key and config.url.startswith("http://") and urlsplit(config.url).hostname not in _LOOPBACK:
-        log.warning("engine.url=%s: %s travels unencrypted; use https://", config.url, API_KEY)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the one about the key is said above
-        client = QdrantClient(
-            url=config.url,
-            api_key=key,
-            timeout=config.timeout,
-            grpc_port=config.grpc_port,
-            check_compatibility=False,
-            # By default qdrant-client opens a new connection for every request to this machine.
-            limits=httpx.Limits(max_keepalive_connections=config.upload_parallel + 1),
-        )
+    client = _client(
+        config.url,
+        timeout=config.timeout,
+        grpc_port=config.grpc_port,
+        # By default qdrant-client opens a new connection for every request to this machine.
+        limits=httpx.Limits(max_keepalive_connections=config.upload_parallel + 1),
+    )
     # The session has no public name, but the layers above it would be timed with the search.
     rest = Rest(client.http.client._client, client.http.client.host, condition)
     about = rest.ask("GET", "/")
     if "qdrant" not in str(about.get("title", "")).lower():
         raise EngineError(f"engine.url={rest.url}: something answers there, but it is not Qdrant; check host and port")
     return client, rest, str(about.get("version"))
+
+
+def _client(url: str, **settings: Any) -> "QdrantClient":
+    """Return a client with the key; where that travels unencrypted is said."""
+    from qdrant_client import QdrantClient
+
+    key = os.environ.get(API_KEY) or None
+    if key and url.startswith("http://") and urlsplit(url).hostname not in _LOOPBACK:
+        _say_unencrypted(url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the one about the key is said above
+        return QdrantClient(url=url, api_key=key, check_compatibility=False, **settings)
+
+
+@cache
+def _say_unencrypted(url: str) -> None:
+    """Say it once in this process, however many clients there are."""
+    log.warning("%s: %s travels unencrypted; use https://", url, API_KEY)
 
 
 def server_version(config: ServerConfig) -> str:
