@@ -27,8 +27,14 @@ def read(reference: str) -> Record:
     """Return what a sweep, a collection or a trial (its collection) recorded.
 
     `reference` is a run id, the name of an MLflow experiment (the newest run of each configuration), or `last` for the
-    newest sweep or single experiment. Raises DataError if there is no such run, or nothing finished in it.
+    newest sweep or single experiment. Raises DataError if there is no such run, or nothing finished in it, and
+    TrackingError if the store fails.
     """
+    with store.store_faults(f"reading {reference}"):
+        return _read(reference)
+
+
+def _read(reference: str) -> Record:
     client, experiment_id = store.connect()
     if reference == LAST:
         run = _last(client, experiment_id)
@@ -69,7 +75,8 @@ def latencies(collection: CollectionRecord) -> dict[str, NDArray[np.float64]]:
 def log_files(run_id: str, folder: Path, name: str) -> None:
     """Keep a folder as artifacts of a run, below `name`."""
     client, _ = store.connect()
-    client.log_artifacts(run_id, str(folder), name)
+    with store.store_faults(f"keeping {folder} with run {run_id}"):
+        client.log_artifacts(run_id, str(folder), name)
 
 
 def _last(client: "MlflowClient", experiment_id: str) -> "Run":
@@ -86,15 +93,13 @@ def _last(client: "MlflowClient", experiment_id: str) -> "Run":
 
 
 def _run(client: "MlflowClient", experiment_id: str, run_id: str) -> "Run":
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
+    found = store.find_run(client, run_id)
+    if found is None:
         known = client.search_runs([experiment_id], "tags.`qexp.level` = 'sweep'", max_results=10)
         raise DataError(
             f"{run_id}: no such run or MLflow experiment{near_miss(run_id, [run.info.run_id for run in known])}"
-        ) from error
+        )
+    return found
 
 
 def _newest(client: "MlflowClient", experiment_id: str) -> "list[Run]":
@@ -155,13 +160,10 @@ def _json_artifact(client: "MlflowClient", run_id: str, name: str) -> dict[str, 
 
 def _text_artifact(client: "MlflowClient", run_id: str, name: str) -> str | None:
     """Return an artifact's text; None if the run has none of that name."""
-    from mlflow.exceptions import MlflowException
-
+    if name not in {item.path for item in client.list_artifacts(run_id)}:
+        return None
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            return Path(client.download_artifacts(run_id, name, folder)).read_text()
-        except (MlflowException, OSError):
-            return None
+        return Path(client.download_artifacts(run_id, name, folder)).read_text()
 
 
 def _cliff(client: "MlflowClient", collections: list[CollectionRecord]) -> Cliff | None:

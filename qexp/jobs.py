@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from qexp.errors import ConfigError
 from qexp.results import Row
 from qexp.rows import baseline_row, failed_row
-from qexp.store import connect, search, store_faults
+from qexp.store import address, connect, find_run, search, store_faults
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,7 +42,9 @@ def collections_of(run_id: str) -> "tuple[list[Run], bool]":
     """
     client, _ = connect()
     with store_faults(f"looking for run {run_id}"):
-        run = client.get_run(run_id)
+        run = find_run(client, run_id)
+        if run is None:
+            raise ConfigError(f"{run_id}: no such run; set MLFLOW_TRACKING_URI={address()} to the store that has it")
         level = run.data.tags.get("qexp.level")
         if level == "trial":
             run = client.get_run(run.data.tags["mlflow.parentRunId"])

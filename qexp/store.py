@@ -89,6 +89,18 @@ def start_run(client: "MlflowClient", experiment_id: str, name: str, level: str,
     return str(run.info.run_id)
 
 
+def find_run(client: "MlflowClient", run_id: str) -> "Run | None":
+    """Return a run; None if there is none of that id, or no run could have it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None
+
+
 def search(client: "MlflowClient", experiment_id: str, filter_string: str) -> "list[Run]":
     """Return all runs that match, oldest first."""
     runs: list[Run] = []

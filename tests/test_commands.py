@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
-from qexp import history
-from qexp.errors import DataError
+from qexp import history, jobs
+from qexp.errors import ConfigError, DataError, TrackingError
 from qexp.report.recommend import recommend
 from qexp.report.words import three_lines
 
@@ -64,6 +66,27 @@ def test_a_run_that_is_not_there_is_one_line(swept, name):
     assert done.returncode == 2
     assert done.stderr.startswith("qexp: nonsense: no such run or MLflow experiment")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_to_reproduce_that_is_not_there_is_no_failure_of_the_store(recorded):
+    for run_id in ("0" * 32, "no id"):
+        with pytest.raises(ConfigError, match=f"^{run_id}: no such run; set MLFLOW_TRACKING_URI=sqlite"):
+            jobs.collections_of(run_id)
+
+
+@pytest.mark.parametrize("broken", ["get_run", "search_runs", "get_experiment_by_name", "list_artifacts"])
+def test_a_store_that_fails_is_one_line(recorded, monkeypatch, tmp_path, broken):
+    def fail(*asked, **more):
+        raise MlflowException("the disk is gone\nand more lines")
+
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "1")  # so that connecting asks the store for nothing
+    monkeypatch.setattr(MlflowClient, broken, fail)
+    for reference in (recorded.run_id, recorded.collections[0].run_id):
+        with pytest.raises(TrackingError, match=f"^the tracking store failed while reading {reference}: the disk is gone$"):
+            history.read(reference)
+    monkeypatch.setattr(MlflowClient, "log_artifacts", fail)
+    with pytest.raises(TrackingError, match=f"while keeping {tmp_path} with run {recorded.run_id}: the disk is gone$"):
+        history.log_files(recorded.run_id, tmp_path, "report")
 
 
 def test_a_trial_leads_to_its_collection_and_an_experiment_to_all(recorded):
