@@ -1,5 +1,6 @@
 """The Edge engine for every quantization that Qdrant has."""
 
+import errno
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from qexp.config import StorageConfig
 from qexp.data.truth import neighbours
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
-from qexp.errors import BenchmarkError
+from qexp.errors import BenchmarkError, EngineError
 from qexp.results import CollectionSpec, OperatingPoint
 from qexp.sizing.ram import code_bytes
 
@@ -108,7 +109,9 @@ def test_datatypes_and_distances_are_built_as_asked(datatype: str, distance: str
     check_state(asked, build_collection(EdgeEngine(tmp_path), asked, points.astype(np.float32)).state)
 
 
-def test_a_complete_collection_is_found_again_and_a_damaged_one_is_not(tmp_path: Path) -> None:
+def test_a_complete_collection_is_found_again_and_a_damaged_one_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     asked = spec(size=32)
     assert EdgeEngine(tmp_path).open(asked) is None
     build_collection(EdgeEngine(tmp_path), asked, vectors(32))
@@ -120,6 +123,36 @@ def test_a_complete_collection_is_found_again_and_a_damaged_one_is_not(tmp_path:
     codes.write_bytes(codes.read_bytes()[:-1])
     assert EdgeEngine(tmp_path).open(asked) is None
     assert not (tmp_path / asked.name).exists()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == f"{tmp_path / asked.name}: removed, and to be built again: files changed since the collection was built"
+
+
+def test_a_whole_collection_that_cannot_be_loaded_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = spec(size=32)
+    build_collection(EdgeEngine(tmp_path / "collections"), asked, vectors(32))
+    folder = tmp_path / "collections" / asked.name
+
+    def fail(reason: OSError) -> Any:
+        def failing(*asked: Any) -> Any:
+            raise reason
+
+        return failing
+
+    for step in ("manifest_of", "read_state"):
+        with monkeypatch.context() as broken:
+            broken.setattr(f"qexp.engine.edge.edge_folder.{step}", fail(OSError(errno.EMFILE, "Too many open files")))
+            with pytest.raises(EngineError, match=r"Too many open files.*qexp-cache rm collections/test-") as error:
+                EdgeEngine(tmp_path / "collections").open(asked)
+        assert str(error.value).startswith(f"{folder}: cannot be loaded")
+    config = folder / "shard" / "edge_config.json"
+    kept = config.read_text()
+    config.write_text("{")
+    with pytest.raises(EngineError, match=r"cannot be loaded \(Qdrant Edge: .*see that it may be read, or remove it"):
+        EdgeEngine(tmp_path / "collections").open(asked)
+    config.write_text(kept)
+    engine = EdgeEngine(tmp_path / "collections")
+    assert engine.open(asked) is not None
+    engine.close()
 
 
 def test_an_unfinished_build_is_never_found(tmp_path: Path) -> None:

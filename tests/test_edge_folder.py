@@ -66,6 +66,10 @@ def test_a_folder_is_known_when_it_is_complete_and_what_a_killed_build_left_is_r
     (final / "shard" / "segments" / "file").write_bytes(b"12345")
     with pytest.raises(ValueError, match="files changed since"):
         manifest_of(final)
+    for text in ("{", "[]", "{}"):
+        (final / MANIFEST).write_text(text)
+        with pytest.raises(ValueError, match=r"Expecting|complete\.json is not complete"):
+            manifest_of(final)
     (final / MANIFEST).unlink()
     with pytest.raises(OSError, match=r"complete\.json"):
         manifest_of(final)

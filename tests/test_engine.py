@@ -192,6 +192,12 @@ def test_stored_vectors_come_back_in_the_order_asked(bench: Bench) -> None:
         check_stored(asked, rows, stored[::-1], points[rows])
 
 
+def test_a_lost_point_is_named(bench: Bench) -> None:
+    engine, _ = bench.build(bench.spec("none"), vectors(SIZE))
+    with pytest.raises(BenchmarkError, match=r"^T12 .*test-.*: has no point 9999; remove the collection"):
+        engine.vectors([0, 9999])
+
+
 def test_memory_is_known_by_component(bench: Bench) -> None:
     engine, _ = bench.build(bench.spec(), vectors(SIZE))
     memory = engine.memory()

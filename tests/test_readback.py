@@ -69,13 +69,6 @@ def test_lost_codes_are_refused(tmp_path: Path, version: str) -> None:
         engine.close()
 
 
-def test_a_lost_point_is_named(server: QdrantRest) -> None:
-    engine = build(server)
-    with pytest.raises(BenchmarkError, match=r"T12 .* no point 9999; remove the collection"):
-        engine.vectors([0, 9999])
-    engine.close()
-
-
 def test_shards_and_replicas_are_asked_for_and_compared(server: QdrantRest) -> None:
     asked = asked_spec(shards=2)
     engine = build(server, asked)

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from qexp.config import EngineConfig, ExperimentConfig, ServerConfig
-from qexp.errors import ConfigError
+from qexp.errors import BenchmarkError, ConfigError
 from qexp.results import (
     Build,
     CollectionSpec,
@@ -121,6 +121,14 @@ def payload_batches(path: Path | None, size: int) -> Iterator[list[dict[str, Any
     with path.open() as lines:
         while batch := list(islice(lines, size)):
             yield [json.loads(line) for line in batch]
+
+
+def in_order(name: str, rows: list[int], stored: dict[int, list[float]]) -> list[list[float]]:
+    """Return the stored vectors of a collection in the order of the rows; BenchmarkError if one is not there (T12)."""
+    lost = [row for row in rows if row not in stored]
+    if lost:
+        raise BenchmarkError(f"T12 {name}: has no point {lost[0]}; remove the collection and build it again")
+    return [stored[row] for row in rows]
 
 
 def build_collection(engine: Engine, spec: CollectionSpec, vectors: Vectors, payload: Path | None = None) -> Build:

@@ -1,5 +1,6 @@
 """Qdrant Edge: Qdrant's own segment engine, in this process, one shard per collection."""
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -9,11 +10,13 @@ import numpy as np
 import qdrant_edge as edge
 
 from qexp.engine import edge_folder
-from qexp.engine.base import payload_batches
+from qexp.engine.base import in_order, payload_batches
 from qexp.engine.edge_folder import SHARD
 from qexp.engine.process import drop_pages, process_memory
 from qexp.errors import EngineError
 from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
+
+log = logging.getLogger(__name__)
 
 UPLOAD_BATCH = 1000
 SCROLL_BATCH = 10_000
@@ -66,7 +69,10 @@ class EdgeEngine:
         self._heap_before = 0
 
     def open(self, spec: CollectionSpec) -> Build | None:
-        """Load the collection if its files are those of its manifest; remove it if they are not."""
+        """Load the collection if its files are those of its manifest; remove it if they are not.
+
+        Raises EngineError if it is whole and cannot be loaded.
+        """
         folder = self._home / spec.name
         if not folder.exists():
             return None
@@ -74,11 +80,18 @@ class EdgeEngine:
         self._heap_before = _heap_bytes()
         try:
             manifest = edge_folder.manifest_of(folder)
-            self._shard = _engine_call(edge.EdgeShard.load, str(folder / SHARD))
-            build = Build(manifest["upload_seconds"], manifest["index_seconds"], self.state(), reused=True)
-        except (EngineError, OSError, ValueError, KeyError):
+        except (FileNotFoundError, ValueError) as error:
+            log.warning("%s: removed, and to be built again: %s", folder, error)
             self.drop()
             return None
+        except OSError as error:
+            raise _unloadable(folder, error) from error
+        try:
+            self._shard = _engine_call(edge.EdgeShard.load, str(folder / SHARD))
+            build = Build(manifest["upload_seconds"], manifest["index_seconds"], self.state(), reused=True)
+        except (EngineError, OSError, ValueError, KeyError) as error:
+            self.close()
+            raise _unloadable(folder, error) from error
         os.utime(folder)
         return build
 
@@ -153,8 +166,9 @@ class EdgeEngine:
 
     def vectors(self, rows: list[int]) -> list[list[float]]:
         """Return the stored original vectors of these points, in the order asked."""
+        assert self._spec is not None
         records = {record.id: record.vector for record in _engine_call(self._shard.retrieve, rows, False, True)}
-        return [records[row] for row in rows]
+        return in_order(self._spec.name, rows, records)
 
     def memory(self) -> MemoryUse:
         """Return resident bytes of the shard's mapped files by component, and the heap since before loading."""
@@ -191,6 +205,13 @@ class EdgeEngine:
         if self._shard is not None:
             self._shard.close()
             self._shard = None
+
+
+def _unloadable(folder: Path, error: Exception) -> EngineError:
+    return EngineError(
+        f"{folder}: cannot be loaded ({error}); see that it may be read, or remove it with qexp-cache rm "
+        f"{folder.parent.name}/{folder.name}"
+    )
 
 
 def _filter(condition: dict[str, Any]) -> Any:

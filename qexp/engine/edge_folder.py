@@ -13,6 +13,7 @@ from qexp.results import Build, CollectionSpec, CollectionState
 SHARD = "shard"
 MANIFEST = "complete.json"
 JOURNAL = "tracker_journal.dat"  # of the payload storage; gone after the first loading
+_MANIFEST_KEYS = {"upload_seconds", "index_seconds", "sizes"}
 _COMPONENTS = (  # the first that a path below the folder has in it
     ("vectors", "vector_storage/matrix.dat"),
     ("codes", "vector_storage/quantized.data"),
@@ -49,8 +50,14 @@ def complete(folder: Path, spec: CollectionSpec, build: Build) -> Path:
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a complete folder; raise OSError or ValueError if it is not, or has changed since."""
+    """Return the manifest of a complete folder.
+
+    Raises FileNotFoundError or ValueError if it is not complete, or has changed since; other OSErrors say that it
+    cannot be read.
+    """
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    if not isinstance(manifest, dict) or not _MANIFEST_KEYS <= manifest.keys():
+        raise ValueError(f"{MANIFEST} is not complete")
     if _sizes(folder / SHARD) != manifest["sizes"]:
         raise ValueError("files changed since the collection was built")
     return manifest

@@ -19,7 +19,7 @@ import numpy as np
 
 from qexp.config import ServerConfig
 from qexp.engine import dialect
-from qexp.engine.base import payload_batches
+from qexp.engine.base import in_order, payload_batches
 from qexp.engine.readback import Readback
 from qexp.engine.wire import Grpc, Payloads, Rest, Taken, Unavailable
 from qexp.errors import BenchmarkError, EngineError
@@ -217,12 +217,7 @@ class ServerEngine:
         stored = {
             record["id"]: record["vector"] for record in self._rest.ask("POST", self._there.path("/points"), body)
         }
-        lost = [row for row in rows if row not in stored]
-        if lost:
-            raise BenchmarkError(
-                f"T12 {self._there.name}: the server has no point {lost[0]}; remove the collection and build it again"
-            )
-        return [stored[row] for row in rows]
+        return in_order(self._there.name, rows, stored)
 
     def matching(self) -> list[int]:
         """Scroll through the points that the filter lets through."""
