@@ -120,6 +120,18 @@ def test_payload_indexes_are_exported(recorded, tmp_path):
     assert load(tmp_path, "payload_index_1.json") == {"field_name": "colour", "field_schema": "keyword"}
 
 
+def test_a_collection_of_a_cluster_is_exported_as_it_was_measured(recorded):
+    collection = recorded.collections[0]
+    layout = ("shard_number", "replication_factor", "write_consistency_factor")
+    priced = replace(collection, config=collection.config | {"cost.replication": 3})
+    assert not set(layout) & set(create_body(priced, quantized=True))  # a price is no property of a collection
+    measured = {"engine.shards": 6, "engine.replicas": 2, "engine.write_consistency": 1}
+    create = create_body(replace(collection, config=priced.config | measured), quantized=True)
+    assert [create[name] for name in layout] == [6, 2, 1]
+    models.CreateCollection.model_validate(before_1_19(create))
+    assert not set(layout) & set(update_body(create))
+
+
 def test_a_baseline_is_exported_without_quantization(recorded):
     collection, row = recorded.collections[0], recorded.rows[0]
     create = create_body(collection, quantized=False)

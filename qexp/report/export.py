@@ -38,8 +38,10 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
         },
         "optimizers_config": {"default_segment_number": config["index.segments"]},
     }
-    if config["cost.replication"] > 1:
-        body["replication_factor"] = config["cost.replication"]
+    if "engine.shards" in config:  # Edge has none of them
+        body["shard_number"] = config["engine.shards"]
+        body["replication_factor"] = config["engine.replicas"]
+        body["write_consistency_factor"] = config["engine.write_consistency"]
     if quantized:
         method, given = next(iter(_nested(config, "quantization.config").items()))
         body["quantization_config"] = {method: {**given, "memory": config["storage.quantized"]}}
@@ -49,18 +51,18 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
 def update_body(create: Body, vector: str = "") -> Body:
     """Return the body of `PATCH /collections/{name}`: size, distance and datatype of a collection cannot change.
 
-    `vector` names the vector that is meant. The others keep what they have; without a name there are no others.
+    `vector` names the vector that is meant. The others, and what all share, like the number of segments, keep what
+    they have; without a name there are no others.
     """
     settings = {
         "hnsw_config": create["hnsw_config"],
         "quantization_config": create.get("quantization_config", "Disabled"),
     }
     # What a vector sets for itself wins over what is set for the collection, so it is set there too.
-    return {
-        "vectors": {vector: {"memory": create["vectors"]["memory"], **settings}},
-        "optimizers_config": create["optimizers_config"],
-        **({} if vector else settings),
-    }
+    vectors = {vector: {"memory": create["vectors"]["memory"], **settings}}
+    if vector:
+        return {"vectors": vectors}
+    return {"vectors": vectors, "optimizers_config": create["optimizers_config"], **settings}
 
 
 def patch_line(collection: CollectionRecord, row: Row) -> list[str]:
