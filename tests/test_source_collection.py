@@ -21,12 +21,11 @@ from qexp.config import (
     StorageConfig,
     SyntheticDataset,
 )
-from qexp.engine.base import collection_spec
+from qexp.data.vectors import load_data
 from qexp.engine.dialect import collection_name
 from qexp.engine.server import ServerEngine
 from qexp.errors import ConfigError, EngineError
 from qexp.report.export import before_1_19, update_body
-from qexp.results import DatasetFacts
 from qexp.usage import expanded
 from tests.conftest import Qexp
 from tests.support import reports
@@ -203,11 +202,16 @@ def test_what_contradicts_it_is_refused(more: dict[str, Any], says: str) -> None
     assert "\n" not in str(error.value)
 
 
-def test_another_datatype_is_refused() -> None:
-    facts = DatasetFacts("mine", "", "", 10, 1, 8, 8, "dot", "", datatype="float16")
-    assert collection_spec(advised(storage=StorageConfig("s", datatype="float16")), facts, "server-1.19.0").size == 8
-    with pytest.raises(ConfigError, match=r"mine holds float16, .* add storage\.datatype=float16"):
-        collection_spec(advised(), facts, "server-1.19.0")
+def test_another_datatype_is_refused_before_a_point_is_read(tmp_path: Path) -> None:
+    with QdrantRest(tmp_path / "server") as server:
+        used(server, "")
+        engine = ServerConfig("server", url=server.url, source_collection="mine")
+        dataset = CollectionDataset(url=server.url, collection="mine")
+        config = advised(engine=engine, dataset=dataset, storage=StorageConfig("s", datatype="float16"))
+        with pytest.raises(ConfigError, match=r"mine holds float32, .* add storage\.datatype=float32"):
+            load_data(config, tmp_path / "cache")
+        assert server.asked == ["GET /collections/mine"]
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,11 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
     return Snapshot(rows, state, about.distance, about.datatype, about.m, about.ef_construct)
 
 
+def held_datatype(config: CollectionDataset) -> str:
+    """Return the datatype of a collection's vectors, of which nothing is read for that; EngineError, DataError."""
+    return _about(_connect(config), config).datatype
+
+
 def _connect(config: CollectionDataset) -> "QdrantClient":
     """Make the client that reads; the key comes from `QDRANT_API_KEY`."""
     from qexp.engine.server import reader

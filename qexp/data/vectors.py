@@ -10,14 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from qexp.config import CollectionDataset, DatasetConfig, ExperimentConfig, HubDataset, SyntheticDataset, TableDataset
+from qexp.config import (
+    CollectionDataset,
+    DatasetConfig,
+    ExperimentConfig,
+    HubDataset,
+    ServerConfig,
+    SyntheticDataset,
+    TableDataset,
+)
 from qexp.data.files import read_matrix
 from qexp.data.labels import check_unique_ids, neighbour_positions, qrel_rows
 from qexp.data.matrix import Written, write_matrix
 from qexp.data.payload import write_payload
 from qexp.data.source import Source, open_source
 from qexp.data.table import Table, digest_of, need_columns
-from qexp.errors import DataError
+from qexp.errors import ConfigError, DataError
 from qexp.results import DatasetFacts, Ids, Vectors
 
 log = logging.getLogger(__name__)
@@ -57,8 +65,10 @@ class Data:
 def load_data(config: ExperimentConfig, cache: Path) -> Data:
     """Bring the dataset to the asked embedding size, once; later calls find it under its content's name.
 
-    Raises DataError naming the first offending row, or a size that the vectors do not have.
+    Raises DataError naming the first offending row, or a size that the vectors do not have; ConfigError for a datatype
+    that the collection to be advised does not have.
     """
+    _check_datatype(config)
     source = open_source(config.dataset, config.embedding, cache)
     distance = config.dataset.distance or source.distance or "cosine"
     asked = {
@@ -90,6 +100,21 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
         neighbours if neighbours.exists() else None,
         warnings,
     )
+
+
+def _check_datatype(config: ExperimentConfig) -> None:
+    """Refuse what no update could change about the collection to be advised, before a point of it is read."""
+    if not (isinstance(config.engine, ServerConfig) and config.engine.source_collection):
+        return
+    from qexp.data.snapshot import held_datatype
+
+    assert isinstance(config.dataset, CollectionDataset)
+    asked, held = config.storage.datatype, held_datatype(config.dataset)
+    if held != asked:
+        raise ConfigError(
+            f"storage.datatype={asked}: {config.engine.source_collection} holds {held}, which cannot change in a "
+            f"collection that exists; add storage.datatype={held}"
+        )
 
 
 def _lay_out(source: Source, config: ExperimentConfig, distance: str, folder: Path) -> None:

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from qexp.config import EngineConfig, ExperimentConfig, ServerConfig
-from qexp.errors import BenchmarkError, ConfigError
+from qexp.errors import BenchmarkError
 from qexp.results import (
     Build,
     CollectionSpec,
@@ -29,10 +29,7 @@ DEFAULT_EF_CONSTRUCT = 100
 
 
 def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) -> CollectionSpec:
-    """Compose the spec of the quantized collection; `engine` names the engine and its version.
-
-    Raises ConfigError for a datatype that the collection to be advised does not have.
-    """
+    """Compose the spec of the quantized collection; `engine` names the engine and its version."""
     spec = CollectionSpec(
         dataset=facts.title,
         digest=facts.digest,
@@ -53,11 +50,6 @@ def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) 
         payload_indexes=config.dataset.payload_indexes,
     )
     if isinstance(config.engine, ServerConfig):
-        if config.engine.source_collection and facts.datatype != spec.datatype:
-            raise ConfigError(
-                f"storage.datatype={spec.datatype}: {config.engine.source_collection} holds {facts.datatype}, which "
-                f"cannot change in a collection that exists; add storage.datatype={facts.datatype}"
-            )
         spec = replace(
             spec,
             shards=config.engine.shards,
