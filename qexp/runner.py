@@ -98,7 +98,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             steps.add_builds(results, spec)
     recall = partial(_recall, data, truth)
     baselines, trials = judge(Evidence(timed, cold, results, recall, data.qrels))
-    validity.check_accuracy(baselines, trials, checks)
+    validity.check_accuracy(spec, baselines, trials, checks)
     validity.check_noise(baselines, config.search.target_halfwidth, checks)
     return Experiment(
         dataset=data.facts,

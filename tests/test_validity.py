@@ -191,12 +191,19 @@ def test_t13_searches_that_wait_for_the_disk(tmp_path: Path) -> None:
         validity.check_reads("cold", cold, 30)
 
 
-def test_t12_a_trial_with_recall_zero() -> None:
+@pytest.mark.parametrize(("engine", "home"), [("edge-0.9.0", "cache"), ("server-1.19.0", "server")])
+def test_t12_a_trial_with_recall_zero(engine: str, home: str) -> None:
     baselines, (good, *_) = judge(evidence())
     checks = Checks()
-    validity.check_accuracy(baselines, [replace(good, accuracy=replace(good.accuracy, recall=0.0))], checks)
+    bad = replace(good, accuracy=replace(good.accuracy, recall=0.0))
+    asked = spec(engine=engine)
+    validity.check_accuracy(asked, baselines, [good, bad], checks)
     (warning,) = checks.warnings
-    assert re.match("T12 a trial has recall 0: .*; use more bits, or remove the collection", warning)
+    assert warning.startswith(f"T12 scalar, {bad.point.title}: recall is 0, ")
+    assert f"; use more bits, or remove {asked.name} from the {home} and build it again" in warning
+    none = [replace(baselines[0], accuracy=replace(baselines[0].accuracy, recall=0.0))]
+    with pytest.raises(BenchmarkError, match=f"^T12 baseline, .*; remove {asked.unquantized().name} from the {home} "):
+        validity.check_accuracy(asked, none, [good])
 
 
 @pytest.mark.parametrize(

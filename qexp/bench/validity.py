@@ -96,9 +96,7 @@ def check_spec(spec: CollectionSpec, checks: Checks | None = None) -> None:
 def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks | None = None) -> None:
     """Look for a collection that is not what was asked for: index, fields, placement, codes (T02, T05, T06)."""
     checks = checks or Checks()
-    again = (
-        f"remove the collection from the {spec.home} and build it again; if that does not help, the engine cannot do it"
-    )
+    again = f"remove the collection from the {spec.home} and build it again; if that is no help, the engine cannot do it"
     checks.expect(
         state.points == spec.points and state.indexed_vectors >= spec.points,
         "T02",
@@ -220,7 +218,9 @@ def check_reads(title: str, reads: Reads, queries: int, checks: Checks | None = 
     )
 
 
-def check_accuracy(baselines: Sequence[Baseline], trials: Sequence[Trial], checks: Checks | None = None) -> None:
+def check_accuracy(
+    spec: CollectionSpec, baselines: Sequence[Baseline], trials: Sequence[Trial], checks: Checks | None = None
+) -> None:
     """Look for a baseline that is no yardstick (T08), and for truth that nothing agrees with (T12)."""
     checks = checks or Checks()
     for base in baselines:
@@ -230,7 +230,7 @@ def check_accuracy(baselines: Sequence[Baseline], trials: Sequence[Trial], check
             "T12",
             f"baseline: recall {recall:.3f} is not zero",
             f"baseline, {base.point.title}: recall is 0, so ids and exact neighbours do not belong together; remove "
-            f"the cache and run again",
+            f"{spec.unquantized().name} from the {spec.home} and the folder 'truth' from the cache, and run again",
         )
         checks.prefer(
             recall >= GOOD_BASELINE,
@@ -239,12 +239,13 @@ def check_accuracy(baselines: Sequence[Baseline], trials: Sequence[Trial], check
             f"baseline, {base.point.title}: recall is {recall:.3f} against exact search, so retention flatters; raise "
             f"search.hnsw_ef",
         )
+    lost = [trial.point.title for trial in trials if not trial.accuracy.recall > 0]
     checks.prefer(
-        all(trial.accuracy.recall > 0 for trial in trials),
+        not lost,
         "T12",
         f"no trial of {len(trials)} has recall 0",
-        "a trial has recall 0: either the codes hold nothing, or they are another collection's; use more bits, or "
-        "remove the collection from the cache and build it again",
+        f"{spec.method}, {'; '.join(lost)}: recall is 0, so either the codes hold nothing, or they are another "
+        f"collection's; use more bits, or remove {spec.name} from the {spec.home} and build it again",
     )
 
 
