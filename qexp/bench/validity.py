@@ -96,7 +96,7 @@ def check_spec(spec: CollectionSpec, checks: Checks | None = None) -> None:
 def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks | None = None) -> None:
     """Look for a collection that is not what was asked for: index, fields, placement, codes (T02, T05, T06)."""
     checks = checks or Checks()
-    again = f"remove the collection from the {spec.home} and build it again; if that is no help, the engine cannot do it"
+    again = f"remove the collection from the {spec.home} and build it again; if that does not help, the engine cannot"
     checks.expect(
         state.points == spec.points and state.indexed_vectors >= spec.points,
         "T02",
