@@ -28,6 +28,7 @@ from qexp.results import Experiment, Finding, Ids, OperatingPoint
 from qexp.sizing.cost import price
 from qexp.sizing.links import forward_links
 from qexp.sizing.payload import payload_size
+from qexp.sizing.ram import predict_ram
 from qexp.steps import Place, Steps
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             if spec.quantization:
                 findings += adaptive(search, quantized.worker, judged, data.facts.queries)
             workers.close()
-            cliff = steps.cliff(spec, collections[1].ram.ram) if config.engine.ram_caps else None
+            cliff = steps.cliff(spec, predict_ram(bare, forward, payload).ram) if config.engine.ram_caps else None
         with machine.turn(False, config.wait_seconds, log.info):
             steps.add_builds(results, spec)
     recall = partial(_recall, data, truth)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import ceil
 
 from qexp.config import CostConfig, NodeConfig
-from qexp.results import Collection, CollectionSpec
+from qexp.results import Collection, CollectionSpec, RamEstimate
 from qexp.results.footprint import Bill, Cost
 from qexp.sizing.payload import NO_PAYLOAD, PayloadSize, by_guide
 from qexp.sizing.ram import predict_ram
@@ -44,6 +44,14 @@ def theory_usd_month(spec: CollectionSpec, points: int, compression: float, cost
     return points * spec.size * FLOAT_BYTES / GB / compression * cost.usd_per_gb_month
 
 
+def priced_ram(
+    spec: CollectionSpec, forward: float, payload: PayloadSize, cost: CostConfig
+) -> RamEstimate:
+    """Return every component with the payload that is priced: `cost.payload_bytes`, where given, instead of the own."""
+    held = by_guide(cost.payload_bytes) if cost.payload_bytes else payload
+    return predict_ram(spec, forward, held, cost.payload_in_ram)
+
+
 def price(
     spec: CollectionSpec,
     collections: tuple[Collection, Collection],
@@ -55,15 +63,13 @@ def price(
     """Price a collection and its baseline (`collections`) at `cost.target_points`, predicted and measured.
 
     Predictions are made for that many points; measured bytes grow in proportion. `compression` is the published one.
-    `cost.payload_bytes`, where given, stands for the dataset's own payload.
     """
     quantized, baseline = collections
     points = cost.target_points or spec.points
     target = replace(spec, points=points)
 
     def predicted(wanted: CollectionSpec) -> Bill:
-        held = by_guide(cost.payload_bytes) if cost.payload_bytes else payload
-        estimate = predict_ram(wanted, forward, held, cost.payload_in_ram)
+        estimate = priced_ram(wanted, forward, payload, cost)
         return bill(estimate.ram, estimate.disk, cost)
 
     def measured(collection: Collection) -> Bill | None:
