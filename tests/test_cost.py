@@ -8,7 +8,9 @@ from qexp.config import CostConfig, NodeConfig
 from qexp.errors import ConfigError
 from qexp.results import Build, Collection, CollectionSpec
 from qexp.results.footprint import Comparison
-from qexp.sizing.cost import GIB, bill, fit, price, theory_usd_month
+from qexp.sizing.cost import GIB, bill, fit, price, priced_ram, theory_usd_month
+from qexp.sizing.links import TYPICAL_FORWARD
+from qexp.sizing.payload import PayloadSize
 from qexp.sizing.ram import predict_ram
 from tests.test_edge import spec
 from tests.test_measured import state
@@ -103,3 +105,13 @@ def test_projection_is_linear_but_for_the_graph() -> None:
 def test_prices_are_checked(make: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
         make()  # type: ignore[operator]
+
+
+def test_what_is_priced_is_what_is_predicted() -> None:
+    asked, own = spec("scalar", size=100), PayloadSize(100, 90)
+    bare = predict_ram(asked).ram
+    assert priced_ram(asked, TYPICAL_FORWARD, own, COURSE) == predict_ram(asked, payload=own)
+    dear = replace(COURSE, payload_in_ram=True)
+    assert priced_ram(asked, TYPICAL_FORWARD, own, dear).ram == bare + asked.points * 450
+    dear = replace(dear, payload_bytes=200)
+    assert priced_ram(asked, TYPICAL_FORWARD, own, dear).ram == bare + asked.points * 900
