@@ -1,5 +1,6 @@
 """Predicted beside measured, by exact numbers and in a worker of the engine's."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def test_every_component_keeps_its_own_disagreement() -> None:
     whole = Collection("c", Build(1, 1, state(FILES)), ESTIMATE, last, tuple(found.values()))
     assert whole.hot_bytes == 1000 + 500 + 480
     assert whole.file_bytes == 4004 + 1000 + 500 + 211
+    indexed = compare(ESTIMATE, state(FILES | {"payload indexes": 300}), [loaded, loaded, last])
+    assert replace(whole, comparisons=indexed).file_bytes == whole.file_bytes + 300
 
 
 def test_a_pinned_component_with_mapped_pages_is_not_counted_twice() -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from qexp.results import Build, CollectionSpec, CollectionState
+from qexp.results import PAYLOAD_INDEXES, Build, CollectionSpec, CollectionState
 
 SHARD = "shard"
 MANIFEST = "complete.json"
@@ -20,7 +20,7 @@ _COMPONENTS = (  # the first that a path below the folder has in it
     ("graph", "vector_index/"),
     ("id tracker", "id_tracker."),
     ("payload", "payload_index/config.json"),  # there without any index too
-    ("payload indexes", "payload_index/"),
+    (PAYLOAD_INDEXES, "payload_index/"),
     ("payload", "payload_"),
 )
 

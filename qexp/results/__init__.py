@@ -1,6 +1,7 @@
 """Typed records that the stages hand on; facts are stored, ratios are properties."""
 
 from qexp.results.collection import (
+    PAYLOAD_INDEXES,
     Build,
     Collection,
     CollectionSpec,
@@ -29,6 +30,7 @@ __all__ = [
     "CONTROL_TOO_WIDE",
     "MIB",
     "NO_READS",
+    "PAYLOAD_INDEXES",
     "Accuracy",
     "Baseline",
     "Block",

@@ -8,6 +8,9 @@ from typing import Any
 from qexp.results.footprint import Comparison, ProcessMemory
 
 
+PAYLOAD_INDEXES = "payload indexes"  # a component that is measured and not predicted
+
+
 @dataclass(frozen=True)
 class CollectionSpec:
     """Everything that determines a collection; equal specs are the same collection.
@@ -178,5 +181,6 @@ class Collection:
 
     @property
     def file_bytes(self) -> int:
-        """Bytes of the components' files, without what the engine preallocates."""
-        return sum(max(0, (part.file or 0) - part.spare) for part in self.comparisons if part.predicted_file)
+        """Bytes of the files of components and payload indexes, without what the engine preallocates."""
+        parts = [part for part in self.comparisons if part.predicted_file or part.name == PAYLOAD_INDEXES]
+        return sum(max(0, (part.file or 0) - part.spare) for part in parts)

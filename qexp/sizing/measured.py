@@ -39,7 +39,7 @@ def compare(
     ]
     predicted = {part.name for part in estimate.components}
     for name, size in state.files.items():
-        if name not in predicted:  # preallocated, and the same for every collection
+        if name not in predicted:  # payload indexes, and what is preallocated whatever is in the collection
             pages = [memory.mapped.get(name, 0) if memory else None for memory in moments]
             heap = 0 if moments[-1] else None
             rows.append(Comparison(name, "disk", 0, 0, 0, size, pages[0], pages[1], pages[2], heap))
