@@ -17,7 +17,7 @@ from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_sch
 from qexp.environment import MAIN_PROCESS, in_main_process, sweep_run
 from qexp.errors import QexpError, Refused, near_miss
 from qexp.paths import packaged
-from qexp.usage import GROUPS, SOURCE, check_flags, expanded, help_text, one_line, quoted
+from qexp.usage import GROUPS, SOURCE, check_flags, check_urls, expanded, help_text, one_line, quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,6 +47,7 @@ def _run() -> int:
     code, status = BUG, "FAILED"
     try:
         check_flags(sys.argv[1:])
+        check_urls(sys.argv[1:])
         if "MLFLOW_RUN_ID" in os.environ:
             from qexp import sweep
 

@@ -4,6 +4,7 @@ import re
 import shlex
 
 from qexp.config import known_keys
+from qexp.config.checks import MISSING, no_secret
 from qexp.errors import ConfigError, near_miss
 from qexp.paths import install, packaged
 
@@ -51,6 +52,14 @@ def check_flags(words: list[str]) -> None:
     alone = [flag for flag in ("--cfg", "--info") if any(word.split("=")[0] == flag for word in words)]
     if alone and {"-m", "--multirun"} & set(words):
         raise ConfigError(f"-m {alone[0]}: shows the configuration of one experiment; leave out -m and what it sweeps")
+
+
+def check_urls(words: list[str]) -> None:
+    """Refuse a URL with a secret before Hydra writes the words down."""
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in ("engine.url", "dataset.url") and value != MISSING:
+            no_secret(key, value)
 
 
 def one_line(error: Exception) -> str:

@@ -105,8 +105,16 @@ def test_a_key_in_the_url_is_refused_and_not_repeated() -> None:
             one_line(error.value)
 
 
-def test_a_key_as_an_override_is_refused_and_not_repeated(qexp: Qexp, tmp_path: Path) -> None:
-    done = qexp("engine=server", f"engine.api_key={KEY}")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["engine=server", f"engine.api_key={KEY}"],
+        ["engine=server", f"engine.url=https://{KEY}@host:6333"],
+        ["-m", "dataset=qdrant_collection", f"dataset.url=http://me:{KEY}@host,http://host", "dataset.collection=c"],
+    ],
+)
+def test_a_key_as_an_override_is_refused_and_not_repeated(qexp: Qexp, tmp_path: Path, words: list[str]) -> None:
+    done = qexp(*words)
     assert done.returncode == 2
     assert KEY not in done.stdout + done.stderr
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and KEY.encode() in file.read_bytes()]

@@ -27,12 +27,17 @@ def at_least(key: str, value: float, least: float) -> None:
     require(math.isfinite(value) and value >= least, f"{key}={value:g}: must be at least {least:g}")
 
 
-def server_url(key: str, url: str) -> None:
-    """Refuse what is no URL of a server, and without repeating it what carries a user, a password or a query."""
+def no_secret(key: str, url: str) -> None:
+    """Refuse a URL that carries a user, a password or a query, without repeating it."""
     require(
         not {"@", "?", "#"} & set(url),
         f"{key}: must not carry a user, password or query; the API key belongs into QDRANT_API_KEY",
     )
+
+
+def server_url(key: str, url: str) -> None:
+    """Refuse what is no URL of a server, or carries a secret."""
+    no_secret(key, url)
     try:
         parts = urlsplit(url)
         _ = parts.port
