@@ -36,7 +36,6 @@ class Snapshot:
     rows: "Dataset"
     state: str
     distance: str
-    datatype: str
     m: int | None
     ef_construct: int | None
 
@@ -76,7 +75,7 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
         (folder / "complete").touch()
     rows = datasets.concatenate_datasets([datasets.Dataset.from_file(str(part)) for part in _parts(folder)])
     state = digest_of([part.name for part in _parts(folder)] + [json.dumps(asdict(about)), rows._fingerprint])
-    return Snapshot(rows, state, about.distance, about.datatype, about.m, about.ef_construct)
+    return Snapshot(rows, state, about.distance, about.m, about.ef_construct)
 
 
 def held_datatype(config: CollectionDataset) -> str:

@@ -36,8 +36,7 @@ class Source:
     """Points, queries (None: to be held out of the points) and labels; `key` changes when any of them does.
 
     `payload` names the columns that travel with the points, as values, or as JSON where `payload_json`. `distance`,
-    `datatype`, `m` and `ef_construct` are what the source itself says, if it does. `revision` is the hub's commit of
-    the points.
+    `m` and `ef_construct` are what the source itself says, if it does. `revision` is the hub's commit of the points.
     """
 
     points: Table
@@ -49,7 +48,6 @@ class Source:
     payload_json: bool = False
     revision: str | None = None
     distance: str | None = None
-    datatype: str | None = None
     m: int | None = None
     ef_construct: int | None = None
 
@@ -110,7 +108,6 @@ def _open_collection(config: CollectionDataset, embedding: EmbeddingConfig, cach
         ("payload",) if config.payload else (),
         payload_json=True,
         distance=snapshot.distance,
-        datatype=snapshot.datatype,
         m=snapshot.m,
         ef_construct=snapshot.ef_construct,
     )

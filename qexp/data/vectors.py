@@ -30,7 +30,7 @@ from qexp.results import DatasetFacts, Ids, Vectors
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 4  # raise when the files below change their meaning
+LAYOUT = 5  # raise when the files below change their meaning
 QUERY_SEED = 0
 UNNORMALISED_SHARE = 0.01  # of the points; fewer are accidents
 HELD_OUT_SHARE = 10  # held-out queries are at most one in so many rows
@@ -158,7 +158,6 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
         size=size or points.native,
         distance=distance,
         source=source.place,
-        datatype=source.datatype,
         m=source.m,
         ef_construct=source.ef_construct,
         revision=source.revision,

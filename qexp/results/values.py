@@ -67,8 +67,8 @@ class OperatingPoint:
 class DatasetFacts:
     """What identifies a dataset in a record: its content, not where it lies.
 
-    `digest` is of the points alone, with their payload, `queries_digest` of the queries. `datatype`, `m` and
-    `ef_construct` are those of the live collection that it was read from, `revision` the commit of the hub's dataset.
+    `digest` is of the points alone, with their payload, `queries_digest` of the queries. `m` and `ef_construct` are
+    those of the live collection that it was read from, `revision` the commit of the hub's dataset.
     """
 
     title: str
@@ -80,7 +80,6 @@ class DatasetFacts:
     size: int
     distance: str
     source: str
-    datatype: str | None = None
     m: int | None = None
     ef_construct: int | None = None
     revision: str | None = None
