@@ -82,7 +82,9 @@ def test_a_store_that_fails_is_one_line(recorded, monkeypatch, tmp_path, broken)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "1")  # so that connecting asks the store for nothing
     monkeypatch.setattr(MlflowClient, broken, fail)
     for reference in (recorded.run_id, recorded.collections[0].run_id):
-        with pytest.raises(TrackingError, match=f"^the tracking store failed while reading {reference}: the disk is gone$"):
+        with pytest.raises(
+            TrackingError, match=f"^the tracking store failed while reading {reference}: the disk is gone$"
+        ):
             history.read(reference)
     monkeypatch.setattr(MlflowClient, "log_artifacts", fail)
     with pytest.raises(TrackingError, match=f"while keeping {tmp_path} with run {recorded.run_id}: the disk is gone$"):

@@ -124,7 +124,9 @@ def test_a_complete_collection_is_found_again_and_a_damaged_one_is_not(
     assert EdgeEngine(tmp_path).open(asked) is None
     assert not (tmp_path / asked.name).exists()
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line == f"{tmp_path / asked.name}: removed, and to be built again: files changed since the collection was built"
+    assert (
+        line == f"{tmp_path / asked.name}: removed, and to be built again: files changed since the collection was built"
+    )
 
 
 def test_a_whole_collection_that_cannot_be_loaded_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

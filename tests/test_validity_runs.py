@@ -130,7 +130,9 @@ def test_t12_an_engine_with_the_distance_the_wrong_way_round(
     small: ExperimentConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, Backwards)
-    with pytest.raises(BenchmarkError, match=r"^T12 baseline, no rescore: recall is 0, .*; remove .*-none-.* from the cache"):
+    with pytest.raises(
+        BenchmarkError, match=r"^T12 baseline, no rescore: recall is 0, .*; remove .*-none-.* from the cache"
+    ):
         measure_experiment(small)
 
 

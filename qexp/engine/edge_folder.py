@@ -56,7 +56,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     cannot be read.
     """
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-    if not isinstance(manifest, dict) or not _MANIFEST_KEYS <= manifest.keys():
+    if not isinstance(manifest, dict) or not manifest.keys() >= _MANIFEST_KEYS:
         raise ValueError(f"{MANIFEST} is not complete")
     if _sizes(folder / SHARD) != manifest["sizes"]:
         raise ValueError("files changed since the collection was built")

@@ -7,7 +7,6 @@ from typing import Any
 
 from qexp.results.footprint import Comparison, ProcessMemory
 
-
 PAYLOAD_INDEXES = "payload indexes"  # a component that is measured and not predicted
 
 

@@ -44,9 +44,7 @@ def theory_usd_month(spec: CollectionSpec, points: int, compression: float, cost
     return points * spec.size * FLOAT_BYTES / GB / compression * cost.usd_per_gb_month
 
 
-def priced_ram(
-    spec: CollectionSpec, forward: float, payload: PayloadSize, cost: CostConfig
-) -> RamEstimate:
+def priced_ram(spec: CollectionSpec, forward: float, payload: PayloadSize, cost: CostConfig) -> RamEstimate:
     """Return every component with the payload that is priced: `cost.payload_bytes`, where given, instead of the own."""
     held = by_guide(cost.payload_bytes) if cost.payload_bytes else payload
     return predict_ram(spec, forward, held, cost.payload_in_ram)
