@@ -44,7 +44,9 @@ def collections_of(run_id: str) -> "tuple[list[Run], bool]":
     with store_faults(f"looking for run {run_id}"):
         run = find_run(client, run_id)
         if run is None:
-            raise ConfigError(f"{run_id}: no such run; set MLFLOW_TRACKING_URI={address()} to the store that has it")
+            raise ConfigError(
+                f"{run_id}: no such run in MLFLOW_TRACKING_URI={address()}; set it to the store that has the run"
+            )
         level = run.data.tags.get("qexp.level")
         if level == "trial":
             run = client.get_run(run.data.tags["mlflow.parentRunId"])

@@ -70,7 +70,7 @@ def test_a_run_that_is_not_there_is_one_line(swept, name):
 
 def test_a_run_to_reproduce_that_is_not_there_is_no_failure_of_the_store(recorded):
     for run_id in ("0" * 32, "no id"):
-        with pytest.raises(ConfigError, match=f"^{run_id}: no such run; set MLFLOW_TRACKING_URI=sqlite"):
+        with pytest.raises(ConfigError, match=f"^{run_id}: no such run in MLFLOW_TRACKING_URI=sqlite"):
             jobs.collections_of(run_id)
 
 
