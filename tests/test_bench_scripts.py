@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).resolve().parents[1] / "scripts" / "bench"
-sys.path.insert(0, str(BENCH))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts" / "bench"))
 
 from _common import Verdict, print_verdicts, ratio
 from course import query_seconds
 from scale import slope
 from scaling import carried, error, report
+
+BENCH = Path(__file__).resolve().parents[1] / "scripts" / "bench"
 
 ROWS = [
     {"points": 10_000, "load": 1.0, "truth": 1.0, "upload": 1.0, "index": 1.0, "query": 4.0},
