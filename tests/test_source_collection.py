@@ -26,7 +26,7 @@ from qexp.engine.dialect import collection_name
 from qexp.engine.server import ServerEngine
 from qexp.errors import ConfigError, EngineError
 from qexp.report.export import before_1_19, update_body
-from qexp.usage import expanded
+from qexp.usage import QUIET_WORDS, expanded
 from tests.conftest import Qexp
 from tests.support import reports
 from tests.support.qdrant_rest import QdrantRest
@@ -172,7 +172,8 @@ def test_what_qexp_would_build_is_no_source(tmp_path: Path) -> None:
 
 def test_it_is_the_dataset_unless_one_is_given() -> None:
     words = ["-m", "engine=server", "engine.source_collection=a,b", "--quiet"]
-    assert expanded(words)[:4] == ["-m", "engine=server", "dataset=source_collection", "engine.source_collection=a,b"]
+    named = ["engine=server", "dataset=source_collection", "engine.source_collection=a,b"]
+    assert expanded(words) == ["-m", *QUIET_WORDS, *named]
     given = ["dataset=wordnet", "engine.source_collection=a"]
     assert expanded(given) == given
 
