@@ -7,6 +7,11 @@ REPRODUCES = "QEXP_REPRODUCES"  # the run that is measured again
 MAIN_PROCESS = "QEXP_MAIN_PID"  # the process that the user has started
 
 
+def experiment_name() -> str:
+    """Return the name of the MLflow experiment that runs are recorded in."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME", "qexp")
+
+
 def sweep_run() -> str | None:
     """Return the id of the sweep's run, if there is a sweep."""
     return os.environ.get(SWEEP_RUN)

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from qexp.environment import experiment_name
 from qexp.paths import packaged
 
 NAMED = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine")  # MLproject's parameters
@@ -50,7 +51,7 @@ def reproduce_command(words: list[str]) -> str:
     command = ["mlflow", "run", remote or "."]
     if remote:
         command += ["--version", _git(folder, "rev-parse", "HEAD")]
-    command += ["-e", "main"]
+    command += ["--experiment-name", experiment_name(), "-e", "main"]
     for name in NAMED:
         if name in chosen:
             command += ["-P", chosen[name].replace("'", "")]

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qexp import __version__
+from qexp.environment import experiment_name
 from qexp.errors import ConfigError, TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-EXPERIMENT = "qexp"
 BATCH = 100  # params in one MLflow request
 
 
@@ -36,7 +36,7 @@ def connect() -> tuple["MlflowClient", str]:
     try:
         if os.environ.get("MLFLOW_EXPERIMENT_ID"):
             return client, os.environ["MLFLOW_EXPERIMENT_ID"]
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+        name = experiment_name()
         found = client.get_experiment_by_name(name)
         return client, found.experiment_id if found else client.create_experiment(name)
     except (MlflowException, OSError) as error:

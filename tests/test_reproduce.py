@@ -129,8 +129,10 @@ def test_the_command_names_every_choice(tmp_path: Path, monkeypatch: pytest.Monk
     subprocess.run(["git", *commit], cwd=tmp_path, check=True)
     sha = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, capture_output=True, text=True).stdout.strip()
     monkeypatch.setattr("qexp.provenance.checkout", lambda: tmp_path)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     words = ["dataset=wordnet", "embedding='64'", "cost=course", "search.rounds=3", "dataset.label=a b"]
     assert reproduce_command(words) == (
-        f"mlflow run https://example.org/qexp.git --version {sha} -e main -P dataset=wordnet -P embedding=64 "
+        f"mlflow run https://example.org/qexp.git --version {sha} --experiment-name mine -e main "
+        "-P dataset=wordnet -P embedding=64 "
         """-P 'overrides=cost=course search.rounds=3 '"'"'dataset.label=a b'"'"''"""
     )
