@@ -1,4 +1,4 @@
-"""What qexp's processes tell each other in their environment."""
+"""What qexp finds in its environment, and what its processes tell each other there."""
 
 import os
 

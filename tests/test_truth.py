@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from qexp.config import EmbeddingConfig, ExperimentConfig, FileDataset, QueriesConfig, SearchConfig
-from qexp.data import truth
+from qexp.data import nearest, truth
 from qexp.data.truth import engine_truth, exact_scores, find_truth, neighbours
 from qexp.data.vectors import Data, load_data
 from qexp.errors import DataError
@@ -26,7 +26,7 @@ def vectors(seed: int, n: int, size: int) -> np.ndarray:
 @pytest.mark.parametrize("distance", METRIC)
 @pytest.mark.parametrize("block_bytes", [1, 2**25], ids=["many blocks", "one block"])
 def test_neighbours_are_those_of_a_full_sort(distance: str, block_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(truth, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(nearest, "BLOCK_BYTES", block_bytes)
     points, queries = vectors(0, 500, 16), vectors(1, 20, 16)
     if distance == "dot":
         points = points * np.linspace(0.5, 2, 500, dtype=np.float32)[:, None]
@@ -42,6 +42,40 @@ def test_near_ties_are_ordered_in_double_precision() -> None:
     query = np.array([[1.0, 0.0]], dtype=np.float32)
     points = np.array([[0.5, 0], [0.50000006, 0], [0.5, 0], [0.1, 0]], dtype=np.float32)
     assert neighbours(points, query, 2, "dot").ids.tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("distance", METRIC)
+def test_what_single_precision_cannot_tell_apart_is_told_apart(distance: str) -> None:
+    """Far from the origin a product of single precision has no digits left for the distance."""
+    rng = np.random.default_rng(0)
+    points, queries = (1000 + rng.standard_normal((n, 16)).astype(np.float32) for n in (3000, 20))
+    if distance == "cosine":
+        points, queries = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (points, queries))
+    wide = points.astype(float), queries.astype(float)
+    straight = distance in ("euclid", "manhattan")
+    scores = -cdist(wide[1], wide[0], METRIC[distance]) if straight else wide[1] @ wide[0].T
+    found = neighbours(points, queries, 7, distance)
+    assert found.scores == pytest.approx(-np.sort(-scores, axis=1)[:, :7], rel=1e-12)
+
+
+def test_more_equal_points_than_candidates() -> None:
+    points = np.concatenate([np.tile([[0.6, 0.8]], (50, 1)), [[1.0, 0.0]]]).astype(np.float32)
+    found = neighbours(points, np.array([[1.0, 0.0]], dtype=np.float32), 3, "euclid")
+    assert found.ids[0, 0] == 50
+    assert found.scores[0] == pytest.approx([0.0, -(0.8**0.5), -(0.8**0.5)], abs=1e-7)
+
+
+@pytest.mark.parametrize("distance", METRIC)
+def test_ordinary_points_need_no_double_precision(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(*arguments: Any) -> Any:
+        asked.append(len(arguments[1]))
+        return nearest.candidates(*arguments)
+
+    monkeypatch.setattr(truth, "candidates", counted)
+    neighbours(vectors(0, 5000, 64), vectors(1, 50, 64), 10, distance)
+    assert asked == [50]
 
 
 def test_fewer_points_than_spare_candidates() -> None:

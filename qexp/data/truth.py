@@ -1,23 +1,18 @@
-"""Exact neighbours: blocked matrix products over memory-mapped vectors, cached by content."""
+"""Exact neighbours: computed, given or the engine's own, cached by content."""
 
 import hashlib
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import cycle, pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.data.progress import Progress
+from qexp.data.nearest import candidates
 from qexp.data.vectors import Data
 from qexp.errors import DataError
 from qexp.results import Ids, Vectors
 
-BLOCK_BYTES = 4 * 2**20  # scores of one block, which stay in the processor's cache
-POINT_BYTES = 16 * 2**20  # of one block
-FIRST_BLOCK = 256
 SCORE_BYTES = 2 * 2**20
 SPARE = 8  # candidates beyond k that single precision may have put in the wrong order
 
@@ -110,81 +105,19 @@ def _sorted(ids: Ids, scores: Scores, k: int, source: str) -> Truth:
 
 
 def neighbours(points: Vectors, queries: Vectors, k: int, distance: str, among: Ids | None = None) -> Truth:
-    """Search exactly: candidates in single precision block by block, their order in double precision.
+    """Search exactly: candidates in single precision, their order in double precision.
 
+    Where single precision cannot rule out that another point is nearer, candidates come from double precision too.
     Shapes: points [n, d], queries [q, d]; `among`: only these row numbers. Memory is constant in n.
     """
-    count = len(points) if among is None else len(among)
-    best = _Best(len(queries), min(k + SPARE, count))
-    progress = Progress("exact neighbours", count)
-    block = max(1, min(BLOCK_BYTES // max(1, len(queries)), POINT_BYTES // points.shape[1]) // 4)
-    first = min(block, FIRST_BLOCK)  # few points give thresholds, so that few of the rest are looked at
-    if distance == "euclid":  # nearest is where the product less half the squared length is largest
-        queries = np.hstack([queries, np.ones((len(queries), 1), dtype=np.float32)])
-    buffers = cycle(np.empty((2, len(queries) * block), dtype=np.float32))
-    with ThreadPoolExecutor(1) as pool:  # the next block is scored while this one is looked through
-        looking = None
-        for start, end in pairwise([0, *range(first, count, block), count]):
-            part = np.asarray(points[start:end] if among is None else points[among[start:end]])
-            out = next(buffers)[: len(queries) * len(part)].reshape(len(queries), len(part))
-            found = _block_scores(part, queries, distance, out)
-            if looking:
-                looking.result()
-            looking = pool.submit(best.offer, start, found)
-            progress.advance(len(part))
-        if looking:
-            looking.result()
-    ids = best.ids() if among is None else among[best.ids()]
-    exact = exact_scores(points, queries[:, : points.shape[1]], ids, distance)
-    return _sorted(ids, exact, k, "exact")
-
-
-class _Best:
-    """The `width` best candidates of every query so far.
-
-    Only scores above a query's threshold, the worst of its best, are looked at again; they wait until merging them is
-    worth it, and every merge raises the thresholds.
-    """
-
-    def __init__(self, queries: int, width: int) -> None:
-        self._ids: Ids = np.full((queries, width), -1, dtype=np.int64)
-        self._scores = np.full((queries, width), -np.inf, dtype=np.float32)
-        self._threshold = np.full((queries, 1), -np.inf, dtype=np.float32)
-        self._waiting: list[tuple[Ids, Ids, NDArray[np.float32]]] = []
-        self._count = self._seen = self._merged = 0
-
-    def offer(self, start: int, found: NDArray[np.float32]) -> None:
-        """Consider scores [query, block] of the points from row number `start` on."""
-        place = np.flatnonzero(found > self._threshold)
-        query = place // found.shape[1]
-        self._waiting.append((query, place - query * found.shape[1] + start, found.ravel()[place]))
-        self._count += len(place)
-        self._seen += found.shape[1]
-        if self._count > self._ids.size or self._seen >= 2 * self._merged:
-            self._merge()
-
-    def ids(self) -> Ids:
-        """Return the candidates [query, width], in no order."""
-        self._merge()
-        return self._ids
-
-    def _merge(self) -> None:
-        if not self._waiting:
-            return
-        queries, width = self._ids.shape
-        owner, ids, scores = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
-        order = np.argsort(owner, kind="stable")
-        counts = np.bincount(owner, minlength=queries)
-        column = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts) + width
-        all_ids = np.full((queries, width + counts.max()), -1, dtype=np.int64)
-        all_scores = np.full(all_ids.shape, -np.inf, dtype=np.float32)
-        all_ids[:, :width], all_scores[:, :width] = self._ids, self._scores
-        all_ids[owner[order], column], all_scores[owner[order], column] = ids[order], scores[order]
-        chosen = np.argpartition(-all_scores, width - 1, axis=1)[:, :width]
-        self._ids = np.take_along_axis(all_ids, chosen, axis=1)
-        self._scores = np.take_along_axis(all_scores, chosen, axis=1)
-        self._threshold = self._scores.min(axis=1, keepdims=True)
-        self._waiting, self._count, self._merged = [], 0, self._seen
+    width = min(k + SPARE, len(points) if among is None else len(among))
+    ids, reach = candidates(points, queries, width, distance, among)
+    scores = exact_scores(points, queries, ids, distance)
+    unsure = np.flatnonzero(np.sort(scores, axis=1)[:, -min(k, width)] < reach)
+    if unsure.size:
+        ids[unsure], _ = candidates(points, queries[unsure], width, distance, among, np.float64)
+        scores[unsure] = exact_scores(points, queries[unsure], ids[unsure], distance)
+    return _sorted(ids, scores, k, "exact")
 
 
 def exact_scores(points: Vectors, queries: Vectors, ids: Ids, distance: str) -> Scores:
@@ -208,18 +141,3 @@ def exact_scores(points: Vectors, queries: Vectors, ids: Ids, distance: str) -> 
             part = -np.abs(candidates, out=candidates).sum(axis=2)
         scores[start : start + step] = part
     return np.where(ids < 0, -np.inf, scores)
-
-
-def _block_scores(points: Vectors, queries: Vectors, distance: str, out: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Score every query against a block of points in single precision, in the order of the true distance.
-
-    For euclid the queries have a last component 1.
-    """
-    if distance == "manhattan":
-        from scipy.spatial.distance import cdist
-
-        return -cdist(queries, points, "cityblock").astype(np.float32)
-    if distance == "euclid":
-        halves = np.einsum("ij,ij->i", points, points)[:, None] / -2
-        points = np.hstack([points, halves])
-    return np.matmul(queries, points.T, out=out)

@@ -133,7 +133,7 @@ def build_collection(engine: Engine, spec: CollectionSpec, vectors: Vectors, pay
         engine.wait_until_indexed()
         build = Build(uploaded - started, perf_counter() - uploaded, engine.state())
         engine.seal(build)
-    except BaseException:
+    except BaseException:  # an interrupt too leaves nothing half built
         engine.drop()
         raise
     return build

@@ -1,0 +1,142 @@
+"""The nearest points by blocked matrix products over memory-mapped vectors, in single or double precision."""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qexp.data.progress import Progress
+from qexp.results import Ids, Vectors
+
+BLOCK_BYTES = 4 * 2**20  # scores of one block, which stay in the processor's cache
+POINT_BYTES = 16 * 2**20  # of one block
+FIRST_BLOCK = 256
+
+Precision = type[np.float32] | type[np.float64]
+
+
+def candidates(
+    points: Vectors,
+    queries: Vectors,
+    width: int,
+    distance: str,
+    among: Ids | None = None,
+    precision: Precision = np.float32,
+) -> tuple[Ids, NDArray[np.float64]]:
+    """Return row numbers [query, width], in no order, and the exact score [query] that no other point can exceed.
+
+    Shapes: points [n, d], queries [q, d]; `among`: only these row numbers. Memory is constant in n.
+    """
+    count = len(points) if among is None else len(among)
+    best = _Best(len(queries), width, precision)
+    progress = Progress("exact neighbours", count)
+    block = max(1, min(BLOCK_BYTES // max(1, len(queries)), POINT_BYTES // points.shape[1]) // 4)
+    first = min(block, FIRST_BLOCK)  # few points give thresholds, so that few of the rest are looked at
+    asked: NDArray[Any] = queries.astype(precision, copy=False)
+    if distance == "euclid":  # nearest is where the product less half the squared length is largest
+        asked = np.hstack([asked, np.ones((len(asked), 1), dtype=precision)])
+    buffers = cycle(np.empty((2, len(asked) * block), dtype=precision))
+    of_any_length, longest = distance in ("dot", "euclid"), 0.0
+    with ThreadPoolExecutor(1) as pool:  # the next block is scored while this one is looked through
+        looking = None
+        for start, end in pairwise([0, *range(first, count, block), count]):
+            rows = points[start:end] if among is None else points[among[start:end]]
+            part: NDArray[Any] = np.asarray(rows, dtype=precision)
+            squares: NDArray[Any] = np.einsum("ij,ij->i", part, part) if of_any_length else np.ones(1)
+            longest = max(longest, float(squares.max(initial=0.0)) ** 0.5)
+            out = next(buffers)[: len(asked) * len(part)].reshape(len(asked), len(part))
+            found = _block_scores(part, asked, squares, distance, out)
+            if looking:
+                looking.result()
+            looking = pool.submit(best.offer, start, found)
+            progress.advance(len(part))
+        if looking:
+            looking.result()
+    ids, bar = best.found()
+    reach = _reach(bar, queries, longest, distance, precision) if width < count else np.full(len(queries), -np.inf)
+    return ids if among is None else among[ids], reach
+
+
+def _reach(
+    bar: NDArray[np.float64], queries: Vectors, longest: float, distance: str, precision: Precision
+) -> NDArray[np.float64]:
+    """Return the exact score that points may have whose computed score is at most `bar`.
+
+    A product of d terms is off by at most d·u·|q|·|p| in any order of summation, u the unit roundoff (Higham, Accuracy
+    and Stability of Numerical Algorithms, section 3.1). A few more u are for the squared lengths and their sum.
+    """
+    unit = float(np.finfo(precision).eps) / 2
+    if distance == "manhattan":  # computed in double precision, then rounded
+        return np.asarray(bar + 2 * unit * np.abs(bar))
+    squares = np.einsum("ij,ij->i", queries, queries, dtype=np.float64)
+    share = (queries.shape[1] + 8) * unit
+    if distance == "euclid":
+        nearest = squares - 2 * (bar + share * (np.sqrt(squares) + longest) ** 2)
+        return np.asarray(-np.sqrt(np.maximum(nearest, 0.0)))
+    return np.asarray(bar + share * np.sqrt(squares) * longest)
+
+
+class _Best:
+    """The `width` best candidates of every query so far.
+
+    Only scores above a query's threshold, the worst of its best, are looked at again; they wait until merging them is
+    worth it, and every merge raises the thresholds.
+    """
+
+    def __init__(self, queries: int, width: int, precision: Precision) -> None:
+        self._ids: Ids = np.full((queries, width), -1, dtype=np.int64)
+        self._scores = np.full((queries, width), -np.inf, dtype=precision)
+        self._threshold = np.full((queries, 1), -np.inf, dtype=precision)
+        self._waiting: list[tuple[Ids, Ids, NDArray[Any]]] = []
+        self._count = self._seen = self._merged = 0
+
+    def offer(self, start: int, found: NDArray[Any]) -> None:
+        """Consider scores [query, block] of the points from row number `start` on."""
+        place = np.flatnonzero(found > self._threshold)
+        query = place // found.shape[1]
+        self._waiting.append((query, place - query * found.shape[1] + start, found.ravel()[place]))
+        self._count += len(place)
+        self._seen += found.shape[1]
+        if self._count > self._ids.size or self._seen >= 2 * self._merged:
+            self._merge()
+
+    def found(self) -> tuple[Ids, NDArray[np.float64]]:
+        """Return the candidates [query, width], in no order, and the score [query] that no other point exceeds."""
+        self._merge()
+        return self._ids, self._threshold[:, 0].astype(np.float64)
+
+    def _merge(self) -> None:
+        if not self._waiting:
+            return
+        queries, width = self._ids.shape
+        owner, ids, scores = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        order = np.argsort(owner, kind="stable")
+        counts = np.bincount(owner, minlength=queries)
+        column = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts) + width
+        all_ids = np.full((queries, width + counts.max()), -1, dtype=np.int64)
+        all_scores = np.full(all_ids.shape, -np.inf, dtype=self._scores.dtype)
+        all_ids[:, :width], all_scores[:, :width] = self._ids, self._scores
+        all_ids[owner[order], column], all_scores[owner[order], column] = ids[order], scores[order]
+        chosen = np.argpartition(-all_scores, width - 1, axis=1)[:, :width]
+        self._ids = np.take_along_axis(all_ids, chosen, axis=1)
+        self._scores = np.take_along_axis(all_scores, chosen, axis=1)
+        self._threshold = self._scores.min(axis=1, keepdims=True)
+        self._waiting, self._count, self._merged = [], 0, self._seen
+
+
+def _block_scores(
+    points: Vectors, queries: Vectors, squares: NDArray[Any], distance: str, out: NDArray[Any]
+) -> NDArray[Any]:
+    """Score every query against a block of points, in the order of the true distance.
+
+    `squares` are the points' squared lengths; for euclid the queries have a last component 1.
+    """
+    if distance == "manhattan":
+        from scipy.spatial.distance import cdist
+
+        return -cdist(queries, points, "cityblock").astype(out.dtype)
+    if distance == "euclid":
+        points = np.hstack([points, squares[:, None] / -2])
+    return np.matmul(queries, points.T, out=out)
