@@ -14,6 +14,7 @@ from qexp.errors import DataError
 from qexp.results import Ids, Vectors
 
 SCORE_BYTES = 2 * 2**20
+WAY = "2"  # raise when neighbours are found in another way, so that none of the old ones are used
 SPARE = 8  # candidates beyond k that single precision may have put in the wrong order
 
 Scores = NDArray[np.float64]
@@ -43,7 +44,7 @@ def find_truth(data: Data, k: int, cache: Path, matching: Ids | None = None) -> 
     """
     if data.neighbours is not None:
         return given_truth(data, k)
-    key = [data.facts.digest, data.facts.queries_digest, data.facts.distance, str(k)]
+    key = [WAY, data.facts.digest, data.facts.queries_digest, data.facts.distance, str(k)]
     if matching is not None:
         if len(matching) < k:
             raise DataError(f"search.filter: {len(matching)} points match, fewer than search.limit={k}")
