@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from textwrap import dedent
@@ -58,6 +59,14 @@ def test_what_comes_with_qexp_needs_no_slow_schema_and_what_is_changed_does() ->
         assert "qdrant_client" in sys.modules
     """
     subprocess.run([sys.executable, "-c", dedent(script)], check=True)
+
+
+def test_every_hub_preset_but_one_is_pinned_to_a_commit() -> None:
+    presets = {file.stem: OmegaConf.load(file) for file in (CONF / "dataset").glob("*.yaml")}
+    remote = {name: values for name, values in presets.items() if "/" in values.get("path", "") and name != "wordnet"}
+    pins = {name: values.get("revision") for name, values in remote.items()}
+    assert len(pins) == 7
+    assert {name for name, pin in pins.items() if not re.fullmatch("[0-9a-f]{40}", pin or "")} == {"dbpedia_gemini"}
 
 
 @pytest.mark.parametrize("preset", sorted(file.stem for file in (CONF / "experiment").glob("*.yaml")))
