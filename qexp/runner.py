@@ -98,7 +98,8 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         with machine.turn(False, config.wait_seconds, log.info):
             steps.add_builds(results, spec)
     recall = partial(_recall, data, truth)
-    baselines, trials = judge(Evidence(timed, cold, results, recall, data.qrels))
+    relevance = accuracy.relevance(data.qrels, config.search.limit)
+    baselines, trials = judge(Evidence(timed, cold, results, recall, relevance))
     validity.check_accuracy(spec, baselines, trials, checks)
     validity.check_noise(baselines, config.search.target_halfwidth, checks)
     return Experiment(

@@ -106,9 +106,11 @@ def test_a_summary_counts_queries_without_any_common_result() -> None:
 
 
 def test_labels_give_ndcg_and_reciprocal_rank() -> None:
-    found = np.array([[5, 7, 9], [1, 2, -1]])
     labels = np.array([[0, 7, 1], [1, 8, 1]])
-    ndcg, mrr = relevance(found, labels, 3)
+    judged = relevance(labels, 3)
+    ndcg, mrr = judged(np.array([[5, 7, 9], [1, 2, -1]]))
     assert ndcg == pytest.approx(np.log(2) / np.log(3) / 2)
     assert mrr == pytest.approx(0.25)
-    assert relevance(found, labels[:0], 3) == (None, None)
+    assert judged(np.array([[7, 5, 9], [-1, -1, -1]])) == (0.5, 0.5)  # a query without results counts as 0
+    assert judged(np.full((2, 3), -1)) == (0.0, 0.0)
+    assert relevance(labels[:0], 3)(np.array([[5, 7, 9]])) == (None, None)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ def evidence(control: float = 1.0, builds: list[Ids] | None = None) -> Evidence:
         RESCORED: [ids(4, 3)] * (1 + len(builds or [])),
         IGNORE: [ids(4, 2)],
     }
-    return Evidence(timed, {}, results, lambda found: (found < 90).mean(axis=1), np.empty((0, 3), dtype=np.int64))
+    return Evidence(timed, {}, results, lambda found: (found < 90).mean(axis=1), lambda found: (None, None))
 
 
 def test_every_trial_is_held_against_the_baseline() -> None:
@@ -87,7 +89,7 @@ def test_cold_visits_are_reported_beside_the_warm_ones() -> None:
         Visit("baseline", BASE): Measurement(np.full((3, 100), 8e6), ids(4, 4), Reads(600, 0)),
         Visit("trial", CODES): Measurement(np.full((3, 100), 4e6), ids(1, 2), Reads(30, None)),
     }
-    (baseline,), (codes, rescored) = judge(Evidence(found.timed, cold, found.results, found.recall, found.qrels))
+    (baseline,), (codes, rescored) = judge(replace(found, cold=cold))
     assert baseline.cold is not None
     assert codes.cold is not None
     assert rescored.cold is None

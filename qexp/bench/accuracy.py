@@ -1,6 +1,7 @@
 """How right results are: against the baseline, against exact search, against labels."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ RESAMPLES = 4000
 TIE = 1e-6  # relative; the engine computes in single precision
 
 Share = NDArray[np.float64]
+Relevance = Callable[[Ids], tuple[float | None, float | None]]
 
 
 def overlap(found: Ids, reference: Ids) -> Share:
@@ -38,22 +40,28 @@ def worst_decile(shares: Share) -> float:
     return float(worst.mean())
 
 
-def relevance(found: Ids, qrels: Ids, k: int) -> tuple[float | None, float | None]:
-    """Return mean nDCG@k and MRR@k over labelled queries, None without any; `qrels`: query row, point row, grade."""
+def relevance(qrels: Ids, k: int) -> Relevance:
+    """Return what judges results [query, k] by labels: mean nDCG@k and MRR@k over labelled queries, None without any.
+
+    `qrels`: query row, point row, grade.
+    """
     if not len(qrels):
-        return None, None
+        return lambda found: (None, None)
     import ir_measures
 
-    labels = [ir_measures.Qrel(str(query), str(point), int(grade)) for query, point, grade in qrels]
-    run = [
-        ir_measures.ScoredDoc(str(query), str(point), float(-rank))
-        for query in np.unique(qrels[:, 0])
-        for rank, point in enumerate(found[query])
-        if point >= 0
-    ]
+    labels: dict[str, dict[str, int]] = {}
+    for query, point, grade in qrels.tolist():
+        labels.setdefault(str(query), {})[str(point)] = grade
     ndcg, mrr = ir_measures.nDCG @ k, ir_measures.RR @ k
-    measured = ir_measures.calc_aggregate([ndcg, mrr], labels, run)
-    return float(measured[ndcg]), float(measured[mrr])
+    evaluator = ir_measures.evaluator([ndcg, mrr], labels)
+
+    def judged(found: Ids) -> tuple[float | None, float | None]:
+        rows = {query: found[int(query)].tolist() for query in labels}
+        run = {query: {str(id): -rank for rank, id in enumerate(row) if id >= 0} for query, row in rows.items()}
+        measured = evaluator.calc_aggregate(run)
+        return float(measured[ndcg]), float(measured[mrr])
+
+    return judged
 
 
 def mean_interval(shares: Share, seed: int = 0) -> Interval:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qexp.bench import accuracy, latency
-from qexp.bench.accuracy import Share
+from qexp.bench.accuracy import Relevance, Share
 from qexp.bench.halves import halves
 from qexp.results import (
     Accuracy,
@@ -30,14 +30,15 @@ class Evidence:
     """What one experiment measured.
 
     `timed` and `cold` hold visits in rounds. `results` holds, for each operating point of the quantized collection,
-    what every build of it returned, the timed one first. `recall` judges results [query, limit] query by query.
+    what every build of it returned, the timed one first. `recall` judges results [query, limit] query by query,
+    `relevance` all of them by labels.
     """
 
     timed: Mapping[Visit, Measurement]
     cold: Mapping[Visit, Measurement]
     results: Mapping[OperatingPoint, Sequence[Ids]]
     recall: Callable[[Ids], Share]
-    qrels: Ids
+    relevance: Relevance
 
 
 def judge(found: Evidence) -> tuple[tuple[Baseline, ...], tuple[Trial, ...]]:
@@ -110,7 +111,7 @@ def _beyond_noise(
 
 def _accuracy(ids: Ids, retention: Share, recall: Share, found: Evidence) -> Accuracy:
     """Summarize shares [build, query]; labels judge what the timed build returned."""
-    return accuracy.summarize(retention, recall, *accuracy.relevance(ids, found.qrels, ids.shape[1]))
+    return accuracy.summarize(retention, recall, *found.relevance(ids))
 
 
 def _loss(point: OperatingPoint, baseline: Baseline, recalls: Mapping[OperatingPoint, Share]) -> Loss | None:
