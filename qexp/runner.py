@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,13 @@ from qexp.engine.base import collection_spec, engine_version
 from qexp.engine.caps import hierarchy
 from qexp.errors import ConfigError
 from qexp.paths import cache_root
+from qexp.places import Loader, Place
 from qexp.results import Experiment, Finding, Ids, OperatingPoint
 from qexp.sizing.cost import price
 from qexp.sizing.links import forward_links
 from qexp.sizing.payload import payload_size
 from qexp.sizing.ram import predict_ram
-from qexp.steps import Place, Steps
+from qexp.steps import Steps
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +70,10 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             kept.enter_context(using(cache, data.vectors.parent))
             spec = collection_spec(config, data.facts, engine)
             validity.check_spec(spec, checks)
-            forward = forward_links(data.points(), spec.m, spec.ef_construct, spec.distance)
+            forward = _forward_links(data.vectors, spec.m, spec.ef_construct, spec.distance)
             payload = payload_size(sampled_lines(data.payload, spec.points))
-            steps = Steps(config, data, cache, checks)
-            bare = spec.unquantized()
-            places = steps.ready(workers, [spec] if spec == bare else [spec, bare])
-            quantized, baseline = places[0], places[-1]
+            loader = Loader(config, data, cache, checks)
+            quantized, baseline = loader.pair(workers, spec)
             validity.check_same_index(baseline.build.state, quantized.build.state, checks)
             truth = truth or _engine_side_truth(config, data, baseline, cache)
             _check_data(checks, data, truth)
@@ -84,7 +83,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             judged = partial(_judged_by, search, baseline, data, truth)
             if spec.quantization:
                 search, findings = tuned(search, quantized.worker, judged)
-                steps = replace(steps, config=replace(config, search=search))
+            steps = Steps(replace(config, search=search), loader)
             timed, stop = steps.timed(quantized, baseline)
             collections = (steps.sized(quantized, forward, payload), steps.sized(baseline, forward, payload))
             steps.check_after(timed, quantized, baseline)
@@ -94,7 +93,9 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             if spec.quantization:
                 findings += adaptive(search, quantized.worker, judged, data.facts.queries)
             workers.close()
-            cliff = steps.cliff(spec, predict_ram(bare, forward, payload).ram) if config.engine.ram_caps else None
+            cliff = (
+                steps.cliff(spec, predict_ram(baseline.spec, forward, payload).ram) if config.engine.ram_caps else None
+            )
         with machine.turn(False, config.wait_seconds, log.info):
             steps.add_builds(results, spec)
     recall = partial(_recall, data, truth)
@@ -119,6 +120,12 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         findings=tuple(findings),
         engine=engine,
     )
+
+
+@lru_cache
+def _forward_links(vectors: Path, m: int, ef_construct: int, distance: str) -> float:
+    """Ask once for all jobs of a sweep that share their points and their index."""
+    return forward_links(np.load(vectors, mmap_mode="r"), m, ef_construct, distance)
 
 
 def _engine_side_truth(config: ExperimentConfig, data: Data, baseline: Place, cache: Path) -> Truth:

@@ -1,13 +1,10 @@
-"""The steps of one experiment: collections made ready, and every kind of visit to them."""
+"""The steps of one experiment: every kind of visit to its collections."""
 
 import logging
 import os
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from time import sleep
 
 import numpy as np
 
@@ -16,23 +13,20 @@ from qexp.bench.blocks import measure
 from qexp.bench.grid import baseline_points, loss_points, operating_points, widest
 from qexp.bench.load import judge_load, measure_load
 from qexp.bench.stopping import Stopping
-from qexp.cache import lock_name, locked
 from qexp.config import ExperimentConfig, parse_cap
-from qexp.data.vectors import Data
-from qexp.engine.base import COLLECTIONS, Engine, engine_factory
+from qexp.engine.base import COLLECTIONS
 from qexp.engine.caps import hierarchy
 from qexp.engine.cliff import Procedure, measure_cliff
-from qexp.engine.worker import Worker, load_block
+from qexp.engine.worker import load_block
 from qexp.errors import EngineError
+from qexp.places import Loader, Place
 from qexp.results import (
-    Build,
     Collection,
     CollectionSpec,
     Ids,
     Load,
     LoadLevel,
     Measurement,
-    MemoryUse,
     OperatingPoint,
     Stop,
     Visit,
@@ -45,77 +39,18 @@ from qexp.sizing.ram import predict_ram
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.2
-SAMPLE = 100  # points that are fetched back
-
-
-@dataclass(frozen=True)
-class Place:
-    """A collection that is loaded in a worker."""
-
-    spec: CollectionSpec
-    worker: Worker
-    build: Build
-    moments: list[MemoryUse | None]
-
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of one experiment, on its data, with its engine."""
+    """The steps of one experiment, on collections that its loader loads."""
 
     config: ExperimentConfig
-    data: Data
-    cache: Path
-    checks: validity.Checks
+    loader: Loader
 
     @property
-    def make_engine(self) -> Callable[[], Engine]:
-        """How a worker makes its engine."""
-        return engine_factory(self.config.engine, self.cache, self.config.search.filter)
-
-    def ready(self, workers: ExitStack, specs: Sequence[CollectionSpec]) -> list[Place]:
-        """Return every collection loaded in a worker of its own; all these processes start at once."""
-        started = [workers.enter_context(self._worker(spec)) for spec in specs]
-        return [self._loaded(workers, worker, spec) for worker, spec in zip(started, specs, strict=True)]
-
-    def _loaded(self, workers: ExitStack, worker: Worker, spec: CollectionSpec) -> Place:
-        """Return the collection loaded in the worker; if it is not there yet, another worker builds it first.
-
-        Of parallel jobs the first builds; while it is used here, nobody may evict it.
-        """
-        name = lock_name(self.cache / COLLECTIONS / spec.name)
-        held = workers.enter_context(locked(self.cache, name, alone=False))
-        build = worker.open(spec)
-        if build is None:
-            while build is None:
-                # Not to wait here: who has built it may be waiting for our turn on this machine to end.
-                if held.alone(wait=False):
-                    build = worker.open(spec) or self._built(worker, spec)
-                else:
-                    sleep(POLL_SECONDS)
-                    build = worker.open(spec)
-            held.share()
-        else:
-            log.info("%s: collection found in the cache", spec.method)
-        loaded = worker.memory()
-        validity.check_state(spec, build.state, self.checks)
-        rows = np.linspace(0, spec.points - 1, min(SAMPLE, spec.points)).astype(int).tolist()
-        stored = np.array(worker.vectors(rows), dtype=np.float32)
-        validity.check_stored(spec, rows, stored, self.data.points()[rows], self.checks)
-        return Place(spec, worker, build, [loaded])
-
-    def _built(self, worker: Worker, spec: CollectionSpec) -> Build:
-        log.info("%s: building %s points of %d dimensions", spec.method, f"{spec.points:,}", spec.size)
-        with self._worker(spec) as builder:
-            built = builder.build(spec, self.data.vectors, self.data.payload)
-        log.info("%s: uploaded in %.1f s, indexed in %.1f s", spec.method, built.upload_seconds, built.index_seconds)
-        loaded = worker.open(spec)
-        if loaded is None:
-            raise EngineError(f"{spec.name}: the collection was built but cannot be loaded again")
-        return replace(built, state=loaded.state)
-
-    def _worker(self, spec: CollectionSpec) -> Worker:
-        return Worker(self.make_engine, self.data.queries, spec.name)
+    def checks(self) -> validity.Checks:
+        """What is looked for on the way."""
+        return self.loader.checks
 
     def visits(self, quantized: Place, baseline: Place) -> dict[Visit, Place]:
         """Return who is visited in every round: for each hnsw_ef the baseline and its control, then every trial."""
@@ -131,8 +66,10 @@ class Steps:
         order = list(visits)
         base_of = {visit.point.hnsw_ef: index for index, visit in enumerate(order) if visit.role == "baseline"}
         pairs = [(base_of[v.point.hnsw_ef], index) for index, v in enumerate(order) if v.role == "trial"]
-        reading_most = {
-            role: widest(visit.point for visit in order if visit.role == role) for role in ("baseline", "trial")
+        cold = {
+            role: widest(visit.point for visit in order if visit.role == role)
+            for role, place in {"baseline": baseline, "trial": quantized}.items()
+            if not place.warm
         }
         stopping = Stopping(pairs, search)
         measured = measure(
@@ -141,7 +78,7 @@ class Steps:
             search.seed,
             partial(self._on_round, (quantized, baseline)),
             stopping,
-            [index for index, visit in enumerate(order) if visit.point in reading_most.get(visit.role, ())],
+            [index for index, visit in enumerate(order) if visit.point in cold.get(visit.role, ())],
         )
         assert stopping.stop is not None
         log.info("%s: %s", quantized.spec.method, stopping.stop)
@@ -171,8 +108,8 @@ class Steps:
     def cliff(self, spec: CollectionSpec, wanted: int) -> Cliff:
         """Measure both collections again under each memory cap."""
         search, caps = self.config.search, [parse_cap(cap) for cap in self.config.engine.ram_caps]
-        home = self.cache / COLLECTIONS
-        procedure = Procedure(self.make_engine, home, self.data.queries, search.rounds, search.seed)
+        home, queries = self.loader.cache / COLLECTIONS, self.loader.data.queries
+        procedure = Procedure(self.loader.make_engine, home, queries, search.rounds, search.seed)
         targets = [(spec.unquantized(), baseline_points(search))]
         if spec.quantization is not None:
             targets.append((spec, operating_points(search, quantized=True)))
@@ -202,7 +139,7 @@ class Steps:
         """Build the quantized collection again, `engine.builds` times in all, and add what each build finds."""
         for number in range(1, self.config.engine.builds):
             with ExitStack() as workers:
-                (place,) = self.ready(workers, [replace(spec, build=number)])
+                place = self.loader.loaded(workers, replace(spec, build=number))
                 for point, builds in results.items():
                     builds.append(_found(place, point))
 
@@ -232,7 +169,7 @@ class Steps:
         with ExitStack() as workers:
             places = {place.spec.name: place for place in (quantized, baseline)}
             crews = {
-                name: [workers.enter_context(self._worker(place.spec)) for _ in range(most)]
+                name: [workers.enter_context(self.loader.worker(place.spec)) for _ in range(most)]
                 for name, place in places.items()
             }
             for name, crew in crews.items():

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from qexp import machine, runner, steps
+from qexp import machine, places, runner
 from qexp.bench.validity import CONSTRUCTION
 from qexp.config import (
     EngineConfig,
@@ -25,12 +25,13 @@ from qexp.engine.base import COLLECTIONS
 from qexp.engine.edge import EdgeEngine
 from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError
+from qexp.places import Place
 from qexp.report.table import markdown
 from qexp.report.trust import trust, validity_table
 from qexp.results import Experiment, Row, Visit
 from qexp.rows import experiment_rows
 from qexp.runner import measure_experiment
-from qexp.steps import Place, Steps
+from qexp.steps import Steps
 from tests.conftest import small_experiment
 from tests.support.faulty import Backwards, HardWorking, Unindexed
 from tests.support.qdrant_rest import QdrantRest
@@ -44,7 +45,7 @@ def trial(row: Row) -> bool:
 
 def use(monkeypatch: pytest.MonkeyPatch, engine: type[EdgeEngine]) -> None:
     """Let every worker of a run have another engine."""
-    monkeypatch.setattr(steps, "engine_factory", lambda config, cache, _: partial(engine, cache / COLLECTIONS))
+    monkeypatch.setattr(places, "engine_factory", lambda config, cache, _: partial(engine, cache / COLLECTIONS))
 
 
 @pytest.fixture(scope="module")
