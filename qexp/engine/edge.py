@@ -12,7 +12,7 @@ import qdrant_edge as edge
 from qexp.engine import edge_folder
 from qexp.engine.base import in_order, payload_batches
 from qexp.engine.edge_folder import SHARD
-from qexp.engine.process import drop_pages, process_memory
+from qexp.engine.process import drop_pages, give_back, process_memory
 from qexp.errors import EngineError
 from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
 
@@ -88,6 +88,7 @@ class EdgeEngine:
             raise _unloadable(folder, error) from error
         try:
             self._shard = _engine_call(edge.EdgeShard.load, str(folder / SHARD))
+            give_back()  # as a server's allocator does by itself
             build = Build(manifest["upload_seconds"], manifest["index_seconds"], self.state(), reused=True)
         except (EngineError, OSError, ValueError, KeyError) as error:
             self.close()
@@ -177,10 +178,11 @@ class EdgeEngine:
         assert self._folder is not None
         heap, process = _heap_bytes(), process_memory()  # before asking for maps, which takes memory too
         mapped: dict[str, int] = {}
+        indexed = edge_folder.indexed_segments(self._folder / SHARD)
         for region in psutil.Process().memory_maps():
             path = Path(region.path)
             if path.is_relative_to(self._folder):
-                part = edge_folder.component(path.relative_to(self._folder))
+                part = edge_folder.component(path, indexed)
                 mapped[part] = mapped.get(part, 0) + region.rss
         return MemoryUse(mapped, max(0, heap - self._heap_before), process)
 

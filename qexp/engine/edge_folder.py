@@ -14,7 +14,7 @@ SHARD = "shard"
 MANIFEST = "complete.json"
 JOURNAL = "tracker_journal.dat"  # of the payload storage; gone after the first loading
 _MANIFEST_KEYS = {"upload_seconds", "index_seconds", "sizes"}
-_COMPONENTS = (  # the first that a path below the folder has in it
+_COMPONENTS = (  # the first that a path below a segment has in it
     ("vectors", "vector_storage/matrix.dat"),
     ("codes", "vector_storage/quantized.data"),
     ("graph", "vector_index/"),
@@ -72,7 +72,7 @@ def read_state(folder: Path, points: int, indexed_vectors: int) -> CollectionSta
     quantization = config.get("quantization_config")
     inner = dict(next(iter(quantization.values()))) if quantization else {}
     quantized = inner.pop("memory", None)
-    indexed = [s for s in shard.glob("segments/*") if (s / "vector_index" / "hnsw_config.json").exists()]
+    indexed = indexed_segments(shard)
     return CollectionState(
         points=points,
         indexed_vectors=indexed_vectors,
@@ -89,17 +89,21 @@ def read_state(folder: Path, points: int, indexed_vectors: int) -> CollectionSta
     )
 
 
-def component(path: Path) -> str:
-    """Return which component a file is part of, by its path below the folder or below a segment."""
-    return next((name for name, part in _COMPONENTS if part in str(path)), "other")
+def indexed_segments(shard: Path) -> list[Path]:
+    """Return the segments with a graph; the one beside them waits for new points."""
+    return [s for s in shard.glob("segments/*") if (s / "vector_index" / "hnsw_config.json").exists()]
+
+
+def component(file: Path, indexed: list[Path]) -> str:
+    """Return which component a file is part of; what is outside of the indexed segments is `other`."""
+    below = next((str(file.relative_to(segment)) for segment in indexed if file.is_relative_to(segment)), "")
+    return next((name for name, part in _COMPONENTS if below and part in below), "other")
 
 
 def _component_bytes(shard: Path, indexed: list[Path]) -> dict[str, int]:
-    """Sum the sizes of all files by component; what is outside of indexed segments is `other`."""
     total: dict[str, int] = {}
     for file in filter(Path.is_file, shard.rglob("*")):
-        inside = any(file.is_relative_to(segment) for segment in indexed)
-        part = component(file.relative_to(shard)) if inside else "other"
+        part = component(file, indexed)
         total[part] = total.get(part, 0) + file.stat().st_size
     return total
 
