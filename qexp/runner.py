@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from qexp.bench.judge import Evidence, judge
 from qexp.bench.notes import notes
 from qexp.cache import evict, locked, using
 from qexp.config import ExperimentConfig, SearchConfig
-from qexp.data.payload import sampled_lines
+from qexp.data.sizes import chosen_links, held_payload
 from qexp.data.truth import Truth, engine_truth, exact_scores, find_truth
 from qexp.data.vectors import Data, load_data
 from qexp.engine.base import collection_spec, engine_version
@@ -27,8 +27,6 @@ from qexp.paths import cache_root
 from qexp.places import Loader, Place
 from qexp.results import Experiment, Finding, Ids, OperatingPoint
 from qexp.sizing.cost import price
-from qexp.sizing.links import forward_links
-from qexp.sizing.payload import payload_size
 from qexp.sizing.ram import predict_ram
 from qexp.steps import Steps
 
@@ -70,8 +68,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             kept.enter_context(using(cache, data.vectors.parent))
             spec = collection_spec(config, data.facts, engine)
             validity.check_spec(spec, checks)
-            forward = _forward_links(data.vectors, spec.m, spec.ef_construct, spec.distance)
-            payload = payload_size(sampled_lines(data.payload, spec.points))
+            forward, payload = chosen_links(data, spec), held_payload(data, spec)
             loader = Loader(config, data, cache, checks)
             quantized, baseline = loader.pair(workers, spec)
             validity.check_same_index(baseline.build.state, quantized.build.state, checks)
@@ -120,12 +117,6 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         findings=tuple(findings),
         engine=engine,
     )
-
-
-@lru_cache
-def _forward_links(vectors: Path, m: int, ef_construct: int, distance: str) -> float:
-    """Ask once for all jobs of a sweep that share their points and their index."""
-    return forward_links(np.load(vectors, mmap_mode="r"), m, ef_construct, distance)
 
 
 def _engine_side_truth(config: ExperimentConfig, data: Data, baseline: Place, cache: Path) -> Truth:

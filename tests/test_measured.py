@@ -1,6 +1,5 @@
 """Predicted beside measured, by exact numbers and in a worker of the engine's."""
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -54,8 +53,20 @@ def test_every_component_keeps_its_own_disagreement() -> None:
     whole = Collection("c", Build(1, 1, state(FILES)), ESTIMATE, last, tuple(found.values()))
     assert whole.hot_bytes == 1000 + 500 + 480
     assert whole.file_bytes == 4004 + 1000 + 500 + 211
-    indexed = compare(ESTIMATE, state(FILES | {"payload indexes": 300}), [loaded, loaded, last])
-    assert replace(whole, comparisons=indexed).file_bytes == whole.file_bytes + 300
+
+
+def test_payload_indexes_share_the_rest_of_the_heap_with_the_id_tracker() -> None:
+    indexes = Component("payload indexes", 260, "resident", 290, 0, spare=40)
+    loaded = MemoryUse({"id tracker": 80, "payload indexes": 30}, 1390)
+    files = FILES | {"payload indexes": 340}
+    compared = compare(RamEstimate((*ESTIMATE.components, indexes)), state(files), [loaded, loaded, loaded])
+    found = {part.name: part for part in compared}
+    assert (found["id tracker"].heap, found["payload indexes"].heap) == (260, 130)
+    assert found["payload indexes"].resident == 160
+    assert found["payload indexes"].file_disagreement == pytest.approx(100 * (330 / 340 - 1))
+    whole = Collection("c", Build(1, 1, state(files)), ESTIMATE, loaded, compared)
+    assert whole.file_bytes == 4004 + 1000 + 500 + 211 + 300
+    assert whole.hot_bytes == 1000 + 0 + 340 + 160
 
 
 def test_a_pinned_component_with_mapped_pages_is_not_counted_twice() -> None:

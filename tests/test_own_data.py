@@ -25,7 +25,7 @@ from qexp.data.truth import engine_truth, find_truth
 from qexp.data.vectors import load_data
 from qexp.engine.base import collection_spec, engine_factory, engine_version
 from qexp.engine.worker import Worker
-from qexp.results import OperatingPoint
+from qexp.results import PAYLOAD_INDEXES, OperatingPoint
 from qexp.runner import measure_experiment
 from tests.conftest import Qexp
 from tests.test_config import composed
@@ -102,6 +102,11 @@ def test_a_filter_holds_for_searches_and_for_exact_neighbours(file: Path) -> Non
     found = measure_experiment(asked)
     assert found.baselines[0].accuracy.recall > 0.95
     assert found.trials[0].accuracy.recall > 0.95
+    for collection in (found.quantized, found.baseline_collection):
+        part = next(part for part in collection.comparisons if part.name == PAYLOAD_INDEXES)
+        assert part.file_disagreement == pytest.approx(0, abs=0.1)
+        assert part.heap is not None
+        assert part.heap > 0
 
 
 def test_truth_from_the_engine_is_the_computed_one(file: Path) -> None:

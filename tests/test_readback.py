@@ -9,6 +9,7 @@ import pytest
 
 from qexp.bench.blocks import timed_block
 from qexp.bench.validity import check_state
+from qexp.engine.readback import report_files, report_memory
 from qexp.errors import BenchmarkError
 from qexp.results import OperatingPoint
 from tests.support.on_the_wire import FEW, SIZE, asked_spec, build, name_of, one_line
@@ -107,3 +108,20 @@ def test_a_replica_that_is_not_active_is_waited_for(server: QdrantRest) -> None:
     engine = build(server)
     assert next(states, None) is None
     engine.close()
+
+
+def test_payload_indexes_are_one_component_of_a_report() -> None:
+    def usage(size: int) -> dict[str, int]:
+        return {"disk_bytes": size, "ram_bytes": size // 2, "cached_bytes": 4, "expected_cache_bytes": 0}
+
+    report = {
+        "total": usage(1000),
+        "vectors": [{"name": "", "storage": usage(600), "index": usage(200)}],
+        "payload": usage(100),
+        "payload_index": [{"name": "city", "usage": usage(60)}, {"name": "year", "usage": usage(20)}],
+        "other": {"id_tracker": usage(20)},
+    }
+    assert report_files(report, 2)["payload indexes"] == 40
+    memory = report_memory(report, 2)
+    assert (memory.mapped["payload indexes"], memory.heap_parts["payload indexes"]) == (4, 20)
+    assert "payload indexes" not in report_files(report | {"payload_index": []}, 1)

@@ -39,12 +39,17 @@ def write_payload(source: Source, kept: Ids, path: Path) -> str:
     return digest.hexdigest()
 
 
-def sampled_lines(path: Path | None, points: int) -> Iterator[str]:
-    """Yield about `SAMPLE` lines of a payload file, drawn from its `points`, always the same; none without a file."""
+def payload_lines(path: Path | None, points: int) -> Iterator[str]:
+    """Yield the lines of a payload file of its first `points`; none without a file."""
     if path is not None:
-        draw, share = random.Random(0).random, SAMPLE / points
         with path.open() as lines:
-            yield from (line for line in islice(lines, points) if draw() < share)
+            yield from islice(lines, points)
+
+
+def sampled_lines(path: Path | None, points: int) -> Iterator[str]:
+    """Yield about `SAMPLE` of the lines, drawn from all, always the same."""
+    draw, share = random.Random(0).random, SAMPLE / points
+    return (line for line in payload_lines(path, points) if draw() < share)
 
 
 def _line(row: dict[str, Any], source: Source) -> str:

@@ -88,7 +88,7 @@ class EdgeEngine:
             raise _unloadable(folder, error) from error
         try:
             self._shard = _engine_call(edge.EdgeShard.load, str(folder / SHARD))
-            give_back()  # as a server's allocator does by itself
+            give_back()
             build = Build(manifest["upload_seconds"], manifest["index_seconds"], self.state(), reused=True)
         except (EngineError, OSError, ValueError, KeyError) as error:
             self.close()

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from qexp.engine import dialect
 from qexp.engine.wire import Missing, Rest
 from qexp.errors import BenchmarkError, EngineError
-from qexp.results import CollectionSpec, CollectionState, MemoryUse
+from qexp.results import PAYLOAD_INDEXES, CollectionSpec, CollectionState, MemoryUse
 
 
 class Readback:
@@ -189,5 +189,10 @@ def _parts(report: dict[str, Any]) -> dict[str, dict[str, int]]:
         "graph": vector.get("index"),
         "id tracker": report["other"]["id_tracker"],
         "payload": report["payload"],
+        PAYLOAD_INDEXES: _together([field["usage"] for field in report.get("payload_index", [])]),
     }
     return {name: part for name, part in found.items() if part}
+
+
+def _together(parts: list[dict[str, int]]) -> dict[str, int] | None:
+    return {key: sum(part[key] for part in parts) for key in parts[0]} if parts else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Parts = dict[str, tuple[str, float, bool]]
-PARTS = ("graph", "id_tracker", "codes", "vectors")
+PARTS = ("graph", "id_tracker", "codes", "vectors", "payload_indexes")
 
 
 def ram_plot(collections: Sequence[CollectionRecord], frame: Frame) -> "Figure":
@@ -54,7 +54,7 @@ def _ram_bars(
         colours = dict(zip(PARTS, theme.series, strict=False))
         sizes = {part: metrics.get(f"{part}_predicted_mib", 0.0) for part in PARTS}
         hot = one.config["storage.vectors"] == "cached" or not sizes["codes"]
-        bare = {part: (colours[part], size, True) for part, size in sizes.items() if part != "codes"}
+        bare = {part: (colours[part], size, True) for part, size in sizes.items() if size and part != "codes"}
         own = {part: (colours[part], size, part != "vectors" or hot) for part, size in sizes.items() if size}
         bars.append((f"no quantization{suffix}", bare))
         bars.append((f"{one.config['quantization.name']}{suffix}", own))

@@ -17,8 +17,8 @@ def memory_metrics(collection: Collection) -> dict[str, float]:
     for part in collection.comparisons:
         name = part.name.replace(" ", "_")
         for kind, size in {
-            "predicted": part.predicted,
-            "guide": part.guide,
+            "predicted": part.predicted or None,
+            "guide": part.guide or None,
             "loaded": part.loaded,
             "warm": part.warm,
             "resident": part.resident,

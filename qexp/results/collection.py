@@ -7,7 +7,7 @@ from typing import Any
 
 from qexp.results.footprint import Comparison, ProcessMemory
 
-PAYLOAD_INDEXES = "payload indexes"  # a component that is measured and not predicted
+PAYLOAD_INDEXES = "payload indexes"  # a component that is there where `dataset.payload_indexes` asks for it
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Component:
     """Bytes of one part of a collection in RAM (`bytes`) and in files, and what searching asks of them.
 
     `need` is `resident` (pinned, never paged out), `hot` (read on every search: slow unless cached) or `disk`; `guide`
-    are the bytes in RAM by Qdrant's capacity planning guide, `spare` those that files have ahead of what is in them.
+    are the bytes in RAM by Qdrant's capacity planning guide (0: it says nothing), `spare` those that files have ahead
+    of what is in them.
     """
 
     name: str
@@ -99,7 +100,7 @@ class RamEstimate:
 
 @dataclass(frozen=True)
 class CollectionState:
-    """What the engine says it built; `files` are bytes by component: vectors, codes, graph, id tracker, other.
+    """What the engine says it built; `files` are bytes by component, by the names of those predicted, and other.
 
     A server may not tell: `segments` is None then, and `files` empty.
     """
@@ -180,6 +181,6 @@ class Collection:
 
     @property
     def file_bytes(self) -> int:
-        """Bytes of the files of components and payload indexes, without what the engine preallocates."""
-        parts = [part for part in self.comparisons if part.predicted_file or part.name == PAYLOAD_INDEXES]
+        """Bytes of the files of components, without what the engine preallocates."""
+        parts = [part for part in self.comparisons if part.predicted_file]
         return sum(max(0, (part.file or 0) - part.spare) for part in parts)

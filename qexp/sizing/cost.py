@@ -45,8 +45,11 @@ def theory_usd_month(spec: CollectionSpec, points: int, compression: float, cost
 
 
 def priced_ram(spec: CollectionSpec, forward: float, payload: PayloadSize, cost: CostConfig) -> RamEstimate:
-    """Return every component with the payload that is priced: `cost.payload_bytes`, where given, instead of the own."""
-    held = by_guide(cost.payload_bytes) if cost.payload_bytes else payload
+    """Return every component with the payload that is priced: `cost.payload_bytes`, where given, instead of the own.
+
+    Its indexes are priced as they are.
+    """
+    held = replace(by_guide(cost.payload_bytes), indexes=payload.indexes) if cost.payload_bytes else payload
     return predict_ram(spec, forward, held, cost.payload_in_ram)
 
 

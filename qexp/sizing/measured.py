@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from qexp.results import CollectionState, MemoryUse, RamEstimate
+from qexp.results import PAYLOAD_INDEXES, CollectionState, MemoryUse, RamEstimate
 from qexp.results.footprint import Comparison
 
-REST = "id tracker"  # the component that has what is left of the heap when the collection is loaded
+REST = ("id tracker", PAYLOAD_INDEXES)  # what has the rest of the heap when the collection is loaded
 WORKING = "working memory"
 
 
@@ -16,11 +16,12 @@ def compare(
 
     `moments` are memory in use when the collection was loaded, when it was warm, and after the last round. Pages of
     mapped files are known per component. Where the heap is known only as a whole, a pinned component without a mapped
-    page is on it with the bytes of its file, what is left right after loading is the id tracker's, and what comes on
-    top later is `working memory`: of searches, of the process, and not of the collection.
+    page is on it with the bytes of its file; what is left right after loading is the id tracker's and the payload
+    indexes', which nothing tells apart, so that they share it as predicted; and what comes on top later is `working
+    memory`: of searches, of the process, and not of the collection.
     """
-    tracker = _rest(estimate, state, moments[0]) if moments[0] else None
-    loaded, warm, last = (_by_component(estimate, state, memory, tracker) for memory in moments)
+    first = _rest(estimate, state, moments[0]) if moments[0] else None
+    loaded, warm, last = (_by_component(estimate, state, memory, first) for memory in moments)
     rows = [
         Comparison(
             name=part.name,
@@ -39,7 +40,7 @@ def compare(
     ]
     predicted = {part.name for part in estimate.components}
     for name, size in state.files.items():
-        if name not in predicted:  # payload indexes, and what is preallocated whatever is in the collection
+        if name not in predicted:  # what is preallocated whatever is in the collection
             pages = [memory.mapped.get(name, 0) if memory else None for memory in moments]
             heap = 0 if moments[-1] else None
             rows.append(Comparison(name, "disk", 0, 0, 0, size, pages[0], pages[1], pages[2], heap))
@@ -53,17 +54,17 @@ def _pinned(estimate: RamEstimate, state: CollectionState, memory: MemoryUse) ->
     return {
         part.name: state.files.get(part.name, 0)
         for part in estimate.components
-        if part.need == "resident" and part.name != REST and not memory.mapped.get(part.name)
+        if part.need == "resident" and part.name not in REST and not memory.mapped.get(part.name)
     }
 
 
 def _rest(estimate: RamEstimate, state: CollectionState, memory: MemoryUse) -> int:
-    """Return the bytes of the heap that no pinned component has."""
+    """Return the bytes of the heap that no component with a file of the same bytes has."""
     return max(0, memory.heap - sum(_pinned(estimate, state, memory).values()))
 
 
 def _by_component(
-    estimate: RamEstimate, state: CollectionState, memory: MemoryUse | None, tracker: int | None
+    estimate: RamEstimate, state: CollectionState, memory: MemoryUse | None, first: int | None
 ) -> dict[str, tuple[int, int]] | None:
     """Return (mapped, heap) bytes of every component; None where nothing is known."""
     if memory is None:
@@ -74,7 +75,9 @@ def _by_component(
             for part in estimate.components
         } | {WORKING: (0, memory.heap - sum(memory.heap_parts.values()))}
     rest = _rest(estimate, state, memory)
-    own = rest if tracker is None else min(rest, tracker)
-    heap = {**_pinned(estimate, state, memory), REST: own}
+    own = rest if first is None else min(rest, first)
+    sharing = {part.name: part.bytes for part in estimate.components if part.name in REST}
+    shares = {name: own * size // sum(sharing.values()) for name, size in sharing.items()}
+    heap = {**_pinned(estimate, state, memory), **shares}
     found = {part.name: (memory.mapped.get(part.name, 0), heap.get(part.name, 0)) for part in estimate.components}
     return {**found, WORKING: (0, rest - own)}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from qexp.results import CollectionSpec
+from qexp.sizing.indexes import NO_INDEXES, IndexSize
 
 BLOCK = 128
 LENGTH = 4  # before each compressed payload
@@ -23,10 +24,11 @@ GUIDE_DISK = 1.5  # × the bytes as JSON; Qdrant's capacity planning guide
 
 @dataclass(frozen=True)
 class PayloadSize:
-    """Mean bytes of a point's payload: as JSON, and as stored."""
+    """Mean bytes of a point's payload: as JSON, as stored, and of its indexes."""
 
     json: float = 0.0
     stored: float = 0.0
+    indexes: IndexSize = NO_INDEXES
 
 
 NO_PAYLOAD = PayloadSize()

@@ -3,7 +3,8 @@
 from math import ceil, log, log2
 from typing import Any
 
-from qexp.results import CollectionSpec, Component, RamEstimate
+from qexp.results import PAYLOAD_INDEXES, CollectionSpec, Component, RamEstimate
+from qexp.sizing.indexes import preallocated
 from qexp.sizing.links import TYPICAL_FORWARD, mean_links
 from qexp.sizing.payload import NO_PAYLOAD, PayloadSize, allocated
 
@@ -93,12 +94,12 @@ def predict_ram(
 ) -> RamEstimate:
     """Return every component with its bytes and need.
 
-    `forward` is `forward_links` of the dataset. Payload indexes are not predicted.
+    `forward` is `forward_links` of the dataset.
 
-    A pinned component and the id tracker are resident. A cached one is hot. What every search walks is hot whatever
-    its placement: the graph, and the codes, or the original vectors where there are no codes; stored cold it works
-    too, but each page that is not in the page cache is a read from disk. The rest, original vectors that only
-    rescoring reads, needs disk.
+    A pinned component, the id tracker and payload indexes are resident. A cached one is hot. What every search walks
+    is hot whatever its placement: the graph, and the codes, or the original vectors where there are no codes; stored
+    cold it works too, but each page that is not in the page cache is a read from disk. The rest, original vectors that
+    only rescoring reads, needs disk.
     """
     points = spec.points
     vectors, codes = spec.size * DATATYPE_BYTES[spec.datatype], code_bytes(spec.quantization, spec.size)
@@ -121,6 +122,9 @@ def predict_ram(
     spare = allocated(spec, payload.stored) - disk
     ram, need = (guide, "hot") if payload_in_ram else (disk, "disk")
     parts.append(Component("payload", ram, need, disk, guide, spare))
+    if payload.indexes.flags:
+        disk, spare = round(points * payload.indexes.stored), preallocated(spec, payload.indexes)
+        parts.append(Component(PAYLOAD_INDEXES, round(points * payload.indexes.ram), "resident", disk, 0, spare))
     return RamEstimate(tuple(part for part in parts if part.bytes))
 
 

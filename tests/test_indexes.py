@@ -1,0 +1,208 @@
+"""Predicted bytes of payload indexes, by exact numbers and against the engine's own files and heap."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from qexp.config import CostConfig
+from qexp.data.payload import payload_lines
+from qexp.engine.base import build_collection
+from qexp.engine.edge import EdgeEngine
+from qexp.engine.worker import Worker
+from qexp.results import PAYLOAD_INDEXES, CollectionSpec
+from qexp.sizing.cost import priced_ram
+from qexp.sizing.distinct import Distinct
+from qexp.sizing.fields import count_fields
+from qexp.sizing.indexes import NO_INDEXES, IndexSize, index_size, packed_bits, preallocated
+from qexp.sizing.payload import PayloadSize, by_guide
+from qexp.sizing.ram import predict_ram
+from tests.test_edge import spec, vectors
+
+NO_BLOCKS = 10**7  # KiB: no links among the points that share a value
+FLAGS = 2**20
+
+
+def some(value: Callable[[int, np.random.Generator], Any]) -> Callable[[int, np.random.Generator], Any]:
+    """The value in half of the points."""
+    return lambda row, rng: value(row, rng) if rng.random() < 0.5 else None
+
+
+def lists(of: Callable[[int], Any]) -> Callable[[int, np.random.Generator], Any]:
+    """No to five values, of 300 that differ."""
+    return lambda row, rng: [of(int(number)) for number in rng.integers(300, size=rng.integers(0, 6))]
+
+
+def words(rng: np.random.Generator, count: int) -> str:
+    """Some words everywhere, most hardly anywhere, as in language."""
+    return " ".join(f"word{int(number)}" for number in np.minimum(rng.zipf(1.3, count), 100_000))
+
+
+VALUES: dict[str, Callable[[int, np.random.Generator], Any]] = {
+    "keyword distinct": lambda row, rng: f"value {row}",
+    "keyword ten": lambda row, rng: f"value {row % 10}",
+    "keyword half": some(lambda row, rng: f"value {row % 1000}"),
+    "keyword lists": lists(lambda number: f"tag {number}"),
+    "keyword long": lambda row, rng: f"a value that is rather long, because of all the words that it has, and {row}",
+    "integer distinct": lambda row, rng: row * 7,
+    "integer ten": lambda row, rng: row % 10,
+    "integer half": some(lambda row, rng: int(rng.integers(10_000))),
+    "integer lists": lists(int),
+    "float distinct": lambda row, rng: float(rng.normal()),
+    "float half": some(lambda row, rng: float(rng.integers(10))),
+    "float lists": lists(lambda number: number / 7),
+    "geo distinct": lambda row, rng: {"lon": rng.uniform(-180, 180), "lat": rng.uniform(-85, 85)},
+    "geo places": lambda row, rng: {"lon": 13.4 + 0.1 * int(rng.integers(20)), "lat": 52.5},
+    "geo half": some(lambda row, rng: {"lon": 13.4 + 0.05 * rng.normal(), "lat": 52.5 + 0.05 * rng.normal()}),
+    "text": lambda row, rng: words(rng, int(rng.integers(1, 60))),
+    "text half": some(lambda row, rng: words(rng, 10)),
+    "bool distinct": lambda row, rng: bool(row % 2),
+    "bool half": some(lambda row, rng: bool(row % 3)),
+    "datetime distinct": lambda row, rng: (datetime(2020, 1, 1) + timedelta(minutes=row)).isoformat() + "Z",
+    "datetime half": some(lambda row, rng: (datetime(2020, 1, 1) + timedelta(days=row % 30)).isoformat()),
+    "uuid distinct": lambda row, rng: str(UUID(int=row * 12345678901234567)),
+    "uuid ten": lambda row, rng: str(UUID(int=row % 10)),
+}
+SIZES = [(name, n) for name in VALUES for n in (1000, 4000)] + [
+    pytest.param(name, n, marks=pytest.mark.slow) for name in VALUES for n in (20_000, 70_000)
+]
+
+
+def write(path: Path, name: str, n: int) -> None:
+    rng = np.random.default_rng(1)
+    values = [VALUES[name](row, rng) for row in range(n)]
+    path.write_text("".join(json.dumps({} if value is None else {"field": value}) + "\n" for value in values))
+
+
+def indexed(kind: str, n: int) -> CollectionSpec:
+    asked = spec("none", size=4, points=n, m=4, ef_construct=4, full_scan_threshold=NO_BLOCKS)
+    return replace(asked, payload_indexes={"field": kind} if kind else {})
+
+
+@pytest.mark.parametrize(("name", "n"), SIZES)
+def test_the_prediction_is_within_2_percent_of_the_files(name: str, n: int, tmp_path: Path) -> None:
+    lines = tmp_path / "payload.jsonl"
+    write(lines, name, n)
+    asked = indexed(name.split()[0], n)
+    built = build_collection(EdgeEngine(tmp_path / "c"), asked, vectors(4, n), lines).state.files[PAYLOAD_INDEXES]
+    size = index_size(payload_lines(lines, n), n, asked.payload_indexes)
+    whole = n * size.stored + preallocated(asked, size)
+    assert whole == pytest.approx(built, rel=0.002)  # most of it preallocated where there are few points
+    flags = size.flags * FLAGS
+    assert whole - flags == pytest.approx(built - flags, rel=0.02, abs=100)
+
+
+HEAPS = [
+    "keyword ten",
+    "keyword lists",
+    "integer distinct",
+    "float lists",
+    "datetime half",
+    "geo half",
+    "text",
+    "uuid ten",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HEAPS)
+def test_the_prediction_is_within_15_percent_of_the_heap(name: str, tmp_path: Path) -> None:
+    n, lines = 70_000, tmp_path / "payload.jsonl"
+    write(lines, name, n)
+    np.save(tmp_path / "queries.npy", vectors(4, 10))
+    heaps = []
+    for asked, payload in ((indexed("", n), None), (indexed(name.split()[0], n), lines)):
+        build_collection(EdgeEngine(tmp_path / "c"), asked, vectors(4, n), payload)
+        with Worker(partial(EdgeEngine, tmp_path / "c"), tmp_path / "queries.npy", "test") as worker:
+            worker.open(asked)
+            memory = worker.memory()
+            assert memory is not None
+            heaps.append(memory.heap)
+    size = index_size(payload_lines(lines, n), n, asked.payload_indexes)
+    assert n * size.ram == pytest.approx(heaps[1] - heaps[0], rel=0.15)
+
+
+def test_sizes_by_exact_numbers() -> None:
+    assert index_size([], 100, {}) == NO_INDEXES
+    lines = ['{"a": true}', '{"a": false}', '{"a": [true, false]}', '{"b": true}'] * 2
+    assert index_size(lines, 8, {"a": "bool"}) == IndexSize(4 / 8, 3 / 8, 4)
+    page, ranges, deleted = 4096, 8 * 16, 8
+    lines = ['{"a": "xy"}', '{"a": ["xy", "z", "z"]}', '{"a": ["z"]}', "{}"] * 2
+    values, entries = 4 * (4 + 2) + 4 * (4 + 1), 2 * (8 + 4 + 4 + 4 * 4)  # two keys, each of four points
+    stored = page + ranges + deleted + values + page + entries
+    assert index_size(lines, 8, {"a": "keyword"}) == IndexSize((stored + 2) / 8, (33 * 4 + 32 + 24 * 8 + 64 + 1) / 8, 2)
+
+
+def test_flags_are_preallocated_by_powers_of_two() -> None:
+    size = IndexSize(10.0, 10.0, 2)
+    assert preallocated(spec(points=8000), size) == 2 * (FLAGS - 1000)
+    assert preallocated(spec(points=2**23 + 8), size) == 2 * (2 * FLAGS - FLAGS - 1)
+    assert preallocated(spec(points=8000, segments=2), size) == 2 * 2 * (FLAGS - 500)
+    assert preallocated(spec(points=8000), NO_INDEXES) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "points", "values", "keys"),
+    [
+        ("keyword", ["a", ["a", "b", "b"], 3, None, [], [None, 1]], 2, 3, 2),
+        ("integer", [1, 1.0, [2, 3], 1.5, True, "4", 2**70], 3, 4, 3),
+        ("float", [1, 1.5, [2.5, 2.5], True, "4"], 3, 3, 0),
+        ("bool", [True, [False, True], 1, "true"], 2, 3, 2),
+        ("datetime", ["2020-01-01", "2020-01-01T10:00:00Z", "no date", 2020], 2, 2, 0),
+        ("uuid", ["00000000-0000-0000-0000-000000000001", "00000000000000000000000000000001", "?"], 2, 2, 1),
+        ("text", ["The cat, the dog_s", ["cats", "a cat"], 3, ""], 2, 7, 6),
+        ("geo", [{"lon": 13.4, "lat": 52.5}, {"lon": 13.4, "lat": 52.5}, {"lon": 1}, {"lon": 200, "lat": 1}], 2, 2, 13),
+    ],
+)
+def test_what_is_indexed(kind: str, found: list[Any], points: int, values: int, keys: int) -> None:
+    counts = count_fields([json.dumps({"field": one}) for one in found], {"field": kind})["field"]
+    assert (counts.points, counts.values) == (points, values)
+    assert counts.keys.total(lambda key, count: 1) == keys
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [("a", 1), ("b.c", 1), ("d", 2), ("d[]", 2), ("d[0]", 1), ("d[7]", 0), ("e[].f", 2), ("e.f", 0), ('"g.h"', 1)],
+)
+def test_fields_are_json_paths(path: str, values: int) -> None:
+    payload = {"a": "x", "b": {"c": "x"}, "d": ["x", "y"], "e": [{"f": "x"}, {"f": "y"}, {}], "g.h": "x"}
+    assert count_fields([json.dumps(payload)], {path: "keyword"})[path].values == values
+
+
+def test_distinct_keys_are_all_counted_up_to_a_bound_and_estimated_beyond() -> None:
+    few, many = Distinct(1000), Distinct(1000)
+    for number in range(1000):
+        few.add(number)
+        few.add(0)
+    assert few.total(lambda key, count: 1) == 1000
+    assert few.total(lambda key, count: count) == 2000
+    for number in range(100_000):
+        many.add(f"key {number // 2}")
+        many.add("frequent")
+    assert len(many._counts) <= 1000
+    assert many.total(lambda key, count: 1) == pytest.approx(50_001, rel=0.1)
+    assert many.total(lambda key, count: count) == pytest.approx(200_000, rel=0.05)
+    assert many.total(lambda key, count: count if count > 2 else 0) == 100_000  # the frequent one stands for itself
+
+
+def test_bits_of_packed_points() -> None:
+    assert packed_bits(1.0) == pytest.approx(1.0)  # every difference is 1
+    assert packed_bits(0.5) == pytest.approx(3.5, abs=0.5)
+    assert packed_bits(0.001) == pytest.approx(np.log2(5430) + 0.5, abs=0.3)
+
+
+def test_indexes_are_priced_whatever_payload_is() -> None:
+    asked, size = spec("scalar", points=1000), IndexSize(50.0, 40.0, 2)
+    part = predict_ram(asked, payload=PayloadSize(100, 90, size)).components[-1]
+    assert (part.name, part.need, part.bytes, part.disk) == (PAYLOAD_INDEXES, "resident", 40_000, 50_000)
+    assert part.spare == 2 * (FLAGS - 125)
+    bare = predict_ram(asked, payload=by_guide(200))
+    priced = priced_ram(asked, 15.0, PayloadSize(100, 90, size), CostConfig("own", payload_bytes=200))
+    assert (priced.ram - bare.ram, priced.disk - bare.disk) == (40_000, 50_000)
