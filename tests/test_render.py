@@ -96,7 +96,7 @@ def test_dark_pages_are_dark(report, tmp_path):
 
 
 def test_the_dark_drawing_is_the_light_one_in_other_colours():
-    drawing = svg(lambda frame: axes_of(frame, "x", "y", "title")[0], Frame(LIGHT, WIDE))
+    drawing = svg(axes_of(Frame(LIGHT, WIDE), "x", "y", "title")[0])
     dark = recoloured(drawing, DARK)
     assert any(colour in drawing for colour in LIGHT.colours)
     assert not any(colour in dark for colour in LIGHT.colours)

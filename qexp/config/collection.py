@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from qexp.config.checks import MISSING, at_least, one_of, require
 from qexp.errors import ConfigError, near_miss
 from qexp.paths import packaged
@@ -35,6 +33,8 @@ class QuantizationConfig:
 
 def _as_packaged(name: str, config: dict[str, Any]) -> bool:
     """Whether this is a choice that comes with qexp, which tests have checked; Qdrant's schema is slow to import."""
+    from omegaconf import OmegaConf  # here, because every worker imports this module
+
     choice = packaged("conf") / "quantization" / f"{name}.yaml"
     return choice.exists() and OmegaConf.select(OmegaConf.load(choice), "config") == config
 

@@ -52,13 +52,13 @@ class Frame:
 Draw = Callable[[Frame], "Figure"]
 
 
-def svg(draw: Draw, frame: Frame) -> str:
+def svg(figure: "Figure") -> str:
     """Return a plot as SVG text, letters as paths so that it looks the same everywhere."""
     import matplotlib as mpl
 
     out = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "qexp", "svg.fonttype": "path"}):
-        draw(frame).savefig(out, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return out.getvalue()
 
 
@@ -68,10 +68,10 @@ def recoloured(drawing: str, theme: Theme) -> str:
     return re.sub("|".join(pairs), lambda found: pairs[found[0]], drawing)
 
 
-def png(draw: Draw) -> bytes:
+def png(figure: "Figure") -> bytes:
     """Return a plot as PNG on white."""
     out = io.BytesIO()
-    draw(Frame(LIGHT, WIDE)).savefig(out, format="png", dpi=160, facecolor="white")
+    figure.savefig(out, format="png", dpi=160, facecolor="white")
     return out.getvalue()
 
 

@@ -1,10 +1,9 @@
 """Plots of memory: what a collection wants, and what happens when there is less."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qexp.report.canvas import Frame, Theme, axes_of, legend, plain_numbers, png
+from qexp.report.canvas import LIGHT, WIDE, Frame, Theme, axes_of, legend, plain_numbers, png
 from qexp.report.cliff import BASELINE, name
 from qexp.report.record import CollectionRecord
 from qexp.results import MIB
@@ -84,4 +83,4 @@ def cliff_plot(cliff: Cliff, frame: Frame, title: str = "When memory runs short"
 
 def cliff_picture(cliff: Cliff, title: str) -> bytes:
     """Return the same as PNG."""
-    return png(partial(cliff_plot, cliff, title=title))
+    return png(cliff_plot(cliff, Frame(LIGHT, WIDE), title))

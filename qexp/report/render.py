@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
-from qexp.report.canvas import DARK, LIGHT, NARROW, WIDE, Draw, Frame, png, recoloured, svg
+from qexp.report.canvas import DARK, LIGHT, NARROW, WIDE, Frame, png, recoloured, svg
 from qexp.report.plots import Samples, plots
 from qexp.report.recommend import Recommendation
 from qexp.report.record import Record
@@ -31,9 +31,12 @@ def write_report(
         drawn = plots(record.collections, decided, samples, record.cliff)
         blocks = story(record, decided, drawn)
         suffix = f"-{number}" if len(decisions) > 1 else ""
+        pictures = {}
         for name, draw in drawn.items():
-            (folder / "plots" / f"{name}{suffix}.png").write_bytes(png(draw))
-        pages.append("\n".join(_html(block, drawn) for block in blocks))
+            wide = draw(Frame(LIGHT, WIDE))
+            pictures[name] = svg(draw(Frame(LIGHT, NARROW))), svg(wide)
+            (folder / "plots" / f"{name}{suffix}.png").write_bytes(png(wide))
+        pages.append("\n".join(_html(block, pictures) for block in blocks))
         texts.append("\n\n".join(markdown(block, suffix) for block in blocks))
     title = f"Which quantization for {record.collections[0].dataset['name']}?"
     (folder / "report.md").write_text(f"# {title}\n\n" + "\n\n---\n\n".join(texts) + "\n")
@@ -63,7 +66,7 @@ def _page(title: str, body: str) -> str:
 """
 
 
-def _html(block: Block, drawn: Mapping[str, Draw]) -> str:
+def _html(block: Block, pictures: Mapping[str, tuple[str, str]]) -> str:
     match block:
         case Heading(text):
             return f"<h2>{html.escape(text)}</h2>"
@@ -94,7 +97,7 @@ def _html(block: Block, drawn: Mapping[str, Draw]) -> str:
         case Grid():
             return _table(block)
         case Picture(name, alt):
-            return _picture(drawn[name], alt)
+            return _picture(*pictures[name], alt)
         case Quote(text):
             return f"<pre>{html.escape(text)}</pre>"
 
@@ -122,9 +125,8 @@ def _table(grid: Grid) -> str:
     return f"<details><summary>{html.escape(grid.folded)}</summary>{table}</details>" if grid.folded else table
 
 
-def _picture(draw: Draw, alt: str) -> str:
-    """Return the plot in the variants that the page chooses from: phone or wide, dark or light."""
-    narrow, wide = svg(draw, Frame(LIGHT, NARROW)), svg(draw, Frame(LIGHT, WIDE))
+def _picture(narrow: str, wide: str, alt: str) -> str:
+    """Return a plot, drawn light as SVG, in the variants that the page chooses from: phone or wide, dark or light."""
     return (
         f"<figure><picture>"
         f'<source media="{PHONE} and {NIGHT}" srcset="{_source(recoloured(narrow, DARK))}">'
