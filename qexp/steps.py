@@ -17,7 +17,7 @@ from qexp.config import ExperimentConfig, parse_cap
 from qexp.engine.base import COLLECTIONS
 from qexp.engine.caps import hierarchy
 from qexp.engine.cliff import Procedure, measure_cliff
-from qexp.engine.worker import load_block
+from qexp.engine.worker import load_block, warm
 from qexp.errors import EngineError
 from qexp.places import Loader, Place
 from qexp.results import (
@@ -66,11 +66,9 @@ class Steps:
         order = list(visits)
         base_of = {visit.point.hnsw_ef: index for index, visit in enumerate(order) if visit.role == "baseline"}
         pairs = [(base_of[v.point.hnsw_ef], index) for index, v in enumerate(order) if v.role == "trial"]
-        cold = {
-            role: widest(visit.point for visit in order if visit.role == role)
-            for role, place in {"baseline": baseline, "trial": quantized}.items()
-            if not place.warm
-        }
+        log.info("%s: round 0 of %d", quantized.spec.method, search.rounds)
+        cold = {role: place for role, place in (("baseline", baseline), ("trial", quantized)) if not place.warm}
+        warm({place.worker: widest(v.point for v in order if v.role == role) for role, place in cold.items()})
         stopping = Stopping(pairs, search)
         measured = measure(
             [partial(place.worker.block, visit.point, search.warmup) for visit, place in visits.items()],
@@ -78,14 +76,13 @@ class Steps:
             search.seed,
             partial(self._on_round, (quantized, baseline)),
             stopping,
-            [index for index, visit in enumerate(order) if visit.point in cold.get(visit.role, ())],
         )
         assert stopping.stop is not None
         log.info("%s: %s", quantized.spec.method, stopping.stop)
         return dict(zip(order, measured, strict=True)), stopping.stop
 
     def _on_round(self, places: tuple[Place, Place], number: int) -> None:
-        """Say which round it is; after round 0, when everything has been visited once, note memory in use."""
+        """Say which round it is; before the first, when all that is read is in memory, note memory in use."""
         least, method = self.config.search.rounds, places[0].spec.method
         if number <= least:
             log.info("%s: round %d of %d", method, number, least)

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from qexp.bench.blocks import measure, timed_block
+from qexp.bench.blocks import measure, timed_block, untimed_block
 from qexp.bench.latency import speedup_mean
 from qexp.results import NO_READS, Block, Reads, Search
 
@@ -34,12 +34,15 @@ def test_results_are_read_in_round_1() -> None:
     assert found.reads == Reads(3, 30)
 
 
-def test_untimed_visits_come_first_and_nothing_of_them_is_kept() -> None:
-    log: list[tuple[int, bool]] = []
-    measured = measure([partial(fake_visit, log, index) for index in range(3)], rounds=2, seed=0, untimed=[2, 0])
-    assert log[:2] == [(2, False), (0, False)]
-    assert len(log) == 2 + 2 * 3
-    assert [found.reads for found in measured] == [Reads(2, 20)] * 3
+def test_an_untimed_block_searches_every_query_once_together_where_that_is_possible() -> None:
+    queries = [[float(number)] for number in range(23)]
+    single: list[float] = []
+    untimed_block(Search(lambda query: query[0], single.append, list), queries)
+    assert single == list(range(23))
+    together: list[list[float]] = []
+    untimed_block(Search(lambda query: query[0], single.append, list, several=together.append), queries)
+    assert [len(batch) for batch in together] == [10, 10, 3]
+    assert [request for batch in together for request in batch] == single == list(range(23))
 
 
 def test_rounds_go_on_until_they_are_enough() -> None:

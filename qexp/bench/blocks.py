@@ -11,6 +11,8 @@ import numpy as np
 
 from qexp.results import Block, Ids, Measurement, Nanoseconds, Reads, Search
 
+TOGETHER = 10  # queries in a batch: with 100 the working memory of the engine is larger than that of single searches
+
 
 def timed_block(search: Search, queries: Sequence[list[float]], limit: int, warmup: int, with_ids: bool) -> Block:
     """Visit one operating point: the last `warmup` queries untimed, then every query timed on its own.
@@ -44,6 +46,17 @@ def timed_block(search: Search, queries: Sequence[list[float]], limit: int, warm
     return Block(latencies, ids, reads, server)
 
 
+def untimed_block(search: Search, queries: Sequence[list[float]]) -> None:
+    """Search every query once, as fast as the engine can, and keep nothing: for what it brings into memory."""
+    requests = [search.prepare(query) for query in queries]
+    if search.several is None:
+        for request in requests:
+            search.call(request)
+    else:
+        for start in range(0, len(requests), TOGETHER):
+            search.several(requests[start : start + TOGETHER])
+
+
 @contextmanager
 def without_collection() -> Iterator[None]:
     """Keep garbage collection off, and leave it as it was."""
@@ -74,11 +87,9 @@ def measure(
     seed: int,
     on_round: Callable[[int], None] = lambda _: None,
     enough: Callable[[list[Nanoseconds]], bool] = lambda _: True,
-    untimed: Sequence[int] = (),
 ) -> list[Measurement]:
     """Visit everything once a round, each round in a new random order; return one Measurement per visit.
 
-    Round 0 makes only the visits `untimed`, which between them read every page that the others need, and keeps nothing.
     A visit is called with whether its results are wanted: in round 1, where they are read after its clock has
     stopped; they stay the same on a collection that does not change.
     After `rounds` rounds, and after each one more, `enough` is asked with the latencies [round, query] of every visit.
@@ -88,9 +99,6 @@ def measure(
     latencies: list[list[Nanoseconds]] = [[] for _ in visits]
     server: list[list[Nanoseconds]] = [[] for _ in visits]
     reads = [Reads(0, 0) for _ in visits]
-    on_round(0)
-    for index in untimed:
-        visits[index](False)
     for number in count(1):
         on_round(number)
         for index in rng.permutation(len(visits)):

@@ -147,7 +147,10 @@ class EdgeEngine:
         def scores(found: Any) -> list[float]:
             return [hit.score for hit in found]
 
-        return Search(prepare, self._shard.query, ids, scores)
+        def several(requests: list[Any]) -> Any:
+            return self._shard.query_batch(edge.QueryBatchRequest(requests))
+
+        return Search(prepare, self._shard.query, ids, scores, several=several)
 
     def state(self) -> CollectionState:
         """Read the shard's counts, its configuration files, and the sizes of its files by component."""

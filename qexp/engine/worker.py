@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter_ns
@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.bench.blocks import timed_block
+from qexp.bench.blocks import timed_block, untimed_block
 from qexp.bench.load import START_DELAY_NS, arrivals, closed_loop, open_loop, pooled
 from qexp.bench.policies import Policy, margin
 from qexp.engine.base import Engine, build_collection
@@ -58,6 +58,10 @@ class _Servant:
 
     def block(self, point: OperatingPoint, warmup: int, with_ids: bool) -> Block:
         return timed_block(self.engine.search(point), self._query_rows, point.limit, warmup, with_ids)
+
+    def warm(self, points: Iterable[OperatingPoint]) -> None:
+        for point in points:
+            untimed_block(self.engine.search(point), self._query_rows)
 
     def cold_block(self, point: OperatingPoint, with_ids: bool) -> Block:
         self.engine.drop_pages()
@@ -240,6 +244,14 @@ class Worker:
             signal.SIGBUS: "; the disk that holds the cache is full: free space or set cache_dir",
         }.get(signal.Signals(-code) if code is not None and code < 0 else signal.SIGTERM, "")
         return f"the engine's process for {self._title} {how} during '{request}'{hint}"
+
+
+def warm(points: Mapping[Worker, Iterable[OperatingPoint]]) -> None:
+    """Let every worker search all queries at its operating points, untimed; all workers at once."""
+    for worker, own in points.items():
+        worker._send("warm", own)
+    for worker in points:
+        worker._receive("warm")
 
 
 def load_block(
