@@ -11,6 +11,7 @@ here is one of them, with what warms it up; both are in its whole time.
 import argparse
 import json
 import re
+import statistics
 import sys
 import tempfile
 import time
@@ -27,26 +28,38 @@ CREATED = "hydra.job_logging.formatters.line.format='%(created)f %(message)s'"
 
 def main() -> None:
     """Measure and record."""
-    given = arguments(__doc__, queries=1000)
-    words = ["-m", PRESET, f"search.queries={given.queries}", *fixed_rounds(ROUNDS), CREATED]
+    given = arguments(__doc__, queries=1000, repeats=1)
+    rows = [row for number in range(given.repeats) for row in once(number, given.queries)]
+    verdicts = [
+        Verdict("query phase / course", ratio(rows, "qexp, cold caches", "query phase s"), 0.5),
+        Verdict("whole / course", ratio(rows, "qexp, cold caches", "whole s"), 0.9),
+        Verdict("second run, skipping / course", ratio(rows, "qexp again, skipping", "whole s"), 0.25),
+    ]
+    finish("course", given, verdicts, rows)
+
+
+def ratio(rows: list[dict[str, Any]], what: str, figure: str) -> float:
+    """Return the median over the repeats of a figure of qexp's over the course's of the same repeat."""
+    figures = {name: [row[figure] for row in rows if row["what"] == name] for name in (what, "course")}
+    return statistics.median(ours / theirs for ours, theirs in zip(figures[what], figures["course"], strict=True))
+
+
+def once(number: int, queries: int) -> list[dict[str, Any]]:
+    """Follow the course once, and run qexp three times: cold, again, and skipping what is recorded."""
+    words = ["-m", PRESET, f"search.queries={queries}", *fixed_rounds(ROUNDS), CREATED]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--procedure", folder, "--queries", str(given.queries)]
+        command = [sys.executable, __file__, "--procedure", folder, "--queries", str(queries)]
         started = time.perf_counter()
         course = json.loads(run(command, cwd=Path(folder), HF_HOME=f"{folder}/procedure-cache").stdout)
         course_whole = time.perf_counter() - started
-        rows = [{"what": "course", "whole s": course_whole, "query phase s": course["query seconds"]}]
+        rows = [{"run": number, "what": "course", "whole s": course_whole, "query phase s": course["query seconds"]}]
         runs = {"qexp, cold caches": [], "qexp again": [], "qexp again, skipping": ["skip_existing=true"]}
         for what, more in runs.items():
             started = time.perf_counter()
             log = qexp([*words, *more], Path(folder))
-            rows.append({"what": what, "whole s": time.perf_counter() - started, "query phase s": query_seconds(log)})
-    _, cold, _, again = rows
-    verdicts = [
-        Verdict("query phase / course", cold["query phase s"] / course["query seconds"], 0.5),
-        Verdict("whole / course", cold["whole s"] / course_whole, 0.9),
-        Verdict("second run, skipping / course", again["whole s"] / course_whole, 0.25),
-    ]
-    finish("course", given, verdicts, rows)
+            whole = time.perf_counter() - started
+            rows.append({"run": number, "what": what, "whole s": whole, "query phase s": query_seconds(log)})
+    return rows
 
 
 def query_seconds(log: str) -> float:
