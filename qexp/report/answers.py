@@ -143,9 +143,11 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
             )
     bare, choice = _bare(decided), decided.choice
     if bare and choice and not choice.baseline:
-        rest = choice.row.metrics["ram_estimated_mib"] - _codes_mib(collections, choice)
-        share = percent(rest / choice.row.metrics["ram_estimated_mib"])
-        yield f"{share} of the RAM of {choice.title} is not codes but what no quantization shrinks: graph, id tracker."
+        others = choice.row.metrics["ram_estimated_mib"] - _codes_mib(collections, choice)
+        share = percent(others / choice.row.metrics["ram_estimated_mib"])
+        indexed = any("payload_indexes_predicted_mib" in one.metrics for one in collections)
+        rest = f"graph, id tracker{', payload indexes' if indexed else ''}"
+        yield f"{share} of the RAM of {choice.title} is not codes but what no quantization shrinks: {rest}."
     machine = collections[0].environment.get("memory_gib")
     if bare and machine and bare.row.metrics["ram_estimated_mib"] < 1024 * machine:
         yield (
