@@ -2,23 +2,23 @@
 
 import atexit
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import sleep
 
 import numpy as np
 
 from qexp.bench import validity
-from qexp.bench.grid import baseline_points
 from qexp.cache import Lock, lock_name, locked
 from qexp.config import ExperimentConfig
 from qexp.data.vectors import Data
 from qexp.engine.base import COLLECTIONS, Engine, engine_factory
 from qexp.engine.worker import Worker
 from qexp.errors import EngineError
-from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse
+from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint
 
 log = logging.getLogger(__name__)
 
@@ -28,16 +28,25 @@ SAMPLE = 100  # points that are fetched back
 
 @dataclass(frozen=True)
 class Place:
-    """A collection that is loaded in a worker; `moments` are its bytes in RAM when it was loaded, and later.
-
-    `warm` says that all its pages that searches need are in memory from the job before.
-    """
+    """A collection that is loaded in a worker; `moments` are its bytes in RAM when it was loaded, and later."""
 
     spec: CollectionSpec
     worker: Worker
     build: Build
     moments: list[MemoryUse | None]
-    warm: bool = False
+    warmth: "Warmth"
+
+    def is_warm(self, points: set[OperatingPoint]) -> bool:
+        """Whether these points have been visited, and no page of the collection has left memory since."""
+        return points <= self.warmth.points and _all_there(self.warmth.memory, self.worker.memory())
+
+
+@dataclass
+class Warmth:
+    """The operating points that a worker has visited untimed, and the bytes in RAM afterwards."""
+
+    points: set[OperatingPoint] = field(default_factory=set)
+    memory: MemoryUse | None = None
 
 
 class _Kept:
@@ -56,7 +65,18 @@ class _Kept:
 
 
 _kept = _Kept()
-atexit.register(_kept.release)
+release = _kept.release
+atexit.register(release)
+
+
+@contextmanager
+def released_on_errors() -> Iterator[None]:
+    """Keep no baseline for the next job if this one fails."""
+    try:
+        yield
+    except BaseException as error:
+        release(error)
+        raise
 
 
 @dataclass(frozen=True)
@@ -80,18 +100,17 @@ class Loader:
     def pair(self, workers: ExitStack, spec: CollectionSpec) -> tuple[Place, Place]:
         """Return the collection and its baseline, loaded; they are one where nothing is quantized.
 
-        The baseline stays loaded for the next job, unless this one fails: the jobs of a sweep mostly share it.
+        The baseline stays loaded for the next job: the jobs of a sweep mostly share it.
         """
         bare = spec.unquantized()
-        key = self._key(bare)
+        key = None if spec == bare else self._key(bare)
         if key is None or key != _kept.key:
-            _kept.release()
-        workers.enter_context(_released_on_errors())
+            release()
         quantized = self.loaded(workers, spec) if spec != bare else None
         if key is None:
             baseline = self.loaded(workers, bare)
         else:
-            baseline = self._again(_kept.place) if _kept.place else self.loaded(_kept.holder, bare)
+            baseline = self._again() or self.loaded(_kept.holder, bare)
             _kept.key, _kept.place = key, baseline
         return quantized or baseline, baseline
 
@@ -103,37 +122,48 @@ class Loader:
         engine, search = self.config.engine, self.config.search
         if engine.name != "edge" or engine.ram_caps or search.cache == "cold":
             return None
-        return engine, self.cache, self.data.queries, bare, baseline_points(search), search.filter
+        return engine, self.cache, self.data.queries, bare, search.filter
 
-    def _again(self, place: Place) -> Place:
-        """Return the kept baseline as this job finds it."""
-        now, state = place.worker.memory(), place.worker.state()
+    def _again(self) -> Place | None:
+        """Return the kept baseline as this job finds it; None if there is none, or it is gone."""
+        place = _kept.place
+        if place is None:
+            return None
+        try:
+            os.utime(self.cache / COLLECTIONS / place.spec.name)  # it is used now
+            state = place.worker.state()
+        except (EngineError, OSError) as error:
+            log.info("%s: loaded again: %s", place.spec.method, error)
+            release(error)
+            return None
         log.info("%s: still loaded", place.spec.method)
         self._check(place.spec, place.worker, state)
         build = replace(place.build, state=state, reused=True)
-        warm = len(place.moments) > 1 and _all_there(place.moments[-1], now)
-        return Place(place.spec, place.worker, build, place.moments[:1], warm)
+        return Place(place.spec, place.worker, build, place.moments[:1], place.warmth)
 
     def loaded(self, holder: ExitStack, spec: CollectionSpec) -> Place:
         """Return the collection loaded in a worker of its own; if it is not there yet, another worker builds it first.
 
         Of parallel jobs the first builds; until `holder` is closed, nobody may evict it.
         """
-        name = lock_name(self.cache / COLLECTIONS / spec.name)
-        held = holder.enter_context(locked(self.cache, name, alone=False))
-        with ExitStack() as first:
+        folder = self.cache / COLLECTIONS / spec.name
+        held = holder.enter_context(locked(self.cache, lock_name(folder), alone=False))
+        with ExitStack() as first, ExitStack() as second:
             worker = first.enter_context(self.worker(spec))
+            searcher = None if folder.exists() else second.enter_context(self.worker(spec))  # both start at once
             build = _found(worker, spec, held)
             if build:
                 log.info("%s: collection found in the cache", spec.method)
                 holder.push(first.pop_all())
             else:
-                builder, worker = worker, holder.enter_context(self.worker(spec))  # starts while the other uploads
+                builder, worker = worker, searcher or second.enter_context(self.worker(spec))
+                worker.ready()  # nothing of its start may be timed as the upload
                 build = self._built(builder, worker, spec)
+                holder.push(second.pop_all())
         held.share()
         memory = worker.memory()
         self._check(spec, worker, build.state)
-        return Place(spec, worker, build, [memory])
+        return Place(spec, worker, build, [memory], Warmth())
 
     def _built(self, builder: Worker, searcher: Worker, spec: CollectionSpec) -> Build:
         log.info("%s: building %s points of %d dimensions", spec.method, f"{spec.points:,}", spec.size)
@@ -171,12 +201,3 @@ def _all_there(before: MemoryUse | None, now: MemoryUse | None) -> bool:
     if before is None or now is None:
         return False
     return all(now.mapped.get(part, 0) >= size for part, size in before.mapped.items())
-
-
-@contextmanager
-def _released_on_errors() -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        _kept.release(error)
-        raise

@@ -24,7 +24,7 @@ from qexp.engine.base import collection_spec, engine_version
 from qexp.engine.caps import hierarchy
 from qexp.errors import ConfigError
 from qexp.paths import cache_root
-from qexp.places import Loader, Place
+from qexp.places import Loader, Place, release, released_on_errors
 from qexp.results import Experiment, Finding, Ids, OperatingPoint
 from qexp.sizing.cost import price
 from qexp.sizing.ram import predict_ram
@@ -44,11 +44,13 @@ def run(config: ExperimentConfig, words: list[str]) -> Experiment:
         experiment = measure_experiment(config)
         record(experiment)
     if config.cache_limit_gib is not None:
+        release()  # what is loaded cannot be evicted
         for gone in evict(cache_root(config.cache_dir), config.cache_limit_gib * 2**30):
             log.info("evicted %s from the cache", gone.name)
     return experiment
 
 
+@released_on_errors()
 def measure_experiment(config: ExperimentConfig) -> Experiment:
     """Build or find the collections, visit every operating point in rounds, and judge what came back."""
     checks = validity.Checks(config.validity == "strict")
@@ -59,13 +61,13 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         if config.engine.name != "edge":
             raise ConfigError("engine.ram_caps: caps are put on qexp's own process: cap a server where it runs")
         hierarchy()  # before any work
-    with machine.pinned(config.engine.cpus), ExitStack() as kept, ExitStack() as workers:
+    with machine.pinned(config.engine.cpus), ExitStack() as held, ExitStack() as workers:
         with machine.turn(False, config.wait_seconds, log.info):
             with locked(cache, f"data-{config.dataset.title}", alone=True):  # the first of parallel jobs makes it
                 data = load_data(config, cache)
                 from_engine = config.dataset.truth == "engine" or bool(config.search.filter)
                 truth = None if from_engine else find_truth(data, config.search.limit, cache)
-            kept.enter_context(using(cache, data.vectors.parent))
+            held.enter_context(using(cache, data.vectors.parent))
             spec = collection_spec(config, data.facts, engine)
             validity.check_spec(spec, checks)
             forward, payload = chosen_links(data, spec), held_payload(data, spec)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -67,8 +68,7 @@ class Steps:
         base_of = {visit.point.hnsw_ef: index for index, visit in enumerate(order) if visit.role == "baseline"}
         pairs = [(base_of[v.point.hnsw_ef], index) for index, v in enumerate(order) if v.role == "trial"]
         log.info("%s: round 0 of %d", quantized.spec.method, search.rounds)
-        cold = {role: place for role, place in (("baseline", baseline), ("trial", quantized)) if not place.warm}
-        warm({place.worker: widest(v.point for v in order if v.role == role) for role, place in cold.items()})
+        self._warm(order, {"baseline": baseline, "trial": quantized})
         stopping = Stopping(pairs, search)
         measured = measure(
             [partial(place.worker.block, visit.point, search.warmup) for visit, place in visits.items()],
@@ -80,6 +80,15 @@ class Steps:
         assert stopping.stop is not None
         log.info("%s: %s", quantized.spec.method, stopping.stop)
         return dict(zip(order, measured, strict=True)), stopping.stop
+
+    def _warm(self, visits: Sequence[Visit], places: dict[str, Place]) -> None:
+        """Visit what reads the most of each collection, untimed, unless that is in memory from the job before."""
+        asked = {role: widest(visit.point for visit in visits if visit.role == role) for role in places}
+        unvisited = {role: place for role, place in places.items() if not place.is_warm(asked[role])}
+        warm({place.worker: asked[role] for role, place in unvisited.items()})
+        for role, place in unvisited.items():
+            place.warmth.points |= asked[role]
+            place.warmth.memory = place.worker.memory()
 
     def _on_round(self, places: tuple[Place, Place], number: int) -> None:
         """Say which round it is; before the first, when all that is read is in memory, note memory in use."""

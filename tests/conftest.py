@@ -43,6 +43,14 @@ QUICK = [
 Qexp = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Iterator[None]:
+    """No test finds the collection loaded that another has left."""
+    yield
+    if "qexp.places" in sys.modules:
+        sys.modules["qexp.places"].release()
+
+
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The environment of a subprocess that must leave nothing outside of `tmp_path`."""

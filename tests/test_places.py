@@ -1,6 +1,6 @@
 """The baseline that stays loaded from job to job, and when it does not."""
 
-from collections.abc import Iterator
+import shutil
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -8,23 +8,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qexp import places
+from qexp import places, runner, steps
 from qexp.bench.validity import Checks
 from qexp.config import ExperimentConfig, QuantizationConfig
 from qexp.data.vectors import load_data
 from qexp.engine.base import collection_spec, engine_version
+from qexp.engine.worker import Worker, warm
 from qexp.errors import EngineError
 from qexp.places import Loader, Place
 from qexp.results import MemoryUse, OperatingPoint
 from qexp.runner import measure_experiment
 
 BINARY = QuantizationConfig("binary", {"binary": {}})
-
-
-@pytest.fixture(autouse=True)
-def nothing_kept() -> Iterator[None]:
-    yield
-    places._kept.release()
 
 
 def job(config: ExperimentConfig, workers: ExitStack) -> tuple[Place, Place]:
@@ -35,36 +30,63 @@ def job(config: ExperimentConfig, workers: ExitStack) -> tuple[Place, Place]:
     return Loader(config, data, cache, Checks(strict=True)).pair(workers, spec)
 
 
-def test_the_next_job_finds_the_baseline_loaded_and_warm(small: ExperimentConfig) -> None:
+def test_the_next_job_finds_the_baseline_loaded(small: ExperimentConfig) -> None:
     with ExitStack() as workers:
         quantized, baseline = job(small, workers)
-        assert not baseline.warm
-        baseline.worker.block(OperatingPoint(10), 0, False)
-        baseline.moments.append(baseline.worker.memory())
     assert not psutil.pid_exists(quantized.worker.pid)
     with ExitStack() as workers:
         other, again = job(replace(small, quantization=BINARY), workers)
         assert again.worker.pid == baseline.worker.pid != other.worker.pid
-        assert (again.warm, again.build.reused, again.build.state) == (True, True, baseline.build.state)
+        assert again.build == replace(baseline.build, reused=True)
         assert again.moments == baseline.moments[:1]
-    with ExitStack() as workers:
-        assert not job(small, workers)[1].warm  # nobody has noted what was in memory at the end
 
 
-def test_what_is_measured_with_a_kept_baseline_is_the_same_experiment(small: ExperimentConfig) -> None:
+def test_round_0_visits_what_is_not_in_memory(small: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    visited: list[dict[int, set[OperatingPoint]]] = []
+
+    def spied(points: dict[Worker, set[OperatingPoint]]) -> None:
+        visited.append({worker.pid: own for worker, own in points.items()})
+        warm(points)
+
+    monkeypatch.setattr(steps, "warm", spied)
     first = measure_experiment(small)
+    kept = places._kept.place
+    assert kept is not None
     second = measure_experiment(small)
-    assert second.baseline_collection.build == replace(first.baseline_collection.build, reused=True)
+    baseline, codes = {OperatingPoint(10)}, {OperatingPoint(10, None, True, 2.0)}
+    assert visited[0][kept.worker.pid] == baseline
+    assert sorted(visited[0].values(), key=len) == [baseline, codes]
+    assert list(visited[1].values()) == [codes]
     assert second.baselines[0].accuracy == first.baselines[0].accuracy
     assert second.trials[0].accuracy == first.trials[0].accuracy
     assert [check.trap for check in second.checks] == [check.trap for check in first.checks]
+    measure_experiment(replace(small, search=replace(small.search, hnsw_ef=[64])))  # another point of the same baseline
+    assert visited[2][kept.worker.pid] == {OperatingPoint(10, 64)}
+    assert kept.warmth.memory is not None
+    kept.warmth.memory = replace(kept.warmth.memory, mapped={"vectors": 2**40})  # as if pages had left since
+    measure_experiment(small)
+    assert visited[3][kept.worker.pid] == baseline
 
 
-def test_another_search_or_index_ends_it(small: ExperimentConfig) -> None:
+def test_a_baseline_that_is_gone_is_loaded_again(small: ExperimentConfig) -> None:
+    with ExitStack() as workers:
+        dead = job(small, workers)[1].worker.pid
+    psutil.Process(dead).kill()
+    with ExitStack() as workers:
+        baseline = job(small, workers)[1]
+        assert baseline.worker.pid != dead
+        shutil.rmtree(Path(small.cache_dir or "") / "collections" / baseline.spec.name)
+    with ExitStack() as workers:
+        again = job(small, workers)[1]
+        assert again.worker.pid != baseline.worker.pid
+        assert not again.build.reused
+
+
+def test_another_filter_or_index_ends_it(small: ExperimentConfig) -> None:
     pids = []
     for config in (
         small,
-        replace(small, search=replace(small.search, limit=5)),
+        replace(small, search=replace(small.search, filter={"must_not": [{"has_id": [5]}]})),
         replace(small, index=replace(small.index, m=8)),
     ):
         with ExitStack() as workers:
@@ -85,21 +107,20 @@ def test_caps_and_cold_visits_end_it_and_keep_none(small: ExperimentConfig) -> N
     assert not psutil.pid_exists(own)
 
 
-def test_a_job_that_fails_ends_it(small: ExperimentConfig) -> None:
-    workers = ExitStack()
-    quantized, baseline = job(small, workers)
-    error = EngineError("the quantized collection cannot be searched")
-    assert not workers.__exit__(EngineError, error, None)
-    assert not psutil.pid_exists(quantized.worker.pid)
-    assert not psutil.pid_exists(baseline.worker.pid)
-    with ExitStack() as workers:
-        assert job(small, workers)[1].worker.pid != baseline.worker.pid
+def test_a_job_that_fails_ends_it(small: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure_experiment(small)
+    assert places._kept.place is not None
+    monkeypatch.setattr(runner.validity, "check_accuracy", lambda *_: 1 / 0)  # after everything has been measured
+    with pytest.raises(ZeroDivisionError):
+        measure_experiment(small)
+    assert places._kept.place is None
 
 
 def test_without_quantization_both_are_one(small: ExperimentConfig) -> None:
     with ExitStack() as workers:
         quantized, baseline = job(replace(small, quantization=QuantizationConfig("none")), workers)
         assert quantized is baseline
+    assert places._kept.place is None  # its process is measured for its own sake
 
 
 def test_pages_that_left_memory_or_are_not_known_are_not_there() -> None:
@@ -109,3 +130,15 @@ def test_pages_that_left_memory_or_are_not_known_are_not_there() -> None:
     assert not places._all_there(full, MemoryUse({"vectors": 400}, 100))
     assert not places._all_there(full, None)
     assert not places._all_there(None, full)
+
+
+def test_pages_that_another_process_maps_are_not_said_to_be_dropped(small: ExperimentConfig) -> None:
+    with ExitStack() as workers:
+        baseline = job(small, workers)[1]
+        cold = job(replace(small, search=replace(small.search, cache="cold")), workers)[1]
+        assert not psutil.pid_exists(baseline.worker.pid)
+        cold.worker.cold_block(OperatingPoint(10), False)
+        with ExitStack() as others:
+            other = job(replace(small, search=replace(small.search, cache="cold", seed=1)), others)[1]
+            with pytest.raises(EngineError, match=rf"process {other.worker.pid} has {cold.spec.name} loaded"):
+                cold.worker.cold_block(OperatingPoint(10), False)

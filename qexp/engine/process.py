@@ -3,6 +3,7 @@
 import ctypes
 import os
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 from qexp.errors import EngineError
@@ -32,15 +33,30 @@ def process_memory() -> ProcessMemory | None:
 def drop_pages(folder: Path) -> None:
     """Write out every file below `folder` and let its pages go from the page cache, so that they are read anew.
 
-    Raises EngineError where the system cannot.
+    Raises EngineError where the system cannot, or another process maps the files, whose pages then stay.
     """
     if not hasattr(os, "posix_fadvise"):
         raise EngineError("this system cannot drop pages from its cache (no posix_fadvise)")
+    for owner in _mapping(folder):
+        raise EngineError(
+            f"process {owner} has {folder.name} loaded, so that its pages cannot be dropped; wait for it to end"
+        )
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _mapping(folder: Path) -> Iterator[str]:
+    """Yield the ids of processes, as far as we may look at them, that map a file below the folder."""
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            found = f" {folder.absolute()}/" in maps.read_text()
+        except OSError:  # it has ended, or is not ours
+            continue
+        if found:
+            yield maps.parent.name
 
 
 def give_back() -> None:

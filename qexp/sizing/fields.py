@@ -55,6 +55,8 @@ class FieldCounts:
 
 def count_fields(lines: Iterable[str], kinds: dict[str, str]) -> dict[str, FieldCounts]:
     """Return the counts of every field in `kinds` (field to kind of index) over payloads, each a JSON object."""
+    if not kinds:
+        return {}
     counts = {field: FieldCounts(kind) for field, kind in kinds.items()}
     paths = {field: _path(field) for field in kinds}
     for line in lines:
