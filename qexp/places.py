@@ -117,7 +117,8 @@ class Loader:
     def _key(self, bare: CollectionSpec) -> object:
         """Return what a kept baseline depends on; None where it cannot be kept.
 
-        Caps and cold visits need its pages dropped, which a process that maps them prevents; on a server it is open.
+        Caps and cold visits need its pages dropped, which a process that maps them prevents; a server has it loaded
+        anyway.
         """
         engine, search = self.config.engine, self.config.search
         if engine.name != "edge" or engine.ram_caps or search.cache == "cold":
