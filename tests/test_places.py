@@ -142,3 +142,4 @@ def test_pages_that_another_process_maps_are_not_said_to_be_dropped(small: Exper
             other = job(replace(small, search=replace(small.search, cache="cold", seed=1)), others)[1]
             with pytest.raises(EngineError, match=rf"process {other.worker.pid} has {cold.spec.name} loaded"):
                 cold.worker.cold_block(OperatingPoint(10), False)
+            assert cold.worker.block(OperatingPoint(10), 0, False).latencies.size  # it is loaded all the same

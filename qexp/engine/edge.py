@@ -193,8 +193,10 @@ class EdgeEngine:
         """Close the shard, have the kernel forget the pages of its files, and load it again."""
         assert self._folder is not None
         self.close()
-        drop_pages(self._folder)
-        self._shard = _engine_call(edge.EdgeShard.load, str(self._folder / SHARD))
+        try:
+            drop_pages(self._folder)
+        finally:
+            self._shard = _engine_call(edge.EdgeShard.load, str(self._folder / SHARD))
 
     def round_trip(self) -> None:
         """Return None: there is no way to go."""
