@@ -43,7 +43,9 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting, so that we can do both well
     os.environ[MAIN_PROCESS] = str(os.getpid())
     signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(_run())
+    code = _run()
+    gc.freeze()  # else the interpreter looks through all that was imported once more, for a second
+    sys.exit(code)
 
 
 def _run() -> int:
