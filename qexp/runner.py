@@ -124,9 +124,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
 def _engine_side_truth(config: ExperimentConfig, data: Data, baseline: Place, cache: Path) -> Truth:
     """Return the truth that only a built collection can tell: its exact search, or which points its filter keeps."""
     if config.dataset.truth == "engine":
-        found = baseline.worker.block(OperatingPoint(config.search.limit, exact=True), 0, True).ids
-        assert found is not None
-        return engine_truth(data, found)
+        return engine_truth(data, baseline.worker.found(OperatingPoint(config.search.limit, exact=True)))
     matching = np.array(baseline.worker.matching(), dtype=np.int64)
     log.info("search.filter: %s of %s points match", f"{len(matching):,}", f"{data.facts.points:,}")
     return find_truth(data, config.search.limit, cache, matching)
@@ -143,8 +141,7 @@ def _judged_by(
     """Return what turns results into the accuracy of every query, by retention or recall."""
     if measure == "recall":
         return partial(_recall, data, truth)
-    reference = baseline.worker.block(OperatingPoint(search.limit, search.hnsw_ef[0]), 0, True).ids
-    assert reference is not None
+    reference = baseline.worker.found(OperatingPoint(search.limit, search.hnsw_ef[0]))
     return lambda found: accuracy.overlap(found, reference)
 
 

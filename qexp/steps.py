@@ -138,7 +138,7 @@ class Steps:
         """Return what every trial found, and what the split of the loss needs beside it."""
         found = {visit.point: [measured.ids] for visit, measured in timed.items() if visit.role == "trial"}
         if quantized.spec.quantization is not None:
-            found |= {point: [_found(quantized, point)] for point in loss_points(self.config.search)}
+            found |= {point: [quantized.worker.found(point)] for point in loss_points(self.config.search)}
         return found
 
     def add_builds(self, results: dict[OperatingPoint, list[Ids]], spec: CollectionSpec) -> None:
@@ -147,7 +147,7 @@ class Steps:
             with ExitStack() as workers:
                 place = self.loader.loaded(workers, replace(spec, build=number))
                 for point, builds in results.items():
-                    builds.append(_found(place, point))
+                    builds.append(place.worker.found(point))
 
     def cold(self, quantized: Place, baseline: Place) -> dict[Visit, Measurement]:
         """Visit everything with its pages dropped before; nothing, and the reason, where the system keeps them."""
@@ -191,9 +191,3 @@ class Steps:
             }
             log.info("%s: load (%s)", quantized.spec.method, ", ".join(level.title for level in levels))
             return judge_load(measure_load(visits, search.rounds, search.seed))
-
-
-def _found(place: Place, point: OperatingPoint) -> Ids:
-    ids = place.worker.block(point, 0, True).ids
-    assert ids is not None
-    return ids

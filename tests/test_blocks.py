@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from qexp.bench.blocks import measure, timed_block, untimed_block
+from qexp.bench.blocks import ids_of, measure, responses, timed_block
 from qexp.bench.latency import speedup_mean
 from qexp.results import NO_READS, Block, Reads, Search
 
@@ -34,15 +34,23 @@ def test_results_are_read_in_round_1() -> None:
     assert found.reads == Reads(3, 30)
 
 
-def test_an_untimed_block_searches_every_query_once_together_where_that_is_possible() -> None:
+def test_responses_are_those_of_every_query_in_order_and_of_several_where_that_is_possible() -> None:
     queries = [[float(number)] for number in range(23)]
-    single: list[float] = []
-    untimed_block(Search(lambda query: query[0], single.append, list), queries)
-    assert single == list(range(23))
-    together: list[list[float]] = []
-    untimed_block(Search(lambda query: query[0], single.append, list, several=together.append), queries)
-    assert [len(batch) for batch in together] == [10, 10, 3]
-    assert [request for batch in together for request in batch] == single == list(range(23))
+    single = Search(lambda query: query[0], lambda request: [request], list)
+    assert list(responses(single, queries)) == [[float(number)] for number in range(23)]
+    batches: list[int] = []
+
+    def several(requests: list[float]) -> list[list[float]]:
+        batches.append(len(requests))
+        return [[request] for request in requests]
+
+    assert list(responses(single._replace(several=several), queries)) == [[float(number)] for number in range(23)]
+    assert batches == [10, 10, 3]
+
+
+def test_results_that_are_not_there_are_minus_one() -> None:
+    search = Search(lambda query: query, lambda request: request, list)
+    assert ids_of(search, [[3, 4], [], [5]], 2).tolist() == [[3, 4], [-1, -1], [5, -1]]
 
 
 def test_rounds_go_on_until_they_are_enough() -> None:

@@ -70,6 +70,20 @@ def test_fewer_results_than_the_limit_are_padded(files: tuple[Path, Path], tmp_p
     assert sorted(ids[0, :5].tolist()) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("method", ["none", "binary"])
+def test_what_is_found_untimed_is_what_timed_searches_find(
+    method: str, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    asked = spec(method, SIZE)
+    points = [OperatingPoint(10), OperatingPoint(10, 64, True, 3.0), OperatingPoint(10, ignore=True)]
+    with worker(files, tmp_path / "c") as builder:
+        builder.build(asked, files[0])
+    with worker(files, tmp_path / "c") as searcher:
+        searcher.open(asked)
+        for point in [*points, OperatingPoint(10, exact=True)]:
+            assert (searcher.found(point) == searcher.block(point, 0, True).ids).all()
+
+
 def test_a_killed_worker_is_one_line_and_leaves_no_half_collection(files: tuple[Path, Path], tmp_path: Path) -> None:
     with worker(files, tmp_path / "c") as it:
         it.build(spec(size=SIZE), files[0])

@@ -29,6 +29,9 @@ class Place(Protocol):
     def policy(self, policy: Policy, warmup: int, with_ids: bool) -> Block:
         """Visit a policy: untimed warm-up queries, then every query timed."""
 
+    def found(self, point: OperatingPoint) -> Ids:
+        """Return the results of every query, untimed."""
+
     def margins(self, point: OperatingPoint, k: int) -> Shares:
         """Return for every query the gap between rank k and the next."""
 
@@ -154,9 +157,7 @@ def _explained(
 ) -> PolicyResult:
     """Add for which queries it called again, and how the first call alone does on them and on the others."""
     again = (place.margins(policy.first, policy.limit) < policy.gap)[rows]
-    ids = place.policy(Fixed(policy.first), 0, True).ids
-    assert ids is not None
-    alone = shares(ids[:, : policy.limit])[rows]
+    alone = shares(place.found(policy.first)[:, : policy.limit])[rows]
     if again.all() or not again.any():
         return replace(result, escalated=float(again.mean()))
     return replace(

@@ -1,11 +1,12 @@
 """Rounds and blocks: who is visited when, and the timed loop itself."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from time import perf_counter_ns
+from typing import Any
 
 import numpy as np
 
@@ -37,24 +38,26 @@ def timed_block(search: Search, queries: Sequence[list[float]], limit: int, warm
     server = None
     if search.server_seconds:
         server = np.array([round(1e9 * search.server_seconds(response)) for response in found], dtype=np.int64)
-    if not with_ids:
-        return Block(latencies, reads=reads, server=server)
-    ids = np.full((len(found), limit), -1, dtype=np.int64)
-    for row, response in enumerate(found):
-        hits = search.ids(response)
-        ids[row, : len(hits)] = hits
-    return Block(latencies, ids, reads, server)
+    return Block(latencies, ids_of(search, found, limit) if with_ids else None, reads, server)
 
 
-def untimed_block(search: Search, queries: Sequence[list[float]]) -> None:
-    """Search every query once, as fast as the engine can, and keep nothing: for what it brings into memory."""
+def responses(search: Search, queries: Sequence[list[float]]) -> Iterator[Any]:
+    """Yield the response to every query, untimed and as fast as the engine can."""
     requests = [search.prepare(query) for query in queries]
     if search.several is None:
-        for request in requests:
-            search.call(request)
+        yield from map(search.call, requests)
     else:
         for start in range(0, len(requests), TOGETHER):
-            search.several(requests[start : start + TOGETHER])
+            yield from search.several(requests[start : start + TOGETHER])
+
+
+def ids_of(search: Search, found: Iterable[Any], limit: int) -> Ids:
+    """Return the results of responses as row numbers [query, limit], -1 where there is none."""
+    rows = [search.ids(response) for response in found]
+    ids = np.full((len(rows), limit), -1, dtype=np.int64)
+    for row, hits in enumerate(rows):
+        ids[row, : len(hits)] = hits
+    return ids
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexp.bench.adaptive import Place, compare
-from qexp.bench.policies import Fixed
 from qexp.bench.tune import narrowed, tune
 from qexp.config import SearchConfig
 from qexp.results import Finding, Ids, OperatingPoint
@@ -27,9 +26,7 @@ def tuned(search: SearchConfig, place: Place, judge: Judge) -> tuple[SearchConfi
     judged = judge(search.tune.measure)
 
     def shares(point: OperatingPoint) -> Shares:
-        ids = place.policy(Fixed(point), 0, True).ids
-        assert ids is not None
-        return judged(ids)
+        return judged(place.found(point))
 
     found = tune(search, search.tune, shares)
     log.info("%s", found.finding.sentence)

@@ -147,8 +147,9 @@ class EdgeEngine:
         def scores(found: Any) -> list[float]:
             return [hit.score for hit in found]
 
-        def several(requests: list[Any]) -> Any:
-            return self._shard.query_batch(edge.QueryBatchRequest(requests))
+        def several(requests: list[Any]) -> list[Any]:
+            found: list[Any] = self._shard.query_batch(edge.QueryBatchRequest(requests))
+            return found
 
         return Search(prepare, self._shard.query, ids, scores, several=several)
 

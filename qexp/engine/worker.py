@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.bench.blocks import timed_block, untimed_block
+from qexp.bench.blocks import ids_of, responses, timed_block
 from qexp.bench.load import START_DELAY_NS, arrivals, closed_loop, open_loop, pooled
 from qexp.bench.policies import Policy, margin
 from qexp.engine.base import Engine, build_collection
@@ -26,6 +27,7 @@ from qexp.results import (
     Build,
     CollectionSpec,
     CollectionState,
+    Ids,
     LoadLevel,
     LoadSample,
     MemoryUse,
@@ -61,7 +63,11 @@ class _Servant:
 
     def warm(self, points: Iterable[OperatingPoint]) -> None:
         for point in points:
-            untimed_block(self.engine.search(point), self._query_rows)
+            deque(responses(self.engine.search(point), self._query_rows), maxlen=0)
+
+    def found(self, point: OperatingPoint) -> Ids:
+        search = self.engine.search(point)
+        return ids_of(search, responses(search, self._query_rows), point.limit)
 
     def cold_block(self, point: OperatingPoint, with_ids: bool) -> Block:
         self.engine.drop_pages()
@@ -88,7 +94,7 @@ class _Servant:
     def margins(self, point: OperatingPoint, k: int) -> NDArray[np.float64]:
         search = self.engine.search(point)
         assert search.scores is not None
-        return np.array([margin(search.scores(search.call(search.prepare(row))), k) for row in self._query_rows])
+        return np.array([margin(search.scores(response), k) for response in responses(search, self._query_rows)])
 
     def matching(self) -> list[int]:
         return self.engine.matching()
@@ -171,6 +177,11 @@ class Worker:
         """Visit an operating point: `warmup` untimed queries, then every query timed."""
         block: Block = self._ask("block", point, warmup, with_ids)
         return block
+
+    def found(self, point: OperatingPoint) -> Ids:
+        """Return the results of every query at an operating point, untimed."""
+        ids: Ids = self._ask("found", point)
+        return ids
 
     def cold_block(self, point: OperatingPoint, with_ids: bool) -> Block:
         """Visit an operating point with nothing of the collection in memory: no warm-up, every query timed."""

@@ -12,7 +12,8 @@ class Search(NamedTuple):
 
     `prepare` turns a query vector into a request, `call` sends it, `ids` reads the row numbers off the response,
     `scores` what they scored, best first; None if this search cannot say. `server_seconds` reads the time that the
-    server says it took, where there is a server. `several` sends requests together, where that is faster than `call`.
+    server says it took, where there is a server. `several` sends requests together and returns their responses in
+    order, where that is faster than `call`.
     """
 
     prepare: Callable[[list[float]], Any]
@@ -20,7 +21,7 @@ class Search(NamedTuple):
     ids: Callable[[Any], list[int]]
     scores: Callable[[Any], list[float]] | None = None
     server_seconds: Callable[[Any], float] | None = None
-    several: Callable[[list[Any]], Any] | None = None
+    several: Callable[[list[Any]], list[Any]] | None = None
 
 
 class Reads(NamedTuple):
