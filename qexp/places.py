@@ -15,6 +15,7 @@ from qexp.bench import validity
 from qexp.cache import Lock, lock_name, locked
 from qexp.config import ExperimentConfig
 from qexp.data.vectors import Data
+from qexp.engine import worker
 from qexp.engine.base import COLLECTIONS, Engine, engine_factory
 from qexp.engine.worker import Worker
 from qexp.errors import EngineError
@@ -79,6 +80,18 @@ def released_on_errors() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def started_ahead(config: ExperimentConfig, cache: Path) -> Iterator[None]:
+    """Start the processes that will build and search the collections, so that loading need not wait for them."""
+    collections = 1 if _kept.place or not config.quantization.config else 2
+    with worker.started_ahead(2 * collections, _make_engine(config, cache)):
+        yield
+
+
+def _make_engine(config: ExperimentConfig, cache: Path) -> Callable[[], Engine]:
+    return engine_factory(config.engine, cache, config.search.filter)
+
+
 @dataclass(frozen=True)
 class Loader:
     """How the collections of one experiment are loaded."""
@@ -91,7 +104,7 @@ class Loader:
     @property
     def make_engine(self) -> Callable[[], Engine]:
         """How a worker makes its engine."""
-        return engine_factory(self.config.engine, self.cache, self.config.search.filter)
+        return _make_engine(self.config, self.cache)
 
     def worker(self, spec: CollectionSpec) -> Worker:
         """Return a worker for a collection, to be entered."""

@@ -24,7 +24,7 @@ from qexp.engine.base import collection_spec, engine_version
 from qexp.engine.caps import hierarchy
 from qexp.errors import ConfigError
 from qexp.paths import cache_root
-from qexp.places import Loader, Place, release, released_on_errors
+from qexp.places import Loader, Place, release, released_on_errors, started_ahead
 from qexp.results import Experiment, Finding, Ids, OperatingPoint
 from qexp.sizing.cost import price
 from qexp.sizing.ram import predict_ram
@@ -62,7 +62,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             raise ConfigError("engine.ram_caps: caps are put on qexp's own process: cap a server where it runs")
         hierarchy()  # before any work
     with machine.pinned(config.engine.cpus), ExitStack() as held, ExitStack() as workers:
-        with machine.turn(False, config.wait_seconds, log.info):
+        with machine.turn(False, config.wait_seconds, log.info), started_ahead(config, cache):
             with locked(cache, f"data-{config.dataset.title}", alone=True):  # the first of parallel jobs makes it
                 data = load_data(config, cache)
                 from_engine = config.dataset.truth == "engine" or bool(config.search.filter)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from qexp.engine.edge import EdgeEngine
-from qexp.engine.worker import Worker
+from qexp.engine.worker import Worker, _ahead, started_ahead
 from qexp.errors import EngineError
 from qexp.results import OperatingPoint
 from tests.test_edge import spec, vectors
@@ -84,6 +84,22 @@ def test_what_is_found_untimed_is_what_timed_searches_find(
             assert (searcher.found(point) == searcher.block(point, 0, True).ids).all()
 
 
+def test_processes_that_were_started_ahead_serve_the_next_workers_and_are_ended_if_none_comes(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    asked = spec(size=SIZE)
+    with started_ahead(3, partial(EdgeEngine, tmp_path / "another")):
+        waiting = [process.pid for process, _ in _ahead]
+        with worker(files, tmp_path / "c") as builder, worker(files, tmp_path / "c") as searcher:
+            assert [pid(builder), pid(searcher)] == waiting[:2]
+            builder.build(asked, files[0])
+            assert searcher.open(asked) is not None
+        assert [process.pid for process, _ in _ahead] == waiting[2:]
+    assert not [one for one in waiting if psutil.pid_exists(one)]
+    with worker(files, tmp_path / "c") as later:
+        assert pid(later) not in waiting
+
+
 def test_a_killed_worker_is_one_line_and_leaves_no_half_collection(files: tuple[Path, Path], tmp_path: Path) -> None:
     with worker(files, tmp_path / "c") as it:
         it.build(spec(size=SIZE), files[0])
@@ -121,7 +137,7 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 from qexp.engine.edge import EdgeEngine
-from qexp.engine.worker import Worker
+from qexp.engine.worker import Worker, _ahead, started_ahead
 from qexp.errors import EngineError
 from tests.test_edge import spec, vectors
 
@@ -148,7 +164,7 @@ import time
 from functools import partial
 from pathlib import Path
 from qexp.engine.edge import EdgeEngine
-from qexp.engine.worker import Worker
+from qexp.engine.worker import Worker, _ahead, started_ahead
 from tests.test_edge import spec
 
 if __name__ == "__main__":

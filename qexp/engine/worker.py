@@ -1,13 +1,11 @@
 """An engine in a process of its own: nothing is timed across a process border, and a crash there is an error here."""
 
 import multiprocessing
-import os
 import signal
-import threading
-import traceback
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
@@ -16,11 +14,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.bench.blocks import ids_of, responses, timed_block
-from qexp.bench.load import START_DELAY_NS, arrivals, closed_loop, open_loop, pooled
-from qexp.bench.policies import Policy, margin
-from qexp.engine.base import Engine, build_collection
-from qexp.engine.process import process_memory
+from qexp.bench.load import START_DELAY_NS, pooled
+from qexp.bench.policies import Policy
+from qexp.engine.base import Engine
+from qexp.engine.servant import serve
 from qexp.errors import EngineError, QexpError
 from qexp.results import (
     Block,
@@ -37,85 +34,34 @@ from qexp.results.footprint import ProcessMemory
 
 STOP_SECONDS = 10
 
+_ahead: list[tuple[BaseProcess, Connection]] = []
 
-class _Servant:
-    """The worker's side: one engine, and the vectors and queries as memory-mapped files."""
 
-    def __init__(self, make_engine: Callable[[], Engine], queries: Path) -> None:
-        self.engine = make_engine()
-        self.queries = queries
-        self._query_rows: list[list[float]] = []
-        self._load: tuple[Callable[[Any], Any], list[Any]]
+@contextmanager
+def started_ahead(number: int, make_engine: Callable[[], Engine]) -> Iterator[None]:
+    """Start processes that the next workers will not have to wait for; end those that were not needed.
 
-    def ready(self) -> None:
-        if not self._query_rows:
-            self._query_rows = np.load(self.queries).tolist()
+    A process inherits the CPUs that it may use when it starts.
+    """
+    _ahead.extend(_start(make_engine) for _ in range(number))
+    try:
+        yield
+    finally:
+        while _ahead:
+            process, pipe = _ahead.pop()
+            pipe.close()
+            process.kill()
+            process.join()
 
-    def open(self, spec: CollectionSpec) -> Build | None:
-        self.ready()  # queries are not the collection's memory
-        return self.engine.open(spec)
 
-    def build(self, spec: CollectionSpec, vectors: Path, payload: Path | None) -> Build:
-        return build_collection(self.engine, spec, np.load(vectors, mmap_mode="r"), payload)
-
-    def block(self, point: OperatingPoint, warmup: int, with_ids: bool) -> Block:
-        return timed_block(self.engine.search(point), self._query_rows, point.limit, warmup, with_ids)
-
-    def warm(self, points: Iterable[OperatingPoint]) -> None:
-        for point in points:
-            deque(responses(self.engine.search(point), self._query_rows), maxlen=0)
-
-    def found(self, point: OperatingPoint) -> Ids:
-        search = self.engine.search(point)
-        return ids_of(search, responses(search, self._query_rows), point.limit)
-
-    def cold_block(self, point: OperatingPoint, with_ids: bool) -> Block:
-        self.engine.drop_pages()
-        return self.block(point, 0, with_ids)
-
-    def prepare_load(self, point: OperatingPoint, client: int, clients: int, warmup: int) -> None:
-        search = self.engine.search(point)
-        queries = np.load(self.queries)
-        rows = queries[client % len(queries) :: clients].tolist()
-        self._load = search.call, [search.prepare(query) for query in rows]
-        for request in self._load[1][:warmup]:
-            search.call(request)
-
-    def run_load(self, client: int, level: LoadLevel, start_ns: int, seconds: float) -> LoadSample:
-        call, requests = self._load
-        if level.rate is None:
-            return closed_loop(call, requests, start_ns, seconds)
-        due = arrivals(client, level, start_ns, seconds)
-        return open_loop(call, requests, due, start_ns + int(seconds * 1e9))
-
-    def policy(self, policy: Policy, warmup: int, with_ids: bool) -> Block:
-        return timed_block(policy.search(self.engine.search), self._query_rows, policy.limit, warmup, with_ids)
-
-    def margins(self, point: OperatingPoint, k: int) -> NDArray[np.float64]:
-        search = self.engine.search(point)
-        assert search.scores is not None
-        return np.array([margin(search.scores(response), k) for response in responses(search, self._query_rows)])
-
-    def matching(self) -> list[int]:
-        return self.engine.matching()
-
-    def vectors(self, rows: list[int]) -> list[list[float]]:
-        return self.engine.vectors(rows)
-
-    def state(self) -> CollectionState:
-        return self.engine.state()
-
-    def memory(self) -> MemoryUse | None:
-        return self.engine.memory()
-
-    def round_trip(self) -> float | None:
-        return self.engine.round_trip()
-
-    def process(self) -> ProcessMemory | None:
-        return process_memory()
-
-    def close(self) -> None:
-        self.engine.close()
+def _start(make_engine: Callable[[], Engine]) -> tuple[BaseProcess, Connection]:
+    """Start a process that imports what the engine needs, and waits."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, make_engine), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
 
 
 class Worker:
@@ -129,11 +75,8 @@ class Worker:
         self._make = (make_engine, queries)
 
     def __enter__(self) -> Self:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, *self._make), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._process, self._pipe = _ahead.pop(0) if _ahead else _start(self._make[0])
+        self._send("make", *self._make)
         return self
 
     def __exit__(
@@ -277,33 +220,3 @@ def load_block(
         worker._send("run_load", client, level, start_ns, seconds)
     samples: list[LoadSample] = [worker._receive("run_load") for worker in crew]
     return pooled(samples)
-
-
-def _serve(pipe: Connection, make_engine: Callable[[], Engine], queries: Path) -> None:
-    """Answer requests until the pipe closes. Interrupts are the parent's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    servant: _Servant | None = None
-    while True:
-        try:
-            request, arguments = pipe.recv()
-        except EOFError:
-            return
-        reply: tuple[Any, QexpError | str | None]
-        try:
-            servant = servant or _Servant(make_engine, queries)  # what it raises is the first request's answer
-            reply = (getattr(servant, request)(*arguments), None)
-        except QexpError as error:
-            reply = (None, error)
-        except Exception:  # noqa: BLE001 - the parent re-raises whatever it is
-            reply = (None, traceback.format_exc())
-        pipe.send(reply)
-        if request == "close":
-            return
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
