@@ -35,6 +35,7 @@ def write_report(
         for name, draw in drawn.items():
             wide = draw(Frame(LIGHT, WIDE))
             pictures[name] = svg(draw(Frame(LIGHT, NARROW))), svg(wide)
+            wide.set_layout_engine("none")  # everything has its place
             (folder / "plots" / f"{name}{suffix}.png").write_bytes(png(wide))
         pages.append("\n".join(_html(block, pictures) for block in blocks))
         texts.append("\n\n".join(markdown(block, suffix) for block in blocks))
