@@ -100,6 +100,26 @@ def test_processes_that_were_started_ahead_serve_the_next_workers_and_are_ended_
         assert pid(later) not in waiting
 
 
+def test_a_process_that_dies_while_it_waits_is_not_missed(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with started_ahead(1, partial(EdgeEngine, tmp_path)):
+        dead, _ = _ahead[0]
+        dead.kill()
+        dead.join()
+        with worker(files, tmp_path / "c") as started:
+            assert pid(started) != dead.pid
+            assert started.open(spec(size=SIZE)) is None
+
+
+def test_an_interrupt_does_not_hit_a_process_that_is_starting(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with started_ahead(2, partial(EdgeEngine, tmp_path)):
+        for process, _ in _ahead:
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGINT)
+        with worker(files, tmp_path / "c") as first, worker(files, tmp_path / "c") as second:
+            assert first.open(spec(size=SIZE)) is second.open(spec(size=SIZE)) is None
+            assert not _ahead
+
+
 def test_a_killed_worker_is_one_line_and_leaves_no_half_collection(files: tuple[Path, Path], tmp_path: Path) -> None:
     with worker(files, tmp_path / "c") as it:
         it.build(spec(size=SIZE), files[0])
@@ -137,7 +157,7 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 from qexp.engine.edge import EdgeEngine
-from qexp.engine.worker import Worker, _ahead, started_ahead
+from qexp.engine.worker import Worker
 from qexp.errors import EngineError
 from tests.test_edge import spec, vectors
 
@@ -164,7 +184,7 @@ import time
 from functools import partial
 from pathlib import Path
 from qexp.engine.edge import EdgeEngine
-from qexp.engine.worker import Worker, _ahead, started_ahead
+from qexp.engine.worker import Worker
 from tests.test_edge import spec
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -43,12 +43,12 @@ def timed_block(search: Search, queries: Sequence[list[float]], limit: int, warm
 
 def responses(search: Search, queries: Sequence[list[float]]) -> Iterator[Any]:
     """Yield the response to every query, untimed and as fast as the engine can."""
-    requests = [search.prepare(query) for query in queries]
+    requests = map(search.prepare, queries)
     if search.several is None:
         yield from map(search.call, requests)
     else:
-        for start in range(0, len(requests), TOGETHER):
-            yield from search.several(requests[start : start + TOGETHER])
+        while together := list(islice(requests, TOGETHER)):
+            yield from search.several(together)
 
 
 def ids_of(search: Search, found: Iterable[Any], limit: int) -> Ids:

@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -43,8 +44,8 @@ def started_ahead(number: int, make_engine: Callable[[], Engine]) -> Iterator[No
 
     A process inherits the CPUs that it may use when it starts.
     """
-    _ahead.extend(_start(make_engine) for _ in range(number))
     try:
+        _ahead.extend(_start(make_engine) for _ in range(number))
         yield
     finally:
         while _ahead:
@@ -59,9 +60,24 @@ def _start(make_engine: Callable[[], Engine]) -> tuple[BaseProcess, Connection]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs, make_engine), daemon=True)
-    process.start()
+    resource_tracker.ensure_running()  # its start, which the first process brings about, would let interrupts through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child must not be hit while it imports
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     return process, ours
+
+
+def _next(make_engine: Callable[[], Engine]) -> tuple[BaseProcess, Connection]:
+    """Return a process that was started ahead and still lives, else a new one."""
+    while _ahead:
+        process, pipe = _ahead.pop(0)
+        if process.is_alive():
+            return process, pipe
+        pipe.close()
+    return _start(make_engine)
 
 
 class Worker:
@@ -75,7 +91,7 @@ class Worker:
         self._make = (make_engine, queries)
 
     def __enter__(self) -> Self:
-        self._process, self._pipe = _ahead.pop(0) if _ahead else _start(self._make[0])
+        self._process, self._pipe = _next(self._make[0])
         self._send("make", *self._make)
         return self
 

@@ -143,12 +143,12 @@ def _oversampling(decided: Recommendation, frame: Frame) -> "Figure":
     factors: set[float] = {1.0}
     for collection, (colour, marker) in _styles(decided, frame.theme).items():
         points = sorted(
-            (float(one.row.params["oversampling"]), one)
+            (float(one.row.params["oversampling"]), _stretched(one.accuracy))
             for one in decided.considered
             if one.collection == collection and one.row.params["rescore"] == "true" and _plain_ef(one)
         )
         factors |= {factor for factor, _ in points}
-        x, y = [factor for factor, _ in points], [_stretched(one.accuracy) for _, one in points]
+        x, y = [factor for factor, _ in points], [height for _, height in points]
         axes.plot(x, y, color=colour, marker=marker, markersize=5, linewidth=1.6, label=decided.name(collection))
         bare = [one for one in decided.considered if one.collection == collection and _codes_only(one)]
         axes.scatter(
