@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # short run.
 MADE_BETWEEN = 10_000
 
+UNLIMITED = 1000  # characters in a line
+
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -237,7 +239,11 @@ def show(
 
     console = _console()
     if rows:
-        console.print(rich_table(rows, title))
+        table = rich_table(rows, title)
+        if not console.is_terminal:  # a file is as wide as it must be
+            wide = console.options.update(width=UNLIMITED)
+            console.width = max(console.width, console.measure(table, options=wide).maximum)
+        console.print(table)
         for failure in failures(rows):
             console.print(failure, style="red", markup=False)
         console.print(LEGEND, style="dim")

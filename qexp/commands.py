@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from qexp.config import SloConfig
 from qexp.errors import ConfigError, DataError, QexpError
 from qexp.report.export import export as write_deploy
 from qexp.report.export import patch_line
-from qexp.report.frontier import candidates, questions
+from qexp.report.frontier import QUESTION, candidates, questions
 from qexp.report.recommend import Recommendation, recommend
 from qexp.report.record import Record, warnings
 from qexp.report.render import write_report
@@ -65,7 +66,8 @@ def _need_folder(folder: Path) -> None:
 
 def _question(decided: Recommendation) -> str:
     params = decided.considered[0].row.params if decided.considered else {}
-    return "-".join(params.get(name, "") for name in ("dataset", "embedding_size", "engine", "limit"))
+    told = "-".join(params[name] for name in QUESTION if name in params)
+    return re.sub(r"[^\w.=-]+", "_", told)  # it names a folder
 
 
 def _shown(path: Path) -> str:

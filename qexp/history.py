@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from qexp import jobs, store, tracking
 from qexp.errors import DataError, near_miss
 from qexp.report.cliff import from_json, merged
 from qexp.report.record import CollectionRecord, Record
+from qexp.report.settings import told_apart
 from qexp.report.sizing import CLIFF_FILE
 from qexp.results import Check, Row
 from qexp.results.footprint import Cliff
@@ -124,7 +126,9 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
     if not collections:
         reason = f": {failures[0][1]}" if failures else ""
         raise DataError(f"{title} ({run_id}): no finished collection to report on{reason}")
-    return Record(run_id, title, tuple(collections), tuple(failures), _cliff(client, collections))
+    apart = told_apart([(one.config, one.rows) for one in collections])
+    told = [replace(one, rows=tuple(rows)) for one, rows in zip(collections, apart, strict=True)]
+    return Record(run_id, title, tuple(told), tuple(failures), _cliff(client, collections))
 
 
 def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> CollectionRecord:

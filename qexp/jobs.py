@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from qexp.errors import ConfigError
+from qexp.report.settings import told_apart
 from qexp.results import Row
 from qexp.rows import baseline_row, failed_row
 from qexp.store import address, connect, find_run, search, store_faults
@@ -22,16 +23,17 @@ def collect(run_id: str) -> tuple[list[Row], str]:
     """
     client, _ = connect()
     sweep = client.get_run(run_id)
-    rows: list[Row] = []
+    jobs: list[tuple[dict[str, str], list[Row]]] = []
     failed: list[Row] = []
     titles = []
     for run in jobs_of(client, sweep):
         found = rows_of(client, run) if run.info.status == "FINISHED" else []
         if found:
-            rows += found
+            jobs.append((dict(run.data.params), found))
             titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
         elif "qexp.error" in run.data.tags:
             failed.append(failed_row(dict(run.data.params), run.data.tags["qexp.error"]))
+    rows = [row for told in told_apart(jobs) for row in told]
     return rows + failed, titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
 
 

@@ -2,9 +2,11 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +36,8 @@ DARK = Theme(
     "dark", "#e8ebf2", "#a3abbb", "#39404f", ("#56b4e9", "#ff8f45", "#2fcf9f", "#e79ccb", "#f0c24b", "#9db8ff")
 )
 WIDE, NARROW = (7.6, 4.3), (4.3, 4.6)
+LEGEND_ROOM = {False: 105, True: 66}  # characters in a line, wide and narrow
+LEGEND_SYMBOL = 7  # characters that a symbol and the space around it take
 
 
 @dataclass(frozen=True)
@@ -95,15 +99,26 @@ def axes_of(frame: Frame, x: str, y: str, title: str) -> "tuple[Figure, Axes]":
 
 
 def legend(figure: "Figure", axes: "Axes", frame: Frame, columns: int) -> None:
-    """Put the legend below the axes."""
+    """Put the legend below the axes, in at most so many columns, and fewer where names are long."""
+    handles, labels = axes.get_legend_handles_labels()
     figure.legend(
-        *axes.get_legend_handles_labels(),
+        handles,
+        labels,
         loc="outside lower center",
-        ncols=columns,
+        ncols=fitting(labels, columns, LEGEND_ROOM[frame.narrow]),
         frameon=False,
         labelcolor=frame.theme.ink,
         fontsize=8 if frame.narrow else 9,
     )
+
+
+def fitting(labels: Sequence[str], columns: int, room: int) -> int:
+    """Return how many columns of a legend, at most `columns`, fit into `room` characters; it is filled by column."""
+    for number in range(min(columns, len(labels)), 1, -1):
+        widths = [int(column.max()) for column in np.array_split([len(label) for label in labels], number)]
+        if sum(widths) + LEGEND_SYMBOL * len(widths) <= room:
+            return number
+    return 1
 
 
 def plain_numbers(axes: "Axes", frame: Frame) -> None:

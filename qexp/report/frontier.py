@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, hypot, inf, log
 
+from qexp.report.settings import DATA, SETTINGS, method_name
 from qexp.results import Interval, Row
 
 METRIC = {"retention": "accuracy_retention", "recall": "recall"}
-QUESTION = ("dataset", "embedding_size", "engine", "limit")  # rows that differ here answer different questions
+QUESTION = ("dataset", DATA, "embedding_size", "engine", "limit")  # rows that differ here answer different questions
 HALVES = ("a", "b")
 
 
@@ -34,19 +35,17 @@ class Candidate:
 
     @property
     def collection(self) -> tuple[str, str]:
-        """What was built: quantization and storage."""
-        return ("baseline" if self.baseline else self.row.params["quantization"], self.row.params["storage"])
+        """What was built: quantization, with what else sets it apart, and storage."""
+        return method_name(self.row.params), self.row.params["storage"]
 
     @property
     def title(self) -> str:
         """A readable name, such as `turbo_4bit, rescoring 2×`."""
         params = self.row.params
-        if self.baseline:
-            parts = ["no quantization"]
-        elif params["rescore"] == "true":
-            parts = [params["quantization"], f"rescoring {float(params['oversampling']):g}×"]
-        else:
-            parts = [params["quantization"], "no rescoring"]
+        parts = [method_name(params)]
+        if not self.baseline:
+            rescores = params["rescore"] == "true"
+            parts.append(f"rescoring {float(params['oversampling']):g}×" if rescores else "no rescoring")
         return ", ".join(parts if params["hnsw_ef"] == "default" else [*parts, f"ef {params['hnsw_ef']}"])
 
     @property
@@ -93,10 +92,10 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
     """
     judged = [row for row in rows if _halves(row, METRIC[measure])]
     name = "latency_p95_ms" if all("latency_p95_ms" in row.metrics for row in judged) else "latency_mean_ms"
-    baselines: dict[tuple[str, str], list[float]] = defaultdict(list)
+    baselines: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:
         if row.params.get("role") == "baseline":
-            baselines[row.params["storage"], row.params["hnsw_ef"]].append(row.metrics[name])
+            baselines[_searched(row)].append(row.metrics[name])
     found: list[Candidate] = []
     own = None
     for row in rows:
@@ -105,7 +104,7 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
         halves = _halves(row, METRIC[measure])
         if own is None or halves is None:
             continue
-        shared = baselines[own.params["storage"], own.params["hnsw_ef"]]
+        shared = baselines[_searched(own)]
         pace = exp(sum(map(log, shared)) / len(shared)) / own.metrics[name]
         accuracy = 1.0 if row is own and measure == "retention" else row.metrics[METRIC[measure]]
         cost = row.metrics["ram_cost_usd_month"] + row.metrics.get("disk_cost_usd_month", 0.0)
@@ -117,6 +116,11 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
         if not known:
             found.append(candidate)
     return found
+
+
+def _searched(baseline: Row) -> tuple[str, ...]:
+    """Return what baselines that should take equally long have in common."""
+    return tuple(baseline.params.get(name, "") for name in ("storage", "hnsw_ef", SETTINGS))
 
 
 def _halves(row: Row, name: str) -> tuple[Interval, Interval] | None:

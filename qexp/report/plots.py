@@ -98,7 +98,7 @@ def _frontier(decided: Recommendation, frame: Frame) -> "Figure":
     for one in decided.considered:
         if one.baseline:
             axes.scatter([one.latency], [_stretched(one.accuracy)], s=48, color=theme.ink, marker="*", zorder=3)
-            axes.annotate("no quantization", (one.latency, _stretched(one.accuracy)), **_left(theme))
+            axes.annotate(one.title, (one.latency, _stretched(one.accuracy)), **_left(theme))
     _staircase(axes, decided, theme)
     choice = decided.choice
     if choice:

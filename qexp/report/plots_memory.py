@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from qexp.report.canvas import LIGHT, WIDE, Frame, Theme, axes_of, legend, plain_numbers, png
 from qexp.report.cliff import BASELINE, name
 from qexp.report.record import CollectionRecord
+from qexp.report.settings import method_name
 from qexp.results import MIB
 from qexp.results.footprint import Cliff
 
@@ -55,8 +56,8 @@ def _ram_bars(
         hot = one.config["storage.vectors"] == "cached" or not sizes["codes"]
         bare = {part: (colours[part], size, True) for part, size in sizes.items() if size and part != "codes"}
         own = {part: (colours[part], size, part != "vectors" or hot) for part, size in sizes.items() if size}
-        bars.append((f"no quantization{suffix}", bare))
-        bars.append((f"{one.config['quantization.name']}{suffix}", own))
+        bars.append((f"{method_name(one.rows[0].params)}{suffix}", bare))
+        bars.append((f"{method_name(one.rows[-1].params)}{suffix}", own))
     return sorted(dict(bars).items(), key=lambda bar: not bar[0].startswith("no quantization"))
 
 

@@ -6,6 +6,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from qexp.report.settings import DATA, SETTINGS
 from qexp.results import Row
 
 COLUMNS = (
@@ -80,7 +81,7 @@ def varying(rows: Sequence[Row]) -> list[str]:
     measured = [row for row in rows if row.params.get("role") != "failed"]
     return [
         name
-        for name in ("dataset", "embedding_size", "storage", "engine", "hnsw_ef", "limit")
+        for name in ("dataset", DATA, "embedding_size", "storage", "engine", SETTINGS, "hnsw_ef", "limit")
         if several(measured, name)
     ]
 
@@ -91,7 +92,10 @@ def rich_table(rows: Sequence[Row], title: str) -> Table:
     shown = columns(rows)
     table = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate((*(name.replace("_", " ") for name in extra), *shown)):
-        table.add_column(column, justify="left" if index <= len(extra) else "right", no_wrap=True)
+        if index < len(extra):  # where a terminal is narrow, names go on in the next line rather than cut figures off
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="left" if index == len(extra) else "right", no_wrap=True)
     last = None
     for row in rows:
         section = (row.params["quantization"], *(row.params.get(name) for name in extra if name != "hnsw_ef"))

@@ -1,0 +1,88 @@
+"""What sets collections apart that have the same name."""
+
+from pathlib import Path
+
+from qexp.report.canvas import LEGEND_ROOM, fitting
+from qexp.report.frontier import candidates, questions
+from qexp.report.settings import told_apart
+from qexp.results import Row
+from tests.conftest import QUICK, Qexp
+from tests.tables import baseline, row
+
+
+def job(quantization: str = "scalar", p95: float = 1.0, **config: object) -> tuple[dict[str, object], list[Row]]:
+    flat = {key.replace("__", "."): value for key, value in config.items()}
+    return flat, [baseline(2 * p95), row(quantization, 2.0, p95=p95), row(quantization, 4.0, p95=p95)]
+
+
+def settings(rows: list[Row], name: str = "settings") -> list[str | None]:
+    return [one.params.get(name) for one in rows]
+
+
+def test_only_what_differs_under_one_name_is_told() -> None:
+    first, second, third = told_apart(
+        [
+            job(index__m=8, quantization__config__scalar__quantile=0.9, slo__name="a", search__oversampling=[2]),
+            job(index__m=None, quantization__config__scalar__quantile=0.9, slo__name="b", search__oversampling=[4]),
+            job("binary", index__m=8, quantization__config__binary__encoding="two_bits"),
+        ]
+    )
+    assert settings(first) == ["index.m=8"] * 3
+    assert settings(second) == ["index.m=null"] * 3
+    assert settings(third) == ["index.m=8"] * 3
+
+
+def test_a_baseline_has_nothing_of_its_quantization() -> None:
+    first, second = told_apart([job(quantization__config__q=0.9), job(quantization__config__q=0.99)])
+    assert settings(first) == [None, "quantization.config.q=0.9", "quantization.config.q=0.9"]
+    assert settings(second)[1:] == ["quantization.config.q=0.99"] * 2
+
+
+def test_of_presets_the_name_says_it_all() -> None:
+    first, _ = told_apart([job(cost__name="aws", cost__gb=3.0), job(cost__name="course", cost__gb=10.0)])
+    assert settings(first) == ["cost.name=aws"] * 3
+
+
+def test_nothing_is_told_where_nothing_differs() -> None:
+    jobs = [job(index__m=16), job("binary", index__m=16)]
+    assert told_apart(jobs) == [rows for _, rows in jobs]
+
+
+def test_other_data_are_another_question() -> None:
+    rows = [one for rows in told_apart([job(dataset__points=1), job(dataset__points=2)]) for one in rows]
+    assert settings(rows, "data") == ["dataset.points=1"] * 3 + ["dataset.points=2"] * 3
+    assert [len(group) for group in questions(rows)] == [3, 3]
+
+
+def test_latencies_are_not_levelled_through_baselines_of_other_settings() -> None:
+    jobs = [job(p95=1.0, index__m=8), job(p95=3.0, index__m=16)]
+    rows = [one for rows in told_apart(jobs) for one in rows]
+    found = candidates(rows, "retention")
+    assert [(one.title, one.latency) for one in found] == [
+        ("no quantization (index.m=8)", 2.0),
+        ("scalar (index.m=8), rescoring 2×", 1.0),
+        ("scalar (index.m=8), rescoring 4×", 1.0),
+        ("no quantization (index.m=16)", 6.0),
+        ("scalar (index.m=16), rescoring 2×", 3.0),
+        ("scalar (index.m=16), rescoring 4×", 3.0),
+    ]
+
+
+def test_long_names_have_fewer_columns_in_a_legend() -> None:
+    assert fitting(["scalar", "binary", "binary_2bit", "turbo_4bit", "frontier"], 5, LEGEND_ROOM[False]) == 5
+    long = [f"{name} (index.m={m})" for name in ("scalar", "binary") for m in (8, 16)]
+    assert fitting(long, 5, LEGEND_ROOM[False]) == 4
+    assert fitting([*long, "frontier"], 5, LEGEND_ROOM[False]) == 4
+    assert fitting(long, 3, LEGEND_ROOM[True]) == 2
+    assert fitting(["x" * 200] * 3, 3, LEGEND_ROOM[True]) == 1
+
+
+def test_a_sweep_over_the_index_and_the_data_ends_with_both_told_apart(qexp: Qexp, tmp_path: Path) -> None:
+    swept = ["index.m=8,16", "dataset.points=2000,2100"]
+    words = [word for word in QUICK if not word.startswith("dataset.points")]
+    run = qexp("-m", "quantization=scalar", *words, *swept)
+    assert run.returncode == 0, run.stderr
+    for told in ("index.m=8", "index.m=16", "dataset.points=2000", "dataset.points=2100"):
+        assert told in run.stdout
+    folders = {path.name for path in tmp_path.rglob("deploy/*") if path.is_dir() and "points" in path.name}
+    assert folders == {f"synthetic-dataset.points={number}-64-edge-10" for number in (2000, 2100)}
