@@ -48,6 +48,13 @@ def test_nothing_is_told_where_nothing_differs() -> None:
     assert told_apart(jobs) == [rows for _, rows in jobs]
 
 
+def test_several_settings_are_told_as_on_the_command_line() -> None:
+    rows, other = told_apart([job(index__m=8, index__ef=[1, 2]), job(index__m=16, index__ef=[3])])
+    one = candidates([*rows, *other], "retention")[1]
+    assert one.title == "scalar (index.m=8 index.ef=[1, 2]), rescoring 2×"
+    assert one.point == "rescoring 2×"
+
+
 def test_other_data_are_another_question() -> None:
     rows = [one for rows in told_apart([job(dataset__points=1), job(dataset__points=2)]) for one in rows]
     assert settings(rows, "data") == ["dataset.points=1"] * 3 + ["dataset.points=2"] * 3

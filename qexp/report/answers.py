@@ -105,13 +105,11 @@ def _theory(collections: Sequence[CollectionRecord], decided: Recommendation) ->
         compression, factor = (config.get(f"quantization.theory.{name}") for name in ("compression", "speedup"))
         rows.append(
             (
-                config["quantization.name"],
+                collection.name,
                 f"{compression:g}×" if compression else "",
                 f"{collection.metrics['compression_ratio']:.1f}×",
                 f"{factor:g}×" if factor else "",
-                f"{ratio.estimate:.2f}× ({ratio.low:.2f}–{ratio.high:.2f}), {best.title.split(', ', 1)[1]}"
-                if ratio
-                else "",
+                f"{ratio.estimate:.2f}× ({ratio.low:.2f}–{ratio.high:.2f}), {best.point}" if ratio else "",
             )
         )
     header = ("method", "smaller, theory", "smaller, measured", "faster, theory", "fastest measured")
@@ -138,7 +136,7 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
             each = metrics["codes_disk_mib"] * 2**20 / collection.dataset["points"]
             ideal = collection.dataset["size"] * 4 / theory
             yield (
-                f"{config['quantization.name']}: a code takes {each:.0f} bytes, not {ideal:.0f}: corrections and "
+                f"{collection.name}: a code takes {each:.0f} bytes, not {ideal:.0f}: corrections and "
                 f"padding come on top of the bits."
             )
     bare, choice = _bare(decided), decided.choice

@@ -41,12 +41,17 @@ class Candidate:
     @property
     def title(self) -> str:
         """A readable name, such as `turbo_4bit, rescoring 2×`."""
+        return ", ".join(filter(None, (method_name(self.row.params), self.point)))
+
+    @property
+    def point(self) -> str:
+        """The operating point in the title; of a baseline only its hnsw_ef, where that is set."""
         params = self.row.params
-        parts = [method_name(params)]
+        parts = [] if params["hnsw_ef"] == "default" else [f"ef {params['hnsw_ef']}"]
         if not self.baseline:
             rescores = params["rescore"] == "true"
-            parts.append(f"rescoring {float(params['oversampling']):g}×" if rescores else "no rescoring")
-        return ", ".join(parts if params["hnsw_ef"] == "default" else [*parts, f"ef {params['hnsw_ef']}"])
+            parts.insert(0, f"rescoring {float(params['oversampling']):g}×" if rescores else "no rescoring")
+        return ", ".join(parts)
 
     @property
     def simplicity(self) -> tuple[bool, bool, float, bool, int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from qexp.config import SloConfig
+from qexp.report.settings import method_name
 from qexp.results import Check, Row
 from qexp.results.footprint import Cliff
 
@@ -22,6 +23,11 @@ class CollectionRecord:
     rows: tuple[Row, ...]
     checks: tuple[Check, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """The quantization, with the settings that set it apart from other jobs of its record."""
+        return method_name(self.rows[-1].params) if self.rows else str(self.config["quantization.name"])
+
     def built(self, name: str) -> int:
         """Return `m` or `ef_construct` of the index as it was built; the configuration may leave them open."""
         return int(self.dataset.get(name) or self.config[f"index.{name}"])
@@ -32,7 +38,7 @@ def warnings(collections: Iterable[CollectionRecord]) -> list[str]:
     said: dict[str, list[str]] = {}
     methods = []
     for one in collections:
-        methods.append(one.config["quantization.name"])
+        methods.append(one.name)
         for line in one.tags.get("qexp.warnings", "").splitlines():
             said.setdefault(line, []).append(methods[-1])
     return [line if found == methods else f"{', '.join(dict.fromkeys(found))}: {line}" for line, found in said.items()]

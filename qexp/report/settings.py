@@ -43,7 +43,7 @@ def _told(row: Row, config: Mapping[str, Any], differing: Sequence[str]) -> Row:
         DATA: [key for key in own if _group(key) in _OF_DATA],
         SETTINGS: [key for key in own if _group(key) not in _OF_DATA],
     }
-    texts = {name: ", ".join(f"{key}={_text(config, key)}" for key in keys) for name, keys in told.items() if keys}
+    texts = {name: " ".join(f"{key}={_text(config, key)}" for key in keys) for name, keys in told.items() if keys}
     return replace(row, params=row.params | texts)
 
 

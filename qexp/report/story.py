@@ -130,11 +130,7 @@ def _matched(decided: Recommendation) -> list[Block]:
 
 def _findings(collections: list[CollectionRecord]) -> list[Block]:
     """Return what tuning found, and whether adaptive policies beat fixed oversampling."""
-    said = [
-        f"{one.config['quantization.name']}: {line}"
-        for one in collections
-        for line in one.tags.get("qexp.findings", "").splitlines()
-    ]
+    said = [f"{one.name}: {line}" for one in collections for line in one.tags.get("qexp.findings", "").splitlines()]
     return [Heading("Tuned and adaptive oversampling"), Bullets(tuple(said))] if said else []
 
 
@@ -171,7 +167,7 @@ def _comparison(decided: Recommendation) -> list[Block]:
         rows.append(
             (
                 decided.name(one.collection),
-                "" if one.baseline else one.title.split(", ", 1)[1],
+                "" if one.baseline else one.point,
                 f"{metrics['latency_mean_ms']:.3f}",
                 f"{metrics['latency_p95_ms']:.3f}" if "latency_p95_ms" in metrics else "",
                 speed(ratio) if ratio and known else "1 by definition",
@@ -219,7 +215,7 @@ def _validity(collections: list[CollectionRecord]) -> list[Block]:
     rows = []
     noisy = []
     for one in collections:
-        metrics, name = one.metrics, one.config["quantization.name"]
+        metrics, name = one.metrics, one.name
         low, high = metrics["aa_speedup_low"], metrics["aa_speedup_high"]
         quiet = low <= 1 <= high
         told = Interval(1.0, low, high).halfwidth <= CONTROL_TOO_WIDE * float(one.config["search.target_halfwidth"])

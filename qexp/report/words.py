@@ -73,7 +73,7 @@ def more_cost(one: Candidate, other: Candidate) -> str:
 
 def oversampling(one: Candidate) -> str:
     """Return what a candidate asks of each search: `rescoring at 2×` or `no rescoring`."""
-    return one.title.split(", ", 1)[1] if not one.baseline else "nothing"
+    return one.point if not one.baseline else "nothing"
 
 
 def matched(decided: Recommendation) -> str:
