@@ -32,6 +32,8 @@ MADE_BETWEEN = 10_000
 
 UNLIMITED = 1000  # characters in a line
 
+AGAIN_SECONDS = 0.05  # after which an interrupt that Python has swallowed comes again
+
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -45,6 +47,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting, so that we can do both well
     os.environ[MAIN_PROCESS] = str(os.getpid())
     signal.signal(signal.SIGTERM, _interrupt)
+    sys.unraisablehook = _unraisable
     code = _run()
     gc.freeze()  # else the interpreter looks through all that was imported once more, for a second
     sys.exit(code)
@@ -280,6 +283,15 @@ def _die_with_parent(parent: int) -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _unraisable(found: "sys.UnraisableHookArgs") -> None:
+    """Interrupt again where the interrupt came while an object was finalized, in which Python only reports it."""
+    if issubclass(found.exc_type, KeyboardInterrupt):
+        # From another thread and later, for here it would only be reported again.
+        threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+        sys.__unraisablehook__(found)
 
 
 def _complain(message: str) -> None:

@@ -175,6 +175,32 @@ def test_a_bad_job_does_not_stop_the_others(qexp: Qexp, environment: dict[str, s
     assert runs(environment, "sweep")[0].info.status == "FAILED"
 
 
+def test_an_interrupt_while_an_object_is_finalized_is_not_lost() -> None:
+    """Python only reports what a finalizer raises; a signal is handled in one if garbage is collected when it comes."""
+    script = """
+import os, signal, sys, time, weakref
+from qexp import cli
+
+def experiment():
+    garbage = type("Garbage", (), {})()
+    weakref.finalize(garbage, os.kill, os.getpid(), signal.SIGTERM)
+    del garbage
+    time.sleep(5)
+    print("went on")
+    return cli.OK
+
+cli._run = experiment
+sys.argv = ["qexp"]
+try:
+    cli.main()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout == "interrupted\n", run.stderr
+    assert run.stderr == ""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_ends_as_killed_and_leaves_nothing_behind(
     environment: dict[str, str], tmp_path: Path, number: signal.Signals
