@@ -79,6 +79,13 @@ def test_the_report_has_every_phase_and_method() -> None:
 
 
 def test_the_query_phase_of_each_method_ends_where_its_second_round_begins() -> None:
-    lines = ["10.5 scalar: round 0 of 2", "11.0 scalar: round 1 of 2", "13.0 scalar: round 2 of 2"]
-    lines += ["13.5 job 2 of 2", "20.0 binary: round 0 of 2", "20.5 binary: round 1 of 2", "21.0 binary: round 2 of 2"]
-    assert query_seconds("\n".join(lines)) == pytest.approx(3.5)
+    known = "speedups known to ± 5.0% or closer after 2 rounds (3 s)"
+    lines = [
+        "10.5 scalar: round 0 of 2",
+        "11.0 scalar: round 1 of 2",
+        "13.0 scalar: round 2 of 2",
+        f"14.5 scalar: {known}",
+    ]
+    lines += ["15.5 job 2 of 2", "20.0 binary: round 0 of 2", "20.5 binary: round 1 of 2", "21.0 binary: round 2 of 2"]
+    lines += [f"21.25 binary: {known}"]
+    assert query_seconds("\n".join(lines)) == pytest.approx((3.5, 1.75))
