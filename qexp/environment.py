@@ -4,6 +4,7 @@ import os
 
 SWEEP_RUN = "QEXP_SWEEP_RUN_ID"  # the parent of the collection runs
 REPRODUCES = "QEXP_REPRODUCES"  # the run that is measured again
+SWEPT = "QEXP_SWEPT"  # the keys that differ between the jobs of a sweep, comma between
 MAIN_PROCESS = "QEXP_MAIN_PID"  # the process that the user has started
 
 
@@ -15,6 +16,11 @@ def experiment_name() -> str:
 def sweep_run() -> str | None:
     """Return the id of the sweep's run, if there is a sweep."""
     return os.environ.get(SWEEP_RUN)
+
+
+def swept_keys() -> list[str]:
+    """Return the keys that differ between the jobs of the sweep; none without a sweep."""
+    return [key for key in os.environ.get(SWEPT, "").split(",") if key]
 
 
 def in_main_process() -> bool:

@@ -12,7 +12,7 @@ from hydra.experimental.callback import Callback
 from qexp import __version__, tracking
 from qexp.cache import Lock
 from qexp.config import ExperimentConfig
-from qexp.environment import SWEEP_RUN, sweep_run
+from qexp.environment import SWEEP_RUN, SWEPT, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, Refused
 from qexp.jobs import REUSED, collect, jobs_of, rows_of, runs_of
 from qexp.paths import cache_root
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 OWNED = "QEXP_SWEEP_OWNED"  # environment: set if this process started the sweep's run and so must end it
 JOBS = "QEXP_SWEEP_JOBS"  # environment: the number of jobs, where the sweeper knows it beforehand
-SWEPT = "QEXP_SWEPT"  # environment: the keys that differ between jobs
 FOLDER = "QEXP_SWEEP_DIR"  # environment: where Hydra keeps the sweep's output
 UNNAMED = "mlflow run -e "  # and the entry point: what a run is called that `mlflow run` was given no name for
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that was given no name
@@ -184,7 +183,7 @@ def progress(number: int, words: list[str]) -> None:
     left = ""
     if _seconds and jobs:
         left = f", about {duration((jobs - number) * sum(_seconds) / len(_seconds))} left"
-    swept = os.environ.get(SWEPT, "").split(",")
+    swept = swept_keys()
     log.info("%s%s: %s", place, left, " ".join(word for word in words if word.split("=", 1)[0] in swept))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from qexp import machine, spool
 from qexp.config import ExperimentConfig
-from qexp.environment import REPRODUCES, sweep_run
+from qexp.environment import REPRODUCES, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, TrackingError
 from qexp.paths import cache_root
 from qexp.provenance import code_tags, reproduce_command, uncommitted
@@ -135,14 +135,20 @@ def _record(
 
 
 def _trial_records(config: ExperimentConfig, experiment: Experiment) -> Iterator[spool.TrialRecord]:
-    """Yield the runs below a collection's: trials, then operating points under load."""
+    """Yield the runs below a collection's: trials, then operating points under load.
+
+    A field that is swept is a parameter of theirs too, so that they can be told apart side by side.
+    """
+    values = config.flat()
+    swept = {key: str(values[key]) for key in swept_keys() if key in values}
     for trial in experiment.trials:
         row = trial_row(config, experiment, trial)
-        yield spool.TrialRecord(f"{config.quantization.name} {trial.point.title}", row.params, row.metrics)
+        name = f"{config.quantization.name} {trial.point.title}"
+        yield spool.TrialRecord(name, row.params | swept, row.metrics)
     for load in experiment.loads:
         row = load_row(config, experiment, load)
         name = f"{row.params['quantization']} {load.point.title}, {load.level.title}"
-        yield spool.TrialRecord(name, row.params, row.metrics, level="load")
+        yield spool.TrialRecord(name, row.params | swept, row.metrics, level="load")
 
 
 def log_record(client: "MlflowClient", folder: Path) -> None:

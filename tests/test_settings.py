@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import mlflow
+
 from qexp.report.canvas import LEGEND_ROOM, fitting
 from qexp.report.frontier import candidates, questions
 from qexp.report.settings import told_apart
@@ -91,5 +93,8 @@ def test_a_sweep_over_the_index_and_the_data_ends_with_both_told_apart(qexp: Qex
     assert run.returncode == 0, run.stderr
     for told in ("index.m=8", "index.m=16", "dataset.points=2000", "dataset.points=2100"):
         assert told in run.stdout
+    trials = mlflow.search_runs(experiment_names=["qexp"], filter_string="tags.`qexp.level` = 'trial'")
+    assert set(trials["params.index.m"]) == {"8", "16"}
+    assert set(trials["params.dataset.points"]) == {"2000", "2100"}
     folders = {path.name for path in tmp_path.rglob("deploy/*") if path.is_dir() and "points" in path.name}
     assert folders == {f"synthetic-dataset.points={number}-64-edge-10" for number in (2000, 2100)}
