@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import FrozenInstanceError
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -21,16 +20,11 @@ from qexp.paths import packaged
 from qexp.usage import GROUPS, SOURCE, check_flags, check_urls, expanded, help_text, one_line, quoted
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from qexp.results import Experiment, Row
-    from qexp.results.footprint import Cliff
+    from qexp.results import Row
 
 # Objects made between garbage collections: imports make many that stay, and to look through them takes a tenth of a
 # short run.
 MADE_BETWEEN = 10_000
-
-UNLIMITED = 1000  # characters in a line
 
 AGAIN_SECONDS = 0.05  # after which an interrupt that Python has swallowed comes again
 
@@ -118,11 +112,8 @@ def _experiment(composed: Any) -> "list[Row]":
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from qexp import sweep
-    from qexp.report.export import patch_line
-    from qexp.report.recommend import recommend
-    from qexp.report.words import three_lines
-    from qexp.rows import experiment_rows, title, unlogged
+    from qexp import display, sweep
+    from qexp.rows import experiment_rows
 
     hydra_config = HydraConfig.get()
     if hydra_config.runtime.choices.get("dataset") == "source_collection" and not OmegaConf.select(composed, SOURCE):
@@ -145,7 +136,7 @@ def _experiment(composed: Any) -> "list[Row]":
     rows = sweep.finished(config)
     if rows:
         if alone:
-            show(rows, f"{config.dataset.title}: measured before")
+            display.show(rows, f"{config.dataset.title}: measured before")
         return rows
     from qexp.runner import run  # here, because what is measured already needs none of it
 
@@ -154,11 +145,7 @@ def _experiment(composed: Any) -> "list[Row]":
     sweep.took(time.perf_counter() - started)
     rows = experiment_rows(config, experiment)
     if alone:
-        show_memory(experiment)
-        show(rows, title(experiment), experiment.cliff, warnings=experiment.warnings)
-        decided = recommend(rows, config.slo)
-        patch = patch_line(unlogged(config, experiment, rows), decided.choice.row) if decided.choice else []
-        print("", *three_lines(decided), *patch, "Report and deploy files: qexp-report last", sep="\n")
+        display.show_experiment(config, experiment, rows)
     return rows
 
 
@@ -185,12 +172,12 @@ def _end_sweep(status: str) -> bool:
     run_id = sweep_run()
     if not run_id:
         return True
-    from qexp import sweep
+    from qexp import display, sweep
 
     try:
         rows, title = sweep.finish(run_id, status)
         cliff = sweep.finish_cliff(run_id, title)
-        show(rows, title, cliff, run_id)
+        display.show(rows, title, cliff, run_id)
         if any("error" not in row.params for row in rows):
             _decide(run_id)
     except QexpError as error:
@@ -203,75 +190,12 @@ def _decide(run_id: str) -> None:
     """Print what the sweep recommends, and write its report and deploy files beside Hydra's output."""
     from qexp import sweep
     from qexp.commands import conclude
+    from qexp.report.terminal import console
 
-    console = _console()
-    console.print()
+    out = console()
+    out.print()
     for line in conclude(run_id, sweep.folder() / "report"):
-        console.print(line, markup=False, soft_wrap=True)
-
-
-def show_memory(experiment: "Experiment") -> None:
-    """Print predicted beside measured memory of both collections, and the bill."""
-    from qexp.report.memory import bill_table, memory_table, process_text
-
-    console = _console()
-    for role, collection in (("quantized", experiment.quantized), ("baseline", experiment.baseline_collection)):
-        console.print(memory_table(collection, f"memory of the {role} collection, MiB"))
-        if collection.memory and collection.memory.process:
-            console.print(f"Its process: {process_text(collection.memory.process)}.\n", style="dim")
-    console.print(bill_table(experiment.cost))
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-
-
-def show(
-    rows: "list[Row]",
-    title: str,
-    cliff: "Cliff | None" = None,
-    sweep_id: str | None = None,
-    warnings: Sequence[str] = (),
-) -> None:
-    """Print the table, what failed, what to know, what happens under memory caps if that was measured, and more."""
-    from qexp.report import cliff as cliff_report
-    from qexp.report.table import LEGEND, failures, rich_table
-    from qexp.report.words import notes
-
-    console = _console()
-    if rows:
-        table = rich_table(rows, title)
-        if not console.is_terminal:  # a file is as wide as it must be
-            wide = console.options.update(width=UNLIMITED)
-            console.width = max(console.width, console.measure(table, options=wide).maximum)
-        console.print(table)
-        for failure in failures(rows):
-            console.print(failure, style="red", markup=False)
-        console.print(LEGEND, style="dim")
-        for note in notes(warnings):
-            console.print(note, markup=False, soft_wrap=True)
-    if cliff:
-        console.print(cliff_report.cliff_table(cliff))
-        console.print("\n".join(cliff_report.floors(cliff)))
-        console.print(cliff_report.LEGEND, style="dim")
-    console.print(f"\nCompare in MLflow: [bold]{_where_to_compare()}[/]")
-    if sweep_id:
-        console.print("then search for the trials, and sort by any metric to see them side by side:")
-        console.print(f"  tags.`qexp.level` = 'trial' AND tags.`qexp.sweep` = '{sweep_id}'", style="bold")
-
-
-def _where_to_compare() -> str:
-    """Return the address of the tracking server, or the command that shows the store in a browser."""
-    from qexp.store import without_password
-
-    store = without_password(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    if store.startswith(("http://", "https://")):
-        return store
-    mlflow = os.path.join(os.path.dirname(sys.executable), "mlflow")
-    shown = os.path.relpath(mlflow) if os.path.exists(mlflow) else "mlflow"
-    return f"{shown} ui{f' --backend-store-uri {store}' if store else ''}"
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def _die_with_parent(parent: int) -> None:

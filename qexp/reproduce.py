@@ -27,6 +27,9 @@ from qexp.rows import collection_metrics, experiment_rows
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from rich.table import Table
+    from rich.text import Text
+
+    from qexp.report.terminal import Cell
 
 MEASURES = ("accuracy_retention", "recall")
 CODE = ("qexp.version", "qexp.git_sha", "qexp.git_dirty", "qexp.lock")
@@ -109,9 +112,8 @@ def reproduce(run_id: str, cache: str | None) -> list[bool]:
 
 
 def _collection(run: "Run", cache: str | None) -> bool:
-    from rich.console import Console
-
     from qexp import jobs, store, tracking
+    from qexp.report.terminal import console
     from qexp.runner import run as measure
 
     with tempfile.TemporaryDirectory() as folder:
@@ -130,11 +132,11 @@ def _collection(run: "Run", cache: str | None) -> bool:
         differences = _differences(run, json.loads(old[ENVIRONMENT].read_text()), experiment)
     dataset_changed = any(line.startswith("dataset:") for line in differences)
     good = not dataset_changed and all(check.holds for trial in compared for check in trial.checks)
-    console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
-    console.print(_table(compared, str(run.info.run_name)))
+    out = console()
+    out.print(_table(compared, str(run.info.run_name), out.width), crop=False)
     lines = [*differences, _explained(same), _verdict(run, compared, good, dataset_changed)]
     for line in lines:
-        console.print(line, markup=False)
+        out.print(line, markup=False)
     tracking.record_verdict(run.info.run_id, "reproduced" if good else "not reproduced", "\n".join(lines))
     return good
 
@@ -243,26 +245,26 @@ def _changed(what: str, then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
 
 
-def _table(compared: list[TrialComparison], title: str) -> "Table":
-    from rich import box
-    from rich.table import Table
+def _table(compared: list[TrialComparison], title: str, width: int) -> "Table":
+    from qexp.report.terminal import Column, fitted
 
-    table = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("operating point")
-    for column in ("retention\nthen", "now", "may\ndiffer", "recall\nthen", "now", "may\ndiffer", "latency now / then"):
-        table.add_column(column, justify="right")
-    for trial in compared:
-        cells = [text for check in trial.checks for text in _cells(check)]
-        ratio = trial.latency
-        table.add_row(
-            trial.name, *cells, f"{ratio.estimate:.2f}× ({ratio.low:.2f}–{ratio.high:.2f})" if ratio else "unknown"
-        )
-    return table
+    names = ("retention\nthen", "now", "may\ndiffer", "recall\nthen", "now", "may\ndiffer", "latency now / then")
+    rows: list[list[Cell]] = [
+        [trial.name, *(text for check in trial.checks for text in _cells(check)), _ratio(trial.latency)]
+        for trial in compared
+    ]
+    return fitted(title, [Column("operating point", left=True, folds=20), *map(Column, names)], rows, width, (3, 6))
 
 
-def _cells(check: Check) -> list[str]:
-    mark = "" if check.holds else "[red]"
-    return [f"{check.then:.4f}", f"{mark}{check.now:.4f}", f"± {check.allowed:.4f}" if check.allowed else "0"]
+def _ratio(latency: Interval | None) -> str:
+    return f"{latency.estimate:.2f}× ({latency.low:.2f}–{latency.high:.2f})" if latency else "unknown"
+
+
+def _cells(check: Check) -> list["Text"]:
+    from rich.text import Text
+
+    now = Text(f"{check.now:.4f}", style="" if check.holds else "red")
+    return [Text(f"{check.then:.4f}"), now, Text(f"± {check.allowed:.4f}" if check.allowed else "0")]
 
 
 def _explained(same: bool) -> str:

@@ -1,9 +1,15 @@
 """The command as a user runs it, into an MLflow store of its own."""
 
+import contextlib
+import fcntl
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from functools import partial
 from pathlib import Path
@@ -173,6 +179,26 @@ def test_a_bad_job_does_not_stop_the_others(qexp: Qexp, environment: dict[str, s
     assert failed.data.tags["qexp.error"].startswith("search.limit=5000")
     assert len(runs(environment, "trial")) == 4
     assert runs(environment, "sweep")[0].info.status == "FAILED"
+
+
+def test_a_terminal_of_80_characters_shows_every_figure_whole(environment: dict[str, str], tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
+    words = [sys.executable, "-m", "qexp", "quantization=scalar", *QUICK]
+    process = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=theirs, stderr=subprocess.DEVNULL)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal ends
+        while part := os.read(ours, 65536):
+            shown += part
+    assert process.wait() == 0
+    text = re.sub(r"\x1b\[[\d;]*m", "", shown.decode())
+    tables = text.partition("Compare in MLflow")[0]
+    assert "…" not in tables
+    assert max(len(line) for line in tables.splitlines() if not line.startswith("Note:")) <= 80
+    assert "Too narrow for P95 ms, recall, codes smaller, saves USD/month." in " ".join(tables.split())
+    for trial in runs(environment, "trial"):
+        assert f"{trial.data.metrics['latency_mean_ms']:.3f}" in tables
 
 
 def test_an_interrupt_while_an_object_is_finalized_is_not_lost() -> None:

@@ -49,7 +49,7 @@ def test_a_parameter_in_which_rows_differ_gets_a_column() -> None:
     assert "| hnsw ef | quantization |" in markdown(rows, "title")
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(rich_table(rows, "title"))
+        console.print(rich_table(rows, "title", 200))
     assert "hnsw ef" in capture.get()
     assert "128" in capture.get()
 
@@ -63,5 +63,5 @@ def test_the_servers_time_has_a_column_where_any_row_has_it() -> None:
     assert "| 0.123 | 0.050 | 0.200 |" in lines[5]
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(rich_table(rows, "title"))
+        console.print(rich_table(rows, "title", 200))
     assert "server" in capture.get()

@@ -4,9 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rich import box
 from rich.table import Table
 
+from qexp.report.table import WORDS
+from qexp.report.terminal import Column, fitted
 from qexp.results import MIB
 from qexp.results.footprint import SLOWED, WAITING, CapTrial, Cliff
 
@@ -23,6 +24,7 @@ COLUMNS = (
     "KiB read\na query",
     "odd\nrounds",
 )
+SPARE = (9, 4, 10, 2, 6)  # places of the columns that go where a terminal is too narrow for all, the first first
 BASELINE = "none"
 KILLED = "killed"
 
@@ -111,18 +113,12 @@ def markdown(cliff: Cliff) -> str:
     return "\n".join([*lines, "", *(f"- {line}" for line in floors(cliff)), "", LEGEND])
 
 
-def cliff_table(cliff: Cliff) -> Table:
-    """Return the table for a terminal, one section per configuration."""
-    table = Table(title="under memory caps", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
-    last = None
-    for row in cells(cliff):
-        if last not in (None, row[0]):
-            table.add_section()
-        last = row[0]
-        table.add_row(*row)
-    return table
+def cliff_table(cliff: Cliff, width: int) -> Table:
+    """Return the table for a terminal of `width` characters, one section per configuration."""
+    rows = cells(cliff)
+    columns = [Column(name, left=place == 0, folds=None if place else WORDS) for place, name in enumerate(COLUMNS)]
+    starts = [number for number in range(1, len(rows)) if rows[number][0] != rows[number - 1][0]]
+    return fitted("under memory caps", columns, rows, width, SPARE, starts)
 
 
 LEGEND = (

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from rich import box
 from rich.table import Table
 
+from qexp.report.terminal import Column, fitted
 from qexp.results import MIB, Collection, Experiment
 from qexp.results.footprint import Bill, Comparison, Cost, ProcessMemory
 
@@ -22,6 +22,9 @@ COLUMNS = (
     "off by",
 )
 BILL_COLUMNS = ("one copy", "RAM MiB", "disk MiB", "machines", "USD/month", "USD/year", "saves USD/month")
+# Places of the columns that go where a terminal is too narrow for all, the first first.
+SPARE = (2, 10, 8, 9, 4, 5)
+BILL_SPARE = (5, 2, 3)
 _NEED = {"resident": "RAM, pinned", "hot": "RAM", "disk": "disk"}
 
 
@@ -69,25 +72,17 @@ def _sums(comparisons: Sequence[Comparison]) -> list[str]:
     ]
 
 
-def memory_table(collection: Collection, title: str) -> Table:
-    """Return predicted and measured memory for a terminal."""
-    table = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if index < 2 else "right", no_wrap=True)
-    for row in memory_rows(collection.comparisons):
-        table.add_row(*row)
-    return table
+def memory_table(collection: Collection, title: str, width: int) -> Table:
+    """Return predicted and measured memory for a terminal of `width` characters."""
+    columns = [Column(name, left=place < 2) for place, name in enumerate(COLUMNS)]
+    return fitted(title, columns, memory_rows(collection.comparisons), width, SPARE)
 
 
-def bill_table(cost: Cost) -> Table:
-    """Return the bills for a terminal."""
+def bill_table(cost: Cost, width: int) -> Table:
+    """Return the bills for a terminal of `width` characters."""
+    columns = [Column(name, left=place == 0) for place, name in enumerate(BILL_COLUMNS)]
     title = f"{cost.points:,} points: {cost.usd_month_per_million:.2f} USD/month for a million"
-    table = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate(BILL_COLUMNS):
-        table.add_column(column, justify="right" if index else "left", no_wrap=True)
-    for row in bill_rows(cost):
-        table.add_row(*row)
-    return table
+    return fitted(title, columns, bill_rows(cost), width, BILL_SPARE)
 
 
 def memory_markdown(experiment: Experiment) -> str:

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from qexp.report.settings import DATA, SETTINGS
+from qexp.report.terminal import Cell, Column, fitted
 from qexp.results import Row
 
 COLUMNS = (
     "quantization",
-    "rescore",
+    "re-\nscore",
     "over-\nsampling",
     "mean\nms",
     "P95\nms",
@@ -23,6 +23,9 @@ COLUMNS = (
     "saves\nUSD/month",
 )
 SERVER = "server\nms"  # only where there is one
+# Where a terminal is too narrow for all, the first of these goes first.
+SPARE = ("codes\nsmaller", "recall", SERVER, "saves\nUSD/month", "P95\nms", "RAM\nMiB")
+WORDS, SPEEDUP = 14, 19  # characters that their columns have at least
 INDISTINGUISHABLE = "≈"
 NOISY = "noisy"
 GOOD_RETENTION = 0.95
@@ -86,24 +89,20 @@ def varying(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def rich_table(rows: Sequence[Row], title: str) -> Table:
-    """Return the table for a terminal, one section per collection."""
-    extra = varying(rows)
-    shown = columns(rows)
-    table = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate((*(name.replace("_", " ") for name in extra), *shown)):
-        if index < len(extra):  # where a terminal is narrow, names go on in the next line rather than cut figures off
-            table.add_column(column, overflow="fold")
-        else:
-            table.add_column(column, justify="left" if index == len(extra) else "right", no_wrap=True)
-    last = None
-    for row in rows:
+def rich_table(rows: Sequence[Row], title: str, width: int) -> Table:
+    """Return the table for a terminal of `width` characters, one section per collection."""
+    extra, shown = varying(rows), columns(rows)
+    last, starts = None, []
+    for number, row in enumerate(rows):
         section = (row.params["quantization"], *(row.params.get(name) for name in extra if name != "hnsw_ef"))
         if last not in (None, section):
-            table.add_section()
+            starts.append(number)
         last = section
-        table.add_row(*(row.params.get(name, "") for name in extra), *_styled(row, shown))
-    return table
+    told_by = [Column(name.replace("_", " "), left=True, folds=WORDS) for name in extra]
+    figures = [Column(name, name == shown[0], SPEEDUP if name.startswith("speedup") else None) for name in shown]
+    spare = [len(extra) + shown.index(name) for name in SPARE if name in shown]
+    texts: list[list[Cell]] = [[*(row.params.get(name, "") for name in extra), *_styled(row, shown)] for row in rows]
+    return fitted(title, [*told_by, *figures], texts, width, spare, starts)
 
 
 def _styled(row: Row, shown: Sequence[str]) -> Iterable[Text]:

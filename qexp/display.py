@@ -1,0 +1,75 @@
+"""What a run prints when it has ended: tables, notes, and where to compare."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from qexp.config import ExperimentConfig
+from qexp.report import cliff as cliff_report
+from qexp.report.export import patch_line
+from qexp.report.memory import bill_table, memory_table, process_text
+from qexp.report.recommend import recommend
+from qexp.report.table import LEGEND, failures, rich_table
+from qexp.report.terminal import console
+from qexp.report.words import notes, three_lines
+from qexp.results import Experiment, Row
+from qexp.results.footprint import Cliff
+from qexp.rows import title, unlogged
+from qexp.store import without_password
+
+
+def show_experiment(config: ExperimentConfig, experiment: Experiment, rows: list[Row]) -> None:
+    """Print all of an experiment that is no part of a sweep: memory, trials, and what is recommended."""
+    show_memory(experiment)
+    show(rows, title(experiment), experiment.cliff, warnings=experiment.warnings)
+    decided = recommend(rows, config.slo)
+    patch = patch_line(unlogged(config, experiment, rows), decided.choice.row) if decided.choice else []
+    print("", *three_lines(decided), *patch, "Report and deploy files: qexp-report last", sep="\n")
+
+
+def show_memory(experiment: Experiment) -> None:
+    """Print predicted beside measured memory of both collections, and the bill."""
+    out = console()
+    for role, collection in (("quantized", experiment.quantized), ("baseline", experiment.baseline_collection)):
+        out.print(memory_table(collection, f"memory of the {role} collection, MiB", out.width), crop=False)
+        if collection.memory and collection.memory.process:
+            out.print(f"Its process: {process_text(collection.memory.process)}.\n", style="dim")
+    out.print(bill_table(experiment.cost, out.width), crop=False)
+
+
+def show(
+    rows: Sequence[Row],
+    title: str,
+    cliff: Cliff | None = None,
+    sweep_id: str | None = None,
+    warnings: Sequence[str] = (),
+) -> None:
+    """Print the table, what failed, what to know, what happens under memory caps if that was measured, and more."""
+    out = console()
+    out.print()
+    if rows:
+        out.print(rich_table(rows, title, out.width), crop=False)
+        for failure in failures(rows):
+            out.print(failure, style="red", markup=False)
+        out.print(LEGEND, style="dim")
+        for note in notes(warnings):
+            out.print(note, markup=False, soft_wrap=True)
+    if cliff:
+        out.print()
+        out.print(cliff_report.cliff_table(cliff, out.width), crop=False)
+        out.print("\n".join(cliff_report.floors(cliff)))
+        out.print(cliff_report.LEGEND, style="dim")
+    out.print(f"\nCompare in MLflow: [bold]{_where_to_compare()}[/]", soft_wrap=True)
+    if sweep_id:
+        out.print("then search for the trials, and sort by any metric to see them side by side:")
+        out.print(f"  tags.`qexp.level` = 'trial' AND tags.`qexp.sweep` = '{sweep_id}'", style="bold", soft_wrap=True)
+
+
+def _where_to_compare() -> str:
+    """Return the address of the tracking server, or the command that shows the store in a browser."""
+    store = without_password(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if store.startswith(("http://", "https://")):
+        return store
+    mlflow = os.path.join(os.path.dirname(sys.executable), "mlflow")
+    shown = os.path.relpath(mlflow) if os.path.exists(mlflow) else "mlflow"
+    return f"{shown} ui{f' --backend-store-uri {store}' if store else ''}"
