@@ -175,8 +175,7 @@ def _end_sweep(status: str) -> bool:
     from qexp import display, sweep
 
     try:
-        rows, title = sweep.finish(run_id, status)
-        cliff = sweep.finish_cliff(run_id, title)
+        rows, title, cliff = sweep.finish(run_id, status)
         display.show(rows, title, cliff, run_id)
         if any("error" not in row.params for row in rows):
             _decide(run_id)

@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 
 from qexp import jobs, store, tracking
 from qexp.errors import DataError, near_miss
-from qexp.report.cliff import from_json, merged
 from qexp.report.record import CollectionRecord, Record
 from qexp.report.settings import told_apart
-from qexp.report.sizing import CLIFF_FILE
 from qexp.results import Check, Row
-from qexp.results.footprint import Cliff
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -128,11 +125,12 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
         raise DataError(f"{title} ({run_id}): no finished collection to report on{reason}")
     apart = told_apart([(one.config, one.rows) for one in collections])
     told = [replace(one, rows=tuple(rows)) for one, rows in zip(collections, apart, strict=True)]
-    return Record(run_id, title, tuple(told), tuple(failures), _cliff(client, collections))
+    cliff = jobs.merged_cliff(client, [(one.run_id, one.config, one.rows) for one in told])
+    return Record(run_id, title, tuple(told), tuple(failures), cliff)
 
 
 def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> CollectionRecord:
-    checks = _text_artifact(client, run.info.run_id, tracking.CHECKS_FILE)
+    checks = store.text_artifact(client, run.info.run_id, tracking.CHECKS_FILE)
     return CollectionRecord(
         run.info.run_id,
         _json_artifact(client, run.info.run_id, "config.json"),
@@ -157,22 +155,6 @@ def _dataset(run: "Run") -> dict[str, Any]:
 
 
 def _json_artifact(client: "MlflowClient", run_id: str, name: str) -> dict[str, Any]:
-    text = _text_artifact(client, run_id, name)
+    text = store.text_artifact(client, run_id, name)
     found: dict[str, Any] = json.loads(text) if text else {}
     return found
-
-
-def _text_artifact(client: "MlflowClient", run_id: str, name: str) -> str | None:
-    """Return an artifact's text; None if the run has none of that name."""
-    if name not in {item.path for item in client.list_artifacts(run_id)}:
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        return Path(client.download_artifacts(run_id, name, folder)).read_text()
-
-
-def _cliff(client: "MlflowClient", collections: list[CollectionRecord]) -> Cliff | None:
-    """Return what all collections measured under memory caps, as one."""
-    capped = [one.run_id for one in collections if one.config.get("engine.ram_caps")]
-    texts = [_text_artifact(client, run_id, CLIFF_FILE) for run_id in capped]
-    found = [from_json(text) for text in texts if text]
-    return merged(found) if found else None

@@ -1,12 +1,16 @@
 """The jobs of a sweep as MLflow holds them: one collection run of each configuration, and its rows."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from qexp.errors import ConfigError
+from qexp.report.cliff import from_json, merged
 from qexp.report.settings import told_apart
+from qexp.report.sizing import CLIFF_FILE
 from qexp.results import Row
+from qexp.results.footprint import Cliff
 from qexp.rows import baseline_row, failed_row
-from qexp.store import address, connect, find_run, search, store_faults
+from qexp.store import address, connect, find_run, search, store_faults, text_artifact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -15,26 +19,40 @@ if TYPE_CHECKING:
 REUSED = "qexp.reused."  # tag of a sweep: the id of a collection run of another sweep, by its config hash
 
 
-def collect(run_id: str) -> tuple[list[Row], str]:
-    """Return the rows of a sweep's collections as MLflow has them, and a title.
+def collect(run_id: str) -> tuple[list[Row], str, Cliff | None]:
+    """Return the rows of a sweep's collections as MLflow has them, a title, and what they measured under memory caps.
 
     Of several runs of one configuration only one counts: the one that finished, else the last one. A collection
     that failed is a row that says why.
     """
     client, _ = connect()
     sweep = client.get_run(run_id)
-    jobs: list[tuple[dict[str, str], list[Row]]] = []
+    jobs: list[tuple[Run, list[Row]]] = []
     failed: list[Row] = []
     titles = []
     for run in jobs_of(client, sweep):
         found = rows_of(client, run) if run.info.status == "FINISHED" else []
         if found:
-            jobs.append((dict(run.data.params), found))
+            jobs.append((run, found))
             titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
         elif "qexp.error" in run.data.tags:
             failed.append(failed_row(dict(run.data.params), run.data.tags["qexp.error"]))
-    rows = [row for told in told_apart(jobs) for row in told]
-    return rows + failed, titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
+    told = told_apart([(run.data.params, rows) for run, rows in jobs])
+    cliff = merged_cliff(
+        client, [(run.info.run_id, run.data.params, rows) for (run, _), rows in zip(jobs, told, strict=True)]
+    )
+    title = titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
+    return [row for rows in told for row in rows] + failed, title, cliff
+
+
+def merged_cliff(client: "MlflowClient", jobs: Sequence[tuple[str, Mapping[str, Any], Sequence[Row]]]) -> Cliff | None:
+    """Return what jobs (run id, flat configuration, rows) measured under memory caps, as one; None without any."""
+    found = []
+    for run_id, config, rows in jobs:
+        if str(config.get("engine.ram_caps", [])) not in ("[]", "None"):
+            text = text_artifact(client, run_id, CLIFF_FILE)
+            found += [(rows, from_json(text))] if text else []
+    return merged(found) if found else None
 
 
 def collections_of(run_id: str) -> "tuple[list[Run], bool]":

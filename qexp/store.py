@@ -4,6 +4,7 @@ import getpass
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -138,3 +139,11 @@ def artifacts(run_id: str, folder: Path, names: tuple[str, ...]) -> dict[str, Pa
     with store_faults(f"reading the artifacts of run {run_id}"):
         there = {item.path for item in client.list_artifacts(run_id)}
         return {name: Path(client.download_artifacts(run_id, name, str(folder))) for name in names if name in there}
+
+
+def text_artifact(client: "MlflowClient", run_id: str, name: str) -> str | None:
+    """Return an artifact's text; None if the run has none of that name."""
+    if name not in {item.path for item in client.list_artifacts(run_id)}:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(client.download_artifacts(run_id, name, folder)).read_text()

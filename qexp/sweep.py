@@ -14,12 +14,10 @@ from qexp.cache import Lock
 from qexp.config import ExperimentConfig
 from qexp.environment import SWEEP_RUN, SWEPT, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, Refused
-from qexp.jobs import REUSED, collect, jobs_of, rows_of, runs_of
+from qexp.jobs import REUSED, collect, rows_of, runs_of
 from qexp.paths import cache_root
-from qexp.report.cliff import from_json, merged
 from qexp.report.cliff import markdown as cliff_markdown
 from qexp.report.plots_memory import cliff_picture
-from qexp.report.sizing import CLIFF_FILE
 from qexp.report.table import markdown
 from qexp.results import Row
 from qexp.results.footprint import Cliff
@@ -205,40 +203,24 @@ def folder() -> Path:
     return Path(os.environ.get(FOLDER, "."))
 
 
-def finish(run_id: str, status: str) -> tuple[list[Row], str]:
-    """Log the table of all trials to the sweep's run and end it; return the rows and the table's title."""
+def finish(run_id: str, status: str) -> tuple[list[Row], str, Cliff | None]:
+    """Log what all trials measured to the sweep's run and end it; return rows, title, and figures under memory caps."""
     with store_faults(f"ending the sweep; finish it with sweep.resume={run_id}"):
         client, _ = connect()
-        rows, title = collect(run_id)
+        rows, title, cliff = collect(run_id)
         if rows:
             text = markdown(rows, title)
             client.set_tag(run_id, "mlflow.note.content", text)
             client.log_text(run_id, text, "table.md")
+        if cliff:
+            client.log_text(run_id, cliff_markdown(cliff), "cliff.md")
+            with tempfile.TemporaryDirectory() as folder:
+                picture = Path(folder) / "cliff.png"
+                picture.write_bytes(cliff_picture(cliff, title))
+                client.log_artifact(run_id, str(picture))
         if os.environ.pop(OWNED, None):
             client.set_terminated(run_id, status)
     os.environ.pop(SWEEP_RUN, None)
     while _locks:
         _locks.pop().release()
-    return rows, title
-
-
-def finish_cliff(run_id: str, title: str) -> Cliff | None:
-    """Log all jobs' measurements under memory caps to the sweep's run, as one; return them, None without any."""
-    import mlflow
-
-    with store_faults(f"collecting measurements under memory caps of run {run_id}"):
-        client, _ = connect()
-        found = [
-            from_json(mlflow.artifacts.load_text(f"runs:/{job.info.run_id}/{CLIFF_FILE}"))
-            for job in jobs_of(client, client.get_run(run_id))
-            if any(file.path == CLIFF_FILE for file in client.list_artifacts(job.info.run_id))
-        ]
-        if not found:
-            return None
-        cliff = merged(found)
-        client.log_text(run_id, cliff_markdown(cliff), "cliff.md")
-        with tempfile.TemporaryDirectory() as folder:
-            picture = Path(folder) / "cliff.png"
-            picture.write_bytes(cliff_picture(cliff, title))
-            client.log_artifact(run_id, str(picture))
-        return cliff
+    return rows, title, cliff

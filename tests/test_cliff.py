@@ -1,10 +1,13 @@
 """What is said about memory caps, by exact numbers."""
 
+from dataclasses import replace
+
 import pytest
 
 from qexp.report.canvas import LIGHT, WIDE, Frame
 from qexp.report.cliff import cells, floors, from_json, markdown, merged, to_json
 from qexp.report.plots_memory import cliff_picture, cliff_plot
+from qexp.results import Row
 from qexp.results.footprint import CapTrial, Cliff
 
 MIB = 2**20
@@ -24,6 +27,11 @@ CODES = [
 ]
 DEAD = [trial("scalar", None, 0.5), trial("scalar", 100 * MIB, 0.5), trial("scalar", 50 * MIB, None)]
 CLIFF = Cliff(100 * MIB, (*FLOATS, *CODES, *DEAD))
+
+
+def rows_of(quantization: str, **params: str) -> list[Row]:
+    given = {"quantization": quantization, "storage": "on_disk", **params}
+    return [Row({**given, "role": "baseline"}, {}), Row(given, {})]
 
 
 def test_every_configuration_says_where_it_falls() -> None:
@@ -54,7 +62,41 @@ def test_a_stalled_round_or_a_slow_machine_is_no_fall(typical: float, faults: fl
 
 def test_jobs_are_merged_with_one_baseline_and_survive_json() -> None:
     jobs = [Cliff(100 * MIB, (*FLOATS, *CODES)), Cliff(100 * MIB, (*reversed(FLOATS), *DEAD))]
-    assert merged([from_json(to_json(job)) for job in jobs]) == CLIFF
+    found = merged(
+        [(rows_of(name), from_json(to_json(job))) for name, job in zip(("binary", "scalar"), jobs, strict=True)]
+    )
+    assert found == Cliff(100 * MIB, tuple(replace(one, wanted=100 * MIB) for one in CLIFF.trials))
+
+
+def test_jobs_that_differ_in_more_than_quantization_keep_their_own_baselines_and_shares() -> None:
+    jobs = [(rows_of("binary", settings=f"index.m={m}"), Cliff(m * MIB, (*FLOATS, *CODES))) for m in (100, 200)]
+    found = merged(jobs)
+    assert [line.partition(":")[0] for line in floors(found)] == [
+        "baseline (index.m=100)",
+        "binary (index.m=100), no rescore",
+        "baseline (index.m=200)",
+        "binary (index.m=200), no rescore",
+    ]
+    shares = {row[0]: row[2] for row in cells(found) if row[1] == "50 MiB"}
+    assert shares["baseline (index.m=100)"] == shares["binary (index.m=100), no rescore"] == "50%"
+    assert shares["baseline (index.m=200)"] == "25%"
+    speedups = [row[7] for row in cells(found) if row[0].startswith("baseline")]
+    assert speedups == [""] * 6
+    (axes,) = cliff_plot(found, Frame(LIGHT, WIDE)).axes
+    assert {line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"} == {100, 200}
+
+
+def test_a_baseline_is_one_where_only_the_quantization_is_set_apart() -> None:
+    own = rows_of("scalar", settings="quantization.config={}"), Cliff(MIB, (*FLOATS, *DEAD))
+    own[0][0].params.pop("settings")
+    other = rows_of("scalar", settings="quantization.config=other"), Cliff(MIB, (*FLOATS, *DEAD))
+    other[0][0].params.pop("settings")
+    names = [line.partition(":")[0] for line in floors(merged([own, other]))]
+    assert names == [
+        "baseline",
+        "scalar (quantization.config={}), no rescore",
+        "scalar (quantization.config=other), no rescore",
+    ]
 
 
 @pytest.mark.parametrize("cliff", [CLIFF, Cliff(MIB, (DEAD[0], trial("scalar", MIB, None)))], ids=["all", "killed"])

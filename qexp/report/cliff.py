@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from rich.table import Table
 
-from qexp.report.table import WORDS
+from qexp.report.settings import DATA, SETTINGS
+from qexp.report.table import WORDS, varying
 from qexp.report.terminal import Column, fitted
-from qexp.results import MIB
+from qexp.results import MIB, Row
 from qexp.results.footprint import SLOWED, WAITING, CapTrial, Cliff
 
 COLUMNS = (
@@ -27,14 +28,28 @@ COLUMNS = (
 SPARE = (9, 4, 10, 2, 6)  # places of the columns that go where a terminal is too narrow for all, the first first
 BASELINE = "none"
 KILLED = "killed"
+_APART = {"dataset": "{}", DATA: "{}", "embedding_size": "{} dimensions", "storage": "storage {}", SETTINGS: "{}"}
 
 
-def merged(cliffs: Sequence[Cliff]) -> Cliff:
-    """Return several jobs' cliffs as one, with the baseline of the first."""
-    trials = list(cliffs[0].trials)
-    for cliff in cliffs[1:]:
-        trials += [trial for trial in cliff.trials if trial.method != BASELINE]
-    return Cliff(cliffs[0].wanted, tuple(trials))
+def merged(jobs: Sequence[tuple[Sequence[Row], Cliff]]) -> Cliff:
+    """Return the cliffs of a sweep's jobs as one, each beside its job's rows, which say what sets the job apart.
+
+    Of baselines that nothing sets apart the first stays.
+    """
+    apart = [name for name in varying([row for rows, _ in jobs for row in rows]) if name in _APART]
+    trials: list[CapTrial] = []
+    baselines: set[str] = set()
+    for rows, cliff in jobs:
+        known = set(baselines)
+        for trial in cliff.trials:
+            params = rows[0 if trial.method == BASELINE else -1].params
+            told = ", ".join(_APART[name].format(params[name]) for name in apart if name in params)
+            method = f"{trial.method} ({told})" if told else trial.method
+            if trial.method == BASELINE:
+                baselines.add(method)
+            if method not in known:
+                trials.append(replace(trial, method=method, wanted=cliff.wanted))
+    return Cliff(jobs[0][1].wanted, tuple(trials))
 
 
 def to_json(cliff: Cliff) -> str:
@@ -53,14 +68,19 @@ def cells(cliff: Cliff) -> list[list[str]]:
     rows = []
     for (method, point), (free, *capped) in cliff.series().items():
         for trial in (free, *capped):
-            share = "" if trial.cap is None else f"{trial.cap / cliff.wanted:.0%}"
+            share = "" if trial.cap is None else f"{trial.cap / (trial.wanted or cliff.wanted):.0%}"
             rows.append([name(method, point), cap_text(trial), share, *_measured(trial, free)])
     return rows
 
 
 def name(method: str, point: str) -> str:
     """Return a configuration's name."""
-    return "baseline" if method == BASELINE else f"{method}, {point}"
+    return method.replace(BASELINE, "baseline", 1) if is_baseline(method) else f"{method}, {point}"
+
+
+def is_baseline(method: str) -> bool:
+    """Whether this names a baseline, whatever sets its job apart."""
+    return method.partition(" (")[0] == BASELINE
 
 
 def cap_text(trial: CapTrial) -> str:
@@ -78,7 +98,7 @@ def _measured(trial: CapTrial, free: CapTrial) -> list[str]:
         number(trial.mean_ms, ".3f"),
         number(trial.p95_ms, ".3f"),
         number(trial.slower(free), ".1f") + "×",
-        "" if trial.method == BASELINE else number(trial.base_ms, ".3f"),
+        "" if is_baseline(trial.method) else number(trial.base_ms, ".3f"),
         "" if trial.speedup is None else f"{trial.speedup:.1f}×",
         number(trial.faults, ".2f"),
         number(None if trial.read is None else trial.read / 1024, ".1f"),

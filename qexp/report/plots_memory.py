@@ -75,7 +75,10 @@ def cliff_plot(cliff: Cliff, frame: Frame, title: str = "When memory runs short"
         dead = [trial.cap / MIB for trial in capped if trial.cap and trial.killed][:1]
         last = times[-1] if times else free.typical_ms or 1.0
         axes.plot(dead, [last] * len(dead), "x", color=colour, markersize=9)
-    axes.axvline(cliff.wanted / MIB, color=theme.muted, linestyle=":", label="RAM wanted without quantization")
+    label = "RAM wanted without quantization"
+    for wanted in sorted({trial.wanted or cliff.wanted for trial in cliff.trials}):
+        axes.axvline(wanted / MIB, color=theme.muted, linestyle=":", label=label)
+        label = "_again"
     axes.set_yscale("log")
     plain_numbers(axes, frame)
     legend(figure, axes, frame, 1 if frame.narrow else 3)

@@ -144,7 +144,8 @@ class Cost:
 class CapTrial:
     """One operating point under one memory cap; `cap` is None without one, latencies are None if it was killed.
 
-    `method` is the quantization's name, `none` for the baseline. `typical_ms` is the median of the rounds' means, which
+    `method` is the quantization's name, `none` for the baseline, with what else sets a job of a sweep apart; `wanted`
+    bytes is what that job's unquantized collection wants in RAM. `typical_ms` is the median of the rounds' means, which
     one stalled round does not move; `base_ms` is the mean of the baseline in the same rounds under the same cap, to
     which `speedup` compares. `faults` and bytes `read` from disk are a query's in the median round; `marked`
     rounds have fault counts unlike that one's.
@@ -162,6 +163,7 @@ class CapTrial:
     marked: int = 0
     rounds: int = 0
     base_ms: float | None = None
+    wanted: int | None = None
 
     @property
     def killed(self) -> bool:
