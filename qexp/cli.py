@@ -77,8 +77,8 @@ def _run() -> int:
         _complain(f"{error.filename or 'cache_dir or the working directory'}: {error.strerror}; free space or move it")
         code = BAD_INPUT
     finally:
-        ended_well = _end_sweep(status)
-    return code if ended_well else max(code, BAD_INPUT)
+        ended = _end_sweep(status)
+    return max(code, ended)
 
 
 _job_codes: list[int] = []
@@ -167,22 +167,25 @@ def objectives(rows: "list[Row]") -> list[float] | None:
     return [trials[0][name] for name in names]
 
 
-def _end_sweep(status: str) -> bool:
-    """End the sweep's run, if there is one, and show its table, whatever became of its jobs; tell whether it could."""
+def _end_sweep(status: str) -> int:
+    """End the sweep's run, if there is one, and show its table, whatever became of its jobs; return the exit code."""
     run_id = sweep_run()
     if not run_id:
-        return True
-    from qexp import display, sweep
-
+        return OK
     try:
+        from qexp import display, sweep
+
         rows, title, cliff = sweep.finish(run_id, status)
         display.show(rows, title, cliff, run_id)
         if any("error" not in row.params for row in rows):
             _decide(run_id)
     except QexpError as error:
         _complain(str(error))
-        return False
-    return True
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        _complain(f"interrupted while the sweep was concluded; sweep.resume={run_id} does it")
+        return INTERRUPTED
+    return OK
 
 
 def _decide(run_id: str) -> None:

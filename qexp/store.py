@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 BATCH = 100  # params in one MLflow request
 
+os.environ.setdefault(
+    "MLFLOW_DISABLE_TELEMETRY", "true"
+)  # read when MLflow is imported: it reports while others measure
+
 
 def connect() -> tuple["MlflowClient", str]:
     """Return a client of the tracking store, and the id of the experiment.

@@ -260,6 +260,30 @@ def test_an_interrupted_sweep_ends_as_killed_and_leaves_nothing_behind(
     assert [run.info.status for run in runs(environment, "sweep") + runs(environment, "collection")] == ["KILLED"] * 2
 
 
+def test_a_second_interrupt_ends_it_at_once_and_says_how_to_conclude_the_sweep(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "qexp", "-m", "quantization=binary", *QUICK, "search.rounds=1000"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stderr is not None
+    lines = []
+    for awaited in ("round 1 of", "what was finished is recorded"):
+        while not lines or awaited not in lines[-1]:
+            lines.append(process.stderr.readline())
+            assert lines[-1], lines
+        process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert stderr.startswith("qexp: interrupted while the sweep was concluded; sweep.resume=")
+
+
 def test_a_killed_worker_fails_the_run_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "qexp", "quantization=binary", *QUICK, "search.rounds=1000"],
