@@ -42,7 +42,10 @@ def main() -> None:
     os.environ[MAIN_PROCESS] = str(os.getpid())
     signal.signal(signal.SIGTERM, _interrupt)
     sys.unraisablehook = _unraisable
-    code = _run()
+    try:
+        code = _run()
+    except KeyboardInterrupt:  # once more, between one line and the next
+        code = INTERRUPTED
     gc.freeze()  # else the interpreter looks through all that was imported once more, for a second
     sys.exit(code)
 
@@ -63,8 +66,8 @@ def _run() -> int:
         code = max(_job_codes, default=OK)
         status = "FINISHED" if code == OK else "FAILED"
     except KeyboardInterrupt:
-        _complain("interrupted; what was finished is recorded")
         code, status = INTERRUPTED, "KILLED"
+        _complain("interrupted; what was finished is recorded")
     except (QexpError, Refused) as error:
         _complain(str(error))
         code = BAD_INPUT
@@ -175,7 +178,8 @@ def _end_sweep(status: str) -> int:
     try:
         from qexp import display, sweep
 
-        rows, title, cliff = sweep.finish(run_id, status)
+        rows, title = sweep.finish(run_id, status)
+        cliff = sweep.finish_cliff(run_id, title)
         display.show(rows, title, cliff, run_id)
         if any("error" not in row.params for row in rows):
             _decide(run_id)
@@ -183,7 +187,7 @@ def _end_sweep(status: str) -> int:
         _complain(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
-        _complain(f"interrupted while the sweep was concluded; sweep.resume={run_id} does it")
+        _complain(f"interrupted while the sweep was concluded; the same words with sweep.resume={run_id} do it")
         return INTERRUPTED
     return OK
 

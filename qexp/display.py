@@ -57,9 +57,10 @@ def show(
     if cliff:
         out.print()
         out.print(cliff_report.cliff_table(cliff, out.width), crop=False)
-        out.print("\n".join(cliff_report.floors(cliff)))
+        out.print("\n".join(cliff_report.floors(cliff)), markup=False)
         out.print(cliff_report.LEGEND, style="dim")
-    out.print(f"\nCompare in MLflow: [bold]{_where_to_compare()}[/]", soft_wrap=True)
+    out.print("\nCompare in MLflow: ", end="")
+    out.print(_where_to_compare(), style="bold", markup=False, soft_wrap=True)
     if sweep_id:
         out.print("then search for the trials, and sort by any metric to see them side by side:")
         out.print(f"  tags.`qexp.level` = 'trial' AND tags.`qexp.sweep` = '{sweep_id}'", style="bold", soft_wrap=True)

@@ -125,7 +125,7 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
         raise DataError(f"{title} ({run_id}): no finished collection to report on{reason}")
     apart = told_apart([(one.config, one.rows) for one in collections])
     told = [replace(one, rows=tuple(rows)) for one, rows in zip(collections, apart, strict=True)]
-    cliff = jobs.merged_cliff(client, [(one.run_id, one.config, one.rows) for one in told])
+    cliff = jobs.merged_cliff(client, [(one.run_id, one.rows) for one in told if jobs.capped(one.config)])
     return Record(run_id, title, tuple(told), tuple(failures), cliff)
 
 

@@ -19,39 +19,46 @@ if TYPE_CHECKING:
 REUSED = "qexp.reused."  # tag of a sweep: the id of a collection run of another sweep, by its config hash
 
 
-def collect(run_id: str) -> tuple[list[Row], str, Cliff | None]:
-    """Return the rows of a sweep's collections as MLflow has them, a title, and what they measured under memory caps.
+def collect(run_id: str) -> tuple[list[Row], str]:
+    """Return the rows of a sweep's collections as MLflow has them, and a title.
 
     Of several runs of one configuration only one counts: the one that finished, else the last one. A collection
     that failed is a row that says why.
     """
     client, _ = connect()
     sweep = client.get_run(run_id)
-    jobs: list[tuple[Run, list[Row]]] = []
+    jobs: list[tuple[dict[str, str], list[Row]]] = []
     failed: list[Row] = []
     titles = []
     for run in jobs_of(client, sweep):
         found = rows_of(client, run) if run.info.status == "FINISHED" else []
         if found:
-            jobs.append((run, found))
+            jobs.append((dict(run.data.params), found))
             titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
         elif "qexp.error" in run.data.tags:
             failed.append(failed_row(dict(run.data.params), run.data.tags["qexp.error"]))
+    rows = [row for told in told_apart(jobs) for row in told]
+    return rows + failed, titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
+
+
+def cliff_of(run_id: str) -> Cliff | None:
+    """Return what the collections of a sweep measured under memory caps, as one; None without any."""
+    client, _ = connect()
+    runs = [run for run in jobs_of(client, client.get_run(run_id)) if capped(run.data.params)]
+    jobs = [(run, rows_of(client, run)) for run in runs if run.info.status == "FINISHED"]
     told = told_apart([(run.data.params, rows) for run, rows in jobs])
-    cliff = merged_cliff(
-        client, [(run.info.run_id, run.data.params, rows) for (run, _), rows in zip(jobs, told, strict=True)]
-    )
-    title = titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
-    return [row for rows in told for row in rows] + failed, title, cliff
+    return merged_cliff(client, [(run.info.run_id, rows) for (run, _), rows in zip(jobs, told, strict=True)])
 
 
-def merged_cliff(client: "MlflowClient", jobs: Sequence[tuple[str, Mapping[str, Any], Sequence[Row]]]) -> Cliff | None:
-    """Return what jobs (run id, flat configuration, rows) measured under memory caps, as one; None without any."""
-    found = []
-    for run_id, config, rows in jobs:
-        if str(config.get("engine.ram_caps", [])) not in ("[]", "None"):
-            text = text_artifact(client, run_id, CLIFF_FILE)
-            found += [(rows, from_json(text))] if text else []
+def capped(config: Mapping[str, Any]) -> bool:
+    """Whether a flat configuration, as values or as the text of MLflow's parameters, asks for memory caps."""
+    return str(config.get("engine.ram_caps", [])) not in ("[]", "None")
+
+
+def merged_cliff(client: "MlflowClient", jobs: Sequence[tuple[str, Sequence[Row]]]) -> Cliff | None:
+    """Return what jobs (run id, rows) measured under memory caps, as one; None without any."""
+    texts = [(rows, text_artifact(client, run_id, CLIFF_FILE)) for run_id, rows in jobs]
+    found = [(rows, from_json(text)) for rows, text in texts if text]
     return merged(found) if found else None
 
 

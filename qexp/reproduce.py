@@ -248,12 +248,18 @@ def _changed(what: str, then: dict[str, Any], now: dict[str, Any]) -> list[str]:
 def _table(compared: list[TrialComparison], title: str, width: int) -> "Table":
     from qexp.report.terminal import Column, fitted
 
-    names = ("retention\nthen", "now", "may\ndiffer", "recall\nthen", "now", "may\ndiffer", "latency now / then")
+    measures = [f"{measure}\n{what}" for measure in ("retention", "recall") for what in ("then", "now", "may differ")]
     rows: list[list[Cell]] = [
         [trial.name, *(text for check in trial.checks for text in _cells(check)), _ratio(trial.latency)]
         for trial in compared
     ]
-    return fitted(title, [Column("operating point", left=True, folds=20), *map(Column, names)], rows, width, (3, 6))
+    return fitted(
+        title,
+        [Column("operating point", left=True, folds=20), *map(Column, [*measures, "latency\nnow / then"])],
+        rows,
+        width,
+        (7,),
+    )
 
 
 def _ratio(latency: Interval | None) -> str:

@@ -14,7 +14,7 @@ from qexp.cache import Lock
 from qexp.config import ExperimentConfig
 from qexp.environment import SWEEP_RUN, SWEPT, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, Refused
-from qexp.jobs import REUSED, collect, rows_of, runs_of
+from qexp.jobs import REUSED, cliff_of, collect, rows_of, runs_of
 from qexp.paths import cache_root
 from qexp.report.cliff import markdown as cliff_markdown
 from qexp.report.plots_memory import cliff_picture
@@ -203,24 +203,33 @@ def folder() -> Path:
     return Path(os.environ.get(FOLDER, "."))
 
 
-def finish(run_id: str, status: str) -> tuple[list[Row], str, Cliff | None]:
-    """Log what all trials measured to the sweep's run and end it; return rows, title, and figures under memory caps."""
+def finish(run_id: str, status: str) -> tuple[list[Row], str]:
+    """Log the table of all trials to the sweep's run and end it; return the rows and the table's title."""
     with store_faults(f"ending the sweep; finish it with sweep.resume={run_id}"):
         client, _ = connect()
-        rows, title, cliff = collect(run_id)
+        rows, title = collect(run_id)
         if rows:
             text = markdown(rows, title)
             client.set_tag(run_id, "mlflow.note.content", text)
             client.log_text(run_id, text, "table.md")
-        if cliff:
-            client.log_text(run_id, cliff_markdown(cliff), "cliff.md")
-            with tempfile.TemporaryDirectory() as folder:
-                picture = Path(folder) / "cliff.png"
-                picture.write_bytes(cliff_picture(cliff, title))
-                client.log_artifact(run_id, str(picture))
         if os.environ.pop(OWNED, None):
             client.set_terminated(run_id, status)
     os.environ.pop(SWEEP_RUN, None)
     while _locks:
         _locks.pop().release()
-    return rows, title, cliff
+    return rows, title
+
+
+def finish_cliff(run_id: str, title: str) -> Cliff | None:
+    """Log all jobs' measurements under memory caps to the sweep's run, as one; return them, None without any."""
+    with store_faults(f"collecting measurements under memory caps of run {run_id}"):
+        client, _ = connect()
+        cliff = cliff_of(run_id)
+        if cliff is None:
+            return None
+        client.log_text(run_id, cliff_markdown(cliff), "cliff.md")
+        with tempfile.TemporaryDirectory() as folder:
+            picture = Path(folder) / "cliff.png"
+            picture.write_bytes(cliff_picture(cliff, title))
+            client.log_artifact(run_id, str(picture))
+        return cliff

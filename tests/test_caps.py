@@ -192,7 +192,7 @@ def test_floats_fall_off_where_codes_do_not_and_the_kernel_kills_what_is_pinned(
     cliff = measure_cliff(procedure, real(), targets, wanted, [(3.0, True), (0.5, True), (256 * 1024, False)])
     found = {(each.method, each.cap): each for each in cliff.trials}
     half = wanted // 2
-    assert [each.cap for each in cliff.series()[("none", "no rescore")]] == [None, 3 * wanted, half, 2**18]
+    assert [each.cap for each in cliff.series()[("none", "no rescore", "")]] == [None, 3 * wanted, half, 2**18]
     floats, coded = found["none", half], found["binary", half]
     assert floats.faults is not None
     assert coded.faults is not None
@@ -219,6 +219,26 @@ def test_a_run_under_caps_records_the_cliff(qexp: Qexp, environment: dict[str, s
     (run,) = client.search_runs([experiment.experiment_id], "tags.`qexp.level` = 'collection'")
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {"memory.md", "cliff.json", "cliff.md", "cliff.png"} <= names
+
+
+@pytest.mark.slow
+@needs_caps
+def test_a_sweep_under_caps_tells_its_jobs_apart(qexp: Qexp, environment: dict[str, str]) -> None:
+    done = qexp("-m", *QUICK, "quantization=binary", "index.m=8,16", "engine.ram_caps=[4000%]")
+    assert done.returncode == 0, done.stderr
+    from mlflow import MlflowClient
+
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name("qexp")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.`qexp.level` = 'sweep'")
+    assert run.info.status == "FINISHED"
+    folder = client.download_artifacts(run.info.run_id, "")
+    text, report = (Path(folder, name).read_text() for name in ("cliff.md", "report/report.md"))
+    for name in ("baseline (index.m=8)", "binary (index.m=16), no rescore"):
+        assert f"| {name} | none |" in text
+        assert f"{name}: " in done.stdout
+        assert f"{name}: " in report
 
 
 def test_a_bad_cap_is_one_line(qexp: Qexp) -> None:

@@ -281,7 +281,7 @@ def test_a_second_interrupt_ends_it_at_once_and_says_how_to_conclude_the_sweep(
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in stderr
-    assert stderr.startswith("qexp: interrupted while the sweep was concluded; sweep.resume=")
+    assert stderr.startswith("qexp: interrupted while the sweep was concluded; the same words with sweep.resume=")
 
 
 def test_a_killed_worker_fails_the_run_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:

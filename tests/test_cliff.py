@@ -1,11 +1,13 @@
 """What is said about memory caps, by exact numbers."""
 
+import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from qexp.report.canvas import LIGHT, WIDE, Frame
-from qexp.report.cliff import cells, floors, from_json, markdown, merged, to_json
+from qexp.report.cliff import cells, cliff_table, floors, from_json, markdown, merged, to_json
 from qexp.report.plots_memory import cliff_picture, cliff_plot
 from qexp.results import Row
 from qexp.results.footprint import CapTrial, Cliff
@@ -84,6 +86,53 @@ def test_jobs_that_differ_in_more_than_quantization_keep_their_own_baselines_and
     assert speedups == [""] * 6
     (axes,) = cliff_plot(found, Frame(LIGHT, WIDE)).axes
     assert {line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"} == {100, 200}
+    looks = [(line.get_color(), line.get_marker()) for line in axes.lines if line.get_marker() not in ("x", "None")]
+    assert len(set(looks)) == 4
+    assert [colour for colour, _ in looks].count(LIGHT.ink) == 2
+
+
+def test_what_several_jobs_measured_alike_is_there_once() -> None:
+    more = [replace(one, point="rescore 3×") for one in CODES], [replace(one, point="rescore 5×") for one in DEAD]
+    jobs = [(rows_of("binary"), Cliff(100 * MIB, (*FLOATS, *CODES, *of_grid))) for of_grid in more]
+    found = merged(jobs)
+    names = ["baseline", "binary, no rescore", "binary, rescore 3×", "scalar, rescore 5×"]
+    assert [row[0] for row in cells(found)] == [name for name in names for _ in range(3)]
+
+
+def test_limits_and_efs_are_told_apart_and_every_baseline_stays() -> None:
+    limits = [(rows_of("binary", limit=limit), Cliff(MIB, (*FLOATS, *CODES))) for limit in ("10", "100")]
+    assert [line.partition(":")[0] for line in floors(merged(limits))] == [
+        "baseline (limit 10)",
+        "binary (limit 10), no rescore",
+        "baseline (limit 100)",
+        "binary (limit 100), no rescore",
+    ]
+    efs = [replace(one, point=f"no rescore, ef {ef}") for ef in (64, 128) for one in FLOATS]
+    assert [line.partition(":")[0] for line in floors(Cliff(MIB, tuple(efs)))] == [
+        "baseline, ef 64",
+        "baseline, ef 128",
+    ]
+    jobs = [
+        (rows_of("binary", hnsw_ef=ef), Cliff(MIB, tuple(efs[place : place + 3])))
+        for ef, place in (("64", 0), ("128", 3))
+    ]
+    assert [line.partition(":")[0] for line in floors(merged(jobs))] == ["baseline, ef 64", "baseline, ef 128"]
+
+
+def test_many_methods_look_different() -> None:
+    methods = [f"method {number}" for number in range(14)]
+    many = Cliff(MIB, tuple(trial(name, cap, 1.0) for name in methods for cap in (None, MIB)))
+    (axes,) = cliff_plot(many, Frame(LIGHT, WIDE)).axes
+    looks = [(line.get_color(), line.get_marker()) for line in axes.lines if line.get_marker() not in ("x", "None")]
+    assert len(set(looks)) == len(looks) == 14
+
+
+def test_a_terminal_gets_a_section_for_each_configuration() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(cliff_table(CLIFF, 200))
+    assert isinstance(console.file, io.StringIO)
+    lines = [line.strip() for line in console.file.getvalue().splitlines()]
+    assert [bool(line) for line in lines[4:]] == [True, True, True, False] * 2 + [True] * 3
 
 
 def test_a_baseline_is_one_where_only_the_quantization_is_set_apart() -> None:

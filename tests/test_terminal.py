@@ -1,3 +1,5 @@
+"""Tables whose figures are whole, however narrow the terminal is."""
+
 import io
 
 from hypothesis import given
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
+from qexp.report import cliff, memory, table
 from qexp.report.terminal import Column, fitted
 
 COLUMNS = [Column("name", left=True), Column("over-\nsampling"), Column("mean\nms"), Column("P95\nms")]
@@ -44,6 +47,23 @@ def test_words_may_go_on_in_the_next_line() -> None:
     lines = printed(15, columns, [["index.m=16", "1", "0.154", "2"]])
     assert lines[3:5] == ["index.m=  0.154", "16"]
     assert " ".join(lines[5:]) == "Too narrow for n, m."
+
+
+def test_nothing_in_it_is_read_as_markup() -> None:
+    lines = printed(
+        80, [Column("[b]name"), Column("n"), Column("m"), Column("o")], [["my[large] [/x] :rocket:", "1", "2", "3"]]
+    )
+    assert lines[0].startswith("                [b]name")
+    assert lines[2].startswith("my[large] [/x] :rocket:")
+    console = Console(file=io.StringIO(), width=80)
+    console.print(fitted("[/x] title", COLUMNS, ROWS, 80))
+    assert isinstance(console.file, io.StringIO)
+    assert "[/x] title" in console.file.getvalue()
+
+
+def test_tables_have_no_two_columns_of_one_name() -> None:
+    for names in (memory.COLUMNS, memory.BILL_COLUMNS, cliff.COLUMNS, table.COLUMNS):
+        assert len({Column(name).title for name in names}) == len(names)
 
 
 @given(

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import accumulate
 
 from rich.table import Table
 
 from qexp.report.settings import DATA, SETTINGS
-from qexp.report.table import WORDS, varying
-from qexp.report.terminal import Column, fitted
+from qexp.report.table import varying
+from qexp.report.terminal import WORDS, Column, fitted
 from qexp.results import MIB, Row
-from qexp.results.footprint import SLOWED, WAITING, CapTrial, Cliff
+from qexp.results.footprint import SLOWED, WAITING, CapTrial, Cliff, holding
 
 COLUMNS = (
     "configuration",
@@ -28,28 +29,33 @@ COLUMNS = (
 SPARE = (9, 4, 10, 2, 6)  # places of the columns that go where a terminal is too narrow for all, the first first
 BASELINE = "none"
 KILLED = "killed"
-_APART = {"dataset": "{}", DATA: "{}", "embedding_size": "{} dimensions", "storage": "storage {}", SETTINGS: "{}"}
+PLAIN = "no rescore"  # how the point of a baseline begins
+_APART = {  # parameters that set jobs apart under memory caps, as they are told
+    "dataset": "{}",
+    DATA: "{}",
+    "embedding_size": "{} dimensions",
+    "storage": "storage {}",
+    SETTINGS: "{}",
+    "limit": "limit {}",
+}
 
 
 def merged(jobs: Sequence[tuple[Sequence[Row], Cliff]]) -> Cliff:
     """Return the cliffs of a sweep's jobs as one, each beside its job's rows, which say what sets the job apart.
 
-    Of baselines that nothing sets apart the first stays.
+    What several jobs measured alike, such as one baseline, is there once, as the first of them has it.
     """
     apart = [name for name in varying([row for rows, _ in jobs for row in rows]) if name in _APART]
-    trials: list[CapTrial] = []
-    baselines: set[str] = set()
+    found: dict[tuple[str, str, str], list[CapTrial]] = {}
     for rows, cliff in jobs:
-        known = set(baselines)
+        trials = []
         for trial in cliff.trials:
             params = rows[0 if trial.method == BASELINE else -1].params
             told = ", ".join(_APART[name].format(params[name]) for name in apart if name in params)
-            method = f"{trial.method} ({told})" if told else trial.method
-            if trial.method == BASELINE:
-                baselines.add(method)
-            if method not in known:
-                trials.append(replace(trial, method=method, wanted=cliff.wanted))
-    return Cliff(jobs[0][1].wanted, tuple(trials))
+            trials.append(replace(trial, wanted=cliff.wanted, told=told))
+        for key, series in Cliff(cliff.wanted, tuple(trials)).series().items():
+            found.setdefault(key, series)
+    return Cliff(jobs[0][1].wanted, tuple(trial for series in found.values() for trial in series))
 
 
 def to_json(cliff: Cliff) -> str:
@@ -66,21 +72,21 @@ def from_json(text: str) -> Cliff:
 def cells(cliff: Cliff) -> list[list[str]]:
     """Return one row for every configuration and cap."""
     rows = []
-    for (method, point), (free, *capped) in cliff.series().items():
+    for free, *capped in cliff.series().values():
         for trial in (free, *capped):
-            share = "" if trial.cap is None else f"{trial.cap / (trial.wanted or cliff.wanted):.0%}"
-            rows.append([name(method, point), cap_text(trial), share, *_measured(trial, free)])
+            share = cliff.share(trial)
+            rows.append(
+                [name(trial), cap_text(trial), "" if share is None else f"{share:.0%}", *_measured(trial, free)]
+            )
     return rows
 
 
-def name(method: str, point: str) -> str:
+def name(trial: CapTrial) -> str:
     """Return a configuration's name."""
-    return method.replace(BASELINE, "baseline", 1) if is_baseline(method) else f"{method}, {point}"
-
-
-def is_baseline(method: str) -> bool:
-    """Whether this names a baseline, whatever sets its job apart."""
-    return method.partition(" (")[0] == BASELINE
+    told = f" ({trial.told})" if trial.told else ""
+    if trial.method == BASELINE:  # it has no codes to search without
+        return f"baseline{told}{trial.point.removeprefix(PLAIN)}"
+    return f"{trial.method}{told}, {trial.point}"
 
 
 def cap_text(trial: CapTrial) -> str:
@@ -98,7 +104,7 @@ def _measured(trial: CapTrial, free: CapTrial) -> list[str]:
         number(trial.mean_ms, ".3f"),
         number(trial.p95_ms, ".3f"),
         number(trial.slower(free), ".1f") + "×",
-        "" if is_baseline(trial.method) else number(trial.base_ms, ".3f"),
+        "" if trial.method == BASELINE else number(trial.base_ms, ".3f"),
         "" if trial.speedup is None else f"{trial.speedup:.1f}×",
         number(trial.faults, ".2f"),
         number(None if trial.read is None else trial.read / 1024, ".1f"),
@@ -109,8 +115,8 @@ def _measured(trial: CapTrial, free: CapTrial) -> list[str]:
 def floors(cliff: Cliff) -> list[str]:
     """Return one sentence per configuration: the smallest cap with which it is still fast."""
     lines = []
-    for (method, point), (_, *capped) in cliff.series().items():
-        standing = cliff.holds(method, point)
+    for free, *capped in cliff.series().values():
+        standing = holding([free, *capped])
         if len(standing) == len(capped):
             verdict = f"holds under every cap, down to {cap_text(standing[-1])}"
         elif standing:
@@ -118,7 +124,7 @@ def floors(cliff: Cliff) -> list[str]:
             verdict = f"holds with {cap_text(standing[-1])}, {_fate(fallen)} with {cap_text(fallen)}"
         else:
             verdict = f"{_fate(capped[0])} with {cap_text(capped[0])} already"
-        lines.append(f"{name(method, point)}: {verdict}")
+        lines.append(f"{name(free)}: {verdict}")
     return lines
 
 
@@ -135,10 +141,9 @@ def markdown(cliff: Cliff) -> str:
 
 def cliff_table(cliff: Cliff, width: int) -> Table:
     """Return the table for a terminal of `width` characters, one section per configuration."""
-    rows = cells(cliff)
     columns = [Column(name, left=place == 0, folds=None if place else WORDS) for place, name in enumerate(COLUMNS)]
-    starts = [number for number in range(1, len(rows)) if rows[number][0] != rows[number - 1][0]]
-    return fitted("under memory caps", columns, rows, width, SPARE, starts)
+    starts = list(accumulate(len(trials) for trials in cliff.series().values()))[:-1]
+    return fitted("under memory caps", columns, cells(cliff), width, SPARE, starts)
 
 
 LEGEND = (

@@ -16,10 +16,10 @@ COLUMNS = (
     "RAM\nloaded",
     "RAM\nwarm",
     "RAM\nat the end",
-    "off by",
+    "RAM\noff by",
     "file\npredicted",
     "file",
-    "off by",
+    "file\noff by",
 )
 BILL_COLUMNS = ("one copy", "RAM MiB", "disk MiB", "machines", "USD/month", "USD/year", "saves USD/month")
 # Places of the columns that go where a terminal is too narrow for all, the first first.

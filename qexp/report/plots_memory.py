@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Parts = dict[str, tuple[str, float, bool]]
+MARKS = ("o", "s", "^", "D", "v")
 PARTS = ("graph", "id_tracker", "codes", "vectors", "payload_indexes")
 
 
@@ -65,13 +66,13 @@ def cliff_plot(cliff: Cliff, frame: Frame, title: str = "When memory runs short"
     """Draw latency against the memory cap, rescoring dashed; × where the kernel killed the search."""
     figure, axes = axes_of(frame, "memory cap, MiB", "mean latency (median round), ms", title)
     theme = frame.theme
-    colours = {BASELINE: theme.ink}
-    for (method, point), (free, *capped) in cliff.series().items():
-        colour = colours.setdefault(method, theme.series[(len(colours) - 1) % len(theme.series)])
+    looks: dict[tuple[str, str], tuple[str, str]] = {}
+    for (method, point, told), (free, *capped) in cliff.series().items():
+        colour, mark = looks.setdefault((method, told), _look(method, list(looks), theme))
         style: dict[str, Any] = {"color": colour, "linestyle": "--" if point.startswith("rescore") else "-"}
         alive = [(trial.cap / MIB, trial.typical_ms) for trial in capped if trial.cap and trial.typical_ms]
         caps, times = [cap for cap, _ in alive], [time for _, time in alive]
-        axes.plot(caps, times, marker="o", markersize=4, label=name(method, point), **style)
+        axes.plot(caps, times, marker=mark, markersize=4, label=name(free), **style)
         dead = [trial.cap / MIB for trial in capped if trial.cap and trial.killed][:1]
         last = times[-1] if times else free.typical_ms or 1.0
         axes.plot(dead, [last] * len(dead), "x", color=colour, markersize=9)
@@ -83,6 +84,14 @@ def cliff_plot(cliff: Cliff, frame: Frame, title: str = "When memory runs short"
     plain_numbers(axes, frame)
     legend(figure, axes, frame, 1 if frame.narrow else 3)
     return figure
+
+
+def _look(method: str, before: Sequence[tuple[str, str]], theme: Theme) -> tuple[str, str]:
+    """Return the colour and the mark of a method of a job: ink for baselines, the next pair for any other."""
+    if method == BASELINE:
+        return theme.ink, MARKS[sum(other == BASELINE for other, _ in before) % len(MARKS)]
+    turn, place = divmod(sum(other != BASELINE for other, _ in before), len(theme.series))
+    return theme.series[place], MARKS[turn % len(MARKS)]
 
 
 def cliff_picture(cliff: Cliff, title: str) -> bytes:

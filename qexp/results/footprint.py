@@ -1,5 +1,6 @@
 """Typed records of memory and money: what a process uses, what a cap does to it, what it costs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SLOWED = 2.0  # times slower than with all the memory it wants
@@ -144,11 +145,11 @@ class Cost:
 class CapTrial:
     """One operating point under one memory cap; `cap` is None without one, latencies are None if it was killed.
 
-    `method` is the quantization's name, `none` for the baseline, with what else sets a job of a sweep apart; `wanted`
-    bytes is what that job's unquantized collection wants in RAM. `typical_ms` is the median of the rounds' means, which
-    one stalled round does not move; `base_ms` is the mean of the baseline in the same rounds under the same cap, to
-    which `speedup` compares. `faults` and bytes `read` from disk are a query's in the median round; `marked`
-    rounds have fault counts unlike that one's.
+    `method` is the quantization's name, `none` for the baseline, and `told` what else sets its job apart in a sweep;
+    `wanted` bytes is what that job's unquantized collection wants in RAM. `typical_ms` is the median of the rounds'
+    means, which one stalled round does not move; `base_ms` is the mean of the baseline in the same rounds under the
+    same cap, to which `speedup` compares. `faults` and bytes `read` from disk are a query's in the median round;
+    `marked` rounds have fault counts unlike that one's.
     """
 
     method: str
@@ -164,6 +165,7 @@ class CapTrial:
     rounds: int = 0
     base_ms: float | None = None
     wanted: int | None = None
+    told: str = ""
 
     @property
     def killed(self) -> bool:
@@ -177,33 +179,41 @@ class CapTrial:
 
 @dataclass(frozen=True)
 class Cliff:
-    """All operating points under all caps, `wanted` bytes is what the unquantized collection wants in RAM."""
+    """All operating points under all caps.
+
+    `wanted` bytes is what the unquantized collection wants in RAM, of the first job where there are several.
+    """
 
     wanted: int
     trials: tuple[CapTrial, ...]
 
-    def series(self) -> dict[tuple[str, str], list[CapTrial]]:
-        """Return the trials of each method and point: first without a cap, then from the largest cap down."""
-        found: dict[tuple[str, str], list[CapTrial]] = {}
+    def share(self, trial: CapTrial) -> float | None:
+        """Return a trial's cap as a share of what its job's unquantized collection wants; None without a cap."""
+        return None if trial.cap is None else trial.cap / (trial.wanted or self.wanted)
+
+    def series(self) -> dict[tuple[str, str, str], list[CapTrial]]:
+        """Return the trials of each method, point and job: first without a cap, then from the largest cap down."""
+        found: dict[tuple[str, str, str], list[CapTrial]] = {}
         for trial in self.trials:
-            found.setdefault((trial.method, trial.point), []).append(trial)
+            found.setdefault((trial.method, trial.point, trial.told), []).append(trial)
         return {key: sorted(trials, key=lambda trial: -(trial.cap or 1 << 62)) for key, trials in found.items()}
 
-    def holds(self, method: str, point: str) -> list[CapTrial]:
-        """Return the trials, from the largest cap down, before the first that fell: was killed, or waits for the disk.
-
-        Waiting is being more than 2 times slower than without a cap, with a page fault in every second query or more.
-        """
-        free, *capped = self.series()[(method, point)]
-        standing = []
-        for trial in capped:
-            slower = trial.slower(free)
-            if slower is None or (slower > SLOWED and (trial.faults is None or trial.faults >= WAITING)):
-                break
-            standing.append(trial)
-        return standing
-
     def floor(self, method: str, point: str) -> int | None:
-        """Return the smallest cap in bytes with which it still holds; None if it holds with none of them."""
-        standing = self.holds(method, point)
+        """Return the smallest cap in bytes with which it still holds, of a single job; None if with none of them."""
+        standing = holding(self.series()[(method, point, "")])
         return standing[-1].cap if standing else None
+
+
+def holding(series: Sequence[CapTrial]) -> list[CapTrial]:
+    """Return those of a series, from the largest cap down, before the first that fell: was killed, or waits for a disk.
+
+    Waiting is being more than 2 times slower than without a cap, with a page fault in every second query or more.
+    """
+    free, *capped = series
+    standing = []
+    for trial in capped:
+        slower = trial.slower(free)
+        if slower is None or (slower > SLOWED and (trial.faults is None or trial.faults >= WAITING)):
+            break
+        standing.append(trial)
+    return standing
