@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from qexp import history
+from qexp.report import render
 from qexp.report.canvas import DARK, LIGHT, WIDE, Frame, axes_of, recoloured, svg
 from qexp.report.cliff import floors
+from qexp.report.frontier import questions
 from qexp.report.recommend import recommend
 from qexp.report.render import write_report
 from qexp.report.table import cells
@@ -29,6 +31,7 @@ BROWSER = [
     "--no-first-run",
     "--enable-logging=stderr",
 ]
+SMALL = {"embedding_size": "32"}
 PROBE = """<script>addEventListener("load", () => {
   const page = document.documentElement;
   parent.document.documentElement.dataset.found = JSON.stringify({
@@ -159,3 +162,16 @@ def test_a_measured_cliff_is_drawn_and_told(recorded, tmp_path):
     for line in floors(record.cliff):
         assert line in html.unescape(page.read_text())
     assert (tmp_path / "plots" / "cliff.png").stat().st_size > 10_000
+
+
+def test_each_question_has_plots_of_its_own_collections(recorded, tmp_path, monkeypatch):
+    small = [
+        replace(one, run_id=f"{one.run_id}-32", rows=tuple(replace(row, params=row.params | SMALL) for row in one.rows))
+        for one in recorded.collections
+    ]
+    both = replace(recorded, collections=(*recorded.collections, *small))
+    decisions = [recommend(rows, both.slo) for rows in questions(both.rows)]
+    drawn = []
+    monkeypatch.setattr(render, "plots", lambda collections, *rest: drawn.append(collections) or {})
+    write_report(tmp_path, both, decisions, {})
+    assert drawn == [list(recorded.collections), small]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from qexp.config import SloConfig
+from qexp.report.recommend import Recommendation
 from qexp.report.settings import method_name
 from qexp.results import Check, Row
 from qexp.results.footprint import Cliff
@@ -70,3 +71,9 @@ class Record:
     def collection_of(self, row: Row) -> CollectionRecord:
         """Return the collection run that a row belongs to."""
         return next(one for one in self.collections if any(row is known for known in one.rows))
+
+    def asked_by(self, decided: Recommendation) -> list[CollectionRecord]:
+        """Return the collections that a question compares; all of them if none of its rows could be judged."""
+        compared = {id(one.row) for one in decided.considered}
+        own = [one for one in self.collections if any(id(row) in compared for row in one.rows)]
+        return own or list(self.collections)

@@ -28,7 +28,7 @@ def write_report(
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     pages, texts = [], []
     for number, decided in enumerate(decisions, 1):
-        drawn = plots(record.collections, decided, samples, record.cliff)
+        drawn = plots(record.asked_by(decided), decided, samples, record.cliff)
         blocks = story(record, decided, drawn)
         suffix = f"-{number}" if len(decisions) > 1 else ""
         pictures = {}

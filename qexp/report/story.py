@@ -27,9 +27,7 @@ from qexp.results import CONTROL_TOO_WIDE, Interval
 def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> list[Block]:
     """Return the report of one question; `pictures` are the names of the plots that could be drawn."""
     there = set(pictures)
-    considered = {id(one.row) for one in decided.considered}
-    collections = [one for one in record.collections if any(id(row) in considered for row in one.rows)]
-    collections = collections or list(record.collections)
+    collections = record.asked_by(decided)
     return [
         *_decision(decided),
         *_picture("frontier", _frontier_alt(decided), there),
