@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 from qexp.report.record import CollectionRecord, warnings
+from qexp.results import Row
 
 
 def collection(method: str, *said: str) -> CollectionRecord:
@@ -11,6 +14,14 @@ def test_a_warning_names_its_methods_unless_it_is_everybodys() -> None:
         "scalar: noisy",
         "binary: coarse",
     ]
+
+
+def test_methods_of_one_name_are_told_apart_by_all_that_differs() -> None:
+    two = [
+        replace(collection("scalar", said), rows=(Row({"quantization": "scalar", "storage": storage, **more}, {}),))
+        for said, storage, more in (("small", "hot", {"embedding_size": "64"}), ("noisy", "cold", {"settings": "m=8"}))
+    ]
+    assert warnings(two) == ["scalar (64 dimensions, storage hot): small", "scalar (storage cold, m=8): noisy"]
 
 
 def test_of_one_collection_no_method_is_named_and_none_twice() -> None:

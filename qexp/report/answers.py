@@ -72,10 +72,11 @@ def cost_remark(row: Row) -> str:
 
 
 def _bare(decided: Recommendation) -> Candidate | None:
-    """Return the baseline to compare memory with: the one on the choice's storage, else any."""
+    """Return the baseline to compare memory with: one on the choice's storage, with its settings, else any."""
     bare = [one for one in decided.considered if one.baseline]
     same = [one for one in bare if decided.choice and one.collection[1] == decided.choice.collection[1]]
-    return next(iter(same or bare), None)
+    alike = [one for one in same if decided.choice and one.settings == decided.choice.settings]
+    return next(iter(alike or same or bare), None)
 
 
 def _memory(decided: Recommendation) -> str:
@@ -105,7 +106,7 @@ def _theory(collections: Sequence[CollectionRecord], decided: Recommendation) ->
         compression, factor = (config.get(f"quantization.theory.{name}") for name in ("compression", "speedup"))
         rows.append(
             (
-                collection.name,
+                decided.name(best.collection),
                 f"{compression:g}×" if compression else "",
                 f"{collection.metrics['compression_ratio']:.1f}×",
                 f"{factor:g}×" if factor else "",
@@ -129,14 +130,14 @@ def _fastest(
 
 def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> Iterator[str]:
     """Yield what the figures say about the distance between theory and measurement."""
-    for collection, _ in _fastest(collections, decided):
+    for collection, best in _fastest(collections, decided):
         config, metrics = collection.config, collection.metrics
         theory = config.get("quantization.theory.compression")
         if theory and metrics["compression_ratio"] < 0.99 * theory:
             each = metrics["codes_disk_mib"] * 2**20 / collection.dataset["points"]
             ideal = collection.dataset["size"] * 4 / theory
             yield (
-                f"{collection.name}: a code takes {each:.0f} bytes, not {ideal:.0f}: corrections and "
+                f"{decided.name(best.collection)}: a code takes {each:.0f} bytes, not {ideal:.0f}: corrections and "
                 f"padding come on top of the bits."
             )
     bare, choice = _bare(decided), decided.choice

@@ -7,8 +7,7 @@ from itertools import accumulate
 
 from rich.table import Table
 
-from qexp.report.settings import DATA, SETTINGS
-from qexp.report.table import varying
+from qexp.report.settings import apart, varying
 from qexp.report.terminal import WORDS, Column, fitted
 from qexp.results import MIB, Row
 from qexp.results.footprint import SLOWED, WAITING, CapTrial, Cliff, holding
@@ -30,14 +29,6 @@ SPARE = (9, 4, 10, 2, 6)  # places of the columns that go where a terminal is to
 BASELINE = "none"
 KILLED = "killed"
 PLAIN = "no rescore"  # how the point of a baseline begins
-_APART = {  # parameters that set jobs apart under memory caps, as they are told
-    "dataset": "{}",
-    DATA: "{}",
-    "embedding_size": "{} dimensions",
-    "storage": "storage {}",
-    SETTINGS: "{}",
-    "limit": "limit {}",
-}
 
 
 def merged(jobs: Sequence[tuple[Sequence[Row], Cliff]]) -> Cliff:
@@ -45,14 +36,13 @@ def merged(jobs: Sequence[tuple[Sequence[Row], Cliff]]) -> Cliff:
 
     What several jobs measured alike, such as one baseline, is there once, as the first of them has it.
     """
-    apart = [name for name in varying([row for rows, _ in jobs for row in rows]) if name in _APART]
+    differing = varying([row for rows, _ in jobs for row in rows])
     found: dict[tuple[str, str, str], list[CapTrial]] = {}
     for rows, cliff in jobs:
         trials = []
         for trial in cliff.trials:
             params = rows[0 if trial.method == BASELINE else -1].params
-            told = ", ".join(_APART[name].format(params[name]) for name in apart if name in params)
-            trials.append(replace(trial, wanted=cliff.wanted, told=told))
+            trials.append(replace(trial, wanted=cliff.wanted, told=apart(params, differing)))
         for key, series in Cliff(cliff.wanted, tuple(trials)).series().items():
             found.setdefault(key, series)
     return Cliff(jobs[0][1].wanted, tuple(trial for series in found.values() for trial in series))

@@ -39,6 +39,11 @@ class Candidate:
         return method_name(self.row.params), self.row.params["storage"]
 
     @property
+    def settings(self) -> str:
+        """What sets it apart from other jobs of its quantization."""
+        return self.row.params.get(SETTINGS, "")
+
+    @property
     def title(self) -> str:
         """A readable name, such as `turbo_4bit, rescoring 2×`."""
         return ", ".join(filter(None, (method_name(self.row.params), self.point)))

@@ -6,7 +6,7 @@ from typing import Any
 
 from qexp.config import SloConfig
 from qexp.report.recommend import Recommendation
-from qexp.report.settings import method_name
+from qexp.report.settings import full_name, method_name, varying
 from qexp.results import Check, Row
 from qexp.results.footprint import Cliff
 
@@ -29,6 +29,11 @@ class CollectionRecord:
         """The quantization, with the settings that set it apart from other jobs of its record."""
         return method_name(self.rows[-1].params) if self.rows else str(self.config["quantization.name"])
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """The name and the storage, as candidates have them."""
+        return self.name, str(self.config["storage.name"])
+
     def built(self, name: str) -> int:
         """Return `m` or `ef_construct` of the index as it was built; the configuration may leave them open."""
         return int(self.dataset.get(name) or self.config[f"index.{name}"])
@@ -38,8 +43,11 @@ def warnings(collections: Iterable[CollectionRecord]) -> list[str]:
     """Return what the collections' runs warn of, each sentence once; before it the methods, where not all say it."""
     said: dict[str, list[str]] = {}
     methods = []
-    for one in collections:
-        methods.append(one.name)
+    every = list(collections)
+    differing = varying([row for one in every for row in one.rows])
+    for one in every:
+        quantization = str(one.config["quantization.name"])
+        methods.append(full_name(quantization, one.rows[-1].params if one.rows else {}, differing))
         for line in one.tags.get("qexp.warnings", "").splitlines():
             said.setdefault(line, []).append(methods[-1])
     return [line if found == methods else f"{', '.join(dict.fromkeys(found))}: {line}" for line, found in said.items()]

@@ -21,6 +21,35 @@ _OF_DATA = ("dataset", "embedding")
 DATA, SETTINGS = "data", "settings"
 
 
+# What sets collections of one quantization apart, and how it is told in a name.
+_TOLD = {
+    "dataset": "{}",
+    DATA: "{}",
+    "embedding_size": "{} dimensions",
+    "storage": "storage {}",
+    SETTINGS: "{}",
+    "limit": "limit {}",
+}
+
+
+def varying(rows: Sequence[Row]) -> list[str]:
+    """Return the parameters beside quantization, rescore and oversampling in which the rows differ."""
+    measured = [row for row in rows if row.params.get("role") != "failed"]
+    names = ("dataset", DATA, "embedding_size", "storage", "engine", SETTINGS, "hnsw_ef", "limit")
+    return [name for name in names if len({row.params.get(name) for row in measured}) > 1]
+
+
+def full_name(quantization: str, params: Mapping[str, str], differing: Sequence[str]) -> str:
+    """Return a quantization with all that sets a collection apart from others that differ in these parameters."""
+    told = apart(params, differing)
+    return f"{quantization} ({told})" if told else quantization
+
+
+def apart(params: Mapping[str, str], differing: Sequence[str]) -> str:
+    """Return what sets a collection apart from others that differ in these parameters; nothing where nothing does."""
+    return ", ".join(_TOLD[name].format(params[name]) for name in differing if name in _TOLD and name in params)
+
+
 def told_apart(jobs: Sequence[tuple[Mapping[str, Any], Sequence[Row]]]) -> list[list[Row]]:
     """Return the rows of every job (flat configuration, rows) with what names do not tell, as parameters.
 

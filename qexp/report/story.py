@@ -8,7 +8,8 @@ from qexp.report.cliff import floors
 from qexp.report.frontier import Candidate, dominators
 from qexp.report.recommend import Recommendation
 from qexp.report.record import CollectionRecord, Record, warnings
-from qexp.report.table import COLUMNS, cells, varying
+from qexp.report.settings import varying
+from qexp.report.table import COLUMNS, cells
 from qexp.report.words import (
     MEASURE,
     SAME,
@@ -32,7 +33,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
         *_decision(decided),
         *_picture("frontier", _frontier_alt(decided), there),
         *_matched(decided),
-        *_findings(collections),
+        *_findings(collections, decided),
         *_picture("oversampling", _oversampling_alt(decided), there),
         Heading("Domain and dataset"),
         _dataset(collections[0]),
@@ -47,7 +48,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
         Heading("Success criteria"),
         Ticks(tuple(answers.criteria(decided))),
         *_loss(decided),
-        *_validity(collections),
+        *_validity(collections, decided),
         *_everything(record, decided),
         Heading("To share"),
         Quote(answers.to_share(collections[0], decided)),
@@ -126,9 +127,10 @@ def _matched(decided: Recommendation) -> list[Block]:
     return [Heading("At matched accuracy"), Paragraph(matched(decided))]
 
 
-def _findings(collections: list[CollectionRecord]) -> list[Block]:
+def _findings(collections: list[CollectionRecord], decided: Recommendation) -> list[Block]:
     """Return what tuning found, and whether adaptive policies beat fixed oversampling."""
-    said = [f"{one.name}: {line}" for one in collections for line in one.tags.get("qexp.findings", "").splitlines()]
+    told = [(decided.name(one.place), one.tags.get("qexp.findings", "").splitlines()) for one in collections]
+    said = [f"{name}: {line}" for name, lines in told for line in lines]
     return [Heading("Tuned and adaptive oversampling"), Bullets(tuple(said))] if said else []
 
 
@@ -209,11 +211,11 @@ def _cliff(record: Record, there: set[str]) -> list[Block]:
     return [Heading("When memory runs short"), Bullets(tuple(floors(record.cliff))), *_picture("cliff", alt, there)]
 
 
-def _validity(collections: list[CollectionRecord]) -> list[Block]:
+def _validity(collections: list[CollectionRecord], decided: Recommendation) -> list[Block]:
     rows = []
     noisy = []
     for one in collections:
-        metrics, name = one.metrics, one.name
+        metrics, name = one.metrics, decided.name(one.place)
         low, high = metrics["aa_speedup_low"], metrics["aa_speedup_high"]
         quiet = low <= 1 <= high
         told = Interval(1.0, low, high).halfwidth <= CONTROL_TOO_WIDE * float(one.config["search.target_halfwidth"])

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from qexp.report.settings import DATA, SETTINGS
+from qexp.report.settings import varying
 from qexp.report.terminal import WORDS, Cell, Column, fitted
 from qexp.results import Row
 
@@ -72,21 +72,6 @@ def speedup_text(metrics: dict[str, float], control: bool = False) -> str:
     low, high = metrics["speedup_mean_low"], metrics["speedup_mean_high"]
     mark = f" {INDISTINGUISHABLE}" if low <= 1 <= high else f" {NOISY}" if control else ""
     return f"{metrics['speedup_mean']:.2f}× ({low:.2f}–{high:.2f}){mark}"
-
-
-def several(rows: Sequence[Row], parameter: str) -> bool:
-    """Whether the rows differ in a parameter, so that a reader must see it."""
-    return len({row.params.get(parameter) for row in rows}) > 1
-
-
-def varying(rows: Sequence[Row]) -> list[str]:
-    """Return the parameters beside quantization, rescore and oversampling in which the rows differ."""
-    measured = [row for row in rows if row.params.get("role") != "failed"]
-    return [
-        name
-        for name in ("dataset", DATA, "embedding_size", "storage", "engine", SETTINGS, "hnsw_ef", "limit")
-        if several(measured, name)
-    ]
 
 
 def rich_table(rows: Sequence[Row], title: str, width: int) -> Table:
