@@ -260,7 +260,7 @@ def test_an_interrupted_sweep_ends_as_killed_and_leaves_nothing_behind(
     assert [run.info.status for run in runs(environment, "sweep") + runs(environment, "collection")] == ["KILLED"] * 2
 
 
-def test_a_second_interrupt_ends_it_at_once_and_says_how_to_conclude_the_sweep(
+def test_a_second_interrupt_leaves_no_traceback_and_the_sweep_concluded_or_told_how_to_be(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     process = subprocess.Popen(
@@ -280,8 +280,11 @@ def test_a_second_interrupt_ends_it_at_once_and_says_how_to_conclude_the_sweep(
         process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in stderr
-    assert stderr.startswith("qexp: interrupted while the sweep was concluded; the same words with sweep.resume=")
+    (sweep,) = runs(environment, "sweep")
+    told = (
+        f"qexp: interrupted while the sweep was concluded; the same words with sweep.resume={sweep.info.run_id} do it\n"
+    )
+    assert stderr == told or (stderr == "" and sweep.info.status == "KILLED")  # it came before that had begun
 
 
 def test_a_killed_worker_fails_the_run_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
