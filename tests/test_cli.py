@@ -217,14 +217,10 @@ def experiment():
 
 cli._run = experiment
 sys.argv = ["qexp"]
-try:
-    cli.main()
-except KeyboardInterrupt:
-    print("interrupted")
+cli.main()
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert run.stdout == "interrupted\n", run.stderr
-    assert run.stderr == ""
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
