@@ -38,6 +38,16 @@ def test_the_cheapest_that_meets_the_limits():
     ]
 
 
+def test_titles_have_the_storage_where_there_are_several():
+    hot = [replace(one, params=one.params | {"storage": "hot"}) for one in TABLE[:2]]
+    one, two = recommend(TABLE, SLO), recommend([*TABLE, *hot], SLO)
+    assert [one.title(found) for found in one.considered[:2]] == ["no quantization", "scalar, no rescoring"]
+    assert [two.title(found) for found in two.considered if found.collection[1] == "hot"] == [
+        "no quantization on hot",
+        "scalar on hot, no rescoring",
+    ]
+
+
 def test_every_limit_binds():
     def choice(**limits):
         found = recommend(TABLE, replace(SLO, **limits)).choice

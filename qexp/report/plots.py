@@ -98,7 +98,7 @@ def _frontier(decided: Recommendation, frame: Frame) -> "Figure":
     for one in decided.considered:
         if one.baseline:
             axes.scatter([one.latency], [_stretched(one.accuracy)], s=48, color=theme.ink, marker="*", zorder=3)
-            axes.annotate(one.title, (one.latency, _stretched(one.accuracy)), **_left(theme))
+            axes.annotate(decided.title(one), (one.latency, _stretched(one.accuracy)), **_left(theme))
     _staircase(axes, decided, theme)
     choice = decided.choice
     if choice:
@@ -189,7 +189,7 @@ def _latencies(
             continue
         if not boxes and "baseline: no rescore" in own:
             boxes.append((("baseline", ""), "no quantization", own["baseline: no rescore"]))
-        boxes.append((one.collection, one.title, ours))
+        boxes.append((one.collection, decided.title(one), ours))
     return boxes
 
 

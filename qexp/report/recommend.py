@@ -53,6 +53,10 @@ class Recommendation:
             f"{quantization} on {storage}" if len({one.collection[1] for one in self.considered}) > 1 else quantization
         )
 
+    def title(self, one: Candidate) -> str:
+        """Return the candidate's title, with the storage where there are several."""
+        return ", ".join(filter(None, (self.name(one.collection), one.point)))
+
 
 def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
     """Decide on the rows of one question (frontier.questions)."""

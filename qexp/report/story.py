@@ -108,7 +108,7 @@ def _refuted(decided: Recommendation) -> list[str]:
 
 
 def _frontier_alt(decided: Recommendation) -> str:
-    points = "; ".join(f"{one.title} {one.accuracy:.3f} at {one.latency:.3f} ms" for one in decided.considered)
+    points = "; ".join(f"{decided.title(one)} {one.accuracy:.3f} at {one.latency:.3f} ms" for one in decided.considered)
     return f"Accuracy against latency of every operating point: {points}."
 
 
@@ -117,7 +117,7 @@ def _oversampling_alt(decided: Recommendation) -> str:
 
 
 def _ram_alt(decided: Recommendation) -> str:
-    totals = {one.collection[0]: one.row.metrics["ram_estimated_mib"] for one in decided.considered}
+    totals = {decided.name(one.collection): one.row.metrics["ram_estimated_mib"] for one in decided.considered}
     return f"Predicted RAM by component: {', '.join(f'{name} {total:.1f} MiB' for name, total in totals.items())}."
 
 
@@ -196,7 +196,7 @@ def _loss(decided: Recommendation) -> list[Block]:
         metrics = one.row.metrics
         if all(name in metrics for name, _ in STEPS):
             steps = (f"{100 * sign * metrics[name]:+.1f}" for name, sign in STEPS)
-            rows.append((one.title, *steps, f"{100 * metrics['recall']:.1f}"))
+            rows.append((decided.title(one), *steps, f"{100 * metrics['recall']:.1f}"))
     if not rows:
         return []
     header = ("recall points", "HNSW on floats", "graph built with codes", "codes", "rescoring", "recall")
@@ -258,7 +258,7 @@ def _everything(record: Record, decided: Recommendation) -> list[Block]:
     rows = [row for row in record.rows if id(row) in mine or row.params.get("role") == "baseline"]
     table = tuple((*(row.params.get(name, "") for name in extra), *cells(row)) for row in rows)
     marked = frozenset(number for number, row in enumerate(rows) if row is chosen)
-    beaten = tuple((one.title, by.title) for one, by in dominators(decided.considered))
+    beaten = tuple((decided.title(one), decided.title(by)) for one, by in dominators(decided.considered))
     blocks: list[Block] = [Heading("Every trial"), Grid(header, table, marked, folded=f"{len(rows)} rows")]
     if beaten:
         blocks.append(Grid(("dominated", "by"), beaten, folded=f"{len(beaten)} dominated points, and by what"))
