@@ -24,6 +24,7 @@ from mlflow.entities import Run
 from qexp.paths import packaged
 from qexp.usage import help_text
 from tests.conftest import QUICK, Qexp
+from tests.support.running import read_until, started
 
 TRIAL_PARAMS = {
     *("dataset", "embedding_size", "quantization", "storage", "engine"),
@@ -227,22 +228,14 @@ cli.main()
 def test_an_interrupted_sweep_ends_as_killed_and_leaves_nothing_behind(
     environment: dict[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "qexp", "-m", "quantization=binary,scalar", *QUICK, "search.rounds=1000"],
-        cwd=tmp_path,
-        env=environment,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    process = started(
+        environment,
+        tmp_path,
+        *("-m", "quantization=binary,scalar", *QUICK, "search.rounds=1000"),
         start_new_session=True,
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job of a shell ignores it
     )
-    assert process.stderr is not None
-    seen = ""
-    while "round 1 of" not in seen:
-        line = process.stderr.readline()
-        assert line, seen
-        seen += line
+    read_until(process, "round 1 of")
     workers = psutil.Process(process.pid).children(recursive=True)
     assert workers
     os.killpg(process.pid, number)
@@ -259,20 +252,9 @@ def test_an_interrupted_sweep_ends_as_killed_and_leaves_nothing_behind(
 def test_a_second_interrupt_leaves_no_traceback_and_the_sweep_concluded_or_told_how_to_be(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "qexp", "-m", "quantization=binary", *QUICK, "search.rounds=1000"],
-        cwd=tmp_path,
-        env=environment,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stderr is not None
-    lines = []
+    process = started(environment, tmp_path, "-m", "quantization=binary", *QUICK, "search.rounds=1000")
     for awaited in ("round 1 of", "what was finished is recorded"):
-        while not lines or awaited not in lines[-1]:
-            lines.append(process.stderr.readline())
-            assert lines[-1], lines
+        read_until(process, awaited)
         process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -284,19 +266,8 @@ def test_a_second_interrupt_leaves_no_traceback_and_the_sweep_concluded_or_told_
 
 
 def test_a_killed_worker_fails_the_run_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "qexp", "quantization=binary", *QUICK, "search.rounds=1000"],
-        cwd=tmp_path,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    seen = ""
-    while "round 1 of" not in seen:
-        line = process.stderr.readline()
-        assert line, seen
-        seen += line
+    process = started(environment, tmp_path, "quantization=binary", *QUICK, "search.rounds=1000")
+    read_until(process, "round 1 of")
     children = psutil.Process(process.pid).children()
     max(children, key=lambda child: child.memory_info().rss).kill()
     _, stderr = process.communicate(timeout=60)

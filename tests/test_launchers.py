@@ -12,14 +12,13 @@ from qexp.config import register_schema
 from qexp.paths import install, packaged
 from tests.conftest import QUICK, Qexp
 from tests.support import slurm
+from tests.support.running import read_until, started
 from tests.test_sweep import (
     ONE_POINT,
     all_runs,
     assert_nothing_left,
     assert_whole,
     of_level,
-    read_until,
-    started,
 )
 
 SWEPT = ["-m", "quantization=scalar,binary,turbo_4bit", *ONE_POINT]

@@ -16,7 +16,8 @@ from mlflow import MlflowClient
 
 from qexp.store import without_password
 from tests.conftest import QUICK, Qexp
-from tests.test_sweep import ONE_POINT, SWEPT, assert_nothing_left, assert_whole, read_until, started
+from tests.support.running import read_until, started
+from tests.test_sweep import ONE_POINT, SWEPT, assert_nothing_left, assert_whole
 
 
 @pytest.mark.parametrize(

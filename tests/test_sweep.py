@@ -5,8 +5,6 @@ import fcntl
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,6 +21,7 @@ from qexp.config import ExperimentConfig, register_schema
 from qexp.paths import packaged
 from qexp.results import Row
 from tests.conftest import QUICK, Qexp
+from tests.support.running import read_until, started
 
 KILLS = 10
 SWEPT = ["-m", "quantization=scalar,binary,turbo_4bit"]
@@ -71,22 +70,6 @@ def _works_on(process: psutil.Process, cache: Path) -> bool:
     with contextlib.suppress(psutil.Error):
         return process.pid != os.getpid() and process.environ().get("QEXP_CACHE_DIR") == str(cache)
     return False
-
-
-def started(environment: dict[str, str], tmp_path: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "qexp", *words], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    )
-
-
-def read_until(process: subprocess.Popen[str], text: str) -> str:
-    assert process.stderr is not None
-    seen = ""
-    while text not in seen:
-        line = process.stderr.readline()
-        assert line, seen
-        seen += line
-    return seen
 
 
 @pytest.mark.slow
