@@ -55,29 +55,27 @@ def chosen(cached: list[Entry], names: list[str], older_than: float | None, ever
 
 
 def _list(root: Path) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from qexp.report.terminal import WORDS, Column, console, fitted
 
-    cached = entries(root)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("name", "used", "made from"):
-        table.add_column(column, overflow="fold")
-    table.add_column("MiB", justify="right")
-    for entry in cached:
-        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
-        table.add_row(entry.name, used, entry.about, f"{entry.bytes / 2**20:.1f}")
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    cached, out = entries(root), console()
+    columns = [*(Column(name, left=True, folds=WORDS) for name in ("name", "used", "made from")), Column("MiB")]
+    rows = [
+        [entry.name, time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used)), entry.about, _mib(entry.bytes)]
+        for entry in cached
+    ]
     if cached:
-        console.print(table)
-    total = sum(entry.bytes for entry in cached)
-    console.print(f"{len(cached)} entries, {total / 2**20:.1f} MiB in {root}", soft_wrap=True)
+        out.print(fitted(None, columns, rows, out.width), crop=False)
+    print(f"{len(cached)} entries, {_mib(sum(entry.bytes for entry in cached))} MiB in {root}")
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f}"
 
 
 def _remove(root: Path, doomed: list[Entry]) -> None:
     kept = [entry for entry in doomed if not remove(root, entry)]
     gone = [entry for entry in doomed if entry not in kept]
-    print(f"removed {len(gone)} of {len(doomed)} entries, {sum(entry.bytes for entry in gone) / 2**20:.1f} MiB")
+    print(f"removed {len(gone)} of {len(doomed)} entries, {_mib(sum(entry.bytes for entry in gone))} MiB")
     if kept:
         names = ", ".join(entry.name for entry in kept)
         raise ConfigError(f"held by a running job, or being made, and left: {names}")

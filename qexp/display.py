@@ -46,8 +46,8 @@ def show(
 ) -> None:
     """Print the table, what failed, what to know, what happens under memory caps if that was measured, and more."""
     out = console()
-    out.print()
     if rows:
+        out.print()
         out.print(rich_table(rows, title, out.width), crop=False)
         for failure in failures(rows):
             out.print(failure, style="red", markup=False)
