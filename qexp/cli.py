@@ -17,7 +17,7 @@ from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_sch
 from qexp.environment import MAIN_PROCESS, in_main_process, sweep_run
 from qexp.errors import QexpError, Refused, near_miss
 from qexp.paths import packaged
-from qexp.usage import GROUPS, SOURCE, check_flags, check_urls, expanded, help_text, one_line, quoted
+from qexp.usage import GROUPS, SOURCE, check_flags, check_urls, expanded, help_text, one_line, quoted, terminal_width
 
 if TYPE_CHECKING:
     from qexp.results import Row
@@ -35,7 +35,7 @@ def main() -> None:
     """Run `qexp` with the words of the command line; exit with 0, 1 (a bug), 2 (bad input) or 130 (interrupted)."""
     sys.argv[1:] = expanded(sys.argv[1:])
     if {"--help", "-h"} & set(sys.argv[1:]):
-        print(help_text())
+        print(help_text(terminal_width()))
         return
     gc.set_threshold(MADE_BETWEEN)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting, so that we can do both well

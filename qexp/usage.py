@@ -2,6 +2,9 @@
 
 import re
 import shlex
+import sys
+from shutil import get_terminal_size
+from textwrap import wrap
 
 from qexp.config import known_keys
 from qexp.config.checks import MISSING, no_secret
@@ -11,18 +14,22 @@ from qexp.paths import install, packaged
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 SOURCE = "engine.source_collection"
 QUIET = "--quiet"
+LEAST = 25  # characters that a column of descriptions is worth
 QUIET_WORDS = [f"hydra.{kind}.loggers.qexp.level=WARNING" for kind in ("job_logging", "hydra_logging")]
 
 
-def help_text() -> str:
-    """Return every group with its choices and the first line of each choice's file, which describes it."""
+def help_text(width: int | None = None) -> str:
+    """Return every group with its choices and the first line of each choice's file, which describes it.
+
+    Lines are as long as they are, or fit into `width` characters.
+    """
     lines = [
         "qexp: which quantization, oversampling and rescoring to deploy on Qdrant, measured on your data.",
         "",
-        "  qexp [group=choice …] [group.field=value …]             one experiment",
-        "  qexp -m group=choice,choice … [group.field=a,b …]       a sweep over every combination",
-        "  qexp -m experiment=quickstart                           the main job",
-        "  qexp -m … sweep.resume=last                             finish a sweep that was stopped",
+        "  qexp [group=choice …] [group.field=value …]        one experiment",
+        "  qexp -m group=choice,choice … [group.field=a,b …]  a sweep over every combination",
+        "  qexp -m experiment=quickstart                      the main job",
+        "  qexp -m … sweep.resume=last                        finish a sweep that was stopped",
         "",
         "Groups and choices (* is the default):",
     ]
@@ -37,8 +44,31 @@ def help_text() -> str:
     lines += [
         "",
         "--cfg job shows the composed configuration, --info all where it comes from, --quiet only results and errors,",
-        "--hydra-help Hydra's own flags. See also qexp-report, qexp-export, qexp-reproduce and qexp-cache.",
+        "--hydra-help Hydra's own flags.",
+        "See also qexp-report, qexp-export, qexp-reproduce and qexp-cache.",
     ]
+    return "\n".join(lines if width is None else [_folded(line, width) for line in lines])
+
+
+def terminal_width() -> int | None:
+    """Return the width of the terminal that standard output is; None where it is none: a file gets whole lines."""
+    return get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _folded(line: str, width: int) -> str:
+    """Break a line between words; what describes a choice goes on below its beginning."""
+    indent = re.match(r"([* ] .*?\s{2,})?", line)
+    assert indent
+    begin = indent[0] if len(indent[0]) <= width - LEAST else ""
+    rest = " " * len(begin)
+    lines = wrap(
+        line[len(begin) :],
+        width,
+        initial_indent=begin,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     return "\n".join(lines)
 
 

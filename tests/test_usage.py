@@ -1,4 +1,6 @@
-from qexp.usage import QUIET_WORDS, expanded
+import pytest
+
+from qexp.usage import QUIET_WORDS, expanded, help_text
 
 
 def test_overrides_are_split_and_empty_parameters_left_out() -> None:
@@ -16,3 +18,24 @@ def test_quiet_words_stand_where_no_flag_is_between_words() -> None:
     assert expanded(["-m", "a=1", "b=2", "--quiet"]) == ["-m", *QUIET_WORDS, "a=1", "b=2"]
     assert expanded(["a=1", "-m", "--quiet"]) == [*QUIET_WORDS, "a=1", "-m"]
     assert expanded(["--cfg", "job", "--quiet"]) == ["--cfg", "job", *QUIET_WORDS]
+
+
+@pytest.mark.parametrize("width", [64, 80, 100])
+def test_help_fits_the_terminal_and_loses_no_word(width: int) -> None:
+    folded = help_text(width)
+    assert max(map(len, folded.splitlines())) <= width
+    assert folded.split() == help_text().split()
+
+
+def test_what_describes_a_choice_goes_on_below_its_beginning() -> None:
+    lines = help_text(80).splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("  hub "))
+    assert lines[start : start + 2] == [
+        "  hub                     Your own: anything datasets.load_dataset loads",
+        "                          (dataset.path=…), with a column of vectors.",
+    ]
+    start = next(place for place, line in enumerate(lines) if "qexp -m group" in line)
+    assert lines[start : start + 2] == [
+        "  qexp -m group=choice,choice … [group.field=a,b …]  a sweep over every",
+        " " * 53 + "combination",
+    ]
