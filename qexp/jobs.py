@@ -9,7 +9,7 @@ from qexp.report.settings import told_apart
 from qexp.report.sizing import CLIFF_FILE
 from qexp.results import Row
 from qexp.results.footprint import Cliff
-from qexp.rows import baseline_row, failed_row
+from qexp.rows import failed_row, with_baselines
 from qexp.store import address, connect, find_run, search, store_faults, text_artifact
 
 if TYPE_CHECKING:
@@ -114,10 +114,10 @@ def _one_each(runs: "list[Run]") -> "list[Run]":
 
 
 def rows_of(client: "MlflowClient", collection: "Run") -> list[Row]:
-    """Return a collection's baseline and trials, in the order in which they were recorded."""
+    """Return a collection's baselines and trials, in the order in which they were recorded."""
     chosen = f"tags.`mlflow.parentRunId` = '{collection.info.run_id}'"
     found = search(client, collection.info.experiment_id, chosen)
     runs = [run for run in found if run.data.tags["qexp.level"] == "trial"]
     runs.sort(key=lambda run: int(run.data.tags.get("qexp.trial", 0)))
     trials = [Row(dict(run.data.params), dict(run.data.metrics), run.info.run_id) for run in runs]
-    return [baseline_row(trials[0].params, dict(collection.data.metrics)), *trials] if trials else []
+    return with_baselines(trials, dict(collection.data.metrics))

@@ -1,10 +1,12 @@
 """What runs are compared by: parameters and metrics under their public names."""
 
+from collections.abc import Sequence
+
 from qexp.config import ExperimentConfig
 from qexp.report.figures import cold_metrics, load_metrics, trust_metrics
 from qexp.report.record import CollectionRecord
 from qexp.report.sizing import cost_metrics, floor_metrics, memory_metrics
-from qexp.results import MIB, Collection, Experiment, Half, LatencyStats, Load, OperatingPoint, Row, Trial
+from qexp.results import MIB, Baseline, Collection, Experiment, Half, LatencyStats, Load, OperatingPoint, Row, Trial
 
 
 def title(experiment: Experiment) -> str:
@@ -17,9 +19,9 @@ def title(experiment: Experiment) -> str:
 
 
 def experiment_rows(config: ExperimentConfig, experiment: Experiment) -> list[Row]:
-    """Return the comparison of one job: the baseline's row, then every trial's."""
+    """Return the comparison of one job."""
     trials = [trial_row(config, experiment, trial) for trial in experiment.trials]
-    return [baseline_row(trials[0].params, collection_metrics(experiment)), *trials]
+    return with_baselines(trials, collection_metrics(experiment))
 
 
 def unlogged(config: ExperimentConfig, experiment: Experiment, rows: list[Row]) -> CollectionRecord:
@@ -106,7 +108,10 @@ def half_metrics(halves: tuple[Half, Half]) -> dict[str, float]:
 
 
 def collection_metrics(experiment: Experiment) -> dict[str, float]:
-    """Return a collection's metrics under their public names; those of the baseline are of its first hnsw_ef."""
+    """Return a collection's metrics under their public names.
+
+    Those of the baseline are of its first hnsw_ef; those of any further one begin with `ef_64_`, say.
+    """
     build, base = experiment.quantized.build, experiment.baselines[0]
     bare = experiment.baseline_collection
     trip = bare.round_trip
@@ -120,34 +125,62 @@ def collection_metrics(experiment: Experiment) -> dict[str, float]:
         ram_resident_mib=experiment.quantized.ram.resident / MIB,
         ram_measured_mib=_memory_mib(experiment.quantized),
         baseline_index_seconds=bare.build.index_seconds,
+        baseline_ram_estimated_mib=bare.ram.ram / MIB,
+        baseline_ram_measured_mib=_memory_mib(bare),
+        baseline_ram_cost_usd_month=experiment.cost.baseline.ram_usd_month,
+        baseline_disk_cost_usd_month=experiment.cost.baseline.disk_usd_month,
+        round_trip_ms=trip * 1000 if trip is not None else None,
+        round_trip_share=trip * 1000 / base.latency.mean if trip is not None else None,
+        rounds=experiment.latencies.shape[1],
+        speedup_halfwidth=experiment.stop.halfwidth if experiment.stop else None,
+        noisy=float(experiment.noisy),
+    )
+    metrics |= memory_metrics(experiment.quantized)
+    metrics |= {f"baseline_{name}": value for name, value in memory_metrics(bare).items()}
+    metrics |= _visited_metrics(experiment, base)
+    for other in experiment.baselines[1:]:
+        metrics |= {f"{_ef(other.point)}{name}": value for name, value in _visited_metrics(experiment, other).items()}
+    for finding in experiment.findings:
+        metrics |= finding.metrics
+    for name, size in build.state.files.items():
+        metrics[f"{name.replace(' ', '_')}_disk_mib"] = size / MIB
+    return metrics
+
+
+def _visited_metrics(experiment: Experiment, base: Baseline) -> dict[str, float]:
+    """Return what was measured of the baseline at one hnsw_ef."""
+    metrics = _known(
         baseline_latency_mean_ms=base.latency.mean,
         baseline_latency_p95_ms=base.latency.p95,
         baseline_recall=base.accuracy.recall,
         baseline_ndcg=base.accuracy.ndcg,
         baseline_mrr=base.accuracy.mrr,
-        baseline_ram_estimated_mib=bare.ram.ram / MIB,
-        baseline_ram_measured_mib=_memory_mib(bare),
-        baseline_ram_cost_usd_month=experiment.cost.baseline.ram_usd_month,
-        baseline_disk_cost_usd_month=experiment.cost.baseline.disk_usd_month,
-        **_server_metrics("baseline_", base.server),
-        round_trip_ms=trip * 1000 if trip is not None else None,
-        round_trip_share=trip * 1000 / base.latency.mean if trip is not None else None,
         aa_speedup_mean=base.control.estimate,
         aa_speedup_low=base.control.low,
         aa_speedup_high=base.control.high,
-        rounds=experiment.latencies.shape[1],
-        speedup_halfwidth=experiment.stop.halfwidth if experiment.stop else None,
-        noisy=float(experiment.noisy),
+        **_server_metrics("baseline_", base.server),
         **cold_metrics(base.cold, "baseline_cold"),
     )
-    metrics |= memory_metrics(experiment.quantized)
-    metrics |= {f"baseline_{name}": value for name, value in memory_metrics(bare).items()}
     metrics |= floor_metrics(experiment, "none", base.point, "baseline_")
-    for finding in experiment.findings:
-        metrics |= finding.metrics
-    for name, size in build.state.files.items():
-        metrics[f"{name.replace(' ', '_')}_disk_mib"] = size / MIB
     return metrics | {f"baseline_{name}": value for name, value in half_metrics(base.halves).items()}
+
+
+def _ef(point: OperatingPoint) -> str:
+    """Return what the names of a further baseline's metrics begin with."""
+    return f"ef_{'default' if point.hnsw_ef is None else point.hnsw_ef}_"
+
+
+def with_baselines(trials: Sequence[Row], metrics: dict[str, float]) -> list[Row]:
+    """Return a job's rows: for every hnsw_ef the baseline's, where it is recorded, and its trials'."""
+    rows: list[Row] = []
+    for ef in dict.fromkeys(trial.params["hnsw_ef"] for trial in trials):
+        own = [trial for trial in trials if trial.params["hnsw_ef"] == ef]
+        begin = f"ef_{ef}_"
+        further = {name.removeprefix(begin): value for name, value in metrics.items() if name.startswith(begin)}
+        if further or not rows:
+            rows.append(baseline_row(own[0].params, metrics | further))
+        rows += own
+    return rows
 
 
 def baseline_row(params: dict[str, str], metrics: dict[str, float]) -> Row:

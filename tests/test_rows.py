@@ -1,0 +1,43 @@
+from qexp.rows import with_baselines
+from tests.tables import row
+
+
+def trial(ef):
+    return row("scalar", 2, hnsw_ef=ef)
+
+
+def test_every_ef_has_the_row_of_its_own_baseline():
+    metrics = {
+        "baseline_recall": 0.8,
+        "aa_speedup_mean": 1.0,
+        "aa_speedup_low": 0.9,
+        "aa_speedup_high": 1.1,
+        "baseline_ram_estimated_mib": 30.0,
+        "ef_64_baseline_recall": 0.9,
+        "ef_64_aa_speedup_mean": 1.01,
+        "ef_64_aa_speedup_low": 0.99,
+        "ef_64_aa_speedup_high": 1.03,
+    }
+    rows = with_baselines([trial("16"), trial("64")], metrics)
+    assert [(one.params["quantization"], one.params["hnsw_ef"]) for one in rows] == [
+        ("baseline (A/A)", "16"),
+        ("scalar", "16"),
+        ("baseline (A/A)", "64"),
+        ("scalar", "64"),
+    ]
+    assert [rows[place].metrics for place in (0, 2)] == [
+        {
+            "recall": recall,
+            "ram_estimated_mib": 30.0,
+            "speedup_mean": mean,
+            "speedup_mean_low": low,
+            "speedup_mean_high": high,
+        }
+        for recall, mean, low, high in ((0.8, 1.0, 0.9, 1.1), (0.9, 1.01, 0.99, 1.03))
+    ]
+
+
+def test_a_record_without_further_baselines_shows_the_one_it_has():
+    rows = with_baselines([trial("16"), trial("64")], {"baseline_recall": 0.8})
+    assert [one.params.get("role", "trial") for one in rows] == ["baseline", "trial", "trial"]
+    assert with_baselines([], {}) == []
