@@ -11,6 +11,7 @@ def row(
     cost: float = 1.0,
     spread: float = 0.0,
     second: float | None = None,
+    ram: float | None = None,
     **params: str,
 ) -> Row:
     """Return a trial; `oversampling` None is no rescoring, `second` the accuracy of the second half of the queries."""
@@ -21,7 +22,7 @@ def row(
         "latency_mean_ms": p95 * 0.9,
         "latency_p95_ms": p95,
         "ram_cost_usd_month": cost,
-        "ram_estimated_mib": cost * 100,
+        "ram_estimated_mib": cost * 100 if ram is None else ram,
         "savings_usd_month": 10 - cost,
         "compression_ratio": 4.0,
         "speedup_mean": 2 / p95,
@@ -44,12 +45,14 @@ def row(
     return Row(_params(quantization) | rescore | params, metrics)
 
 
-def baseline(p95: float = 2.0, cost: float = 10.0, **params: str) -> Row:
-    """Return a baseline's row, which starts a job's rows."""
+def baseline(p95: float = 2.0, cost: float = 10.0, noise: float = 0.01, **params: str) -> Row:
+    """Return a baseline's row, which starts a job's rows; `noise` is the half width of its P95."""
     metrics = row("none", accuracy=1.0, p95=p95, cost=cost).metrics
     gone = ("savings_usd_month", "compression_ratio", "accuracy_retention")
     kept = {name: value for name, value in metrics.items() if name not in gone}
     control = {"speedup_mean": 1.0, "speedup_mean_low": 0.98, "speedup_mean_high": 1.02}
+    for half in "ab":
+        kept |= {f"latency_p95_ms_{half}_low": p95 * (1 - noise), f"latency_p95_ms_{half}_high": p95 * (1 + noise)}
     return Row(_params("baseline (A/A)") | {"role": "baseline"} | params, kept | control)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from qexp.report.frontier import candidates, dominates, dominators, frontier, questions, slower
+from qexp.report.frontier import candidates, dominates, dominators, frontier, questions, slower, times_faster
 from tests.tables import baseline, row
 
 
@@ -36,6 +36,25 @@ def test_noise_does_not_dominate():
     assert not slower(two, five)
     assert not dominates(five, two)
     assert dominates(five, candidates([baseline(), row("scalar", 2, p95=1.1)], "retention")[1])
+
+
+def test_baselines_of_two_jobs_are_told_apart_by_more_than_their_noise():
+    def beaten(noise):
+        rows = [baseline(p95=1.0, noise=noise), baseline(p95=1.06, noise=noise, storage="hot")]
+        return [len(found) for found in (candidates(rows, "retention"), frontier(candidates(rows, "retention")))]
+
+    assert beaten(0.01) == [2, 1]
+    assert beaten(0.1) == [2, 2]
+
+
+def test_against_its_own_baseline_a_trial_has_the_interval_of_its_speedup():
+    base, trial, _, other = candidates(
+        [baseline(noise=0.2), row("scalar"), baseline(noise=0.2, storage="hot"), row("scalar", storage="hot")],
+        "retention",
+    )
+    own, foreign = times_faster(trial, base), times_faster(other, base)
+    assert own.high / own.low == pytest.approx(2.02 / 1.98)
+    assert foreign.high / foreign.low > 1.2 / 0.8
 
 
 def test_jobs_are_brought_to_the_same_machine_speed():

@@ -62,6 +62,26 @@ def test_every_limit_binds():
     assert choice(max_p95_ms=0.5) is None
 
 
+def test_what_keeps_to_a_limit_on_ram_is_not_beaten_by_what_does_not():
+    rows = [baseline(), row("scalar", p95=0.8, ram=130), row("binary", accuracy=0.96, p95=0.9, ram=60)]
+    assert recommend(rows, SLO).choice.title == "scalar, no rescoring"
+    assert recommend(rows, replace(SLO, max_ram_mib=100)).choice.title == "binary, no rescoring"
+
+
+def test_an_upper_end_of_p95_from_too_few_rounds_changes_nothing():
+    wide = row("scalar")
+    wide.metrics.update(latency_p95_ms_a_high=1e6, latency_p95_ms_b_high=1e6)
+    assert [change.limit for change in recommend([baseline(), wide], SLO).changes] == ["min_accuracy"]
+
+
+def test_a_collection_without_quantization_is_not_its_own_runner_up():
+    again = row("none")
+    again.metrics["compression_ratio"] = 1.0
+    decided = recommend([baseline(), again], SLO)
+    assert titles(decided.considered) == ["no quantization"]
+    assert decided.runner_up is None
+
+
 def test_a_choice_that_the_second_half_does_not_confirm_is_refuted():
     lucky = row("binary", 5, accuracy=0.96, second=0.94, p95=0.95, cost=2)
     table = [*TABLE[:5], lucky]

@@ -15,10 +15,10 @@ from tests.test_recommend import SLO, TABLE, tables
 @pytest.mark.parametrize(
     ("ratio", "said"),
     [
-        (Interval(1.42, 1.35, 1.5), "1.42× faster (1.35–1.50)"),
-        (Interval(0.5, 0.4, 0.8), "2.00× slower (1.25–2.50)"),
-        (Interval(1.2, 0.9, 1.6), f"{SAME} in latency (0.90–1.60×)"),
-        (Interval(1.0, 1.0, 1.0), f"{SAME} in latency (1.00–1.00×)"),
+        (Interval(1.42, 1.35, 1.5), "1.42× faster in mean latency (1.35–1.50)"),
+        (Interval(0.5, 0.4, 0.8), "2.00× slower in mean latency (1.25–2.50)"),
+        (Interval(1.2, 0.9, 1.6), f"{SAME} in mean latency (0.90–1.60×)"),
+        (Interval(1.0, 1.0, 1.0), f"{SAME} in mean latency (1.00–1.00×)"),
     ],
 )
 def test_speed_says_what_the_interval_carries(ratio, said):
@@ -35,12 +35,12 @@ def test_the_decision_in_three_lines():
     first, margin, change = three_lines(recommend(TABLE, SLO))
     assert first == (
         "Deploy binary, rescoring 8× (storage on_disk): accuracy retention 0.960 (0.960 on the queries that chose, "
-        "0.960 (0.960–0.960) on the other half); 1.82× faster (1.80–1.84) against no quantization; 200.0 MiB of RAM, "
-        "$2.00 a month."
+        "0.960 (0.960–0.960) on the other half); 1.82× faster in mean latency (1.80–1.84) against no quantization; "
+        "200.0 MiB of RAM, $2.00 a month."
     )
     assert margin == (
         "Margin: the runner-up, scalar, no rescoring (storage on_disk), costs 2.0× as much; against it the choice is "
-        "1.09× faster (1.08–1.11), accuracy retention 0.960 against 0.980."
+        "1.09× faster in P95 latency (1.08–1.11), accuracy retention 0.960 against 0.980."
     )
     assert change == (
         "What would change it: asking for accuracy retention above 0.960 leads to scalar, no rescoring (costs 2.0× "
@@ -58,8 +58,40 @@ def test_nothing_qualifies_says_what_is_near_and_what_to_try():
 
 
 @given(tables, st.floats(0.0, 1.0))
-def test_there_are_three_lines_whatever_was_measured(rows, least):
-    assert len(three_lines(recommend(rows, SloConfig("any", min_accuracy=least)))) == 3
+def test_there_are_three_lines_whatever_was_measured_and_what_is_uncertain(rows, least):
+    decided = recommend(rows, SloConfig("any", min_accuracy=least))
+    assert len(three_lines(decided)) == 3 + (decided.unsure is not None)
+
+
+def test_too_few_queries_are_named_as_the_reason():
+    decided = recommend([baseline(), row("scalar", 2, accuracy=0.97, spread=0.03)], SLO)
+    assert decided.choice is not None
+    assert decided.choice.baseline
+    assert three_lines(decided)[2] == (
+        "Not certain: scalar, rescoring 2× has accuracy retention 0.970, but half of the queries vouches only for "
+        "0.940: more of them may let it through (search.queries, dataset.queries.held_out)."
+    )
+
+
+def test_with_several_ef_recall_decides_and_says_so():
+    low = {"hnsw_ef": "16"}
+    rows = [
+        baseline(p95=0.5, **low),
+        row("scalar", 2, p95=0.4, **low),
+        baseline(hnsw_ef="64"),
+        row("scalar", 2, hnsw_ef="64"),
+    ]
+    rows[0].metrics.update({f"recall_{half}{end}": 0.8 for half in "ab" for end in ("", "_low", "_high")}, recall=0.8)
+    decided = recommend(rows, SLO)
+    assert decided.slo.accuracy == "recall"
+    assert [one.title for one in decided.considered] == [
+        "no quantization, ef 16",
+        "scalar, rescoring 2×, ef 16",
+        "no quantization, ef 64",
+        "scalar, rescoring 2×, ef 64",
+    ]
+    assert [one.accuracy for one in decided.considered] == [0.8, 0.97, 1.0, 0.97]
+    assert three_lines(decided)[-1].startswith("Judged by recall: ")
 
 
 def test_small_sums_keep_two_digits():

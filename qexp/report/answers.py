@@ -6,7 +6,7 @@ from qexp.report.blocks import Block, Bullets, Grid, Paragraph
 from qexp.report.frontier import Candidate, times_faster
 from qexp.report.recommend import Matched, Recommendation
 from qexp.report.record import CollectionRecord
-from qexp.report.words import MEASURE, interval, is_speed, matched, money, oversampling, percent, speed, speedup
+from qexp.report.words import MEASURE, interval, is_speed, matched, money, more, oversampling, percent, speed, speedup
 from qexp.results import Interval, Row
 
 
@@ -27,22 +27,25 @@ def _best(decided: Recommendation) -> str:
     if not reached:
         return f"None: no method reaches {measure} ≥ {least:g}. {matched(decided)}"
     fastest = min(reached, key=lambda one: one.latency)
-    level = [one.title for one in reached if one is not fastest and times_faster(fastest, one).low <= 1]
-    others = f"; no measurable difference from it: {', '.join(level)}" if level else ", measurably ahead of the rest"
-    text = f"At {measure} ≥ {least:g} the fastest is {fastest.title} ({_against(fastest)}){others}."
+    level = [decided.title(one) for one in reached if one is not fastest and times_faster(fastest, one).low <= 1]
+    others = ", measurably ahead of the rest" if len(reached) > 1 else ""
+    if level:
+        others = f"; no measurable difference from it: {', '.join(level)}"
+    text = f"At {measure} ≥ {least:g} the fastest by {decided.latency} is {decided.title(fastest)}{others}"
+    text += f" ({_against(fastest)})."
     if decided.choice and not decided.choice.baseline and decided.choice.collection != fastest.collection:
-        text += f" The cheapest is {decided.choice.title} ({_against(decided.choice)})."
+        text += f" The cheapest is {decided.title(decided.choice)} ({_against(decided.choice)})."
     return text
 
 
 def _against(one: Candidate) -> str:
     ratio = speedup(one.row)
-    return f"{speed(ratio)} than no quantization" if ratio and ratio.distinguishable else speed(ratio) if ratio else ""
+    return f"{speed(ratio)} against no quantization" if ratio else ""
 
 
 def _effect(decided: Recommendation, found: Matched) -> str:
     """Return what rescoring and oversampling did to one collection, from its least to its most."""
-    points = [one for one in decided.considered if one.collection == found.collection]
+    points = decided.compared(found)
     least, most = min(points, key=lambda one: one.simplicity), max(points, key=lambda one: one.simplicity)
     name = decided.name(found.collection)
     if least is most:
@@ -50,7 +53,8 @@ def _effect(decided: Recommendation, found: Matched) -> str:
     gain = most.accuracy - least.accuracy
     return (
         f"{name}: {MEASURE[decided.slo.accuracy]} went from {least.accuracy:.3f} ({oversampling(least)}) to "
-        f"{most.accuracy:.3f} ({oversampling(most)}), {gain:+.3f}; the latter {is_speed(times_faster(most, least))}."
+        f"{most.accuracy:.3f} ({oversampling(most)}), {gain:+.3f}; the latter "
+        f"{is_speed(times_faster(most, least), decided.latency)}."
     )
 
 
@@ -60,7 +64,7 @@ def ram_remark(decided: Recommendation, one: Candidate) -> str:
     if bare is None or one.baseline:
         return "predicted"
     mine, whole = (row.metrics["ram_estimated_mib"] for row in (one.row, bare.row))
-    return f"predicted; {whole:.1f} MiB without quantization ({percent(mine / whole - 1)})"
+    return f"predicted; {whole:.1f} MiB without quantization ({more(mine, whole)})"
 
 
 def cost_remark(row: Row) -> str:
@@ -84,10 +88,11 @@ def _memory(decided: Recommendation) -> str:
     if choice is None or bare is None or choice.baseline:
         return "No quantized configuration was chosen, so none is saved."
     mine, whole = choice.row.metrics, bare.row.metrics
+    change = more(mine["ram_estimated_mib"], whole["ram_estimated_mib"])
     text = (
         f"The codes are {mine['compression_ratio']:.1f}× smaller than the vectors; the RAM that searching wants goes "
         f"from {whole['ram_estimated_mib']:.1f} to {mine['ram_estimated_mib']:.1f} MiB, "
-        f"{whole['ram_estimated_mib'] / mine['ram_estimated_mib']:.1f}× less, predicted; that "
+        f"{change}, predicted; that "
         f"{cost_remark(choice.row)}."
     )
     if "ram_measured_mib" in mine and "ram_measured_mib" in whole:
@@ -145,7 +150,8 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
         others = choice.row.metrics["ram_estimated_mib"] - _codes_mib(collections, choice)
         share = percent(others / choice.row.metrics["ram_estimated_mib"])
         indexed = any("payload_indexes_predicted_mib" in one.metrics for one in collections)
-        rest = f"graph, id tracker{', payload indexes' if indexed else ''}"
+        vectors = "original vectors, " if _keeps_vectors(collections, choice) else ""
+        rest = f"{vectors}graph, id tracker{', payload indexes' if indexed else ''}"
         yield f"{share} of the RAM of {choice.title} is not codes but what no quantization shrinks: {rest}."
     machine = collections[0].environment.get("memory_gib")
     if bare and machine and bare.row.metrics["ram_estimated_mib"] < 1024 * machine:
@@ -156,6 +162,12 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
     if choice and choice.row.params.get("rescore") == "true":
         limit, factor = int(choice.row.params["limit"]), float(choice.row.params["oversampling"])
         yield f"Rescoring at {factor:g}× reads up to {limit * factor:.0f} original vectors for every {limit} results."
+
+
+def _keeps_vectors(collections: Sequence[CollectionRecord], one: Candidate) -> bool:
+    """Whether searching wants the original vectors in RAM too."""
+    own = next(found for found in collections if any(row is one.row for row in found.rows))
+    return bool(own.config["storage.vectors"] == "cached")
 
 
 def _codes_mib(collections: Sequence[CollectionRecord], one: Candidate) -> float:
@@ -170,7 +182,7 @@ def insights(decided: Recommendation) -> Iterator[str]:
         yield f"{decided.choice.title} is the cheapest that keeps to the limits; {cost_remark(decided.choice.row)}."
     for found in decided.matched:
         name = decided.name(found.collection)
-        points = [one for one in decided.considered if one.collection == found.collection]
+        points = decided.compared(found)
         bare = next((one for one in points if one.row.params["rescore"] == "false"), None)
         if found.reached and bare is found.reached:
             yield f"{name} needs no rescoring: {bare.accuracy:.3f} without it."
@@ -249,7 +261,7 @@ def _surprise(collection: CollectionRecord, decided: Recommendation) -> str:
     """Return the widest gap between accuracy without and with rescoring."""
     gains = []
     for found in decided.matched:
-        points = [one for one in decided.considered if one.collection == found.collection]
+        points = decided.compared(found)
         least, most = min(points, key=lambda one: one.simplicity), max(points, key=lambda one: one.accuracy)
         gains.append((most.accuracy - least.accuracy, least, most))
     if not gains:

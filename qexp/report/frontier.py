@@ -11,6 +11,7 @@ from qexp.results import Interval, Row
 METRIC = {"retention": "accuracy_retention", "recall": "recall"}
 QUESTION = ("dataset", DATA, "embedding_size", "engine", "limit")  # rows that differ here answer different questions
 HALVES = ("a", "b")
+UNQUANTIZED = "none"
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,11 @@ class Candidate:
 
     `latency` is P95 (the mean where a row has too few samples for it), brought to the same machine speed as the other
     jobs of the sweep through the baseline that they share. `accuracy_halves` and `p95_halves` have their intervals.
+    `base` is the row of the baseline that it was measured beside.
     """
 
     row: Row
+    base: Row
     accuracy: float
     latency: float
     cost: float
@@ -98,7 +101,7 @@ def questions(rows: Iterable[Row]) -> list[list[Row]]:
 def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
     """Return every row that can be judged by `measure` (retention or recall), each baseline collection once.
 
-    A job's rows start with its baseline's.
+    Rows follow that of their baseline. A collection without quantization is not judged beside itself.
     """
     judged = [row for row in rows if _halves(row, METRIC[measure])]
     name = "latency_p95_ms" if all("latency_p95_ms" in row.metrics for row in judged) else "latency_mean_ms"
@@ -112,13 +115,14 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
         if row.params.get("role") == "baseline":
             own = row
         halves = _halves(row, METRIC[measure])
-        if own is None or halves is None:
+        if own is None or halves is None or _is_baseline_again(row):
             continue
         shared = baselines[_searched(own)]
         pace = exp(sum(map(log, shared)) / len(shared)) / own.metrics[name]
         accuracy = 1.0 if row is own and measure == "retention" else row.metrics[METRIC[measure]]
         cost = row.metrics["ram_cost_usd_month"] + row.metrics.get("disk_cost_usd_month", 0.0)
-        candidate = Candidate(row, accuracy, row.metrics[name] * pace, cost, halves, _halves(row, "latency_p95_ms"))
+        p95 = _halves(row, "latency_p95_ms")
+        candidate = Candidate(row, own, accuracy, row.metrics[name] * pace, cost, halves, p95)
         known = candidate.baseline and any(
             other.baseline and other.collection == candidate.collection and other.title == candidate.title
             for other in found
@@ -126,6 +130,11 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
         if not known:
             found.append(candidate)
     return found
+
+
+def _is_baseline_again(row: Row) -> bool:
+    """Whether this is a trial of a collection without quantization."""
+    return row.params["quantization"] == UNQUANTIZED and row.metrics.get("compression_ratio", 1.0) == 1.0
 
 
 def _searched(baseline: Row) -> tuple[str, ...]:
@@ -148,17 +157,18 @@ def times_faster(one: Candidate, other: Candidate) -> Interval:
     """Return how many times faster `one` is, from their latencies and the intervals of their speedups.
 
     The widths add as those of independent estimates do, on the logarithm: too wide, if anything, as both are paired
-    with the same baseline.
+    with the same baseline. Against the baseline that it was measured beside, a trial's own interval says it all.
     """
     estimate = other.latency / one.latency
-    spread = exp(hypot(_log_half_width(one), _log_half_width(other)))
+    alone = [mine for mine, its in ((one, other), (other, one)) if mine.base is its.row and not mine.baseline]
+    spread = exp(hypot(*map(_log_half_width, alone or (one, other))))
     return Interval(estimate, estimate / spread, estimate * spread)
 
 
 def _log_half_width(one: Candidate) -> float:
-    """Return half the width of a speedup's interval on the logarithm; a baseline is the measure, so 0."""
-    if one.baseline:
-        return 0.0
+    """Return half the width of a speedup's interval on the logarithm; of a baseline, of its P95 between rounds."""
+    if one.baseline and one.p95_halves:
+        return max(log(half.high / half.low) for half in one.p95_halves) / 2
     metrics = one.row.metrics
     name = "speedup_p95" if "speedup_p95_low" in metrics else "speedup_mean"
     return log(metrics[f"{name}_high"] / metrics[f"{name}_low"]) / 2
@@ -173,7 +183,7 @@ def dominates(one: Candidate, other: Candidate) -> bool:
     """Whether `one` is nowhere worse than `other`, as estimated and as vouched for, and measurably better.
 
     Measurably: cheaper, or faster or more accurate by intervals that do not meet. What dominates a candidate that
-    keeps to limits on accuracy, P95 and cost keeps to them too.
+    keeps to limits on accuracy, P95 and cost keeps to them too; a limit on RAM it may miss.
     """
     nowhere_worse = (
         one.accuracy >= other.accuracy

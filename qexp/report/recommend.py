@@ -10,6 +10,7 @@ from qexp.report.frontier import Candidate, candidates, frontier, slower
 from qexp.results import Row
 
 FIRST, SECOND = 0, 1
+VACUOUS = 2.0  # times the slowest latency: an upper end of P95 beyond that tells of too few rounds, not of P95
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,34 @@ class Matched:
 class Recommendation:
     """The choice among `considered`; without a choice, `nearest` comes nearest.
 
-    `refuted` are cheaper ones that the first half of the queries chose and the second did not confirm.
+    `slo` is what decided: with recall where retention was asked for and several hnsw_ef were measured, since retention
+    compares with the baseline of the same hnsw_ef. `refuted` are cheaper ones that the first half of the queries chose
+    and the second did not confirm; `unsure` is a cheaper one that reaches the accuracy by too few queries to tell.
     """
 
     slo: SloConfig
+    asked: SloConfig
     considered: tuple[Candidate, ...]
     choice: Candidate | None
     runner_up: Candidate | None
+    beaten: bool
     refuted: tuple[Candidate, ...]
+    unsure: Candidate | None
     nearest: Candidate | None
     changes: tuple[Change, ...]
     matched: tuple[Matched, ...]
+
+    @property
+    def latency(self) -> str:
+        """What candidates' latency is: P95, or the mean where there were too few samples."""
+        known = all("latency_p95_ms" in one.row.metrics for one in self.considered)
+        return "P95 latency" if known else "mean latency"
+
+    def compared(self, found: Matched) -> list[Candidate]:
+        """Return the points of a collection that differ in rescoring alone: those at the hnsw_ef of the best."""
+        ef = (found.reached or found.best).row.params["hnsw_ef"]
+        own = [one for one in self.considered if one.collection == found.collection]
+        return [one for one in own if one.row.params["hnsw_ef"] == ef]
 
     def name(self, collection: tuple[str, str]) -> str:
         """Return the quantization, and the storage where there are several."""
@@ -60,19 +78,29 @@ class Recommendation:
 
 def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
     """Decide on the rows of one question (frontier.questions)."""
+    asked = slo
+    if len({row.params.get("hnsw_ef") for row in rows if row.params.get("role") != "failed"}) > 1:
+        slo = replace(slo, accuracy="recall")
     found = candidates(rows, slo.accuracy)
     ranked = _ranked(found, slo)
     choice = ranked[0] if ranked else None
     others = [one for one in ranked if choice and one.collection != choice.collection]
     return Recommendation(
         slo=slo,
+        asked=asked,
         considered=tuple(found),
         choice=choice,
         runner_up=others[0] if others else None,
+        beaten=any(choice and one.collection != choice.collection and _qualifies(one, slo) for one in found),
         refuted=tuple(
             one
             for one in sorted(found, key=lambda one: one.cost)
             if _meets(one, slo, FIRST) and not _meets(one, slo, SECOND) and (choice is None or one.cost < choice.cost)
+        ),
+        unsure=min(
+            (one for one in found if _unsure(one, slo) and (choice is None or one.cost < choice.cost)),
+            key=lambda one: (one.cost, -one.floor),
+            default=None,
         ),
         nearest=min(found, key=lambda one: (_shortfall(one, slo), one.cost)) if found and not choice else None,
         changes=_changes(found, slo, choice) if choice else (),
@@ -85,11 +113,21 @@ def _ranked(found: Sequence[Candidate], slo: SloConfig) -> list[Candidate]:
 
     Among equally dear ones whose speed cannot be told from the fastest's, the simplest goes first.
     """
-    qualified = [one for one in frontier(found) if _meets(one, slo, FIRST) and _meets(one, slo, SECOND)]
+    qualified = frontier([one for one in found if _qualifies(one, slo)])
     ranked = sorted(qualified, key=lambda one: (one.cost, one.latency, -one.accuracy, one.simplicity))
     ties = [one for one in ranked if one.cost == ranked[0].cost and not slower(one, ranked[0])]
     simplest = sorted(ties, key=lambda one: one.simplicity)
     return [*simplest, *(one for one in ranked if one not in simplest)]
+
+
+def _qualifies(one: Candidate, slo: SloConfig) -> bool:
+    return _meets(one, slo, FIRST) and _meets(one, slo, SECOND)
+
+
+def _unsure(one: Candidate, slo: SloConfig) -> bool:
+    """Whether it reaches the accuracy on both halves as estimated, and only the intervals are too wide to say so."""
+    reaches = all(half.estimate >= slo.min_accuracy for half in one.accuracy_halves)
+    return reaches and set(shortfalls(one, slo)) == {"min_accuracy"}
 
 
 def _meets(one: Candidate, slo: SloConfig, half: int) -> bool:
@@ -131,7 +169,7 @@ def _changes(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> t
     changes = []
     for name in order:
         value, towards = room[name]
-        if value in (0.0, 1.0) or value == inf:
+        if value in (0.0, 1.0) or (name == "max_p95_ms" and value > VACUOUS * max(one.latency for one in found)):
             continue
         ranked = _ranked(found, _moved(slo, name, nextafter(value, towards)))
         changes.append(Change(name, value, ranked[0] if ranked else None))

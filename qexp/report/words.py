@@ -16,18 +16,18 @@ def notes(warnings: Iterable[str]) -> list[str]:
     return [f"Note: {warning}." for warning in warnings]
 
 
-def speed(ratio: Interval) -> str:
-    """Return `1.42× faster (1.35–1.50)`, `1.10× slower (…)`, or that there is no measurable difference."""
+def speed(ratio: Interval, latency: str = "mean latency") -> str:
+    """Return `1.42× faster in mean latency (1.35–1.50)`, `1.10× slower …`, or that no difference is measurable."""
     if not ratio.distinguishable:
-        return f"{SAME} in latency ({ratio.low:.2f}–{ratio.high:.2f}×)"
+        return f"{SAME} in {latency} ({ratio.low:.2f}–{ratio.high:.2f}×)"
     if ratio.estimate > 1:
-        return f"{ratio.estimate:.2f}× faster ({ratio.low:.2f}–{ratio.high:.2f})"
-    return f"{1 / ratio.estimate:.2f}× slower ({1 / ratio.high:.2f}–{1 / ratio.low:.2f})"
+        return f"{ratio.estimate:.2f}× faster in {latency} ({ratio.low:.2f}–{ratio.high:.2f})"
+    return f"{1 / ratio.estimate:.2f}× slower in {latency} ({1 / ratio.high:.2f}–{1 / ratio.low:.2f})"
 
 
-def is_speed(ratio: Interval) -> str:
-    """Return the same as a predicate: `is 1.42× faster (…)`, `shows no measurable difference …`."""
-    return f"{'is' if ratio.distinguishable else 'shows'} {speed(ratio)}"
+def is_speed(ratio: Interval, latency: str) -> str:
+    """Return the same as a predicate: `is 1.42× faster …`, `shows no measurable difference …`."""
+    return f"{'is' if ratio.distinguishable else 'shows'} {speed(ratio, latency)}"
 
 
 def speedup(row: Row, name: str = "speedup_mean") -> Interval | None:
@@ -59,6 +59,11 @@ def money(usd: float) -> str:
 def percent(share: float) -> str:
     """Return a share as a percentage with two significant digits at most below 10 %."""
     return f"{share:.0%}" if abs(share) >= 0.1 else f"{share:.1%}"
+
+
+def more(mine: float, whole: float) -> str:
+    """Return `3.2× less` or `1.1× more`."""
+    return f"{whole / mine:.1f}× less" if mine < whole else f"{mine / whole:.1f}× more" if mine > whole else "as much"
 
 
 def more_cost(one: Candidate, other: Candidate) -> str:
@@ -100,7 +105,7 @@ def change(one: Change, decided: Recommendation) -> str:
         asked = f"a P95 limit below {one.value:.3f} ms"
     if one.choice is None:
         return f"{asked} leaves nothing"
-    return f"{asked} leads to {one.choice.title} ({more_cost(one.choice, decided.choice)})"
+    return f"{asked} leads to {decided.title(one.choice)} ({more_cost(one.choice, decided.choice)})"
 
 
 def vouched(one: Candidate, slo: SloConfig) -> str:
@@ -114,7 +119,7 @@ def vouched(one: Candidate, slo: SloConfig) -> str:
 def three_lines(decided: Recommendation) -> list[str]:
     """Return the decision, its margin, and what would change it, a line each."""
     if decided.choice is None:
-        return _nothing(decided)
+        return [*_nothing(decided), *_unsure(decided), *_judged_by(decided)]
     choice, slo = decided.choice, decided.slo
     lines = [
         f"Deploy {choice.title} (storage {choice.collection[1]}): {MEASURE[slo.accuracy]} {vouched(choice, slo)}; "
@@ -126,14 +131,38 @@ def three_lines(decided: Recommendation) -> list[str]:
         lines.append(
             f"Margin: the runner-up, {runner_up.title} (storage {runner_up.collection[1]}), "
             f"{more_cost(runner_up, choice)}; "
-            f"against it the choice {is_speed(times_faster(choice, runner_up))}, "
+            f"against it the choice {is_speed(times_faster(choice, runner_up), decided.latency)}, "
             f"{MEASURE[slo.accuracy]} {choice.accuracy:.3f} against {runner_up.accuracy:.3f}."
         )
+    elif decided.beaten:
+        lines.append("Margin: what else keeps to the limits is nowhere better, and dearer, slower or less accurate.")
     else:
         lines.append("Margin: no other collection keeps to the limits.")
+    lines += _unsure(decided)
     changes = "; ".join(change(one, decided) for one in decided.changes)
     lines.append(f"What would change it: {changes}." if changes else "What would change it: nothing that was measured.")
-    return lines
+    return [*lines, *_judged_by(decided)]
+
+
+def _unsure(decided: Recommendation) -> list[str]:
+    """Return the cheaper candidate that more queries may let through."""
+    one = decided.unsure
+    if one is None:
+        return []
+    return [
+        f"Not certain: {decided.title(one)} has {MEASURE[decided.slo.accuracy]} {one.accuracy:.3f}, but half of the "
+        f"queries vouches only for {one.floor:.3f}: more of them may let it through (search.queries, "
+        "dataset.queries.held_out)."
+    ]
+
+
+def _judged_by(decided: Recommendation) -> list[str]:
+    """Return why recall decided where retention was asked for."""
+    if decided.slo.accuracy == decided.asked.accuracy:
+        return []
+    return [
+        "Judged by recall: accuracy retention is against the baseline of the same hnsw_ef, and several were measured."
+    ]
 
 
 def _nothing(decided: Recommendation) -> list[str]:
