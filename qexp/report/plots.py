@@ -25,6 +25,7 @@ Samples = Mapping[str, NDArray[np.float64]]
 
 MARKERS = "os^Dv<>phX*P"
 WITHOUT = 0.65  # where the points without rescoring are drawn, left of 1×
+ENOUGH_FOR_P99 = 1000  # samples (T15)
 TOP = 4.0  # accuracy of 1 is drawn where 0.9999 is
 
 
@@ -95,26 +96,14 @@ def _frontier(decided: Recommendation, frame: Frame) -> "Figure":
             axes.plot([one.latency] * 2, [_stretched(low), _stretched(high)], color=colour, alpha=0.35, linewidth=1)
         x, y = [one.latency for one in points], [_stretched(one.accuracy) for one in points]
         axes.scatter(x, y, s=34, color=colour, marker=marker, label=decided.name(collection), zorder=3)
-    for one in decided.considered:
-        if one.baseline:
-            axes.scatter([one.latency], [_stretched(one.accuracy)], s=48, color=theme.ink, marker="*", zorder=3)
-            axes.annotate(decided.title(one), (one.latency, _stretched(one.accuracy)), **_left(theme))
+    bases = [one for one in decided.considered if one.baseline]
+    x, y = [one.latency for one in bases], [_stretched(one.accuracy) for one in bases]
+    axes.scatter(x, y, s=48, color=theme.ink, marker="*", zorder=3, label="no quantization")
     _staircase(axes, decided, theme)
     choice = decided.choice
     if choice:
-        place = (choice.latency, _stretched(choice.accuracy))
         ring: dict[str, Any] = {"facecolors": "none", "edgecolors": theme.ink, "linewidths": 1.6, "zorder": 4}
-        axes.scatter(place[0], place[1], s=190, **ring)
-        axes.annotate(
-            f"deploy: {choice.title}",
-            place,
-            xytext=(0.98, 0.05),
-            textcoords="axes fraction",
-            ha="right",
-            fontweight="bold",
-            color=theme.ink,
-            arrowprops={"arrowstyle": "-", "color": theme.muted, "shrinkB": 8},
-        )
+        axes.scatter(choice.latency, _stretched(choice.accuracy), s=190, label="recommended", **ring)
     plain_numbers(axes, frame)
     _accuracy_axis(axes, decided, theme)
     legend(figure, axes, frame, 3 if frame.narrow else 5)
@@ -122,10 +111,6 @@ def _frontier(decided: Recommendation, frame: Frame) -> "Figure":
 
 
 _ENDS: tuple[tuple[Callable[..., float], str], ...] = ((min, "low"), (max, "high"))
-
-
-def _left(theme: Theme) -> dict[str, Any]:
-    return {"xytext": (-10, -3), "textcoords": "offset points", "ha": "right", "fontsize": 8.5, "color": theme.ink}
 
 
 def _staircase(axes: "Axes", decided: Recommendation, theme: Theme) -> None:
@@ -141,16 +126,18 @@ def _staircase(axes: "Axes", decided: Recommendation, theme: Theme) -> None:
 def _oversampling(decided: Recommendation, frame: Frame) -> "Figure":
     figure, axes = axes_of(frame, "oversampling", MEASURE[decided.slo.accuracy], "What oversampling brings back")
     factors: set[float] = {1.0}
-    for collection, (colour, marker) in _styles(decided, frame.theme).items():
+    styles = _styles(decided, frame.theme)
+    for found in decided.matched:
+        collection, (colour, marker) = found.collection, styles[found.collection]
         points = sorted(
             (float(one.row.params["oversampling"]), _stretched(one.accuracy))
-            for one in decided.considered
-            if one.collection == collection and one.row.params["rescore"] == "true" and _plain_ef(one)
+            for one in decided.compared(found)
+            if one.row.params["rescore"] == "true"
         )
         factors |= {factor for factor, _ in points}
         x, y = [factor for factor, _ in points], [height for _, height in points]
         axes.plot(x, y, color=colour, marker=marker, markersize=5, linewidth=1.6, label=decided.name(collection))
-        bare = [one for one in decided.considered if one.collection == collection and _codes_only(one)]
+        bare = [one for one in decided.compared(found) if one.row.params["rescore"] == "false"]
         axes.scatter(
             [WITHOUT] * len(bare),
             [_stretched(one.accuracy) for one in bare],
@@ -167,14 +154,6 @@ def _oversampling(decided: Recommendation, frame: Frame) -> "Figure":
     return figure
 
 
-def _plain_ef(one: Candidate) -> bool:
-    return one.row.params["hnsw_ef"] == "default"
-
-
-def _codes_only(one: Candidate) -> bool:
-    return one.row.params["rescore"] == "false" and _plain_ef(one)
-
-
 def _latencies(
     collections: Sequence[CollectionRecord], decided: Recommendation, samples: Mapping[str, Samples]
 ) -> list[tuple[tuple[str, str], str, NDArray[np.float64]]]:
@@ -187,23 +166,32 @@ def _latencies(
         ours = own.get(f"trial: {_visit(one)}")
         if ours is None:
             continue
-        if not boxes and "baseline: no rescore" in own:
-            boxes.append((("baseline", ""), "no quantization", own["baseline: no rescore"]))
+        searched = OperatingPoint(int(one.row.params["limit"]), _ef(one)).title
+        if not boxes and f"baseline: {searched}" in own:
+            without = f"no quantization{searched.removeprefix('no rescore')}"
+            boxes.append((("baseline", ""), without, own[f"baseline: {searched}"]))
         boxes.append((one.collection, decided.title(one), ours))
     return boxes
 
 
 def _visit(one: Candidate) -> str:
     params = one.row.params
-    ef = None if params["hnsw_ef"] == "default" else int(params["hnsw_ef"])
-    return OperatingPoint(int(params["limit"]), ef, params["rescore"] == "true", float(params["oversampling"])).title
+    rescore, factor = params["rescore"] == "true", float(params["oversampling"])
+    return OperatingPoint(int(params["limit"]), _ef(one), rescore, factor).title
+
+
+def _ef(one: Candidate) -> int | None:
+    ef = one.row.params["hnsw_ef"]
+    return None if ef == "default" else int(ef)
 
 
 def _latency(
     boxes: list[tuple[tuple[str, str], str, NDArray[np.float64]]], decided: Recommendation, frame: Frame
 ) -> "Figure":
-    """P5 to P95 as whiskers, quartiles as a box, the median as a line, P99 as a dot."""
-    figure, axes = axes_of(frame, "latency of a search, ms", "", "Latency, each at the point that reaches the accuracy")
+    """P5 to P95 as whiskers, quartiles as a box, the median as a line, P99 as a dot where enough samples know it."""
+    key = "box: quartiles and median, line: P5 to P95, dot: P99"
+    axis = f"latency of a search, ms{chr(10) if frame.narrow else ' '}({key})"
+    figure, axes = axes_of(frame, axis, "", "Latency, each at the point compared")
     axes.grid(axis="y", visible=False)
     theme = frame.theme
     styles = _styles(decided, theme)
@@ -213,7 +201,8 @@ def _latency(
         axes.plot([five, most], [number, number], color=colour, linewidth=1.6)
         axes.barh(number, upper - lower, left=lower, height=0.5, color=colour, alpha=0.45)
         axes.plot([median, median], [number - 0.25, number + 0.25], color=colour, linewidth=2.4)
-        axes.plot([last], [number], marker="o", markersize=4, color=colour)
+        if values.size >= ENOUGH_FOR_P99:
+            axes.plot([last], [number], marker="o", markersize=4, color=colour)
     titles = [title.replace(", ", "\n") if frame.narrow else title for _, title, _ in reversed(boxes)]
     axes.set_yticks(range(len(boxes)), titles, color=theme.ink)
     plain_numbers(axes, frame)

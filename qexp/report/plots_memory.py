@@ -36,7 +36,8 @@ def ram_plot(collections: Sequence[CollectionRecord], frame: Frame) -> "Figure":
             left += size
         total = sum(size for _, size, in_ram in parts.values() if in_ram)
         beside: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
-        axes.annotate(f"{total:.1f}", (left, number), color=theme.ink, **beside)
+        said = f"{total:.1f}{'' if all(in_ram for _, _, in_ram in parts.values()) else ' in RAM'}"
+        axes.annotate(said, (left, number), color=theme.ink, **beside)
     axes.set_yticks(range(len(bars)), [name for name, _ in reversed(bars)], color=theme.ink)
     axes.margins(x=0.08)
     legend(figure, axes, frame, 2 if frame.narrow else 5)
@@ -67,6 +68,7 @@ def cliff_plot(cliff: Cliff, frame: Frame, title: str = "When memory runs short"
     figure, axes = axes_of(frame, "memory cap, MiB", "mean latency (median round), ms", title)
     theme = frame.theme
     looks: dict[tuple[str, str], tuple[str, str]] = {}
+    killed = False
     for (method, point, told), (free, *capped) in cliff.series().items():
         colour, mark = looks.setdefault((method, told), _look(method, list(looks), theme))
         style: dict[str, Any] = {"color": colour, "linestyle": "--" if point.startswith("rescore") else "-"}
@@ -76,6 +78,9 @@ def cliff_plot(cliff: Cliff, frame: Frame, title: str = "When memory runs short"
         dead = [trial.cap / MIB for trial in capped if trial.cap and trial.killed][:1]
         last = times[-1] if times else free.typical_ms or 1.0
         axes.plot(dead, [last] * len(dead), "x", color=colour, markersize=9)
+        killed |= bool(dead)
+    if killed:
+        axes.plot([], [], "x", color=theme.ink, markersize=7, linestyle="none", label="killed")
     label = "RAM wanted without quantization"
     for wanted in sorted({trial.wanted or cliff.wanted for trial in cliff.trials}):
         axes.axvline(wanted / MIB, color=theme.muted, linestyle=":", label=label)
