@@ -1,6 +1,7 @@
 """The benches' arithmetic: verdicts, slopes, phases read from a log, and what is carried to another size."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -89,3 +90,20 @@ def test_the_query_phase_of_each_method_ends_where_its_second_round_begins() -> 
     lines += ["15.5 job 2 of 2", "20.0 binary: round 0 of 2", "20.5 binary: round 1 of 2", "21.0 binary: round 2 of 2"]
     lines += [f"21.25 binary: {known}"]
     assert query_seconds("\n".join(lines)) == pytest.approx((3.5, 1.75))
+
+
+SCRIPTS = sorted(path.name for path in BENCH.glob("[!_]*.py") if path.name not in ("table.py", "scaling.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_bench_starts(script: str) -> None:
+    done = subprocess.run([sys.executable, BENCH / script, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: ")
+
+
+def test_calibration_compares_on_the_engine(tmp_path: Path) -> None:
+    words = shlex.split("--part engine --comparisons 1 --points 300 --size 8 --queries 100 --rounds 2 --budget 0")
+    script = BENCH / "calibration.py"
+    done = subprocess.run([sys.executable, script, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert "A/A, fixed, mean: called different: " in done.stdout, done.stderr

@@ -21,7 +21,7 @@ from _score import SLOWDOWNS, Score, goal
 from _simulation import simulated
 
 from qexp import machine
-from qexp.bench.blocks import measure, timed_block, untimed_block
+from qexp.bench.blocks import measure, responses, timed_block
 from qexp.bench.latency import speedup_mean, speedup_p50, speedup_p95
 from qexp.bench.stopping import Stopping
 from qexp.config import ExperimentConfig, SearchConfig, SyntheticDataset
@@ -78,7 +78,7 @@ def on_engine(options: argparse.Namespace) -> bool:
             return slowed(timed_block(search, queries, point.limit, 20, with_ids), factor)
 
         visits: list[Callable[[bool], Block]] = [partial(visit, factor) for factor in factors]
-        untimed_block(search, queries)
+        list(responses(search, queries))  # untimed, so that everything is in memory
         for number in range(options.comparisons):
             stopping = Stopping([(0, index) for index in range(1, len(visits))], search_config)
             measured = measure(visits, options.rounds, number, enough=stopping)
