@@ -14,6 +14,9 @@ from _common import Verdict, print_verdicts, ratio
 from course import query_seconds
 from scale import slope
 from scaling import carried, error, report
+from sweep import rounds_in
+
+from qexp.results import Stop
 
 BENCH = Path(__file__).resolve().parents[1] / "scripts" / "bench"
 
@@ -90,6 +93,11 @@ def test_the_query_phase_of_each_method_ends_where_its_second_round_begins() -> 
     lines += ["15.5 job 2 of 2", "20.0 binary: round 0 of 2", "20.5 binary: round 1 of 2", "21.0 binary: round 2 of 2"]
     lines += [f"21.25 binary: {known}"]
     assert query_seconds("\n".join(lines)) == pytest.approx((3.5, 1.75))
+
+
+def test_rounds_are_read_from_the_log_of_a_sweep() -> None:
+    stop = Stop(13, halfwidth=0.042, target=0.05, seconds=29.4)
+    assert rounds_in(f"10:00:00 binary_2bit: {stop}\n10:00:01 job 2") == {"binary_2bit": 13}
 
 
 SCRIPTS = sorted(path.name for path in BENCH.glob("[!_]*.py") if path.name not in ("table.py", "scaling.py"))
