@@ -221,9 +221,12 @@ def _validity(collections: list[CollectionRecord], decided: Recommendation) -> l
             metrics, name = base.metrics, f"{decided.name(one.place)}{ef}"
             control = Interval(metrics["speedup_mean"], metrics["speedup_mean_low"], metrics["speedup_mean_high"])
             told = control.halfwidth <= CONTROL_TOO_WIDE * float(one.config["search.target_halfwidth"])
-            noisy += [name] if control.distinguishable else []
-            blind += [] if control.distinguishable or told else [name]
-            widest = max(widest, control.high, 1 / control.low) if told else widest
+            if control.distinguishable:
+                noisy.append(name)
+            elif told:
+                widest = max(widest, control.high, 1 / control.low)
+            else:
+                blind.append(name)
             rows.append(
                 (
                     name,

@@ -1,0 +1,82 @@
+"""Sentences of the report, from rows made by hand."""
+
+import pytest
+
+from qexp.report import answers
+from qexp.report.blocks import Grid, Paragraph
+from qexp.report.recommend import recommend
+from qexp.report.record import CollectionRecord
+from qexp.report.story import _validity
+from tests.tables import baseline, row
+from tests.test_recommend import SLO
+
+
+def control(low: float, high: float, ef: str = "default"):
+    base = baseline(hnsw_ef=ef)
+    base.metrics.update(speedup_mean=1.0, speedup_mean_low=low, speedup_mean_high=high)
+    return base
+
+
+def job(name: str, *rows, vectors: str = "cold") -> CollectionRecord:
+    config = {
+        "quantization.name": name,
+        "storage.name": "on_disk",
+        "storage.vectors": vectors,
+        "search.target_halfwidth": 0.05,
+        "search.rounds": 5,
+    }
+    metrics = {"codes_predicted_mib": 10.0, "compression_ratio": 4.0}
+    return CollectionRecord("", config, metrics, {}, {"points": 1000, "size": 64}, {}, tuple(rows))
+
+
+def told(*jobs: CollectionRecord) -> tuple[str, list[str]]:
+    decided = recommend([one for found in jobs for one in found.rows], SLO)
+    said = [block for block in _validity(list(jobs), decided) if isinstance(block, Paragraph | Grid)]
+    paragraph, grid = said[0], said[1]
+    assert isinstance(paragraph, Paragraph)
+    assert isinstance(grid, Grid)
+    return paragraph.text, [str(cells[2]) for cells in grid.rows]
+
+
+def test_a_control_that_is_too_wide_is_not_called_quiet():
+    quiet = job("scalar", control(0.97, 1.03), row("scalar", 2))
+    wide = job("binary", control(0.2, 5.0), row("binary", 2))
+    noisy = job("turbo_4bit", control(1.1, 1.2), row("turbo_4bit", 2))
+    assert told(quiet) == (
+        "In every job the baseline, measured twice, cannot be told from itself (within 1.03×).",
+        ["holds"],
+    )
+    assert told(quiet, wide, noisy) == (
+        "The control fails in turbo_4bit: read those speedups with care. In binary it is too wide to say whether the "
+        "machine was steady. In the others the baseline, measured twice, cannot be told from itself (within 1.03×).",
+        ["holds", "too wide to say", "fails: noisy"],
+    )
+
+
+def test_every_ef_has_its_own_control():
+    rows = [control(0.99, 1.01, "16"), row("scalar", 2, hnsw_ef="16"), control(1.1, 1.2, "64")]
+    one = job("scalar", *rows, row("scalar", 2, hnsw_ef="64"))
+    said, verdicts = told(one)
+    assert said.startswith("The control fails in scalar, ef 64: ")
+    assert verdicts == ["holds", "fails: noisy"]
+
+
+@pytest.mark.parametrize(("vectors", "rest"), [("cold", ": graph"), ("cached", ": original vectors, graph")])
+def test_what_is_not_codes_is_named(vectors, rest):
+    one = job("scalar", baseline(), row("scalar", 2), vectors=vectors)
+    said = list(answers._why([one], recommend(one.rows, SLO)))
+    assert any(line.startswith("90% of the RAM of scalar") and rest in line for line in said)
+
+
+def test_ram_that_grows_is_not_called_less():
+    rows = [baseline(cost=1.0), row("scalar", 2, p95=0.5, cost=0.9, ram=120)]
+    decided = recommend(rows, SLO)
+    assert decided.choice is not None
+    assert answers.ram_remark(decided, decided.choice) == "predicted; 100.0 MiB without quantization (1.2× more)"
+
+
+def test_one_method_is_not_ahead_of_a_rest():
+    decided = recommend([baseline(), row("scalar", 2)], SLO)
+    assert "ahead" not in answers._best(decided)
+    decided = recommend([baseline(), row("scalar", 2), row("binary", 2, p95=0.5)], SLO)
+    assert "by P95 latency is binary, rescoring 2×, measurably ahead of the rest" in answers._best(decided)
