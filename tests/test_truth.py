@@ -121,6 +121,11 @@ def test_given_neighbours_are_taken_as_they_are(tmp_path: Path) -> None:
     assert (found.source, found.ids.tolist()) == ("neighbours", computed.ids.tolist())
 
 
+def test_a_repeat_behind_the_neighbours_that_are_used_does_no_harm(tmp_path: Path) -> None:
+    data = given(tmp_path, lambda right: np.hstack([right[:, :5], right[:, :5]]))
+    assert find_truth(data, 5, tmp_path).source == "neighbours"
+
+
 def test_given_neighbours_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
     right = given(tmp_path, lambda right: right).neighbours
     assert right is not None
@@ -138,8 +143,13 @@ def test_given_neighbours_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None
         (lambda right: [*right[:7], right[7][:3], *right[8:]], "query 7: 3 neighbours given, search.limit=5"),
         (lambda right: [*right[:7], [], *right[8:]], "query 7: 0 neighbours given, search.limit=5"),
         (lambda right: right + 390, r"the neighbour \d+ is no point of"),
+        (
+            lambda right: np.repeat(right[:, :1], 10, axis=1),
+            r"query 0: point \d+ is twice among the first 5 given",
+        ),
+        (lambda right: [*right[:7], [3, 8, 9, 3, 4], *right[8:]], "query 7: point 3 is twice among the first 5"),
     ],
-    ids=["shifted", "short", "empty", "outside"],
+    ids=["shifted", "short", "empty", "outside", "nearest only", "repeated"],
 )
 def test_wrong_neighbours_are_refused(change: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):

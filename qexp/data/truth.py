@@ -65,7 +65,7 @@ def find_truth(data: Data, k: int, cache: Path, matching: Ids | None = None) -> 
 def given_truth(data: Data, k: int) -> Truth:
     """Return the neighbours that the dataset gives, of which a sample is compared with exact ones.
 
-    Raises DataError for a list shorter than k and for neighbours of another distance or of shifted ids.
+    Raises DataError for a list shorter than k or with repeats, for another distance and for shifted ids.
     """
     assert data.neighbours is not None
     given: Ids = np.load(data.neighbours)
@@ -75,6 +75,14 @@ def given_truth(data: Data, k: int) -> Truth:
         raise DataError(
             f"{data.facts.source} query {row}: {int((given[row] >= 0).sum())} neighbours given, search.limit={k}; "
             "set dataset.truth=exact or a smaller search.limit"
+        )
+    used = np.sort(given[:, :k], axis=1)
+    twice = np.argwhere(used[:, 1:] == used[:, :-1])
+    if twice.size:
+        row, column = twice[0]
+        raise DataError(
+            f"{data.facts.source} query {row}: point {used[row, column]} is twice among the first {k} "
+            "given neighbours; set dataset.truth=exact"
         )
     points, queries, distance = data.points(), np.asarray(data.query_vectors()), data.facts.distance
     scores = exact_scores(points, queries, given[:, :k], distance)
