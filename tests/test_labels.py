@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +6,8 @@ import datasets
 import numpy as np
 import pytest
 
-from qexp.data.labels import check_unique_ids, neighbour_positions, positions, qrel_rows, read_trec
+from qexp.config import QrelsConfig
+from qexp.data.labels import check_unique_ids, neighbour_positions, positions, qrel_rows, read_trec, table_qrels
 from qexp.data.table import Table
 from qexp.errors import DataError
 
@@ -69,3 +71,26 @@ def test_a_trec_file_is_read_and_a_bad_line_named(tmp_path: Path) -> None:
     file.write_text("\n")
     with pytest.raises(DataError, match="is empty"):
         read_trec(file)
+
+
+def graded(grades: list[Any]) -> list[Any]:
+    rows = datasets.Dataset.from_dict({"query": ["q"] * len(grades), "point": ["p"] * len(grades), "grade": grades})
+    return [label[2] for label in table_qrels(rows, "labels", QrelsConfig())]
+
+
+@pytest.mark.parametrize("grades", [[2, 0, -1], [2.0, 0.0, -1.0], ["2", "0", "-1"]])
+def test_whole_grades_are_taken_however_a_table_holds_them(grades: list[Any]) -> None:
+    assert graded(grades) == [2, 0, -1]
+
+
+@pytest.mark.parametrize("wrong", [0.5, float("nan"), float("inf"), None, "high", "\N{SUPERSCRIPT TWO}"])
+def test_a_grade_that_is_no_integer_is_refused_with_its_row(wrong: Any) -> None:
+    with pytest.raises(DataError, match=f"labels row 2: the grade {re.escape(repr(wrong))} is no integer"):
+        graded([type(wrong)(1) if wrong is not None else 1] * 2 + [wrong])
+
+
+@pytest.mark.parametrize("wrong", ["--1", "\N{SUPERSCRIPT TWO}", "0.5", "high"])
+def test_a_grade_of_a_trec_file_that_is_no_integer_is_refused_with_its_line(wrong: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.qrels").write_text(f"q1 0 d1 2\nq2 0 d2 {wrong}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=f"labels.qrels line 2: the grade '{wrong}' is no integer"):
+        read_trec(tmp_path / "labels.qrels")

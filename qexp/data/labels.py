@@ -1,5 +1,6 @@
 """Ids become row numbers: of labels (qrels) and of given neighbours."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
 
 Qrel = tuple[Any, Any, int]  # query id, point id, grade
 
+WHOLE = re.compile(r"-?[0-9]{1,18}(\.0)?")  # 1.0 too: a column of integers with gaps holds floats
+
 
 def table_qrels(rows: "Dataset", place: str, config: QrelsConfig) -> list[Qrel]:
-    """Return the labels of a table with a column each for query, point and grade."""
+    """Return the labels of a table with a column each for query, point and grade; DataError for a fractional grade."""
     columns = (config.query_column, config.point_column, config.grade_column)
     need_columns(rows, place, *columns)
     query, point, grade = (rows.with_format("arrow")[column][:].to_pylist() for column in columns)
-    return list(zip(query, point, grade, strict=True))
+    grades = [_grade(value, f"{place} row {row}") for row, value in enumerate(grade)]
+    return list(zip(query, point, grades, strict=True))
 
 
 def read_trec(path: Path) -> list[Qrel]:
@@ -33,12 +37,20 @@ def read_trec(path: Path) -> list[Qrel]:
         words = line.split()
         if not words:
             continue
-        if len(words) != 4 or not words[3].lstrip("-").isdigit():
+        if len(words) != 4:
             raise DataError(f"{path} line {number}: not 'query iteration point grade': {line.strip()[:60]}")
-        qrels.append((words[0], words[2], int(words[3])))
+        qrels.append((words[0], words[2], _grade(words[3], f"{path} line {number}")))
     if not qrels:
         raise DataError(f"{path}: is empty")
     return qrels
+
+
+def _grade(value: Any, where: str) -> int:
+    if isinstance(value, bool):
+        return int(value)
+    if not WHOLE.fullmatch(str(value)):
+        raise DataError(f"{where}: the grade {value!r} is no integer; give grades as whole numbers, such as 0, 1, 2")
+    return int(str(value).removesuffix(".0"))
 
 
 def check_unique_ids(table: Table) -> None:
@@ -87,7 +99,7 @@ def qrel_rows(qrels: list[Qrel], points: Table, kept: Ids, queries: Table, chose
         return np.empty((0, 3), dtype=np.int64)
     query = _found(queries, chosen, [label[0] for label in qrels], "query")
     point = _found(points, kept, [label[1] for label in qrels], "point")
-    grade = np.array([int(label[2]) for label in qrels])
+    grade = np.array([label[2] for label in qrels])
     return np.stack([query, point, grade], axis=1)[(query >= 0) & (point >= 0)].astype(np.int64)
 
 
