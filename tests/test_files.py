@@ -56,6 +56,16 @@ def test_a_changed_file_is_read_again(kind: str, tmp_path: Path) -> None:
     assert (first.facts.points, load(path).facts.points) == (55, 45)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "npy", "save_to_disk"])
+def test_a_split_of_what_has_no_parts_is_refused(kind: str, tmp_path: Path) -> None:
+    path = written(tmp_path, kind)
+    dataset = FileDataset(path=str(path), queries=QueriesConfig(split="test"))
+    with pytest.raises(DataError, match=rf"points\.{kind}: has no part 'test'.*dataset\.queries\.path=…"):
+        load_data(ExperimentConfig(dataset=dataset), tmp_path / "cache")
+    with pytest.raises(DataError, match=rf"points\.{kind}: has no part 'train'"):
+        load(path, split="train")
+
+
 def test_an_ann_benchmarks_file_has_its_own_queries_distance_and_neighbours(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     from qexp.data.truth import find_truth

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 TABLES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".arrow": "arrow"}
+PARTED = (".npz", *HDF5)
 NEIGHBOURS = "neighbors"  # the name in ann-benchmarks files, and of the column made from one
 
 
@@ -28,10 +29,15 @@ def load_file(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str
     """Load a file or `save_to_disk` folder; return the rows and a word that changes when the content does.
 
     A matrix becomes a column `vector` in an Arrow file in the cache, named after its content. Raises DataError if the
-    file is missing, truncated, empty, or of an unknown format.
+    file is missing, truncated, empty, of an unknown format, or without parts where one is asked for.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
+    if part and path.suffix not in PARTED and not (path / "dataset_dict.json").is_file():
+        raise DataError(
+            f"{path}: has no part '{part}', as only {', '.join(PARTED)} have; leave the split out, or name another "
+            "file (dataset.path=… dataset.queries.path=…)"
+        )
     if path.suffix in MATRICES:
         return _matrix(path, part, cache)
     if path.suffix not in TABLES and not path.is_dir():
