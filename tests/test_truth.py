@@ -14,6 +14,7 @@ from qexp.data import nearest, truth
 from qexp.data.truth import engine_truth, exact_scores, find_truth, neighbours
 from qexp.data.vectors import Data, load_data
 from qexp.errors import DataError
+from tests.test_source import write_vecs
 
 METRIC = {"cosine": "cosine", "dot": None, "euclid": "euclidean", "manhattan": "cityblock"}
 
@@ -127,13 +128,33 @@ def test_a_repeat_behind_the_neighbours_that_are_used_does_no_harm(tmp_path: Pat
 
 
 def test_given_neighbours_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
-    right = given(tmp_path, lambda right: right).neighbours
-    assert right is not None
-    ids = np.load(right).astype("<i4")
-    heads = np.full((len(ids), 1), ids.shape[1], "<i4")
-    (tmp_path / "truth.ivecs").write_bytes(np.hstack([heads, ids]).tobytes())
+    right = neighbours(vectors(0, 400, 8), vectors(1, 30, 8), 10, "cosine").ids.astype("<i4")
+    write_vecs(tmp_path / "truth.ivecs", right)
     data = given(tmp_path, lambda right: right * 0, neighbours_path=str(tmp_path / "truth.ivecs"))
-    assert find_truth(data, 5, tmp_path).ids.tolist() == ids[:, :5].tolist()
+    assert find_truth(data, 5, tmp_path).ids.tolist() == right[:, :5].tolist()
+
+
+def test_a_file_of_neighbours_that_was_corrected_is_read_again(tmp_path: Path) -> None:
+    np.save(tmp_path / "points.npy", vectors(0, 400, 8))
+    np.save(tmp_path / "queries.npy", vectors(1, 30, 8))
+    dataset = FileDataset(
+        path=str(tmp_path / "points.npy"),
+        truth="neighbours",
+        neighbours_path=str(tmp_path / "truth.ivecs"),
+        queries=QueriesConfig(path=str(tmp_path / "queries.npy")),
+    )
+    config = ExperimentConfig(dataset=dataset, search=SearchConfig(limit=5))
+    right = neighbours(vectors(0, 400, 8), vectors(1, 30, 8), 10, "cosine").ids.astype("<i4")
+    write_vecs(tmp_path / "truth.ivecs", (right + 1) % 400)
+    with pytest.raises(DataError, match="or shifted ids"):
+        find_truth(load_data(config, tmp_path / "cache"), 5, tmp_path)
+    write_vecs(tmp_path / "truth.ivecs", right)
+    assert find_truth(load_data(config, tmp_path / "cache"), 5, tmp_path).ids.tolist() == right[:, :5].tolist()
+
+
+def test_a_file_of_neighbours_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.ivecs: cannot be read: No such file or directory"):
+        given(tmp_path, lambda right: right, neighbours_path=str(tmp_path / "none.ivecs"))
 
 
 @pytest.mark.parametrize(

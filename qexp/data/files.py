@@ -48,6 +48,14 @@ def load_file(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str
     return rows, state
 
 
+def content_digest(path: Path) -> str:
+    """Return a digest of a file's content; DataError if it cannot be read."""
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def file_distance(path: Path) -> str | None:
     """Return the distance that the file itself names, if it does."""
     return hdf5_distance(path) if path.suffix in HDF5 and path.exists() else None
@@ -119,7 +127,7 @@ def _need_whole(rows: "Dataset", path: Path) -> None:
 def _matrix(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str]:
     import datasets
 
-    state = digest_of([file_digest(path), path.suffix, str(part)])
+    state = digest_of([content_digest(path), path.suffix, str(part)])
     target = cache / "arrow" / f"{path.stem}-{state}.arrow"
     if not target.exists():
         write_arrow(target, _columns(path, part))

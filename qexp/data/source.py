@@ -19,7 +19,7 @@ from qexp.config import (
     SyntheticDataset,
     TableDataset,
 )
-from qexp.data.files import file_distance, is_file_dataset, load_file, query_part
+from qexp.data.files import content_digest, file_distance, is_file_dataset, load_file, query_part
 from qexp.data.hub import commit_of, load_hub, place_of
 from qexp.data.labels import Qrel, read_trec, table_qrels
 from qexp.data.table import Table, digest_of, find_vector_column, need_columns, write_arrow
@@ -139,6 +139,8 @@ def _with_queries(
         loaded = _beside(config, config.qrels, None, cache)
         qrels = table_qrels(loaded.rows, loaded.place, config.qrels)
         states.append(loaded.state)
+    if config.truth == "neighbours" and config.neighbours_path:
+        states.append(content_digest(Path(config.neighbours_path)))
     key = digest_of([*states, json.dumps([asdict(config), asdict(embedding)], sort_keys=True)])
     return replace(source, queries=queries, qrels=qrels, key=key)
 
