@@ -1,6 +1,7 @@
 """Local files as Hugging Face datasets: tables by `datasets` itself, matrices converted to Arrow once."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from qexp.data.arrays import HDF5, MATRICES, hdf5_distance, parts_of, read_blocks
 from qexp.data.hub import NO_ROWS, folder_state, hush
+from qexp.data.kept import read_or_made
 from qexp.data.progress import Progress
 from qexp.data.table import digest_of, file_digest, write_arrow
 from qexp.errors import DataError
@@ -129,9 +131,8 @@ def _matrix(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str]:
 
     state = digest_of([content_digest(path), path.suffix, str(part)])
     target = cache / "arrow" / f"{path.stem}-{state}.arrow"
-    if not target.exists():
-        write_arrow(target, _columns(path, part))
-    return datasets.Dataset.from_file(str(target)), state
+    read = partial(datasets.Dataset.from_file, str(target))
+    return read_or_made(target, read, partial(write_arrow, target, _columns(path, part))), state
 
 
 def _columns(path: Path, part: str | None) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from qexp.config import (
 )
 from qexp.data.files import content_digest, file_distance, is_file_dataset, load_file, query_part
 from qexp.data.hub import commit_of, load_hub, place_of
+from qexp.data.kept import read_or_made
 from qexp.data.labels import Qrel, read_trec, table_qrels
 from qexp.data.table import Table, digest_of, find_vector_column, need_columns, write_arrow
 from qexp.errors import DataError
@@ -191,9 +193,9 @@ def _open_synthetic(config: SyntheticDataset, cache: Path) -> Source:
     tables = []
     for part, count in (("points", config.points), ("queries", config.queries)):
         path = cache / "synthetic" / f"{key}-{part}.arrow"
-        if not path.exists():
-            write_arrow(path, _clusters(config, count, part))
-        tables.append(Table(datasets.Dataset.from_file(str(path)), f"synthetic {part}", "vector", "id"))
+        read = partial(datasets.Dataset.from_file, str(path))
+        rows = read_or_made(path, read, partial(write_arrow, path, _clusters(config, count, part)))
+        tables.append(Table(rows, f"synthetic {part}", "vector", "id"))
     return Source(tables[0], tables[1], [], key, "synthetic")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from qexp.data.kept import read_or_made
 from qexp.data.nearest import candidates
 from qexp.data.vectors import Data
 from qexp.errors import DataError
@@ -51,15 +52,20 @@ def find_truth(data: Data, k: int, cache: Path, matching: Ids | None = None) -> 
         key.append(hashlib.sha256(matching.data).hexdigest())
     name = hashlib.sha256("-".join(key).encode()).hexdigest()[:16]
     path = cache / "truth" / f"{data.facts.title}-{name}.npz"
-    if path.exists():
-        with np.load(path) as saved:
-            return Truth(saved["ids"], saved["scores"])
-    truth = neighbours(data.points(), np.asarray(data.query_vectors()), k, data.facts.distance, matching)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as partial:
-        np.savez(partial, ids=truth.ids, scores=truth.scores)
-    Path(partial.name).replace(path)
-    return truth
+
+    def make() -> None:
+        truth = neighbours(data.points(), np.asarray(data.query_vectors()), k, data.facts.distance, matching)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as partial:
+            np.savez(partial, ids=truth.ids, scores=truth.scores)
+        Path(partial.name).replace(path)
+
+    return read_or_made(path, lambda: _saved(path), make)
+
+
+def _saved(path: Path) -> Truth:
+    with np.load(path) as saved:
+        return Truth(saved["ids"], saved["scores"])
 
 
 def given_truth(data: Data, k: int) -> Truth:

@@ -5,6 +5,7 @@ import logging
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from qexp.config import (
     TableDataset,
 )
 from qexp.data.files import read_matrix
+from qexp.data.kept import read_or_made
 from qexp.data.labels import check_unique_ids, neighbour_positions, qrel_rows
 from qexp.data.matrix import Written, write_matrix
 from qexp.data.payload import write_payload
@@ -80,26 +82,31 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
     }
     key = digest_of([json.dumps(asked, sort_keys=True)])
     folder = cache / "vectors" / f"{config.dataset.title}-{key}"
-    if not (folder / "facts.json").exists():
-        _lay_out(source, config, distance, folder)
-    facts = DatasetFacts(**json.loads((folder / "facts.json").read_text()))
-    warnings = tuple(json.loads((folder / "warnings.json").read_text()))
-    if config.search.limit > facts.points:
-        raise DataError(f"search.limit={config.search.limit}: {source.place} has only {facts.points} points")
+    data = read_or_made(folder, partial(_laid_out, folder), partial(_lay_out, source, config, distance, folder))
+    if config.search.limit > data.facts.points:
+        raise DataError(f"search.limit={config.search.limit}: {source.place} has only {data.facts.points} points")
     if config.dataset.truth == "neighbours":
-        _check_given(config, source, facts)
-    for warning in warnings:
+        _check_given(config, source, data.facts)
+    for warning in data.warnings:
         log.warning("%s", warning)
+    return data
+
+
+def _laid_out(folder: Path) -> Data:
+    """Return what a folder holds; OSError, ValueError and the like where one of its files is broken."""
     payload, neighbours = folder / "payload.jsonl", folder / "neighbours.npy"
-    return Data(
-        facts,
+    data = Data(
+        DatasetFacts(**json.loads((folder / "facts.json").read_text())),
         folder / "vectors.npy",
         folder / "queries.npy",
         np.load(folder / "qrels.npy"),
         payload if payload.exists() else None,
         neighbours if neighbours.exists() else None,
-        warnings,
+        tuple(json.loads((folder / "warnings.json").read_text())),
     )
+    for matrix in filter(None, (data.vectors, data.queries, data.neighbours)):
+        _mapped(matrix)  # which a file that was cut off cannot be
+    return data
 
 
 def _check_datatype(config: ExperimentConfig) -> None:
@@ -120,15 +127,15 @@ def _check_datatype(config: ExperimentConfig) -> None:
 def _lay_out(source: Source, config: ExperimentConfig, distance: str, folder: Path) -> None:
     """Write vectors, queries, labels and facts into `folder`, which appears only when it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=folder.name, suffix=".partial", dir=folder.parent))
+    unfinished = Path(tempfile.mkdtemp(prefix=folder.name, suffix=".partial", dir=folder.parent))
     try:
-        facts, warnings = _write(source, config, distance, partial)
-        (partial / "warnings.json").write_text(json.dumps(warnings, indent=1))
-        (partial / "facts.json").write_text(json.dumps(asdict(facts), indent=1))
+        facts, warnings = _write(source, config, distance, unfinished)
+        (unfinished / "warnings.json").write_text(json.dumps(warnings, indent=1))
+        (unfinished / "facts.json").write_text(json.dumps(asdict(facts), indent=1))
         if not folder.exists():
-            partial.rename(folder)
+            unfinished.rename(folder)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path) -> tuple[DatasetFacts, list[str]]:

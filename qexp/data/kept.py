@@ -1,0 +1,27 @@
+"""Entries of the cache that are read as they are, and made again where they are broken."""
+
+import logging
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+Read = TypeVar("Read")
+
+log = logging.getLogger(__name__)
+
+BROKEN = (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error)
+
+
+def read_or_made(path: Path, read: Callable[[], Read], make: Callable[[], None]) -> Read:
+    """Return what `read` finds at `path`, made first if nothing is there, and once more if it is broken."""
+    if path.exists():
+        try:
+            return read()
+        except BROKEN as error:
+            log.warning("%s: removed, and to be made again: %s", path, " ".join(f"{error!r}".split()))
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    make()
+    return read()
