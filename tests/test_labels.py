@@ -24,6 +24,7 @@ def table(ids: list[Any] | None) -> Table:
     [
         (None, [3, 0, 1, 9], [2, 0, -1, -1]),
         (None, ["2", "x"], [1, -1]),
+        (None, ["\N{SUPERSCRIPT TWO}", "2" * 23, "2"], [-1, -1, 1]),
         ([10, 11, 12, 13], [12, 11, 10], [1, -1, 0]),
         ([10, 11, 12, 13], ["13", "x"], [2, -1]),
         (["a", "b", "c", "d"], ["d", "b", "e"], [2, -1, -1]),
@@ -51,6 +52,18 @@ def test_a_duplicate_id_names_both_rows() -> None:
         check_unique_ids(table(["a", "b", None, "c"]))
 
 
+@pytest.mark.parametrize("wrong", [[1], {"a": 1}, True])
+def test_ids_are_integers_strings_or_floats(wrong: Any) -> None:
+    message = ".*, not ids, which are integers, strings or floats"
+    with pytest.raises(DataError, match=f"mine: column 'id' holds {message}"):
+        check_unique_ids(table([wrong] * 4))
+    for column in ("query", "point"):
+        labels = datasets.Dataset.from_dict({"query": ["q"], "point": ["p"], "grade": [1]} | {column: [wrong]})
+        with pytest.raises(DataError, match=f"labels: column '{column}' holds {message}"):
+            table_qrels(labels, "labels", QrelsConfig())
+    check_unique_ids(table([0.5, 1.5, 2.5, 3.5]))
+
+
 def test_given_neighbours_keep_their_order_and_are_padded() -> None:
     assert neighbour_positions([[3, 0], [2], None], table(None), KEPT, "queries").tolist() == [
         [2, 0],
@@ -70,6 +83,9 @@ def test_a_trec_file_is_read_and_a_bad_line_named(tmp_path: Path) -> None:
         read_trec(file)
     file.write_text("\n")
     with pytest.raises(DataError, match="is empty"):
+        read_trec(file)
+    file.write_bytes("q1 0 d\N{LATIN SMALL LETTER E WITH ACUTE} 1\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"labels\.qrels: cannot be read as text in UTF-8: .*0xe9"):
         read_trec(file)
 
 

@@ -177,6 +177,23 @@ def test_wrong_neighbours_are_refused(change: Any, message: str, tmp_path: Path)
         find_truth(given(tmp_path, change), 5, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (list(range(30)), "holds int64, not lists of neighbours"),
+        (["abc"] * 30, "holds string, not lists of neighbours"),
+        ([[[1, 2]]] * 30, "holds list<.*>, not ids"),
+    ],
+)
+def test_neighbours_come_in_lists(column: list[Any], message: str, tmp_path: Path) -> None:
+    given(tmp_path, lambda right: right)
+    pq.write_table(pa.table({"vector": list(vectors(1, 30, 8)), "neighbors": column}), tmp_path / "queries.parquet")
+    queries = QueriesConfig(path=str(tmp_path / "queries.parquet"))
+    dataset = FileDataset(path=str(tmp_path / "points.parquet"), truth="neighbours", queries=queries)
+    with pytest.raises(DataError, match=rf"queries\.parquet: column 'neighbors' {message}"):
+        load_data(ExperimentConfig(dataset=dataset), tmp_path / "cache")
+
+
 def test_given_neighbours_of_another_embedding_size_are_refused(tmp_path: Path) -> None:
     given(tmp_path, lambda right: right)
     dataset = FileDataset(

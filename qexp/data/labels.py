@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Qrel = tuple[Any, Any, int]  # query id, point id, grade
 
+ROW_NUMBER = re.compile(r"[0-9]{1,18}")
+ID_KINDS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_string, pa.types.is_large_string)
 WHOLE = re.compile(r"-?[0-9]{1,18}(\.0)?")  # 1.0 too: a column of integers with gaps holds floats
 
 
@@ -25,6 +27,8 @@ def table_qrels(rows: "Dataset", place: str, config: QrelsConfig) -> list[Qrel]:
     """Return the labels of a table with a column each for query, point and grade; DataError for a fractional grade."""
     columns = (config.query_column, config.point_column, config.grade_column)
     need_columns(rows, place, *columns)
+    for column in columns[:2]:
+        need_ids(rows.features.arrow_schema.field(column).type, place, column)
     query, point, grade = (rows.with_format("arrow")[column][:].to_pylist() for column in columns)
     grades = [_grade(value, f"{place} row {row}") for row, value in enumerate(grade)]
     return list(zip(query, point, grades, strict=True))
@@ -32,8 +36,12 @@ def table_qrels(rows: "Dataset", place: str, config: QrelsConfig) -> list[Qrel]:
 
 def read_trec(path: Path) -> list[Qrel]:
     """Return the labels of a TREC file: query, iteration, point and grade, separated by blanks."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text in UTF-8: {error}") from error
     qrels: list[Qrel] = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words:
             continue
@@ -43,6 +51,12 @@ def read_trec(path: Path) -> list[Qrel]:
     if not qrels:
         raise DataError(f"{path}: is empty")
     return qrels
+
+
+def need_ids(kind: Any, place: str, column: str) -> None:
+    """Refuse a column whose values are no ids."""
+    if not any(is_kind(kind) for is_kind in ID_KINDS):
+        raise DataError(f"{place}: column '{column}' holds {kind}, not ids, which are integers, strings or floats")
 
 
 def _grade(value: Any, where: str) -> int:
@@ -79,7 +93,7 @@ def positions(table: Table, kept: Ids, wanted: list[Any]) -> Ids:
     Ids of another type than the column's are compared as text.
     """
     if table.id_column is None:
-        rows = np.array([int(key) if str(key).isdigit() else -1 for key in wanted], dtype=np.int64)
+        rows = np.array([int(key) if ROW_NUMBER.fullmatch(str(key)) else -1 for key in wanted], dtype=np.int64)
     else:
         ids, wanted_ids = _ids(table), pa.array(wanted)
         if ids.type != wanted_ids.type:
@@ -128,4 +142,7 @@ def neighbour_positions(lists: list[Any], points: Table, kept: Ids, place: str) 
 
 
 def _ids(table: Table) -> Any:
-    return table.rows.select_columns([table.id_column]).with_format("arrow")[table.id_column][:]
+    assert table.id_column is not None
+    ids = table.rows.select_columns([table.id_column]).with_format("arrow")[table.id_column][:]
+    need_ids(ids.type, table.place, table.id_column)
+    return ids

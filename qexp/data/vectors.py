@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from qexp.config import (
     CollectionDataset,
@@ -22,7 +23,7 @@ from qexp.config import (
 )
 from qexp.data.files import read_matrix
 from qexp.data.kept import read_or_made
-from qexp.data.labels import check_unique_ids, neighbour_positions, qrel_rows
+from qexp.data.labels import check_unique_ids, need_ids, neighbour_positions, qrel_rows
 from qexp.data.matrix import Written, write_matrix
 from qexp.data.payload import write_payload
 from qexp.data.source import Source, open_source
@@ -230,8 +231,11 @@ def _given_neighbours(dataset: DatasetConfig, queries: Table, chosen: Ids, avail
         return list(given[chosen].tolist())
     column = dataset.neighbours_column
     need_columns(queries.rows, queries.place, column)
-    rows = queries.rows.select_columns([column]).with_format("arrow")
-    return list(rows[column][:].take(chosen).to_pylist())
+    lists = queries.rows.select_columns([column]).with_format("arrow")[column][:]
+    if not isinstance(lists.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
+        raise DataError(f"{queries.place}: column '{column}' holds {lists.type}, not lists of neighbours")
+    need_ids(lists.type.value_type, queries.place, column)
+    return list(lists.take(chosen).to_pylist())
 
 
 def _warnings(config: ExperimentConfig, facts: DatasetFacts, points: Written, queries: Written) -> list[str]:
