@@ -139,6 +139,8 @@ def test_quantization_is_held_against_qdrants_schema(config: dict[str, object], 
         (lambda: IndexConfig(m=1), "index.m=1"),
         (lambda: CostConfig("c", usd_per_gb_month=-1), "cost.usd_per_gb_month=-1"),
         (lambda: SyntheticDataset(points=0), "dataset.points=0"),
+        (lambda: SyntheticDataset(label="a/b"), "dataset.label=a/b: names files, so it must be without /"),
+        (lambda: SyntheticDataset(label="a" * 121), "of at most 120 bytes"),
         (lambda: SyntheticDataset(distance="cosin"), "did you mean 'cosine'"),
     ],
 )

@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from qexp.config import ExperimentConfig, FileDataset, QueriesConfig, SearchConfig
+from qexp.data.arrays import MATRICES
 from qexp.data.files import load_file, read_matrix
+from qexp.data.truth import find_truth
 from qexp.data.vectors import Data, load_data
 from qexp.errors import DataError
 from tests.test_source import WRITERS
@@ -56,6 +58,22 @@ def test_a_changed_file_is_read_again(kind: str, tmp_path: Path) -> None:
     assert (first.facts.points, load(path).facts.points) == (55, 45)
 
 
+@pytest.mark.parametrize("letter", ["x", "\N{CJK UNIFIED IDEOGRAPH-6587}"])
+def test_a_long_name_is_cut_in_the_cache(letter: str, tmp_path: Path) -> None:
+    np.save(tmp_path / f"{letter * (250 // len(letter.encode()))}.npy", MATRIX)
+    data = load(next(tmp_path.glob("*.npy")))
+    assert find_truth(data, 3, tmp_path / "cache").ids.shape == (5, 3)
+    assert data.facts.title == letter * (120 // len(letter.encode()))
+
+
+@pytest.mark.parametrize("suffix", MATRICES)
+def test_a_folder_named_like_a_matrix_is_one_line(suffix: str, tmp_path: Path) -> None:
+    folder = tmp_path / f"folder{suffix}"
+    folder.mkdir()
+    with pytest.raises(DataError, match=rf"folder\{suffix}: cannot be read: Is a directory"):
+        load(folder)
+
+
 @pytest.mark.parametrize("kind", ["parquet", "npy", "save_to_disk"])
 def test_a_split_of_what_has_no_parts_is_refused(kind: str, tmp_path: Path) -> None:
     path = written(tmp_path, kind)
@@ -68,8 +86,6 @@ def test_a_split_of_what_has_no_parts_is_refused(kind: str, tmp_path: Path) -> N
 
 def test_an_ann_benchmarks_file_has_its_own_queries_distance_and_neighbours(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
-    from qexp.data.truth import find_truth
-
     rng = np.random.default_rng(0)
     train, test = rng.standard_normal((300, 8), dtype=np.float32), rng.standard_normal((10, 8), dtype=np.float32)
     distances = np.linalg.norm(test[:, None] - train[None], axis=2)

@@ -7,6 +7,7 @@ from qexp.config.checks import MISSING, at_least, one_of, require, server_url
 DISTANCES = ("cosine", "dot", "euclid", "manhattan")
 TRUTHS = ("exact", "neighbours", "engine")
 PAYLOAD_INDEXES = ("keyword", "integer", "float", "geo", "text", "bool", "datetime", "uuid")
+MOST_BYTES = 120  # of a title, which is part of the names of files, and those end at 255
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class DatasetConfig:
     payload_indexes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require(
+            self.label is None or ("/" not in self.label and self.label == _short(self.label)),
+            f"dataset.label={self.label}: names files, so it must be without / and of at most {MOST_BYTES} bytes",
+        )
         if self.distance is not None:
             one_of("dataset.distance", self.distance, DISTANCES)
         one_of("dataset.truth", self.truth, TRUTHS)
@@ -96,7 +101,7 @@ class TableDataset(DatasetConfig):
     @property
     def title(self) -> str:
         """The label, else the last part of the path without its suffixes."""
-        return self.label or self.path.rstrip("/").rsplit("/", 1)[-1].split(".")[0] or "dataset"
+        return self.label or _short(self.path.rstrip("/").rsplit("/", 1)[-1].split(".")[0]) or "dataset"
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ class CollectionDataset(DatasetConfig):
     @property
     def title(self) -> str:
         """The label, else the collection's name."""
-        return self.label or self.collection
+        return self.label or _short(self.collection)
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,11 @@ class SyntheticDataset(DatasetConfig):
     def title(self) -> str:
         """The label, else `synthetic`."""
         return self.label or "synthetic"
+
+
+def _short(name: str) -> str:
+    """Return the beginning of a name, of `MOST_BYTES` at most."""
+    return name.encode(errors="ignore")[:MOST_BYTES].decode(errors="ignore")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 TABLES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".arrow": "arrow"}
+STEM = 50  # letters, of four bytes at most; a name ends at 255 bytes, and that of an unfinished file is longer
 PARTED = (".npz", *HDF5)
 NEIGHBOURS = "neighbors"  # the name in ann-benchmarks files, and of the column made from one
 
@@ -130,7 +131,7 @@ def _matrix(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str]:
     import datasets
 
     state = digest_of([content_digest(path), path.suffix, str(part)])
-    target = cache / "arrow" / f"{path.stem}-{state}.arrow"
+    target = cache / "arrow" / f"{path.stem[:STEM]}-{state}.arrow"
     read = partial(datasets.Dataset.from_file, str(target))
     return read_or_made(target, read, partial(write_arrow, target, _columns(path, part))), state
 
