@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qexp.config import ExperimentConfig, FileDataset, QueriesConfig, SearchConfig
+from qexp.config import ExperimentConfig, FileDataset, HubDataset, QueriesConfig, SearchConfig
 from qexp.data.arrays import MATRICES
 from qexp.data.files import load_file, read_matrix
 from qexp.data.truth import find_truth
@@ -183,6 +183,17 @@ def test_a_folder_of_data_files_names_the_other_kind(tmp_path: Path) -> None:
     pq.write_table(pa.table({"v": list(MATRIX)}), tmp_path / "part-0.parquet")
     with pytest.raises(DataError, match=r"for one of data files: dataset=hub dataset\.path="):
         load_file(tmp_path, None, tmp_path / "cache")
+
+
+def test_a_folder_of_parts_with_the_suffix_of_a_file_is_of_the_other_kind(tmp_path: Path) -> None:
+    folder = tmp_path / "points.parquet"
+    folder.mkdir()
+    pq.write_table(pa.table({"v": list(MATRIX)}), folder / "part-0.parquet")
+    with pytest.raises(DataError, match=r"for one of data files: dataset=hub dataset\.path=.*/points\.parquet"):
+        load(folder)
+    dataset = HubDataset(path=str(folder), queries=QueriesConfig(held_out=5))
+    data = load_data(ExperimentConfig(dataset=dataset, search=SearchConfig(limit=3)), tmp_path / "cache")
+    assert data.facts.points == 55
 
 
 def test_a_dict_of_splits_on_disk_asks_for_one(tmp_path: Path) -> None:

@@ -24,8 +24,14 @@ NEIGHBOURS = "neighbors"  # the name in ann-benchmarks files, and of the column 
 
 
 def is_file_dataset(path: str) -> bool:
-    """Whether a path is read by `load_file`: a known suffix, or a `save_to_disk` folder."""
-    return Path(path).suffix in (*TABLES, *MATRICES) or (Path(path) / "state.json").is_file()
+    """Whether a path is read by `load_file`: a known suffix, or a `save_to_disk` folder.
+
+    A folder of parts may have the suffix of one of them, as Spark and dask write it; it is none of ours.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        return (folder / "state.json").is_file()
+    return folder.suffix in (*TABLES, *MATRICES)
 
 
 def load_file(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str]:
