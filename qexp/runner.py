@@ -18,7 +18,7 @@ from qexp.bench.notes import notes
 from qexp.cache import evict, locked, using
 from qexp.config import ExperimentConfig, SearchConfig
 from qexp.data.sizes import chosen_links, held_payload
-from qexp.data.truth import Truth, engine_truth, exact_scores, find_truth
+from qexp.data.truth import Truth, engine_truth, exact_scores, find_truth, magnitude
 from qexp.data.vectors import Data, load_data
 from qexp.engine.base import collection_spec, engine_version
 from qexp.engine.caps import hierarchy
@@ -131,8 +131,9 @@ def _engine_side_truth(config: ExperimentConfig, data: Data, baseline: Place, ca
 
 
 def _recall(data: Data, truth: Truth, found: Ids) -> accuracy.Share:
-    scores = exact_scores(data.points(), np.asarray(data.query_vectors()), found, data.facts.distance)
-    return accuracy.recall(scores, truth.scores)
+    points, queries, distance = data.points(), np.asarray(data.query_vectors()), data.facts.distance
+    scores = exact_scores(points, queries, found, distance)
+    return accuracy.recall(scores, truth.scores, magnitude(points, queries, truth, distance))
 
 
 def _judged_by(

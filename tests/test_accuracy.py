@@ -6,10 +6,16 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from qexp.bench.accuracy import mean_interval, overlap, recall, relevance, summarize, worst_decile
-from qexp.data.truth import exact_scores, neighbours
+from qexp.data.truth import exact_scores, magnitude, neighbours
 
 # Coordinates from a handful of values give ties and duplicates in most examples.
 COORDINATES = st.integers(-2, 2).map(float)
+
+
+def recall_of(found: np.ndarray, points: np.ndarray, queries: np.ndarray, distance: str, k: int) -> np.ndarray:
+    exact = neighbours(points, queries, k, distance)
+    scores = exact_scores(points, queries, found, distance)
+    return recall(scores, exact.scores, magnitude(points, queries, exact, distance))
 
 
 def naive_score(point: np.ndarray, query: np.ndarray, distance: str) -> float:
@@ -30,8 +36,7 @@ def naive_score(point: np.ndarray, query: np.ndarray, distance: str) -> float:
 def test_recall_is_that_of_a_naive_count_with_ties(  # T11
     points: np.ndarray, queries: np.ndarray, found: np.ndarray, distance: str
 ) -> None:
-    exact = neighbours(points, queries, 5, distance)
-    ours = recall(exact_scores(points, queries, found, distance), exact.scores)
+    ours = recall_of(found, points, queries, distance, 5)
     for row, query in enumerate(queries):
         scores = sorted((naive_score(point, query, distance) for point in points), reverse=True)
         hits = sum(1 for i in found[row] if i >= 0 and naive_score(points[i], query, distance) >= scores[4] - 1e-6)
@@ -55,15 +60,52 @@ def test_retention_is_that_of_a_naive_count(found: np.ndarray, reference: np.nda
 def test_a_tie_at_the_kth_distance_is_a_hit() -> None:  # T11
     points = np.array([[1, 0], [1, 0], [0, 1], [1, 0]], dtype=np.float32)
     query = np.array([[1, 0]], dtype=np.float32)
-    exact = neighbours(points, query, 2, "dot")
     other = np.array([[3, 1]])
-    assert recall(exact_scores(points, query, other, "dot"), exact.scores).tolist() == [1.0]
-    assert overlap(other, exact.ids).tolist() != [1.0]
+    assert recall_of(other, points, query, "dot", 2).tolist() == [1.0]
+    assert overlap(other, neighbours(points, query, 2, "dot").ids).tolist() != [1.0]
+
+
+@given(
+    points=arrays(np.float32, (12, 3), elements=COORDINATES),
+    queries=arrays(np.float32, (4, 3), elements=COORDINATES),
+    found=arrays(np.int64, (4, 5), elements=st.integers(-1, 11)),
+    distance=st.sampled_from(["cosine", "dot", "euclid", "manhattan"]),
+    unit=st.sampled_from([1e-7, 1e7]),
+)
+def test_recall_knows_no_units(
+    points: np.ndarray, queries: np.ndarray, found: np.ndarray, distance: str, unit: float
+) -> None:
+    def scaled(vectors: np.ndarray) -> np.ndarray:
+        wide = vectors * np.float32(unit)
+        lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+        return wide / np.where(lengths > 0, lengths, 1) if distance == "cosine" else wide
+
+    def normal(vectors: np.ndarray) -> np.ndarray:
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.where(lengths > 0, lengths, 1) if distance == "cosine" else vectors
+
+    as_given = recall_of(found, normal(points), normal(queries), distance, 5)
+    assert recall_of(found, scaled(points), scaled(queries), distance, 5).tolist() == as_given.tolist()
+
+
+@pytest.mark.parametrize("distance", ["dot", "euclid", "manhattan"])
+@pytest.mark.parametrize("unit", [1e-7, 1, 1e7])
+@pytest.mark.parametrize("away", [0, 1000])
+def test_recall_of_chance_is_small_whatever_the_unit(distance: str, unit: float, away: float) -> None:
+    rng = np.random.default_rng(0)
+    points, queries = ((away + rng.standard_normal((n, 8))).astype(np.float32) * np.float32(unit) for n in (400, 20))
+    assert recall_of(rng.integers(0, 400, (20, 10)), points, queries, distance, 10).mean() < 0.1
+
+
+@pytest.mark.parametrize("distance", ["euclid", "manhattan"])
+def test_equal_points_are_hits_and_their_neighbours_are_none(distance: str) -> None:
+    points = np.repeat(np.array([[1000, 0], [1000, np.spacing(np.float32(1000))]], np.float32), 3, axis=0)
+    assert recall_of(np.array([[2, 1], [2, 3]]), points, points[:2], distance, 2).tolist() == [1.0, 0.5]
 
 
 def test_fewer_results_than_k_are_misses() -> None:
     exact = np.array([[3.0, 2.0]])
-    assert recall(np.array([[3.0, -np.inf]]), exact).tolist() == [0.5]
+    assert recall(np.array([[3.0, -np.inf]]), exact, exact[:, -1:]).tolist() == [0.5]
     assert overlap(np.array([[1, -1]]), np.array([[1, 2]])).tolist() == [0.5]
 
 

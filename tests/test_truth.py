@@ -105,8 +105,8 @@ def test_points_that_get_nearer_and_nearer_are_all_looked_at() -> None:
     assert found.ids.tolist() == [[4999, 4998, 4997, 4996]] * 3
 
 
-def given(tmp_path: Path, change: Callable[[np.ndarray], Any], limit: int = 5, **more: Any) -> Data:
-    points, queries = vectors(0, 400, 8), vectors(1, 30, 8)
+def given(tmp_path: Path, change: Callable[[np.ndarray], Any], limit: int = 5, unit: float = 1, **more: Any) -> Data:
+    points, queries = (vectors(seed, n, 8) * np.float32(unit) for seed, n in enumerate((400, 30)))
     right = np.argsort(-(queries.astype(float) @ points.astype(float).T), axis=1)[:, :10]
     pq.write_table(pa.table({"vector": list(points)}), tmp_path / "points.parquet")
     changed = [list(map(int, row)) for row in change(right)]
@@ -192,6 +192,31 @@ def test_neighbours_come_in_lists(column: list[Any], message: str, tmp_path: Pat
     dataset = FileDataset(path=str(tmp_path / "points.parquet"), truth="neighbours", queries=queries)
     with pytest.raises(DataError, match=rf"queries\.parquet: column 'neighbors' {message}"):
         load_data(ExperimentConfig(dataset=dataset), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("distance", ["euclid", "manhattan", "dot"])
+def test_wrong_neighbours_are_refused_in_any_unit(distance: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="or shifted ids"):
+        find_truth(given(tmp_path, lambda right: (right + 1) % 400, unit=1e-7, distance=distance), 5, tmp_path)
+
+
+def test_neighbours_that_were_found_in_single_precision_are_right(tmp_path: Path) -> None:
+    """Squared lengths and a product, as faiss does it, leave few digits for small distances."""
+    rng = np.random.default_rng(0)
+    points, queries = ((1 + 4e-3 * rng.standard_normal((n, 8))).astype(np.float32) for n in (400, 30))
+    squares = (points**2).sum(axis=1)
+    right = np.argsort(squares - 2 * queries @ points.T, axis=1)[:, :5]
+    exact = neighbours(points, queries, 5, "euclid")
+    assert (right != exact.ids).any()
+    for name, rows in (("points", points), ("queries", queries)):
+        np.save(tmp_path / f"{name}.npy", rows)
+    np.save(tmp_path / "right.npy", right)
+    facts = replace(given(tmp_path, lambda right: right).facts, distance="euclid")
+    data = Data(facts, tmp_path / "points.npy", tmp_path / "queries.npy", right[:0], None, tmp_path / "right.npy")
+    assert find_truth(data, 5, tmp_path).source == "neighbours"
+    np.save(tmp_path / "right.npy", (right + 1) % 400)
+    with pytest.raises(DataError, match="or shifted ids"):
+        find_truth(data, 5, tmp_path)
 
 
 def test_given_neighbours_of_another_embedding_size_are_refused(tmp_path: Path) -> None:

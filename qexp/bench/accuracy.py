@@ -10,7 +10,7 @@ from qexp.results import Accuracy, Ids, Interval
 
 CONFIDENCE = 0.95
 RESAMPLES = 4000
-TIE = 1e-6  # relative; the engine computes in single precision
+TIE = 1e-6  # of the magnitude; 16 roundings of single precision, in which the engine computes
 
 Share = NDArray[np.float64]
 Relevance = Callable[[Ids], tuple[float | None, float | None]]
@@ -23,14 +23,16 @@ def overlap(found: Ids, reference: Ids) -> Share:
     return shares
 
 
-def recall(found_scores: NDArray[np.float64], exact_scores: NDArray[np.float64]) -> Share:
+def recall(
+    found_scores: NDArray[np.float64], exact_scores: NDArray[np.float64], magnitude: NDArray[np.float64]
+) -> Share:
     """Return per query the share of the k results that are as near as the k-th exact neighbour.
 
-    Both are exact scores [query, k], larger is nearer, -inf for no result; ties at the k-th count as hits.
+    Both are exact scores [query, k], larger is nearer, -inf for no result; ties at the k-th count as hits. `magnitude`
+    [query, 1] is what rounding errors of the k-th score grow with (`data/truth.py`), so that recall knows no units.
     """
     k = exact_scores.shape[1]
-    kth = exact_scores[:, -1:]
-    shares: Share = (found_scores >= kth - TIE * np.maximum(1.0, np.abs(kth))).sum(axis=1) / k
+    shares: Share = (found_scores >= exact_scores[:, -1:] - TIE * magnitude).sum(axis=1) / k
     return shares
 
 

@@ -23,7 +23,8 @@ Scores = NDArray[np.float64]
 
 CHECKED_QUERIES = 20  # of given neighbours, against exact ones
 WRONG = 0.01  # the share of given neighbours that may be farther than the k-th exact one
-TIE = 1e-4  # relative; others compute distances in single precision too, and not in the same order
+TIE = 1e-4  # of the magnitude; others compute distances in single precision too, and not in the same order
+SINGLE = float(np.finfo(np.float32).eps)  # of squared lengths: how well they tell a small squared distance
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,12 @@ def given_truth(data: Data, k: int) -> Truth:
     points, queries, distance = data.points(), np.asarray(data.query_vectors()), data.facts.distance
     scores = exact_scores(points, queries, given[:, :k], distance)
     sample = np.unique(np.linspace(0, len(queries) - 1, min(CHECKED_QUERIES, len(queries))).astype(int))
-    kth = neighbours(points, queries[sample], k, distance).scores[:, -1:]
-    wrong = float((scores[sample] < kth - TIE * np.maximum(1.0, np.abs(kth))).mean())
+    exact = neighbours(points, queries[sample], k, distance)
+    least = exact.scores[:, -1:] - TIE * magnitude(points, queries[sample], exact, distance)
+    if distance == "euclid":  # others may take it from the squared lengths and a product
+        squares = _lengths(queries[sample]) ** 2 + _lengths(points[exact.ids[:, -1]]) ** 2
+        least = -np.sqrt(least**2 + SINGLE * squares)
+    wrong = float((scores[sample] < least).mean())
     if wrong > WRONG:
         raise DataError(
             f"{data.facts.source}: {100 * wrong:.0f} % of the given neighbours are farther than the {k}-th exact one: "
@@ -156,3 +161,24 @@ def exact_scores(points: Vectors, queries: Vectors, ids: Ids, distance: str) -> 
             part = -np.abs(candidates, out=candidates).sum(axis=2)
         scores[start : start + step] = part
     return np.where(ids < 0, -np.inf, scores)
+
+
+def magnitude(points: Vectors, queries: Vectors, truth: Truth, distance: str) -> Scores:
+    """Return what rounding errors of each query's k-th score grow with, [query, 1], in the score's unit.
+
+    Euclid and manhattan: the distance itself, however far from the origin points lie. They are given in single
+    precision and subtracted in double, which rounds each difference by 2⁻⁵³ of itself, and terms of one sign are
+    added, so `exact_scores` is off by (d + 3) · 2⁻⁵³ at most. Engines subtract first too, in single precision. Dot and
+    cosine: |q||p|, as terms of a product may cancel out; 1 for normalised vectors.
+    """
+    kth = truth.scores[:, -1:]
+    if distance == "cosine":
+        return np.ones_like(kth)
+    if distance == "dot":
+        return _lengths(queries) * _lengths(points[truth.ids[:, -1]])
+    return np.abs(kth)
+
+
+def _lengths(vectors: Vectors) -> Scores:
+    lengths: Scores = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return lengths
