@@ -21,12 +21,22 @@ def test_each_half_is_judged_on_its_own_queries():
     first, _ = split(200)
     retention = np.zeros(200)
     retention[first] = 1.0
-    one, two = halves(np.full((2, 200), 1_000_000), retention, 1 - retention)
+    one, two = halves(np.full((2, 200), 1_000_000), retention[None], 1 - retention[None])
     assert (one.retention.estimate, two.retention.estimate) == (1.0, 0.0)
     assert (one.recall.estimate, two.recall.estimate) == (0.0, 1.0)
 
 
+def test_builds_are_averaged_and_widen_both_halves():
+    shares = np.random.default_rng(0).integers(0, 11, 200) / 10
+    latencies = np.full((2, 200), 1_000_000)
+    alike = halves(latencies, *[np.stack([shares, shares])] * 2)
+    apart = halves(latencies, *[np.stack([0.8 * shares, shares])] * 2)
+    assert sum(half.retention.estimate for half in apart) / 2 == pytest.approx(0.9 * shares.mean())
+    assert all(half.recall.estimate < same.recall.estimate for half, same in zip(apart, alike, strict=True))
+    assert all(half.recall.low < same.recall.low - 0.2 for half, same in zip(apart, alike, strict=True))
+
+
 def test_a_half_in_which_every_query_agrees_is_not_certain():
-    half, _ = halves(np.full((2, 200), 1_000_000), np.ones(200), np.ones(200))
+    half, _ = halves(np.full((2, 200), 1_000_000), np.ones((1, 200)), np.ones((1, 200)))
     assert (half.retention.estimate, half.retention.high) == (1.0, 1.0)
     assert 0.95 < half.retention.low < 1.0

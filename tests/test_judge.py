@@ -81,6 +81,18 @@ def test_builds_are_averaged() -> None:
     assert codes.accuracy.builds == 2
     assert codes.accuracy.recall == pytest.approx((3 + 7) / 16)
     assert codes.accuracy.recall_build_sd == pytest.approx(np.std([3 / 8, 7 / 8], ddof=1))
+    for measure in ("retention", "recall"):
+        halves = [getattr(half, measure).estimate for half in codes.halves]
+        assert np.mean(halves) == pytest.approx(getattr(codes.accuracy, measure))
+
+
+def test_labels_and_queries_without_overlap_are_averaged_over_builds() -> None:
+    found = replace(evidence(builds=[ids(0, 4)]), relevance=lambda found: (float((found < 90).mean()), None))
+    (baseline,), (codes, _) = judge(found)
+    assert (baseline.accuracy.ndcg, baseline.accuracy.zero_overlap) == (1.0, 0)
+    assert codes.accuracy.ndcg == pytest.approx((3 / 8 + 4 / 8) / 2)
+    assert codes.accuracy.mrr is None
+    assert codes.accuracy.zero_overlap == 0.5
 
 
 def test_cold_visits_are_reported_beside_the_warm_ones() -> None:

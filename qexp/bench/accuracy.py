@@ -105,7 +105,7 @@ def summarize(retention: Share, recall: Share, ndcg: float | None, mrr: float | 
         mrr=mrr,
         retention_interval=kept,
         recall_interval=found,
-        zero_overlap=int((retention[0] == 0).sum()),
+        zero_overlap=float((retention == 0).sum(axis=1).mean()),
         builds=builds,
         recall_build_sd=float(recall.mean(axis=1).std(ddof=1)) if builds > 1 else None,
     )

@@ -1,10 +1,9 @@
 """Two halves of the queries: a configuration is chosen on the first and confirmed on the second."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from qexp.bench.accuracy import mean_interval
+from qexp.bench.accuracy import Share, mean_interval
 from qexp.bench.latency import CONFIDENCE, ENOUGH
 from qexp.results import Half, Ids, Interval, Nanoseconds
 
@@ -31,12 +30,12 @@ def p95_interval(latencies: Nanoseconds) -> Interval | None:
     return Interval(pooled, pooled / spread, pooled * spread)
 
 
-def halves(latencies: Nanoseconds, retention: NDArray[np.float64], recall: NDArray[np.float64]) -> tuple[Half, Half]:
-    """Judge both halves on their own: latencies [round, query], shares per query."""
+def halves(latencies: Nanoseconds, retention: Share, recall: Share) -> tuple[Half, Half]:
+    """Judge both halves on their own: latencies [round, query], shares [build, query]."""
 
     def half(rows: Ids) -> Half:
-        kept, found = (mean_interval(shares[None, rows]) for shares in (retention, recall))
+        kept, found = (mean_interval(shares[:, rows]) for shares in (retention, recall))
         return Half(kept, found, p95_interval(latencies[:, rows]))
 
-    first, second = split(len(retention))
+    first, second = split(retention.shape[1])
     return half(first), half(second)

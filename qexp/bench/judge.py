@@ -53,12 +53,12 @@ def judge(found: Evidence) -> tuple[tuple[Baseline, ...], tuple[Trial, ...]]:
 
 def _baseline(visit: Visit, found: Evidence) -> Baseline:
     base = found.timed[visit]
-    retention, recall = accuracy.overlap(base.ids, base.ids), found.recall(base.ids)
+    retention, recall = accuracy.overlap(base.ids, base.ids)[None], found.recall(base.ids)[None]
     first, second = halves(base.latencies, retention, recall)
     return Baseline(
         visit.point,
         latency.latency_stats(base.latencies),
-        _accuracy(base.ids, retention[None], recall[None], found),
+        _accuracy([base.ids], retention, recall, found),
         latency.speedup_mean(base.latencies, _control(visit.point, found).latencies),
         (_itself(first), _itself(second)),
         cold=_cold(visit, visit, found),
@@ -85,10 +85,10 @@ def _trial(visit: Visit, baseline: Baseline, found: Evidence, recalls: Mapping[O
     return Trial(
         visit.point,
         latency.latency_stats(trial.latencies),
-        _accuracy(builds[0], retention, recall, found),
+        _accuracy(builds, retention, recall, found),
         speedup_mean,
         _beyond_noise(latency.speedup_p95, base, control, trial),
-        halves(trial.latencies, retention[0], recall[0]),
+        halves(trial.latencies, retention, recall),
         speedup_p50=_beyond_noise(latency.speedup_p50, base, control, trial),
         loss=_loss(visit.point, baseline, recalls),
         cold=_cold(visit, base_visit, found),
@@ -109,9 +109,15 @@ def _beyond_noise(
     return found.widened(math.exp(abs(math.log(noise.estimate))))
 
 
-def _accuracy(ids: Ids, retention: Share, recall: Share, found: Evidence) -> Accuracy:
-    """Summarize shares [build, query]; labels judge what the timed build returned."""
-    return accuracy.summarize(retention, recall, *found.relevance(ids))
+def _accuracy(builds: Sequence[Ids], retention: Share, recall: Share, found: Evidence) -> Accuracy:
+    """Summarize what builds returned, and their shares [build, query]; labels judge each build."""
+    ndcg, mrr = zip(*(found.relevance(ids) for ids in builds), strict=True)
+    return accuracy.summarize(retention, recall, _mean(ndcg), _mean(mrr))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _loss(point: OperatingPoint, baseline: Baseline, recalls: Mapping[OperatingPoint, Share]) -> Loss | None:

@@ -1,4 +1,4 @@
-"""What may be said of it."""
+"""What may be said of what was measured."""
 
 from dataclasses import dataclass
 
@@ -32,8 +32,8 @@ class Accuracy:
     """Means over queries, and over builds of the collection, each in 0..1.
 
     `ndcg` and `mrr` (reciprocal rank) where the dataset has labels. `zero_overlap` counts queries none of whose
-    results are the baseline's. `recall_build_sd` is the standard deviation of recall between builds, None with one
-    build; intervals hold it then too.
+    results are the baseline's, a mean over builds too. `recall_build_sd` is the standard deviation of recall between
+    builds, None with one build; intervals hold it then too.
     """
 
     retention: float
@@ -43,7 +43,7 @@ class Accuracy:
     mrr: float | None = None
     retention_interval: Interval | None = None
     recall_interval: Interval | None = None
-    zero_overlap: int = 0
+    zero_overlap: float = 0.0
     builds: int = 1
     recall_build_sd: float | None = None
 
