@@ -44,7 +44,7 @@ def test_t16_waiting_for_a_slow_query_before_is_latency() -> None:  # no coordin
     start = time.perf_counter_ns()
     due = [start + turn * 5 * MS for turn in range(10)]
     slow = iter([0.04] + [0.0] * 9)
-    found = open_loop(lambda _: time.sleep(next(slow)), [None], due, start + 10**9)
+    found = open_loop(lambda _: time.sleep(next(slow)), [None], due, start, 1.0)
     assert found.unserved == 0
     waited = found.latencies / MS
     assert waited[0] >= 40
@@ -54,8 +54,21 @@ def test_t16_waiting_for_a_slow_query_before_is_latency() -> None:  # no coordin
 def test_what_was_not_served_in_time_is_counted() -> None:
     start = time.perf_counter_ns()
     due = [start + turn * MS for turn in range(100)]
-    found = open_loop(lambda _: time.sleep(0.01), [None], due, start + 100 * MS)
+    found = open_loop(lambda _: time.sleep(0.01), [None], due, start, 0.1)
     assert found.unserved == 100 - len(found.latencies) > 50
+
+
+def test_no_more_is_served_than_arrives() -> None:
+    start, level = time.perf_counter_ns(), LoadLevel(3, 100.0)  # two arrivals, so the third client has none
+    due = [arrivals(client, level, start, 0.02) for client in range(3)]
+    together = pooled([open_loop(lambda _: None, [None], each, start, 0.02) for each in due])
+    assert len(together.latencies) + together.unserved == 2
+    assert len(together.latencies) / together.seconds <= 100
+
+
+def test_nothing_served_took_its_time_all_the_same() -> None:
+    late = pooled([sample(seconds=0.5, unserved=3), sample(seconds=0.6, unserved=2)])
+    assert (len(late.latencies), late.seconds, late.unserved) == (0, 0.6, 5)
 
 
 def test_arrivals_are_dealt_to_clients_in_turn() -> None:

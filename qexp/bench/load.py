@@ -32,12 +32,15 @@ def closed_loop(call: Callable[[Any], Any], requests: Sequence[Any], start_ns: i
     return LoadSample(np.array(latencies, dtype=np.int64), (now - start_ns) / 1e9, 0)
 
 
-def open_loop(call: Callable[[Any], Any], requests: Sequence[Any], arrivals: Sequence[int], end_ns: int) -> LoadSample:
-    """Search at each of `arrivals` (ns), or as soon after as the queries before it allow, until `end_ns`.
+def open_loop(
+    call: Callable[[Any], Any], requests: Sequence[Any], arrivals: Sequence[int], start_ns: int, seconds: float
+) -> LoadSample:
+    """Search at each of `arrivals` (ns), or as soon after as the queries before it allow, `seconds` from `start_ns` on.
 
     Latency counts from the intended start, so that waiting for a slow query before is part of it. What has not been
-    started by `end_ns` is not searched, but counted.
+    started in time is not searched, but counted. All clients' seconds count from `start_ns`, whoever is due first.
     """
+    end_ns = start_ns + int(seconds * 1e9)
     latencies: list[int] = []
     with without_collection():
         for turn, arrival in enumerate(arrivals):
@@ -46,7 +49,7 @@ def open_loop(call: Callable[[Any], Any], requests: Sequence[Any], arrivals: Seq
                 break
             call(requests[turn % len(requests)])
             latencies.append(perf_counter_ns() - arrival)
-    elapsed = (max(end_ns, perf_counter_ns()) - arrivals[0]) / 1e9 if arrivals else 0.0
+    elapsed = (max(end_ns, perf_counter_ns()) - start_ns) / 1e9
     return LoadSample(np.array(latencies, dtype=np.int64), elapsed, len(arrivals) - len(latencies))
 
 
@@ -68,8 +71,9 @@ def _wait_until(moment_ns: int) -> None:
 def pooled(samples: Sequence[LoadSample]) -> LoadSample:
     """Return what all clients did together in one block: raw latencies pooled, throughputs added."""
     latencies = np.concatenate([sample.latencies for sample in samples])
-    rate = sum(len(sample.latencies) / sample.seconds for sample in samples if len(sample.latencies))
-    return LoadSample(latencies, len(latencies) / rate if rate else 0.0, sum(sample.unserved for sample in samples))
+    rate = sum(len(sample.latencies) / sample.seconds for sample in samples)
+    seconds = len(latencies) / rate if rate else max(sample.seconds for sample in samples)
+    return LoadSample(latencies, seconds, sum(sample.unserved for sample in samples))
 
 
 def measure_load(

@@ -1,6 +1,7 @@
 """The schema of searches: the grid, tuning, adaptive policies, load."""
 
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 from qexp.config.checks import at_least, one_of, require
@@ -83,6 +84,12 @@ class SearchConfig:
         for key, least in (("clients", 1), ("rate", 0.1)):
             for value in getattr(self, key):
                 at_least(f"search.{key}", value, least)
+        for value in self.rate:
+            require(
+                int(value * self.load_seconds) >= 1,
+                f"search.rate={value:g}: no query is due in search.load_seconds={self.load_seconds:g}; set "
+                f"search.load_seconds={ceil(1 / value)}",
+            )
         if self.queries is not None:
             at_least("search.queries", self.queries, 1)
         for key in ("rescore", "oversampling", "hnsw_ef", "clients", "rate"):

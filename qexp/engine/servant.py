@@ -82,7 +82,7 @@ class _Servant:
         if level.rate is None:
             return closed_loop(call, requests, start_ns, seconds)
         due = arrivals(client, level, start_ns, seconds)
-        return open_loop(call, requests, due, start_ns + int(seconds * 1e9))
+        return open_loop(call, requests, due, start_ns, seconds)
 
     def policy(self, policy: Policy, warmup: int, with_ids: bool) -> Block:
         return timed_block(policy.search(self.engine.search), self._query_rows, policy.limit, warmup, with_ids)
