@@ -109,3 +109,7 @@ def test_cold_visits_are_reported_beside_the_warm_ones() -> None:
     assert codes.cold.speedup is not None
     assert codes.cold.speedup.estimate == pytest.approx(2.0)
     assert codes.cold.reads.major_faults / codes.cold.queries == 0.1
+    _, (noisy, _) = judge(replace(evidence(control=1.1), cold=cold))
+    assert noisy.cold is not None
+    assert noisy.cold.speedup is not None
+    assert (noisy.cold.speedup.low, noisy.cold.speedup.high) == pytest.approx((2.0 / 1.1, 2.0 * 1.1), rel=0.01)

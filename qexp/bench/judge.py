@@ -61,7 +61,7 @@ def _baseline(visit: Visit, found: Evidence) -> Baseline:
         _accuracy([base.ids], retention, recall, found),
         latency.speedup_mean(base.latencies, _control(visit.point, found).latencies),
         (_itself(first), _itself(second)),
-        cold=_cold(visit, visit, found),
+        cold=_cold(visit, None, found),
         server=latency.server_stats(base),
     )
 
@@ -71,13 +71,16 @@ def _itself(half: Half) -> Half:
     return replace(half, retention=Interval(1.0, 1.0, 1.0))
 
 
+def _visit(baseline: Baseline) -> Visit:
+    return Visit("baseline", baseline.point)
+
+
 def _control(point: OperatingPoint, found: Evidence) -> Measurement:
     return found.timed[Visit("control", point)]
 
 
 def _trial(visit: Visit, baseline: Baseline, found: Evidence, recalls: Mapping[OperatingPoint, Share]) -> Trial:
-    base_visit = Visit("baseline", baseline.point)
-    base, control, trial = found.timed[base_visit], _control(baseline.point, found), found.timed[visit]
+    base, control, trial = found.timed[_visit(baseline)], _control(baseline.point, found), found.timed[visit]
     speedup_mean = _beyond_noise(latency.speedup_mean, base, control, trial)
     assert speedup_mean is not None
     builds, recall = found.results[visit.point], recalls[visit.point]
@@ -91,7 +94,7 @@ def _trial(visit: Visit, baseline: Baseline, found: Evidence, recalls: Mapping[O
         halves(trial.latencies, retention, recall),
         speedup_p50=_beyond_noise(latency.speedup_p50, base, control, trial),
         loss=_loss(visit.point, baseline, recalls),
-        cold=_cold(visit, base_visit, found),
+        cold=_cold(visit, baseline, found),
         server=latency.server_stats(trial),
     )
 
@@ -103,7 +106,10 @@ def _beyond_noise(
     trial: Measurement,
 ) -> Interval | None:
     """Return the trial's speedup; where the control was told from the baseline, wider by what told them apart."""
-    found, noise = speedup(base.latencies, trial.latencies), speedup(base.latencies, control.latencies)
+    return _widened(speedup(base.latencies, trial.latencies), speedup(base.latencies, control.latencies))
+
+
+def _widened(found: Interval | None, noise: Interval | None) -> Interval | None:
     if found is None or noise is None or not noise.distinguishable:
         return found
     return found.widened(math.exp(abs(math.log(noise.estimate))))
@@ -129,14 +135,17 @@ def _loss(point: OperatingPoint, baseline: Baseline, recalls: Mapping[OperatingP
     return Loss(baseline.accuracy.recall, *(float(recalls[step].mean()) for step in (floats, codes, point)))
 
 
-def _cold(visit: Visit, base: Visit, found: Evidence) -> Cold | None:
+def _cold(visit: Visit, base: Baseline | None, found: Evidence) -> Cold | None:
+    """Judge a visit's cold rounds, against those of `base`; they have no control but that of the warm rounds."""
     if visit not in found.cold:
         return None
-    trial = found.cold[visit]
+    trial, speedup = found.cold[visit], None
+    if base is not None:
+        speedup = _widened(latency.speedup_mean(found.cold[_visit(base)].latencies, trial.latencies), base.control)
     return Cold(
         latency.latency_stats(trial.latencies),
         first=float(trial.latencies[:, 0].mean()) / 1e6,
-        speedup=latency.speedup_mean(found.cold[base].latencies, trial.latencies) if visit != base else None,
+        speedup=speedup,
         reads=trial.reads,
         queries=trial.latencies.size,
     )
