@@ -82,6 +82,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             judged = partial(_judged_by, search, baseline, data, truth)
             if spec.quantization:
                 search, findings = tuned(search, quantized.worker, judged)
+                judged = partial(_judged_by, search, baseline, data, truth)  # at the hnsw_ef that tuning found
             steps = Steps(replace(config, search=search), loader)
             timed, stop = steps.timed(quantized, baseline)
             collections = (steps.sized(quantized, forward, payload), steps.sized(baseline, forward, payload))

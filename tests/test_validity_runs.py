@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from qexp import machine, places, runner
+from qexp.bench.explore import Judge
 from qexp.bench.validity import CONSTRUCTION
 from qexp.config import (
     EngineConfig,
     ExperimentConfig,
     IndexConfig,
     QuantizationConfig,
+    SearchConfig,
     ServerConfig,
     SyntheticDataset,
 )
@@ -28,7 +30,7 @@ from qexp.errors import BenchmarkError
 from qexp.places import Place
 from qexp.report.table import markdown
 from qexp.report.trust import trust, validity_table
-from qexp.results import Experiment, Row, Visit
+from qexp.results import Experiment, Finding, Ids, OperatingPoint, Row, Visit
 from qexp.rows import experiment_rows
 from qexp.runner import measure_experiment
 from qexp.steps import Steps
@@ -92,6 +94,28 @@ def test_t08_a_baseline_that_is_no_yardstick(small: ExperimentConfig) -> None:
     experiment = measure_experiment(poor)
     assert experiment.baselines[0].accuracy.recall < 0.9
     assert any(re.match("T08 .*raise search.hnsw_ef", warning) for warning in experiment.warnings)
+
+
+def test_adaptive_policies_are_held_against_the_baseline_of_the_tuned_hnsw_ef(
+    small: ExperimentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[OperatingPoint] = []
+    found = Worker.found
+
+    def noted(worker: Worker, point: OperatingPoint) -> Ids:
+        asked.append(point)
+        return found(worker, point)
+
+    def adaptive(search: SearchConfig, place: Worker, judge: Judge, queries: int) -> list[Finding]:
+        asked.clear()
+        monkeypatch.setattr(Worker, "found", noted)
+        judge("retention")
+        return []
+
+    monkeypatch.setattr(runner, "tuned", lambda search, *_: (replace(search, hnsw_ef=[77]), []))
+    monkeypatch.setattr(runner, "adaptive", adaptive)
+    measure_experiment(small)
+    assert asked == [OperatingPoint(10, 77)]
 
 
 def test_t09_speed_stands_beside_accuracy(good: tuple[ExperimentConfig, Experiment]) -> None:
