@@ -83,6 +83,8 @@ def test_tuning_hnsw_ef_needs_recall():
     assert found.reached
     assert found.value == 77
     assert narrowed(SEARCH, found).hnsw_ef == [77, 97, 124]
+    least = tune(replace(SEARCH, limit=1, rescore=[True]), asked, lambda point: np.ones(400))
+    assert narrowed(SEARCH, least).hnsw_ef == [1, 2]
     few = tune(replace(SEARCH, rescore=[True]), asked, lambda point: at(point, queries=100))
     assert not few.reached  # 50 queries that agree at 0.99 do not vouch for 0.95
     assert few.found.low < 0.95 < few.found.estimate

@@ -105,10 +105,10 @@ def tune(search: SearchConfig, asked: TuneConfig, shares: Callable[[OperatingPoi
 def narrowed(search: SearchConfig, tuned: Tuned) -> SearchConfig:
     """Return the grid to measure: what was found, and a little more of it."""
     if tuned.parameter == "hnsw_ef":
-        values: list[int | None] = [int(tuned.value)]
+        values = {int(tuned.value)}
         if tuned.reached:
-            values += [ceil(tuned.value * factor) for factor in FURTHER]
-        return replace(search, hnsw_ef=values)
+            values |= {ceil(tuned.value * factor) for factor in FURTHER}
+        return replace(search, hnsw_ef=[*sorted(values)])
     numbers = [round(tuned.value * search.limit)]
     if tuned.reached:
         numbers += [ceil(numbers[0] * factor) for factor in FURTHER]
