@@ -29,11 +29,11 @@ def synthetic(size: int | None = None, queries: int | None = None, **more: Any) 
     return ExperimentConfig(dataset=dataset, embedding=EmbeddingConfig(size=size), search=SearchConfig(queries=queries))
 
 
-def local(folder: Path, vectors: Any, **more: Any) -> ExperimentConfig:
+def local(folder: Path, vectors: Any, queries: int = 2, **more: Any) -> ExperimentConfig:
     """A folder as the hub has them: corpus and queries as Parquet."""
     folder.mkdir(exist_ok=True)
     pq.write_table(pa.table({"id": list(range(len(vectors))), "vector": vectors}), folder / "corpus.parquet")
-    pq.write_table(pa.table({"id": [0], "vector": [[1.0, 0.0]]}), folder / "queries.parquet")
+    pq.write_table(pa.table({"id": list(range(queries)), "vector": [[1.0, 0.0]] * queries}), folder / "queries.parquet")
     (folder / "README.md").write_text(
         "---\nconfigs:\n- config_name: corpus\n  data_files: corpus.parquet\n"
         "- config_name: queries\n  data_files: queries.parquet\n---\n"
@@ -82,6 +82,11 @@ def test_a_limit_larger_than_the_corpus_is_refused(tmp_path: Path) -> None:
     config = ExperimentConfig(dataset=SyntheticDataset(points=5, size=4, queries=2), search=SearchConfig(limit=6))
     with pytest.raises(DataError, match=r"search\.limit=6: synthetic has only 5 points"):
         load_data(config, tmp_path)
+
+
+def test_a_single_query_is_refused_as_it_cannot_both_choose_and_confirm(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"queries: too few queries \(1\): .*; give at least 2"):
+        load_data(local(tmp_path / "data", [[1.0, 0.0]], queries=1), tmp_path / "cache")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ class QueriesConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least("dataset.queries.held_out", self.held_out, 1)
+        at_least("dataset.queries.held_out", self.held_out, 2)
         at_least("dataset.queries.seed", self.seed, 0)
 
 
@@ -151,9 +151,8 @@ class SyntheticDataset(DatasetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("points", "size", "clusters", "queries"):
-            at_least(f"dataset.{key}", getattr(self, key), 1)
-        at_least("dataset.spread", self.spread, 0)
+        for key, least in (("points", 1), ("size", 1), ("clusters", 1), ("queries", 2), ("spread", 0), ("seed", 0)):
+            at_least(f"dataset.{key}", getattr(self, key), least)
 
     @property
     def title(self) -> str:

@@ -77,6 +77,7 @@ class SearchConfig:
         at_least("search.limit", self.limit, 1)
         at_least("search.rounds", self.rounds, 2)
         at_least("search.warmup", self.warmup, 0)
+        at_least("search.seed", self.seed, 0)
         at_least("search.target_halfwidth", self.target_halfwidth, 0.001)
         at_least("search.budget_seconds", self.budget_seconds, 0)
         one_of("search.cache", self.cache, ("warm", "cold"))
@@ -91,7 +92,7 @@ class SearchConfig:
                 f"search.load_seconds={ceil(1 / value)}",
             )
         if self.queries is not None:
-            at_least("search.queries", self.queries, 1)
+            at_least("search.queries", self.queries, 2)  # one half chooses, the other confirms
         for key in ("rescore", "oversampling", "hnsw_ef", "clients", "rate"):
             values = getattr(self, key)
             needed = key not in ("clients", "rate")

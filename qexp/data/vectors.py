@@ -86,6 +86,11 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
     data = read_or_made(folder, partial(_laid_out, folder), partial(_lay_out, source, config, distance, folder))
     if config.search.limit > data.facts.points:
         raise DataError(f"search.limit={config.search.limit}: {source.place} has only {data.facts.points} points")
+    if data.facts.queries < 2:
+        place = (source.queries or source.points).place
+        raise DataError(
+            f"{place}: too few queries ({data.facts.queries}): half of them choose, half confirm; give at least 2"
+        )
     if config.dataset.truth == "neighbours":
         _check_given(config, source, data.facts)
     for warning in data.warnings:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from _common import Verdict, arguments, finish, paired, ratio, seconds
 
-WORDS = ["dataset=synthetic", "dataset.queries=1", "index.full_scan_threshold=100"]
+WORDS = ["dataset=synthetic", "dataset.queries=2", "index.full_scan_threshold=100"]
 
 
 def main() -> None:
