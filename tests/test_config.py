@@ -3,10 +3,13 @@ import subprocess
 import sys
 from textwrap import dedent
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from qexp.bench.accuracy import mean_interval
+from qexp.bench.halves import split
 from qexp.config import (
     CostConfig,
     ExperimentConfig,
@@ -73,6 +76,14 @@ def test_every_hub_preset_but_one_is_pinned_to_a_commit() -> None:
 @pytest.mark.parametrize("preset", sorted(file.stem for file in (CONF / "experiment").glob("*.yaml")))
 def test_every_experiment_preset_composes(preset: str) -> None:
     assert composed(f"experiment={preset}").search.limit >= 1
+
+
+@pytest.mark.parametrize("preset", sorted(file.stem for file in (CONF / "experiment").glob("*.yaml")))
+def test_half_of_the_queries_of_every_experiment_preset_can_show_what_is_asked_for(preset: str) -> None:
+    config = composed(f"experiment={preset}")
+    if config.search.queries is not None:
+        _, second = split(config.search.queries)
+        assert mean_interval(np.ones((1, len(second)))).low >= config.slo.min_accuracy
 
 
 @pytest.mark.parametrize(
