@@ -241,6 +241,15 @@ def test_t14_a_control_holds_only_where_it_could_have_failed(control: Interval, 
     assert all(re.match(said or "", warning) for warning in checks.warnings)
 
 
+def test_t14_controls_of_several_hnsw_ef_are_told_apart() -> None:
+    (base,), _ = judge(evidence())
+    noisy = replace(base, control=Interval(0.9, 0.85, 0.95))
+    checks = Checks()
+    validity.check_noise([replace(noisy, point=OperatingPoint(10, ef)) for ef in (None, 64)], 0.05, checks)
+    told = [re.match(r"T14 noisy: the baseline \(ef (\w+)\) against itself", warning) for warning in checks.warnings]
+    assert [name and name[1] for name in told] == ["default", "64"]
+
+
 def test_t13_a_few_faults_in_many_queries_are_none() -> None:
     validity.check_reads("warm", Reads(25, None), 2500)
     with pytest.raises(BenchmarkError):

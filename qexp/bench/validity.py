@@ -150,8 +150,7 @@ def check_stored(
     spec: CollectionSpec, rows: list[int], stored: Vectors, given: Vectors, checks: Checks | None = None
 ) -> None:
     """Look for points that are not the dataset's rows (T12); both [rows, size]."""
-    checks = checks or Checks()
-    share, step = _STORED[spec.datatype]
+    checks, (share, step) = checks or Checks(), _STORED[spec.datatype]
     far = np.abs(stored - given).max(axis=1) > share * np.abs(given).max(axis=1) + step
     checks.expect(
         not far.any(),
@@ -229,14 +228,14 @@ def check_accuracy(
         checks.expect(
             recall > 0,
             "T12",
-            f"baseline: recall {recall:.3f} is not zero",
+            f"baseline, {base.point.title}: recall {recall:.3f} is not zero",
             f"baseline, {base.point.title}: recall is 0, so ids and exact neighbours do not belong together; remove "
             f"{spec.unquantized().name} from the {spec.home} and the folder 'truth' from the cache, and run again",
         )
         checks.prefer(
             recall >= GOOD_BASELINE,
             "T08",
-            f"baseline: recall {recall:.3f} against exact search",
+            f"baseline, {base.point.title}: recall {recall:.3f} against exact search",
             f"baseline, {base.point.title}: recall is {recall:.3f} against exact search, so retention flatters; raise "
             f"search.hnsw_ef",
         )
@@ -257,8 +256,8 @@ def check_noise(baselines: Sequence[Baseline], target: float, checks: Checks | N
     """
     checks = checks or Checks()
     for base in baselines:
-        control = base.control
-        found = f"the baseline against itself is {control.low:.3f}–{control.high:.3f}×"
+        control, ef = base.control, f" (ef {base.point.hnsw_ef or 'default'})" if len(baselines) > 1 else ""
+        found = f"the baseline{ef} against itself is {control.low:.3f}–{control.high:.3f}×"
         trouble = "which excludes 1; intervals are widened by it; run again on a quiet machine"
         if not control.distinguishable:
             trouble = (
