@@ -5,14 +5,15 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 NOT_CACHED = ("locks", "spool")  # in the cache directory, but nothing that could be made again
-REMOVED = ".partial-removed"
-ABANDONED = 24 * 3600  # seconds without a change after which a partial entry belongs to no one
+REMOVED = ".partial-removed"  # behind the name of an entry that is being removed, or whose removal was killed
+ABANDONED = 24 * 3600  # seconds without a change after which nobody is taken to make a partial entry any more
 
 
 class Lock:
@@ -112,6 +113,8 @@ def _entry(path: Path) -> Entry | None:
 
 
 def _about(path: Path) -> str:
+    if REMOVED in path.name:
+        return "being removed, or left by a removal that was killed"
     if ".partial" in path.name:
         return "unfinished"
     if (path / "complete.json").exists():
@@ -124,19 +127,29 @@ def _about(path: Path) -> str:
 
 
 def remove(root: Path, entry: Entry) -> bool:
-    """Remove an entry; return False, and leave it, if a running job holds it."""
+    """Remove an entry; return False, and leave it, if a running job holds it or may be making it."""
+    if REMOVED in entry.path.name:
+        return _gone(entry.path)
     try:
         with locked(root, lock_name(entry.path), alone=True, wait=False):
             if ".partial" in entry.path.name and time.time() - entry.used < ABANDONED:
                 return False
-            doomed = entry.path.with_name(entry.path.name + REMOVED)
+            doomed = entry.path.with_name(f"{entry.path.name}{REMOVED}.{uuid.uuid4().hex}")
             entry.path.rename(doomed)  # so that nobody ever finds half of it
-            shutil.rmtree(doomed) if doomed.is_dir() else doomed.unlink()
+            return _gone(doomed)
     except FileNotFoundError:
         return True
     except BlockingIOError:
         return False
-    return True
+
+
+def _gone(doomed: Path) -> bool:
+    """Remove what is doomed, maybe while another process does so too; return whether nothing of it is left."""
+    if doomed.is_dir():
+        shutil.rmtree(doomed, ignore_errors=True)
+    else:
+        doomed.unlink(missing_ok=True)
+    return not doomed.exists()
 
 
 def evict(root: Path, limit: float) -> list[Entry]:

@@ -78,4 +78,4 @@ def _remove(root: Path, doomed: list[Entry]) -> None:
     print(f"removed {len(gone)} of {len(doomed)} entries, {_mib(sum(entry.bytes for entry in gone))} MiB")
     if kept:
         names = ", ".join(entry.name for entry in kept)
-        raise ConfigError(f"held by a running job, or being made, and left: {names}")
+        raise ConfigError(f"left, for a running job holds or may be making them: {names}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qexp.cache import ABANDONED, Lock, entries, evict, lock_name, locked, remove, using
+from qexp.cache import ABANDONED, REMOVED, Lock, entries, evict, lock_name, locked, remove, using
 from qexp.cached import chosen
 from qexp.errors import ConfigError
 from tests.conftest import QUICK, Qexp
@@ -79,6 +79,20 @@ def test_what_is_being_made_is_left_until_it_is_abandoned(cache: Path) -> None:
     (unfinished,) = (entry for entry in entries(cache) if entry.path == path)
     assert remove(cache, unfinished)
     assert not path.exists()
+
+
+def test_what_a_killed_removal_left_is_in_nobodys_way(cache: Path) -> None:
+    left = cache / "collections" / f"old{REMOVED}"
+    (left / "shard").mkdir(parents=True)
+    oldest = next(entry for entry in entries(cache) if entry.path.name == "old")
+    assert remove(cache, oldest)
+    assert not oldest.path.exists()
+    assert names(cache)[-1] == f"collections/old{REMOVED}"
+    (leftover,) = (entry for entry in entries(cache) if entry.path == left)
+    assert leftover.about.startswith("being removed")
+    with using(cache, oldest.path):  # made again since
+        assert remove(cache, leftover)
+    assert not left.exists()
 
 
 def test_makers_are_alone_and_users_are_not(tmp_path: Path) -> None:
