@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
@@ -50,10 +51,10 @@ def test_payload_indexes_are_measured_apart_from_the_payload(tmp_path: Path) -> 
 
 def test_a_folder_is_known_when_it_is_complete_and_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:
     asked = spec()
-    (tmp_path / "other.partial-999999999").mkdir()
+    (tmp_path / f"other.partial-{gethostname()}-999999999").mkdir()
     folder = begin(tmp_path, asked.name)
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
-    assert folder.name.endswith(f".partial-{os.getpid()}")
+    assert folder.name.endswith(f".partial-{gethostname()}-{os.getpid()}")
     (folder / "shard" / "segments").mkdir(parents=True)
     (folder / "shard" / "segments" / "file").write_bytes(b"1234")
     final = complete(folder, asked, Build(1.0, 2.0, None))  # type: ignore[arg-type]
@@ -75,3 +76,12 @@ def test_a_folder_is_known_when_it_is_complete_and_what_a_killed_build_left_is_r
     (final / MANIFEST).unlink()
     with pytest.raises(OSError, match=r"complete\.json"):
         manifest_of(final)
+
+
+def test_what_others_make_or_remove_is_no_abandoned_build(tmp_path: Path) -> None:
+    """On another machine a process may have any number, and an eviction is under way or was killed."""
+    others = {"a.partial-removed", "b.partial-removed.0f", "c.partial-another-host-999999999", "d.partial-999999999"}
+    for name in others:
+        (tmp_path / name).mkdir()
+    folder = begin(tmp_path, "mine")
+    assert {path.name for path in tmp_path.iterdir()} == {*others, folder.name}

@@ -5,6 +5,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from socket import gethostname
 
 import numpy as np
 import psutil
@@ -131,11 +132,12 @@ def test_a_killed_worker_is_one_line_and_leaves_no_half_collection(files: tuple[
 def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
-    (tmp_path / f"x.partial-{dead.pid}").mkdir()
-    (tmp_path / f"y.partial-{os.getppid()}").mkdir()
+    left, living = (tmp_path / f"x.partial-{gethostname()}-{pid}" for pid in (dead.pid, os.getppid()))
+    left.mkdir()
+    living.mkdir()
     EdgeEngine(tmp_path).create(spec(size=SIZE))
-    assert not (tmp_path / f"x.partial-{dead.pid}").exists()
-    assert (tmp_path / f"y.partial-{os.getppid()}").exists()
+    assert not left.exists()
+    assert living.exists()
 
 
 def test_an_engine_error_is_one_line_and_a_bug_has_its_traceback(files: tuple[Path, Path], tmp_path: Path) -> None:

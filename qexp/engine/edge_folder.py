@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from qexp.results import PAYLOAD_INDEXES, Build, CollectionSpec, CollectionState
@@ -26,10 +27,14 @@ _COMPONENTS = (  # the first that a path below a segment has in it
 
 
 def begin(home: Path, name: str) -> Path:
-    """Return an empty folder that is not known by its name yet; what builds left whose process is gone is removed."""
+    """Return an empty folder that is not known by its name yet.
+
+    What builds of this machine left whose process is gone is removed; other machines may share the cache.
+    """
     home.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(home)
-    return Path(tempfile.mkdtemp(prefix=name, suffix=f".partial-{os.getpid()}", dir=home))
+    mark = f".partial-{gethostname()}-"
+    _remove_abandoned(home, mark)
+    return Path(tempfile.mkdtemp(prefix=name, suffix=f"{mark}{os.getpid()}", dir=home))
 
 
 def complete(folder: Path, spec: CollectionSpec, build: Build) -> Path:
@@ -114,9 +119,10 @@ def _sizes(shard: Path) -> dict[str, int]:
     return {str(file.relative_to(shard)): file.stat().st_size for file in files}
 
 
-def _remove_abandoned(home: Path) -> None:
+def _remove_abandoned(home: Path, mark: str) -> None:
     import psutil
 
     for folder in home.glob("*.partial-*"):
-        if not psutil.pid_exists(int(folder.name.rpartition("-")[2])):
+        _, marked, builder = folder.name.rpartition(mark)
+        if marked and builder.isdecimal() and not psutil.pid_exists(int(builder)):
             shutil.rmtree(folder, ignore_errors=True)
