@@ -16,11 +16,14 @@ def packaged(name: str) -> Path:
 
 
 def cache_root(configured: str | None) -> Path:
-    """Return the cache directory: the configured one, else `$QEXP_CACHE_DIR`, else `qexp` in the user's cache."""
+    """Return the cache directory: the configured one, else `$QEXP_CACHE_DIR`, else `qexp` in the user's cache.
+
+    Without symlinks, as the kernel names the files that a process maps.
+    """
     if configured or os.environ.get("QEXP_CACHE_DIR"):
-        return Path(configured or os.environ["QEXP_CACHE_DIR"]).expanduser().absolute()
+        return Path(configured or os.environ["QEXP_CACHE_DIR"]).expanduser().resolve()
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "qexp"
+    return (Path(home) / "qexp").resolve()
 
 
 def install(extra: str) -> str:

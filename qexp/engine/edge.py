@@ -61,7 +61,7 @@ class EdgeEngine:
     """
 
     def __init__(self, home: Path, condition: dict[str, Any] | None = None) -> None:
-        self._home = home
+        self._home = home.resolve()  # as the kernel names mapped files
         self._filter = _filter(condition) if condition else None
         self._shard: Any = None
         self._spec: CollectionSpec | None = None
