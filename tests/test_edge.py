@@ -157,6 +157,23 @@ def test_a_whole_collection_that_cannot_be_loaded_stays(tmp_path: Path, monkeypa
     engine.close()
 
 
+def test_memory_is_known_below_a_symlink_and_not_where_the_system_does_not_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    asked = spec(size=32)
+    build_collection(EdgeEngine(tmp_path / "link"), asked, vectors(32))
+    engine = EdgeEngine(tmp_path / "link")
+    engine.open(asked)
+    memory = engine.memory()
+    assert memory is not None
+    assert sum(memory.mapped.values()) > 0
+    monkeypatch.delattr("psutil.Process.memory_maps")  # as on macOS
+    assert engine.memory() is None
+    engine.close()
+
+
 def test_an_unfinished_build_is_never_found(tmp_path: Path) -> None:
     asked = spec(size=32)
     engine = EdgeEngine(tmp_path)

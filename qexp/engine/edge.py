@@ -175,11 +175,16 @@ class EdgeEngine:
         records = {record.id: record.vector for record in _engine_call(self._shard.retrieve, rows, False, True)}
         return in_order(self._spec.name, rows, records)
 
-    def memory(self) -> MemoryUse:
-        """Return resident bytes of the shard's mapped files by component, and the heap since before loading."""
+    def memory(self) -> MemoryUse | None:
+        """Return resident bytes of the shard's mapped files by component, and the heap since before loading.
+
+        None where the system does not say what is mapped, as macOS does not.
+        """
         import psutil
 
         assert self._folder is not None
+        if not hasattr(psutil.Process, "memory_maps"):
+            return None
         heap, process = _heap_bytes(), process_memory()  # before asking for maps, which takes memory too
         mapped: dict[str, int] = {}
         indexed = edge_folder.indexed_segments(self._folder / SHARD)
