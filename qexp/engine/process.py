@@ -50,9 +50,10 @@ def drop_pages(folder: Path) -> None:
 
 def _mapping(folder: Path) -> Iterator[str]:
     """Yield the ids of processes, as far as we may look at them, that map a file below the folder."""
+    below = b" " + os.fsencode(folder.resolve()) + b"/"  # bytes: the files of others may have names in any encoding
     for maps in Path("/proc").glob("[0-9]*/maps"):
         try:
-            found = f" {folder.absolute()}/" in maps.read_text()
+            found = below in maps.read_bytes()
         except OSError:  # it has ended, or is not ours
             continue
         if found:
