@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qexp.cache import evict
 from qexp.config import CollectionDataset, ExperimentConfig, QueriesConfig, SearchConfig
 from qexp.data import snapshot
 from qexp.data.snapshot import take_snapshot
@@ -98,6 +99,32 @@ def test_a_collection_that_changes_while_it_is_read_is_refused(change: Any, tmp_
     ):
         take_snapshot(config(live), tmp_path)
     assert not list(tmp_path.rglob("*.arrow"))
+
+
+def evicting(cache: Path) -> Any:
+    """Let another job make room in the cache when half of the collection is read."""
+
+    def evict_now(live: LiveCollection, number: int) -> None:
+        if number == 7:
+            evict(cache, 0)
+
+    return evict_now
+
+
+def test_a_snapshot_is_not_evicted_while_it_is_read(tmp_path: Path) -> None:
+    with served(collection(before_scroll=evicting(tmp_path))) as live:
+        assert [int(key) for key in take_snapshot(config(live), tmp_path).rows["id"]] == live.ids
+
+
+def test_a_snapshot_that_has_lost_points_is_refused_and_read_again(tmp_path: Path) -> None:
+    with served(collection()) as live:
+        take_snapshot(config(live), tmp_path)
+        for lost in (sorted(tmp_path.rglob("*.arrow"))[1:2], tmp_path.rglob("*.arrow")):
+            for part in list(lost):
+                part.unlink()
+            with pytest.raises(DataError, match=r"holds \d+ points, .* mine has 1200; it was removed: run again"):
+                take_snapshot(config(live), tmp_path)
+            assert len(take_snapshot(config(live), tmp_path).rows) == 1200
 
 
 def test_a_named_vector_must_be_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qexp.cache import lock_name, locked
 from qexp.config import CollectionDataset
 from qexp.data.progress import Progress
 from qexp.data.table import digest_of, write_arrow
@@ -67,14 +69,24 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
     client = _connect(config)
     about = _about(client, config)
     folder = cache / "snapshots" / f"{config.collection}-{digest_of([json.dumps(asdict(about))])}"
-    if (folder / "complete").exists():
-        log.info("snapshot of %s found in the cache; delete %s to read it again", config.collection, folder)
-    else:
-        _read(client, config, about, folder)
-        _compare(client, config, about, folder)
-        (folder / "complete").touch()
-    rows = datasets.concatenate_datasets([datasets.Dataset.from_file(str(part)) for part in _parts(folder)])
-    state = digest_of([part.name for part in _parts(folder)] + [json.dumps(asdict(about)), rows._fingerprint])
+    with locked(cache, lock_name(folder), alone=True):  # parts of two readers would mix
+        if (folder / "complete").exists():
+            log.info("snapshot of %s found in the cache; delete %s to read it again", config.collection, folder)
+            os.utime(folder)  # it is used now
+        else:
+            _read(client, config, about, folder)
+            _compare(client, config, about, folder)
+            (folder / "complete").touch()
+        parts = [datasets.Dataset.from_file(str(part)) for part in _parts(folder)]
+        names, found = [part.name for part in _parts(folder)], sum(map(len, parts))
+        if found != about.points:
+            shutil.rmtree(folder)
+            raise DataError(
+                f"{folder}: holds {found} points, {config.url} {config.collection} has {about.points}; it was removed: "
+                "run again to read it anew"
+            )
+    rows = datasets.concatenate_datasets(parts)
+    state = digest_of([*names, json.dumps(asdict(about)), rows._fingerprint])
     return Snapshot(rows, state, about.distance, about.m, about.ef_construct)
 
 
