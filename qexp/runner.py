@@ -65,9 +65,9 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         with machine.turn(False, config.wait_seconds, log.info), started_ahead(config, cache):
             with locked(cache, f"data-{config.dataset.title}", alone=True):  # the first of parallel jobs makes it
                 data = load_data(config, cache)
+                held.enter_context(using(cache, data.vectors.parent))
                 from_engine = config.dataset.truth == "engine" or bool(config.search.filter)
                 truth = None if from_engine else find_truth(data, config.search.limit, cache)
-            held.enter_context(using(cache, data.vectors.parent))
             spec = collection_spec(config, data.facts, engine)
             validity.check_spec(spec, checks)
             forward, payload = chosen_links(data, spec), held_payload(data, spec)

@@ -8,7 +8,10 @@ import pytest
 
 from qexp.cache import ABANDONED, REMOVED, Lock, entries, evict, lock_name, locked, remove, using
 from qexp.cached import chosen
-from qexp.errors import ConfigError
+from qexp.config import ExperimentConfig
+from qexp.data.vectors import Data
+from qexp.errors import ConfigError, DataError
+from qexp.runner import measure_experiment
 from tests.conftest import QUICK, Qexp
 
 BLOCK = 4096
@@ -119,6 +122,18 @@ def test_what_to_remove_is_said(cache: Path) -> None:
         chosen(cached, ["truth/ne.npz"], None, False)
     with pytest.raises(ConfigError, match="say what to remove"):
         chosen(cached, [], None, False)
+
+
+def test_laid_out_vectors_are_held_before_their_neighbours_are_searched(
+    small: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def searched(data: Data, *asked: object) -> None:
+        assert data.vectors.parent not in [entry.path for entry in evict(tmp_path / "cache", 0)]
+        raise DataError("far enough")
+
+    monkeypatch.setattr("qexp.runner.find_truth", searched)
+    with pytest.raises(DataError, match="far enough"):
+        measure_experiment(small)
 
 
 @pytest.mark.slow
