@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qexp.config import ExperimentConfig, FileDataset, HubDataset, QueriesConfig, SearchConfig
+from qexp.config import ExperimentConfig, FileDataset, HubDataset, QrelsConfig, QueriesConfig, SearchConfig
 from qexp.data.arrays import MATRICES
 from qexp.data.files import load_file, read_matrix
 from qexp.data.truth import find_truth
@@ -86,6 +86,7 @@ def test_a_split_of_what_has_no_parts_is_refused(kind: str, tmp_path: Path) -> N
 
 def test_an_ann_benchmarks_file_has_its_own_queries_distance_and_neighbours(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
+
     rng = np.random.default_rng(0)
     train, test = rng.standard_normal((300, 8), dtype=np.float32), rng.standard_normal((10, 8), dtype=np.float32)
     distances = np.linalg.norm(test[:, None] - train[None], axis=2)
@@ -99,6 +100,32 @@ def test_an_ann_benchmarks_file_has_its_own_queries_distance_and_neighbours(tmp_
     assert (data.facts.points, data.facts.queries, data.facts.distance) == (300, 10, "euclid")
     truth = find_truth(data, 10, tmp_path / "cache")
     assert (truth.source, truth.ids.tolist()) == ("neighbours", neighbours[:, :10].tolist())
+
+
+def test_every_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    h5py = pytest.importorskip("h5py")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with h5py.File(tmp_path / "ann.hdf5", "w") as file:
+        file["train"], file["test"] = MATRIX, MATRIX[:7]
+        file.attrs["distance"] = "euclidean"
+    whole = load_data(ExperimentConfig(dataset=FileDataset(path="~/ann.hdf5")), tmp_path / "cache")
+    assert (whole.facts.points, whole.facts.queries, whole.facts.distance) == (60, 7, "euclid")
+    np.save(tmp_path / "neighbours.npy", np.arange(7)[:, None])
+    (tmp_path / "qrels.txt").write_text("0 0 5 1\n")
+    dataset = FileDataset(
+        path="~/ann.hdf5",
+        truth="neighbours",
+        neighbours_path="~/neighbours.npy",
+        queries=QueriesConfig(path="~/ann.hdf5"),
+        qrels=QrelsConfig(path="~/qrels.txt"),
+    )
+    data = load_data(ExperimentConfig(dataset=dataset, search=SearchConfig(limit=1)), tmp_path / "cache")
+    assert (data.facts.queries, data.qrels.tolist()) == (7, [[0, 5, 1]])
+    assert find_truth(data, 1, tmp_path / "cache").ids.ravel().tolist() == list(range(7))
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    pq.write_table(pa.table({"vector": list(MATRIX)}), folder / "train.parquet")
+    assert load_data(ExperimentConfig(dataset=HubDataset(path="~/hub")), tmp_path / "cache").facts.points == 54
 
 
 def test_exact_neighbours_of_big_ann_have_distances_behind_them(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from os.path import expanduser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,18 @@ class _Loaded:
     rows: "Dataset"
     place: str
     state: str
+
+
+def expanded(config: DatasetConfig) -> DatasetConfig:
+    """Return the dataset with `~` in its paths as the home that it stands for."""
+    own: dict[str, Any] = {}
+    if isinstance(config, TableDataset):
+        own["path"] = expanduser(config.path)
+    if isinstance(config, TableDataset | CollectionDataset):
+        for part in ("queries", "qrels"):
+            asked = getattr(config, part)
+            own[part] = replace(asked, path=asked.path and expanduser(asked.path))
+    return replace(config, neighbours_path=config.neighbours_path and expanduser(config.neighbours_path), **own)
 
 
 def open_source(config: DatasetConfig, embedding: EmbeddingConfig, cache: Path) -> Source:
@@ -162,7 +175,7 @@ def _beside(
 def _load(config: DatasetConfig, path: str, name: str | None, split: str | None, cache: Path) -> _Loaded:
     """Load a file where it is one, else a dataset of the hub's; `revision` belongs to the dataset's own path."""
     if (isinstance(config, FileDataset) and path == config.path) or is_file_dataset(path):
-        rows, state = load_file(Path(path).expanduser(), split, cache)
+        rows, state = load_file(Path(path), split, cache)
         return _Loaded(rows, path, state)
     revision = config.revision if isinstance(config, HubDataset) and path == config.path else None
     rows, state = load_hub(path, name, split, revision, cache)

@@ -26,7 +26,7 @@ from qexp.data.kept import read_or_made
 from qexp.data.labels import check_unique_ids, need_ids, neighbour_positions, qrel_rows
 from qexp.data.matrix import Written, write_matrix
 from qexp.data.payload import write_payload
-from qexp.data.source import Source, open_source
+from qexp.data.source import Source, expanded, open_source
 from qexp.data.table import Table, digest_of, need_columns
 from qexp.errors import ConfigError, DataError
 from qexp.results import DatasetFacts, Ids, Vectors
@@ -72,6 +72,7 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
     that the collection to be advised does not have.
     """
     _check_datatype(config)
+    config = replace(config, dataset=expanded(config.dataset))
     source = open_source(config.dataset, config.embedding, cache)
     distance = config.dataset.distance or source.distance or "cosine"
     asked = {
