@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from qexp.results import Experiment
 
 RECORD = "record.json"
 FILES = "files"
+PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Record:
 def new(root: Path) -> Path:
     """Return a fresh folder; what is put into its `files` is logged as artifacts."""
     (root / "spool").mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(suffix=".partial", dir=root / "spool"))
+    folder = Path(tempfile.mkdtemp(suffix=PARTIAL, dir=root / "spool"))
     (folder / FILES).mkdir()
     return folder
 
@@ -67,7 +68,9 @@ def load(folder: Path) -> Record:
 
 def done(folder: Path) -> None:
     """Forget a record that is logged."""
-    shutil.rmtree(folder)
+    doomed = folder.with_name(f"{folder.name}{PARTIAL}")
+    folder.rename(doomed)  # so that nobody ever finds half of it
+    shutil.rmtree(doomed)
 
 
 @contextmanager
@@ -78,14 +81,16 @@ def taken(root: Path, run_id: str) -> Iterator[None]:
 
 
 def pending(root: Path, store: str) -> list[Path]:
-    """Return the records of a store that wait to be logged."""
+    """Return the records of a store that wait to be logged; other jobs may log or remove some meanwhile."""
     folders = []
     for folder in sorted((root / "spool").glob("*")):
-        if folder.suffix != ".partial":
-            folders.append(folder)
-        elif time.time() - folder.stat().st_mtime > ABANDONED:
-            shutil.rmtree(folder)
-    return [folder for folder in folders if load(folder).store == store]
+        with suppress(FileNotFoundError):
+            if folder.suffix == PARTIAL:
+                if time.time() - folder.stat().st_mtime > ABANDONED:
+                    shutil.rmtree(folder)
+            elif load(folder).store == store:
+                folders.append(folder)
+    return folders
 
 
 def write_latencies(experiment: Experiment, path: Path) -> Path:
