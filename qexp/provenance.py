@@ -47,7 +47,7 @@ def reproduce_command(words: list[str]) -> str:
         return shlex.join(["qexp", *words])
     chosen = {word.split("=", 1)[0]: word for word in words if word.split("=", 1)[0] in NAMED}
     rest = [word for word in words if word not in chosen.values()]
-    remote = re.sub(r"//[^/@]*@", "//", _git(folder, "config", "--get", "remote.origin.url"))  # no password
+    remote = re.sub(r"//[^/]*@", "//", _git(folder, "config", "--get", "remote.origin.url"))  # no password
     command = ["mlflow", "run", remote or "."]
     if remote:
         command += ["--version", _git(folder, "rev-parse", "HEAD")]

@@ -123,7 +123,7 @@ def test_latency_ratio_is_now_over_then() -> None:
 
 
 def test_the_command_names_every_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for words in (["init", "-q"], ["remote", "add", "origin", "https://me:secret@example.org/qexp.git"]):
+    for words in (["init", "-q"], ["remote", "add", "origin", "https://me:se@cret@example.org/qexp.git"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     commit = ["-c", "user.name=x", "-c", "user.email=x", "commit", "-q", "--allow-empty", "-m", "x"]
     subprocess.run(["git", *commit], cwd=tmp_path, check=True)
