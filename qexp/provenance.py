@@ -59,9 +59,9 @@ def reproduce_command(words: list[str]) -> str:
 
 
 def _git(folder: Path, *words: str) -> str:
-    """Return what git says, nothing where it fails or is not there."""
+    """Return what git says, nothing where it fails or is not there; files may be in any encoding."""
     try:
-        found = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True)
+        found = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, errors="replace")
     except FileNotFoundError:
         return ""
     return found.stdout.strip() if found.returncode == 0 else ""
