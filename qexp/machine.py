@@ -24,6 +24,14 @@ def lock_path() -> Path:
     return Path(os.environ.get(LOCK) or Path(tempfile.gettempdir()) / "qexp-measuring.lock")
 
 
+def user_name() -> str:
+    """Return the name of this process's user; the number where the system has no name for it, as in containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
 @contextmanager
 def turn(measuring: bool, wait_seconds: float, say: Callable[[str], None]) -> Iterator[None]:
     """Take this machine for measuring (alone), or for other work (together, but never beside a measurement).
@@ -36,7 +44,7 @@ def turn(measuring: bool, wait_seconds: float, say: Callable[[str], None]) -> It
     try:
         _take(handle, path, measuring, wait_seconds, say)
         if measuring:
-            note = {"pid": os.getpid(), "user": getpass.getuser(), "since": time.time()}
+            note = {"pid": os.getpid(), "user": user_name(), "since": time.time()}
             os.ftruncate(handle, 0)
             os.pwrite(handle, json.dumps(note).encode(), 0)
         try:

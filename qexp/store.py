@@ -1,6 +1,5 @@
 """The tracking store: MLflow, reached, searched and written to, with every fault in one line."""
 
-import getpass
 import logging
 import os
 import re
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qexp import __version__
 from qexp.environment import experiment_name
 from qexp.errors import ConfigError, TrackingError
+from qexp.machine import user_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -83,7 +83,7 @@ def start_run(client: "MlflowClient", experiment_id: str, name: str, level: str,
         experiment_id,
         run_name=name,
         tags={
-            "mlflow.user": getpass.getuser(),
+            "mlflow.user": user_name(),
             "mlflow.source.name": "qexp",
             "mlflow.source.type": "LOCAL",
             "qexp.level": level,

@@ -109,6 +109,19 @@ def test_a_note_that_is_no_note_is_no_owner(lock: Path) -> None:
     assert machine.owner(lock).startswith(f"process {os.getpid()} of me, measuring for ")
 
 
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 12345"), OSError("No username set")])
+def test_a_user_without_a_name_is_known_by_number(
+    error: Exception, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody() -> str:
+        raise error
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert machine.user_name() == str(os.getuid())
+    with machine.turn(True, 0, print):
+        assert json.loads(lock.read_text())["user"] == str(os.getuid())
+
+
 def test_pinning_holds_for_processes_started_meanwhile_and_ends() -> None:
     before = os.sched_getaffinity(0)
     chosen = min(before)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from qexp.store import without_password
+from qexp.store import connect, start_run, without_password
 from tests.conftest import QUICK, Qexp
 from tests.support.running import read_until, started
 from tests.test_sweep import ONE_POINT, SWEPT, assert_nothing_left, assert_whole
@@ -33,6 +33,18 @@ from tests.test_sweep import ONE_POINT, SWEPT, assert_nothing_left, assert_whole
 )
 def test_passwords_are_hidden(text: str, shown: str) -> None:
     assert without_password(text) == shown
+
+
+def test_a_run_of_a_user_without_a_name_has_their_number(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    client, experiment_id = connect()
+    run_id = start_run(client, experiment_id, "mine", "collection", {})
+    assert client.get_run(run_id).data.tags["mlflow.user"] == str(os.getuid())
 
 
 def test_a_password_is_in_no_message(qexp: Qexp) -> None:
