@@ -33,7 +33,11 @@ OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 def main() -> None:
     """Run `qexp` with the words of the command line; exit with 0, 1 (a bug), 2 (bad input) or 130 (interrupted)."""
-    sys.argv[1:] = expanded(sys.argv[1:])
+    try:
+        sys.argv[1:] = expanded(sys.argv[1:])
+    except QexpError as error:
+        _complain(str(error))
+        sys.exit(BAD_INPUT)
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help_text(terminal_width()))
         return

@@ -117,12 +117,15 @@ def expanded(words: list[str]) -> list[str]:
     """Replace `--overrides 'a=1 b=2'`, as an MLproject passes them, by the words; quote choices that are numbers.
 
     An MLproject's parameter that was not given arrives as `dataset=`, and is left out. A collection to be advised is
-    the dataset, unless one is given.
+    the dataset, unless one is given. Raises ConfigError for a quotation that does not end.
     """
     if "--overrides" in words[:-1]:
         place = words.index("--overrides")
         given = [word for word in words[:place] if word not in {f"{group}=" for group in GROUPS}]
-        words = [*given, *shlex.split(words[place + 1]), *words[place + 2 :]]
+        try:
+            words = [*given, *shlex.split(words[place + 1]), *words[place + 2 :]]
+        except ValueError as error:
+            raise ConfigError(f"--overrides: {str(error).lower()}; quote its words as for a shell") from error
     if QUIET in words:
         words = [word for word in words if word != QUIET]
         first = next((place for place, word in enumerate(words) if re.match(r"[^-].*=", word)), len(words))

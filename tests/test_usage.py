@@ -1,5 +1,6 @@
 import pytest
 
+from qexp.cli import main
 from qexp.usage import QUIET_WORDS, expanded, help_text
 
 
@@ -12,6 +13,16 @@ def test_overrides_are_split_and_empty_parameters_left_out() -> None:
         "embedding=native,'128','64'",
         "search.limit=5,10",
     ]
+
+
+def test_overrides_that_cannot_be_split_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["qexp", "--overrides", "dataset.label='b"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "qexp: --overrides: no closing quotation; quote its words as for a shell\n"
 
 
 def test_quiet_words_stand_where_no_flag_is_between_words() -> None:
