@@ -1,5 +1,6 @@
 """Memory caps: real ones where this machine allows them, files that look like version 2 elsewhere."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -70,20 +71,52 @@ def version_2(folder: Path, controllers: str = "cpu memory") -> Path:
 
 def test_version_2_is_used_where_the_memory_controller_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caps, "CGROUPS", version_2(tmp_path / "cgroup"))
-    (found,) = [where for where in caps._candidates() if where.folder == tmp_path / "cgroup"][:1]
+    found = caps._all_of_version_2()
+    assert found is not None
+    assert found.folder == tmp_path / "cgroup"
     assert (found.limit, found.swap_limit, found.events) == ("memory.max", "memory.swap.max", "memory.events")
     assert (tmp_path / "cgroup" / "cgroup.subtree_control").read_text() == "+memory"
 
 
-def test_a_delegated_group_is_divided_into_a_leaf_and_caps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A delegated group, which is this process's own."""
     scope = version_2(tmp_path / "scope")
     (scope / "cgroup.procs").write_text("11\n12\n")
     (tmp_path / "own").write_text("0::/scope\n")
     monkeypatch.setattr(caps, "CGROUPS", tmp_path)
     monkeypatch.setattr(caps, "OWN", tmp_path / "own")
-    assert caps._delegated() == scope
+    return scope
+
+
+def test_a_delegated_group_is_divided_into_a_leaf_and_caps(scope: Path) -> None:
+    found = caps._delegated()
+    assert found is not None
+    assert found.folder == scope
     assert (scope / f"qexp-{os.getpid()}-main" / "cgroup.procs").read_text() == "12"
     assert (scope / "cgroup.subtree_control").read_text() == "+memory"
+
+
+def test_a_process_that_has_ended_need_not_move(scope: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text = Path.write_text
+
+    def written(file: Path, text: str) -> int:
+        if text == "11":
+            raise ProcessLookupError(errno.ESRCH, "No such process")
+        return write_text(file, text)
+
+    monkeypatch.setattr(Path, "write_text", written)
+    assert caps._delegated() is not None
+    assert (scope / f"qexp-{os.getpid()}-main" / "cgroup.procs").read_text() == "12"
+
+
+def test_a_group_that_cannot_be_divided_is_one_line(scope: Path) -> None:
+    in_the_way = scope / f"qexp-{os.getpid()}-main" / "cgroup.procs"
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(
+        ConfigError, match=rf"no memory cap can be set here \({in_the_way}: Is a directory\); run it as"
+    ):
+        hierarchy()
 
 
 @pytest.mark.parametrize("controllers", ["", "cpu io"])

@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,13 +35,16 @@ def hierarchy() -> Hierarchy:
     Raises ConfigError with the command to run instead.
     """
     reasons = []
-    for found in _candidates():
+    for prepare in (_version_1, _all_of_version_2, _delegated):
         try:
+            found = prepare()
+            if found is None:
+                continue
             remove_stale(found.folder)
             with Cap(found, PROBE_BYTES):
                 return found
         except OSError as error:
-            reasons.append(f"{error.filename or found.folder}: {error.strerror}")
+            reasons.append(f"{error.filename or CGROUPS}: {error.strerror}")
     user = "" if os.geteuid() == 0 else "--user "  # a delegated group needs version 2
     command = shlex.join(["qexp", *sys.argv[1:]])
     raise ConfigError(
@@ -50,33 +53,37 @@ def hierarchy() -> Hierarchy:
     )
 
 
-def _candidates() -> Iterator[Hierarchy]:
-    if (CGROUPS / "memory" / "memory.limit_in_bytes").exists():
-        yield Hierarchy(
-            CGROUPS / "memory", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.oom_control"
-        )
-    if "memory" in _words(CGROUPS / "cgroup.controllers"):
-        for prepare in (_all_of_version_2, _delegated):
-            folder = prepare()
-            if folder is not None:
-                yield Hierarchy(folder, "memory.max", "memory.swap.max", "memory.events")
+def _version_1() -> Hierarchy | None:
+    folder, limit = CGROUPS / "memory", "memory.limit_in_bytes"
+    found = Hierarchy(folder, limit, "memory.memsw.limit_in_bytes", "memory.oom_control")
+    return found if (folder / limit).exists() else None
 
 
-def _all_of_version_2() -> Path | None:
-    return CGROUPS if os.access(CGROUPS / "cgroup.procs", os.W_OK) and _enable_memory(CGROUPS) else None
+def _version_2(folder: Path) -> Hierarchy | None:
+    found = Hierarchy(folder, "memory.max", "memory.swap.max", "memory.events")
+    return found if _enable_memory(folder) else None
 
 
-def _delegated() -> Path | None:
+def _all_of_version_2() -> Hierarchy | None:
+    return _version_2(CGROUPS) if _may_divide(CGROUPS) else None
+
+
+def _delegated() -> Hierarchy | None:
     """Return this process's own group if it may be divided; its processes then move into a leaf, as they must."""
     line = next((line for line in OWN.read_text().splitlines() if line.startswith("0::")), "0::/")
     folder = CGROUPS / line.removeprefix("0::").lstrip("/")
-    if folder == CGROUPS or not os.access(folder / "cgroup.procs", os.W_OK):
+    if folder == CGROUPS or not _may_divide(folder):
         return None
     leaf = folder / f"{PREFIX}{os.getpid()}-main"
     leaf.mkdir(exist_ok=True)
     for pid in (folder / "cgroup.procs").read_text().split():
-        (leaf / "cgroup.procs").write_text(pid)
-    return folder if _enable_memory(folder) else None
+        with suppress(ProcessLookupError):  # it has ended since
+            (leaf / "cgroup.procs").write_text(pid)
+    return _version_2(folder)
+
+
+def _may_divide(folder: Path) -> bool:
+    return "memory" in _words(folder / "cgroup.controllers") and os.access(folder / "cgroup.procs", os.W_OK)
 
 
 def _enable_memory(folder: Path) -> bool:
