@@ -1,6 +1,7 @@
 """A table of rows with vectors: which column holds them, and its batches, checked row by row."""
 
 import hashlib
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,7 @@ def digest_of(parts: list[str]) -> str:
 def write_arrow(path: Path, batches: Iterator[dict[str, Any]]) -> None:
     """Write batches of columns (arrays [n] or [n, width]) as an Arrow stream that appears only when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".partial-{digest_of([str(id(batches))])}")
+    partial = path.with_suffix(f".partial-{uuid.uuid4().hex}")
     writer: Any = None
     try:
         with pa.OSFile(str(partial), "wb") as sink:
