@@ -21,7 +21,7 @@ def cache_root(configured: str | None) -> Path:
     Without symlinks, as the kernel names the files that a process maps.
     """
     if configured or os.environ.get("QEXP_CACHE_DIR"):
-        return Path(configured or os.environ["QEXP_CACHE_DIR"]).expanduser().resolve()
+        return Path(os.path.expanduser(configured or os.environ["QEXP_CACHE_DIR"])).resolve()
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return (Path(home) / "qexp").resolve()
 
