@@ -3,15 +3,33 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum, auto
 from pathlib import Path
 
-NOT_CACHED = ("locks", "spool")  # in the cache directory, but nothing that could be made again
+
+class Kind(StrEnum):
+    """What is cached, each kind in a folder of that name; nothing else in the cache directory is ever removed."""
+
+    ARROW = auto()
+    COLLECTIONS = auto()
+    DATASETS = auto()
+    EMBEDDINGS = auto()
+    FASTEMBED = auto()
+    SNAPSHOTS = auto()
+    SYNTHETIC = auto()
+    TRUTH = auto()
+    VECTORS = auto()
+
+
+# Names that qexp gives have a digest, or are of what is unfinished: a folder of the user's may be called as a kind is.
+OURS = re.compile(r"(.*-)?([0-9a-f]{12}|[0-9a-f]{16})([.-].*)?|.*\.partial.*")
 REMOVED = ".partial-removed"  # behind the name of an entry that is being removed, or whose removal was killed
 ABANDONED = 24 * 3600  # seconds without a change after which nobody is taken to make a partial entry any more
 
@@ -97,9 +115,9 @@ class Entry:
 
 
 def entries(root: Path) -> list[Entry]:
-    """Return everything that is cached, least recently used first."""
-    kinds = [folder for folder in root.glob("*") if folder.is_dir() and folder.name not in NOT_CACHED]
-    found = [_entry(path) for folder in kinds for path in folder.iterdir()]
+    """Return everything that qexp has cached, least recently used first."""
+    paths = [(kind, path) for kind in Kind for path in (root / kind).glob("*")]
+    found = [_entry(path) for kind, path in paths if kind == Kind.FASTEMBED or OURS.fullmatch(path.name)]
     return sorted((entry for entry in found if entry), key=lambda entry: entry.used)
 
 

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import time
@@ -6,21 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from qexp.cache import ABANDONED, REMOVED, Lock, entries, evict, lock_name, locked, remove, using
+import qexp.cache
+from qexp.cache import ABANDONED, REMOVED, Kind, Lock, entries, evict, lock_name, locked, remove, using
 from qexp.cached import chosen
 from qexp.config import ExperimentConfig
 from qexp.data.vectors import Data
 from qexp.errors import ConfigError, DataError
 from qexp.runner import measure_experiment
-from tests.conftest import QUICK, Qexp
+from tests.conftest import QUICK, Qexp, Swept
 
 BLOCK = 4096
+NEW, MIDDLE, OLD = "truth/a-0123456789abcdef.npz", "vectors/b-0123456789abcdef", "collections/c-64-none-0123456789ab"
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     """Three entries of ten blocks each, used one, two and three days ago, and things that are not entries."""
-    for days, name in enumerate(("truth/new.npz", "vectors/middle", "collections/old"), start=1):
+    for days, name in enumerate((NEW, MIDDLE, OLD), start=1):
         path = tmp_path / name
         path.parent.mkdir()
         file = path if path.suffix else path / "data"
@@ -37,18 +40,18 @@ def names(cache: Path) -> list[str]:
 
 
 def test_entries_come_least_recently_used_first_with_their_size(cache: Path) -> None:
-    assert names(cache) == ["collections/old", "vectors/middle", "truth/new.npz"]
+    assert names(cache) == [OLD, MIDDLE, NEW]
     for entry in entries(cache):
         assert 10 * BLOCK <= entry.bytes <= 12 * BLOCK
 
 
 def test_the_oldest_go_until_the_rest_fits(cache: Path) -> None:
     assert evict(cache, 40 * BLOCK) == []
-    assert [entry.name for entry in evict(cache, 25 * BLOCK)] == ["collections/old"]
-    with using(cache, cache / "vectors/middle"):
+    assert [entry.name for entry in evict(cache, 25 * BLOCK)] == [OLD]
+    with using(cache, cache / MIDDLE):
         pass  # used now: no longer the oldest
-    assert [entry.name for entry in evict(cache, 15 * BLOCK)] == ["truth/new.npz"]
-    assert names(cache) == ["vectors/middle"]
+    assert [entry.name for entry in evict(cache, 15 * BLOCK)] == [NEW]
+    assert names(cache) == [MIDDLE]
 
 
 def test_what_a_running_job_holds_is_not_evicted(cache: Path) -> None:
@@ -58,17 +61,17 @@ def test_what_a_running_job_holds_is_not_evicted(cache: Path) -> None:
         "    print(1, flush=True), input()"
     )
     job = subprocess.Popen(
-        [sys.executable, "-c", held, str(cache), str(cache / "collections/old")],
+        [sys.executable, "-c", held, str(cache), str(cache / OLD)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     assert job.stdout is not None
     assert job.stdout.readline() == b"1\n"
-    assert [entry.name for entry in evict(cache, 0)] == ["vectors/middle", "truth/new.npz"]
-    assert names(cache) == ["collections/old"]
+    assert [entry.name for entry in evict(cache, 0)] == [MIDDLE, NEW]
+    assert names(cache) == [OLD]
     job.kill()
     job.communicate()
-    assert [entry.name for entry in evict(cache, 0)] == ["collections/old"]
+    assert [entry.name for entry in evict(cache, 0)] == [OLD]
 
 
 def test_what_is_being_made_is_left_until_it_is_abandoned(cache: Path) -> None:
@@ -85,17 +88,42 @@ def test_what_is_being_made_is_left_until_it_is_abandoned(cache: Path) -> None:
 
 
 def test_what_a_killed_removal_left_is_in_nobodys_way(cache: Path) -> None:
-    left = cache / "collections" / f"old{REMOVED}"
+    left = cache / f"{OLD}{REMOVED}"
     (left / "shard").mkdir(parents=True)
-    oldest = next(entry for entry in entries(cache) if entry.path.name == "old")
+    oldest = next(entry for entry in entries(cache) if entry.name == OLD)
     assert remove(cache, oldest)
     assert not oldest.path.exists()
-    assert names(cache)[-1] == f"collections/old{REMOVED}"
+    assert names(cache)[-1] == f"{OLD}{REMOVED}"
     (leftover,) = (entry for entry in entries(cache) if entry.path == left)
     assert leftover.about.startswith("being removed")
     with using(cache, oldest.path):  # made again since
         assert remove(cache, leftover)
     assert not left.exists()
+
+
+def test_what_qexp_has_not_made_is_nobodys_to_remove(cache: Path) -> None:
+    own = ["photos/a.jpg", "thesis/ch1.tex", "datasets/mine.parquet", "vectors/of-2024/glove.npy", "truth/0123.npz"]
+    for name in own:
+        (cache / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache / name).touch()
+    assert names(cache) == [OLD, MIDDLE, NEW]
+    assert [entry.name for entry in chosen(entries(cache), [], None, True)] == [OLD, MIDDLE, NEW]
+    evict(cache, 0)
+    assert all((cache / name).exists() for name in own)
+    assert names(cache) == []
+
+
+def test_all_that_is_cached_is_of_a_kind_that_is_known(swept: Swept) -> None:
+    cache = swept.folder / "cache"
+    folders = {folder.name for folder in cache.iterdir()}
+    assert {"collections", "synthetic", "truth", "vectors"} <= folders <= {*Kind, "locks", "spool"}
+    made = {str(path.relative_to(cache)) for kind in Kind for path in (cache / kind).glob("*")}
+    assert {entry.name for entry in entries(cache)} == made
+
+
+def test_makers_name_a_kind_and_no_folder_of_their_own() -> None:
+    for file in Path(qexp.cache.__file__).parent.rglob("*.py"):
+        assert not re.search(r"\bcache / f?[\"']", file.read_text()), f"{file}: add a Kind"
 
 
 def test_makers_are_alone_and_users_are_not(tmp_path: Path) -> None:
@@ -116,10 +144,10 @@ def test_makers_are_alone_and_users_are_not(tmp_path: Path) -> None:
 def test_what_to_remove_is_said(cache: Path) -> None:
     cached = entries(cache)
     assert chosen(cached, [], 1.5, False) == cached[:2]
-    assert chosen(cached, ["truth/new.npz"], None, False) == cached[2:]
+    assert chosen(cached, [NEW], None, False) == cached[2:]
     assert chosen(cached, [], None, True) == cached
-    with pytest.raises(ConfigError, match=r"truth/ne.npz: not in the cache \(did you mean 'truth/new.npz'\?\)"):
-        chosen(cached, ["truth/ne.npz"], None, False)
+    with pytest.raises(ConfigError, match=rf"{NEW[:-1]}: not in the cache \(did you mean '{NEW}'\?\)"):
+        chosen(cached, [NEW[:-1]], None, False)
     with pytest.raises(ConfigError, match="say what to remove"):
         chosen(cached, [], None, False)
 

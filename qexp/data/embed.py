@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qexp.cache import Kind
 from qexp.config import EmbeddingConfig
 from qexp.data.progress import Progress
 from qexp.data.table import digest_of, file_digest, write_arrow
@@ -47,7 +48,7 @@ def embedded(rows: "Dataset", place: str, column: str, config: EmbeddingConfig, 
     import datasets
 
     encoder = make_encoder(config, role, cache)
-    folder = cache / "embeddings" / digest_of([encoder.identity, role])
+    folder = cache / Kind.EMBEDDINGS / digest_of([encoder.identity, role])
     progress, files, size = Progress(f"embedding {place}", len(rows)), [], None
     texts_only = rows.select_columns([column]).with_format("arrow")
     for start in range(0, len(rows), SHARD):
@@ -99,7 +100,7 @@ def _fastembed(config: EmbeddingConfig, role: str, cache: Path) -> Encoder:
     assert config.model is not None
     folder = Path(config.model).expanduser()
     identity = f"{config.model} {fastembed.__version__}"
-    options: dict[str, Any] = {"cache_dir": os.environ.get("FASTEMBED_CACHE_PATH", str(cache / "fastembed"))}
+    options: dict[str, Any] = {"cache_dir": os.environ.get("FASTEMBED_CACHE_PATH", str(cache / Kind.FASTEMBED))}
     name = config.model
     if folder.is_dir():
         name, identity = _register(fastembed, folder, config.pooling)

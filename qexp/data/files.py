@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qexp.cache import Kind
 from qexp.data.arrays import HDF5, MATRICES, hdf5_distance, parts_of, read_blocks
 from qexp.data.hub import NO_ROWS, folder_state, hush
 from qexp.data.kept import read_or_made
@@ -109,7 +110,7 @@ def _table(path: Path, cache: Path) -> "Dataset":
             return datasets.Dataset.from_file(str(path))
         options = {"sep": "\t"} if path.suffix == ".tsv" else {}
         # A name of its own for every state of the file: by default a changed file can be found under the old one.
-        folder = cache / "datasets" / folder_state(path)
+        folder = cache / Kind.DATASETS / folder_state(path)
         return datasets.load_dataset(
             TABLES[path.suffix], data_files=str(path), split="train", cache_dir=str(folder), **options
         )
@@ -137,7 +138,7 @@ def _matrix(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str]:
     import datasets
 
     state = digest_of([content_digest(path), path.suffix, str(part)])
-    target = cache / "arrow" / f"{path.stem[:STEM]}-{state}.arrow"
+    target = cache / Kind.ARROW / f"{path.stem[:STEM]}-{state}.arrow"
     read = partial(datasets.Dataset.from_file, str(target))
     return read_or_made(target, read, partial(write_arrow, target, _columns(path, part))), state
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qexp.cache import Kind
 from qexp.data.table import digest_of
 from qexp.errors import DataError, near_miss
 from qexp.paths import packaged
@@ -33,7 +34,7 @@ def load_hub(
     load = partial(datasets.load_dataset, str(folder) if state else path, name, revision=revision)
     split = split or "train"
     try:
-        rows = load(split=split, cache_dir=str(cache / "datasets" / state) if state else None)
+        rows = load(split=split, cache_dir=str(cache / Kind.DATASETS / state) if state else None)
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         raise DataError(f"{place_of(path, name)}: {_reason(error, path, split)}") from error
     if len(rows) == 0:

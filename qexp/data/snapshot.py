@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qexp.cache import lock_name, locked
+from qexp.cache import Kind, lock_name, locked
 from qexp.config import CollectionDataset
 from qexp.data.progress import Progress
 from qexp.data.table import digest_of, write_arrow
@@ -68,7 +68,7 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
 
     client = _connect(config)
     about = _about(client, config)
-    folder = cache / "snapshots" / f"{config.collection}-{digest_of([json.dumps(asdict(about))])}"
+    folder = cache / Kind.SNAPSHOTS / f"{config.collection}-{digest_of([json.dumps(asdict(about))])}"
     with locked(cache, lock_name(folder), alone=True):  # parts of two readers would mix
         if (folder / "complete").exists():
             log.info("snapshot of %s found in the cache; delete %s to read it again", config.collection, folder)

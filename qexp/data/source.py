@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qexp.cache import Kind
 from qexp.config import (
     CollectionDataset,
     DatasetConfig,
@@ -205,7 +206,7 @@ def _open_synthetic(config: SyntheticDataset, cache: Path) -> Source:
     key = digest_of([json.dumps(asdict(config), sort_keys=True)])
     tables = []
     for part, count in (("points", config.points), ("queries", config.queries)):
-        path = cache / "synthetic" / f"{key}-{part}.arrow"
+        path = cache / Kind.SYNTHETIC / f"{key}-{part}.arrow"
         read = partial(datasets.Dataset.from_file, str(path))
         rows = read_or_made(path, read, partial(write_arrow, path, _clusters(config, count, part)))
         tables.append(Table(rows, f"synthetic {part}", "vector", "id"))

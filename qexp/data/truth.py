@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from qexp.cache import Kind
 from qexp.data.kept import read_or_made
 from qexp.data.nearest import candidates
 from qexp.data.vectors import Data
@@ -52,7 +53,7 @@ def find_truth(data: Data, k: int, cache: Path, matching: Ids | None = None) -> 
             raise DataError(f"search.filter: {len(matching)} points match, fewer than search.limit={k}")
         key.append(hashlib.sha256(matching.data).hexdigest())
     name = hashlib.sha256("-".join(key).encode()).hexdigest()[:16]
-    path = cache / "truth" / f"{data.facts.title}-{name}.npz"
+    path = cache / Kind.TRUTH / f"{data.facts.title}-{name}.npz"
 
     def make() -> None:
         truth = neighbours(data.points(), np.asarray(data.query_vectors()), k, data.facts.distance, matching)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from qexp.cache import Kind
 from qexp.config import (
     CollectionDataset,
     DatasetConfig,
@@ -83,7 +84,7 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
         "layout": LAYOUT,
     }
     key = digest_of([json.dumps(asked, sort_keys=True)])
-    folder = cache / "vectors" / f"{config.dataset.title}-{key}"
+    folder = cache / Kind.VECTORS / f"{config.dataset.title}-{key}"
     data = read_or_made(folder, partial(_laid_out, folder), partial(_lay_out, source, config, distance, folder))
     if config.search.limit > data.facts.points:
         raise DataError(f"search.limit={config.search.limit}: {source.place} has only {data.facts.points} points")

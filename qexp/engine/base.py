@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
+from qexp.cache import Kind
 from qexp.config import EngineConfig, ExperimentConfig, ServerConfig
 from qexp.errors import BenchmarkError
 from qexp.results import (
@@ -23,7 +24,7 @@ from qexp.results import (
     Vectors,
 )
 
-COLLECTIONS = "collections"  # in the cache
+COLLECTIONS = Kind.COLLECTIONS
 DEFAULT_M = 16  # Qdrant's own
 DEFAULT_EF_CONSTRUCT = 100
 
