@@ -8,10 +8,12 @@ from pathlib import Path
 from qexp.cache import Entry, entries, remove
 from qexp.errors import ConfigError, QexpError, near_miss
 from qexp.paths import cache_root
+from qexp.streams import robust
 
 DAY = 24 * 3600
 
 
+@robust
 def main() -> None:
     """Run `qexp-cache ls|rm`; exit with 2 for bad input, or if something is held by a running job."""
     words = _parser().parse_args()

@@ -17,6 +17,7 @@ from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_sch
 from qexp.environment import MAIN_PROCESS, in_main_process, sweep_run
 from qexp.errors import QexpError, Refused, near_miss
 from qexp.paths import packaged
+from qexp.streams import robust
 from qexp.usage import GROUPS, SOURCE, check_flags, check_urls, expanded, help_text, one_line, quoted, terminal_width
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ AGAIN_SECONDS = 0.05  # after which an interrupt that Python has swallowed comes
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
+@robust
 def main() -> None:
     """Run `qexp` with the words of the command line; exit with 0, 1 (a bug), 2 (bad input) or 130 (interrupted)."""
     try:

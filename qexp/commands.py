@@ -21,6 +21,7 @@ from qexp.report.record import Record, warnings
 from qexp.report.render import write_report
 from qexp.report.words import notes, three_lines
 from qexp.results import Row
+from qexp.streams import robust
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ def _shown(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
+@robust
 def report() -> None:
     """`qexp-report RUN`: the report of any past sweep or experiment."""
     parser = _parser("qexp-report", "Write the report of a sweep or experiment, from what MLflow holds.")
@@ -92,6 +94,7 @@ def _report(asked: argparse.Namespace) -> list[str]:
     return conclude(asked.run, asked.out, slo)
 
 
+@robust
 def export() -> None:
     """`qexp-export RUN`: the deploy files of a trial, or of what is recommended for a sweep or experiment."""
     parser = _parser("qexp-export", "Write what to send to Qdrant: of a trial, or of a sweep's recommendation.")

@@ -23,6 +23,7 @@ from qexp.environment import REPRODUCES, sweep_run
 from qexp.errors import ConfigError, QexpError
 from qexp.results import Experiment, Interval, Row
 from qexp.rows import collection_metrics, experiment_rows
+from qexp.streams import robust
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -62,6 +63,7 @@ class TrialComparison:
     latency: Interval | None
 
 
+@robust
 def main() -> None:
     """Run `qexp-reproduce RUN_ID`; exit with 0 (reproduced), 1 (not) or 2 (it cannot be tried)."""
     from qexp import sweep

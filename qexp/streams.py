@@ -1,0 +1,77 @@
+"""Standard output and error that stop no work: closed, of few characters, or of no use to anybody any more."""
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+FAULT, UNREAD = 2, 141  # exit codes: output that cannot be written; `| head`, as a shell has it of SIGPIPE
+
+
+class _Stream(io.FileIO):
+    """A standard stream that goes nowhere from its first fault on."""
+
+    fault: OSError | None = None
+
+    def write(self, part: "ReadableBuffer") -> int:
+        """Write, or drop what can be written no more; return the number of bytes."""
+        try:
+            return super().write(part)
+        except OSError as error:
+            self.fault = error
+            _to_nowhere(self.fileno())
+            return super().write(part)
+
+
+def robust(main: Callable[[], None]) -> Callable[[], None]:
+    """Let a command end what it does whatever becomes of its output, and only then exit."""
+
+    @wraps(main)
+    def command() -> None:
+        streams = [_opened(name, number) for number, name in enumerate(("stdout", "stderr"), start=1)]
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        sys.stdout.flush()
+        for fault in (stream.fault for stream in streams if stream and stream.fault):
+            unread = isinstance(fault, BrokenPipeError)
+            if not unread:
+                print(f"standard output: cannot be written ({fault.strerror})", file=sys.stderr)
+            code = code or (UNREAD if unread else FAULT)
+        sys.exit(code)  # type: ignore[arg-type]
+
+    return command
+
+
+def _opened(name: str, number: int) -> _Stream | None:
+    """Open a standard stream so that no writing to it fails; None if somebody has put another in its place."""
+    before = getattr(sys, name)
+    if before is not getattr(sys, f"__{name}__"):
+        return None
+    if before is None:  # closed: no file that is opened later may get its number, and be printed into
+        _to_nowhere(number)
+        before = os.fdopen(number, "w", closefd=False)
+    errors = "replace" if before.errors == "strict" else before.errors
+    stream = _Stream(number, "w", closefd=False)
+    buffered = io.BufferedWriter(stream)
+    text = io.TextIOWrapper(
+        buffered, before.encoding, errors, line_buffering=before.line_buffering, write_through=before.write_through
+    )
+    setattr(sys, name, text)
+    return stream
+
+
+def _to_nowhere(number: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if nowhere == number:
+        os.set_inheritable(number, True)
+    else:
+        os.dup2(nowhere, number)
+        os.close(nowhere)

@@ -1,0 +1,89 @@
+"""What becomes of a command whose output cannot be written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Swept
+
+COMMAND = """
+import os, sys
+from pathlib import Path
+from qexp.report.terminal import console
+from qexp.streams import robust
+from qexp.usage import terminal_width
+
+@robust
+def main():
+    assert terminal_width() is None
+    print("two × three ≈ 6", flush=True)
+    for _ in range(3):
+        console().print("x" * 100_000)
+    with open("own", "w") as own:
+        assert own.fileno() > 2
+    Path("done").touch()
+    sys.exit(int(sys.argv[1]))
+
+main()
+"""
+
+
+def ended(folder: Path, redirected: str, code: int = 0) -> tuple[int, str]:
+    """Run the command in a shell; return its exit code and what it said on standard error."""
+    words = [f"PYTHONIOENCODING=ascii {sys.executable} -c '{COMMAND}' {code} {redirected}"]
+    done = subprocess.run(["bash", "-c", *words], cwd=folder, capture_output=True, text=True)
+    assert (folder / "done").exists(), done.stderr
+    assert (folder / "own").read_text() == ""
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirected", "code", "said"),
+    [
+        ("> all", 0, ""),
+        (">&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+        ("> /dev/full", 2, "standard output: cannot be written (No space left on device)\n"),
+        ("| head -c 1; exit ${PIPESTATUS[0]}", 141, ""),
+        ("2>&1 | head -c 1; exit ${PIPESTATUS[0]}", 141, ""),
+    ],
+)
+def test_a_command_ends_what_it_does_whatever_becomes_of_its_output(
+    redirected: str, code: int, said: str, tmp_path: Path
+) -> None:
+    assert ended(tmp_path, redirected) == (code, said)
+    assert ended(tmp_path, redirected, code=3) == (3, said)
+
+
+def test_what_a_stream_has_no_character_for_is_replaced(tmp_path: Path) -> None:
+    ended(tmp_path, "> all")
+    assert (tmp_path / "all").read_text().startswith("two ? three ? 6\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "from qexp.cli import main; main() --help",
+        "from qexp.cached import main; main() ls",
+        "from qexp.commands import report; report() last",
+        "from qexp.commands import export; export() last",
+        "from qexp.reproduce import main; main() --help",
+    ],
+)
+def test_every_command_does(words: str, swept: Swept, tmp_path: Path) -> None:
+    script, argument = words.rsplit(" ", 1)
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        [sys.executable, "-c", script, argument],
+        cwd=tmp_path,
+        env=swept.environment | {"PYTHONIOENCODING": "ascii"},
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, "")
