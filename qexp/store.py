@@ -32,19 +32,18 @@ def connect() -> tuple["MlflowClient", str]:
     the store cannot be used.
     """
     import mlflow
-    from mlflow.exceptions import MlflowException
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints what `store_faults` says shortly
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines and two requests for each trial
-    client = mlflow.MlflowClient()
     try:
+        client = mlflow.MlflowClient()
         if os.environ.get("MLFLOW_EXPERIMENT_ID"):
             return client, os.environ["MLFLOW_EXPERIMENT_ID"]
         name = experiment_name()
         found = client.get_experiment_by_name(name)
         return client, found.experiment_id if found else client.create_experiment(name)
-    except (MlflowException, OSError) as error:
+    except _faults(ImportError, ValueError) as error:  # no driver for the database, a port that is no number
         raise ConfigError(f"MLFLOW_TRACKING_URI={address()}: cannot be used: {_reason(error)}") from error
 
 
@@ -63,12 +62,18 @@ def without_password(text: str) -> str:
 @contextmanager
 def store_faults(doing: str) -> Iterator[None]:
     """Turn every failure of the tracking store into a TrackingError that says what could not be done."""
-    from mlflow.exceptions import MlflowException
-
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except _faults() as error:
         raise TrackingError(f"the tracking store failed while {doing}: {_reason(error)}") from error
+
+
+def _faults(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return what MLflow raises, and `more`; it lets through what SQLAlchemy says while a database is opened."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError  # takes a tenth of a second, which only faults cost
+
+    return MlflowException, SQLAlchemyError, OSError, *more
 
 
 def _reason(error: Exception) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from qexp.errors import ConfigError
 from qexp.store import connect, start_run, without_password
 from tests.conftest import QUICK, Qexp
 from tests.support.running import read_until, started
@@ -53,6 +54,34 @@ def test_a_password_is_in_no_message(qexp: Qexp) -> None:
     assert done.returncode == 2
     assert "MLFLOW_TRACKING_URI=http://***@127.0.0.1:9" in done.stderr
     assert "s3cret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("store", "shown", "reason"),
+    [
+        ("sqlite:///{folder}/bad.db", "sqlite:///{folder}/bad.db", "file is not a database"),
+        ("postgresql+nothing://me:s3cret@host/x", "postgresql+nothing://***@host/x", "Can't load plugin"),
+        ("postgresql://me:s3cret@host:port/x", "postgresql://***@host:port/x", "invalid literal for int()"),
+        ("nothing://host", "nothing://host", "unsupported URI"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_named(
+    store: str, shown: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad.db").write_bytes(bytes(range(256)) * 20)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.format(folder=tmp_path))
+    with pytest.raises(ConfigError) as raised:
+        connect()
+    assert str(raised.value).startswith(f"MLFLOW_TRACKING_URI={shown.format(folder=tmp_path)}: cannot be used: ")
+    assert reason in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_database_without_its_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql+pymysql://me:s3cret@host/x")
+    with pytest.raises(ConfigError, match=r"^MLFLOW_TRACKING_URI=mysql\+pymysql://\*\*\*@host/x: .*pymysql"):
+        connect()
 
 
 @contextlib.contextmanager
