@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from pathlib import Path
+
+from qexp.errors import ConfigError
 
 
 class Kind(StrEnum):
@@ -32,6 +35,16 @@ class Kind(StrEnum):
 OURS = re.compile(r"(.*-)?([0-9a-f]{12}|[0-9a-f]{16})([.-].*)?|.*\.partial.*")
 REMOVED = ".partial-removed"  # behind the name of an entry that is being removed, or whose removal was killed
 ABANDONED = 24 * 3600  # seconds without a change after which nobody is taken to make a partial entry any more
+
+
+def writable(root: Path) -> Path:
+    """Return the cache directory, made if need be; raise ConfigError if nothing can be written there."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=root).close()
+    except OSError as error:
+        raise ConfigError(f"cache_dir={root}: cannot be written ({error.strerror}); set cache_dir=…") from error
+    return root
 
 
 class Lock:

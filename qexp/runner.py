@@ -1,7 +1,6 @@
 """One experiment, end to end."""
 
 import logging
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,7 +14,7 @@ from qexp.bench import accuracy, validity
 from qexp.bench.explore import adaptive, tuned
 from qexp.bench.judge import Evidence, judge
 from qexp.bench.notes import notes
-from qexp.cache import evict, locked, using
+from qexp.cache import evict, locked, using, writable
 from qexp.config import ExperimentConfig, SearchConfig
 from qexp.data.sizes import chosen_links, held_payload
 from qexp.data.truth import Truth, engine_truth, exact_scores, find_truth, magnitude
@@ -55,7 +54,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
     """Build or find the collections, visit every operating point in rounds, and judge what came back."""
     checks = validity.Checks(config.validity == "strict")
     validity.check_engine(config.engine.name, checks)
-    cache = _writable(cache_root(config.cache_dir))
+    cache = writable(cache_root(config.cache_dir))
     engine = engine_version(config.engine)  # first, because a server that cannot be used is known at once
     if config.engine.ram_caps:
         if config.engine.name != "edge":
@@ -153,12 +152,3 @@ def _check_data(checks: validity.Checks, data: Data, truth: Truth) -> None:
     sample = np.linspace(0, len(queries) - 1, min(SAMPLE, len(queries))).astype(int)
     computed = exact_scores(points, queries[sample], truth.ids[sample], data.facts.distance)
     validity.check_truth(truth.scores[sample], computed, checks)
-
-
-def _writable(cache: Path) -> Path:
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=cache).close()
-    except OSError as error:
-        raise ConfigError(f"cache_dir={cache}: cannot be written ({error.strerror}); set cache_dir=…") from error
-    return cache

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 
 from qexp import __version__, tracking
-from qexp.cache import Lock
+from qexp.cache import Lock, writable
 from qexp.config import ExperimentConfig
 from qexp.environment import SWEEP_RUN, SWEPT, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, Refused
@@ -93,8 +93,10 @@ def adopt_mlflow_run() -> None:
 def begin(name: str, root: Path, resume: str | None) -> None:
     """Start or take up the sweep's run; this also initialises a fresh store before jobs touch it.
 
-    Raises ConfigError if the sweep to resume is not there or still running, TrackingError if the store fails.
+    Raises ConfigError if the cache cannot be written, or the sweep to resume is not there or still running,
+    TrackingError if the store fails.
     """
+    writable(root)
     with store_faults("starting the sweep"):
         client, experiment_id = connect()
         tracking.log_pending(client, root)

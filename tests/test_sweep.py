@@ -18,6 +18,7 @@ from mlflow.entities import Run
 from qexp import sweep
 from qexp.cli import objectives
 from qexp.config import ExperimentConfig, register_schema
+from qexp.errors import ConfigError
 from qexp.paths import packaged
 from qexp.results import Row
 from tests.conftest import QUICK, Qexp
@@ -144,6 +145,13 @@ def test_what_cannot_be_resumed(qexp: Qexp, words: list[str], message: str) -> N
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_cache_that_cannot_be_written_is_not_blamed_on_the_store(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=rf"^cache_dir={tmp_path}/file: cannot be written \(File exists\)"):
+        sweep.begin("sweep", tmp_path / "file", None)
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_two_sweeps_on_one_store_share_what_they_build(environment: dict[str, str], tmp_path: Path) -> None:
