@@ -58,6 +58,12 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
             tags |= {"mlflow.parentRunId": sweep, "qexp.sweep": sweep}
         name = f"{config.dataset.title} {config.quantization.name}"
         run_id = start_run(client, experiment_id, name, "collection", tags)
+    measured: list[Experiment] = []
+
+    def record(experiment: Experiment) -> None:
+        measured.append(experiment)
+        _record(client, experiment_id, run_id, config, tags, experiment)
+
     try:
         with store_faults("starting a run"):
             log_batches(client, run_id, params=config.flat())
@@ -66,10 +72,10 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
             client.log_dict(run_id, machine.environment(), "environment.json")
             if tags.get("qexp.git_dirty") == "true":
                 client.log_text(run_id, uncommitted(), "uncommitted.diff")
-        yield lambda experiment: _record(client, experiment_id, run_id, config, tags, experiment)
-    except TrackingError:
-        raise
+        yield record
     except BaseException as error:
+        if measured and isinstance(error, TrackingError):
+            raise  # its record waits on disk
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
         with suppress(TrackingError), store_faults("ending a run"):  # the error itself matters more
             if status == "FAILED":
