@@ -57,6 +57,16 @@ def test_t01_local_mode_is_no_engine() -> None:
     assert not [file for file, text in code.items() if re.search(r"QdrantClient\([^)]*(path=|:memory:)", text)]
 
 
+@pytest.mark.parametrize(
+    ("points", "threshold", "remedy"),
+    [(11, 1, "use more points"), (40, 10, "use more points or index.full_scan_threshold=1")],
+)
+def test_t02_a_collection_too_small_for_its_index(points: int, threshold: int, remedy: str) -> None:
+    asked = spec(size=16, points=points, full_scan_threshold=threshold)
+    with pytest.raises(BenchmarkError, match=rf"^T02 .* skip the index; {remedy}$"):
+        validity.check_spec(asked)
+
+
 def test_t02_a_collection_that_is_not_indexed(tmp_path: Path) -> None:
     asked = spec(size=32)
     engine = unfinished(tmp_path, asked)

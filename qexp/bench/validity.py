@@ -88,8 +88,8 @@ def check_spec(spec: CollectionSpec, checks: Checks | None = None) -> None:
         "T02",
         f"{kib:,} KiB of vectors are above full_scan_threshold={spec.full_scan_threshold}: searches use the index",
         f"{spec.name}: {kib} KiB of vectors are below index.full_scan_threshold={spec.full_scan_threshold}, so "
-        f"searches would scan all points and skip the index; use more points or "
-        f"index.full_scan_threshold={max(1, kib // 2)}",
+        f"searches would scan all points and skip the index; use more points"
+        + (f" or index.full_scan_threshold={max(1, kib // 2)}" if kib else ""),
     )
 
 
