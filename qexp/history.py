@@ -51,6 +51,17 @@ def _read(reference: str) -> Record:
     return _record(client, run.info.run_id, name, [run])
 
 
+def run_id(reference: str) -> str:
+    """Return the run that `last` stands for, the newest sweep or single experiment; any other reference as it is.
+
+    Raises DataError if nothing is recorded yet, and TrackingError if the store fails.
+    """
+    if reference != LAST:
+        return reference
+    with store.store_faults(f"reading {reference}"):
+        return str(_last(*store.connect()).info.run_id)
+
+
 def latencies(collection: CollectionRecord) -> dict[str, NDArray[np.float64]]:
     """Return every visit's pooled latencies in milliseconds, from the raw artifact; empty if it is gone."""
     import pyarrow.compute as pc

@@ -66,17 +66,18 @@ class TrialComparison:
 @robust
 def main() -> None:
     """Run `qexp-reproduce RUN_ID`; exit with 0 (reproduced), 1 (not) or 2 (it cannot be tried)."""
-    from qexp import sweep
+    from qexp import history, sweep
 
     parser = argparse.ArgumentParser("qexp-reproduce", description="Measure a recorded run again and compare.")
-    parser.add_argument("run_id", help="a sweep, a collection or a trial in MLFLOW_TRACKING_URI")
+    parser.add_argument("run_id", help="a sweep, a collection or a trial in MLFLOW_TRACKING_URI, or last")
     parser.add_argument("--fresh", action="store_true", help="build everything again, in a cache of its own")
     words = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("qexp").setLevel(logging.INFO)
     try:
+        run_id = history.run_id(words.run_id)  # before the run that `mlflow run` has started is one of ours
         sweep.adopt_mlflow_run()
-        verdicts = _fresh(words.run_id) if words.fresh else reproduce(words.run_id, None)
+        verdicts = _fresh(run_id) if words.fresh else reproduce(run_id, None)
     except QexpError as error:
         print(f"qexp-reproduce: {error}", file=sys.stderr)
         sys.exit(2)

@@ -97,8 +97,14 @@ def test_a_trial_leads_to_its_collection_and_an_experiment_to_all(recorded):
 
 
 def test_an_empty_store_says_so(environment):
-    with pytest.raises(DataError, match="nothing is recorded yet"):
-        history.read("last")
+    for find in (history.read, history.run_id):
+        with pytest.raises(DataError, match="nothing is recorded yet"):
+            find("last")
+
+
+def test_last_is_the_same_run_for_every_command(recorded):
+    assert history.run_id("last") == recorded.run_id
+    assert history.run_id("0" * 32) == "0" * 32
 
 
 @pytest.mark.parametrize("name", ["report", "export"])

@@ -81,10 +81,15 @@ def test_another_dataset_and_other_figures_are_said(qexp: Qexp, environment: dic
     assert "the dataset is another one, so nothing can be said" in changed.stdout
 
 
-def test_what_cannot_be_reproduced_is_one_line(environment: dict[str, str], tmp_path: Path) -> None:
-    done = reproduced(environment, tmp_path, "nothing")
+@pytest.mark.parametrize(
+    ("run_id", "message"), [("nothing", "nothing: no such run"), ("last", "last: nothing is recorded yet")]
+)
+def test_what_cannot_be_reproduced_is_one_line(
+    environment: dict[str, str], tmp_path: Path, run_id: str, message: str
+) -> None:
+    done = reproduced(environment, tmp_path, run_id)
     assert done.returncode == 2
-    assert done.stderr.startswith("qexp-reproduce: ")
+    assert done.stderr.startswith(f"qexp-reproduce: {message}")
     assert len(done.stderr.splitlines()) == 1
 
 
