@@ -1,7 +1,8 @@
 import pytest
 
 from qexp.cli import main
-from qexp.usage import QUIET_WORDS, expanded, help_text
+from qexp.errors import ConfigError
+from qexp.usage import QUIET_WORDS, check_flags, expanded, help_text
 
 
 def test_overrides_are_split_and_empty_parameters_left_out() -> None:
@@ -29,6 +30,30 @@ def test_quiet_words_stand_where_no_flag_is_between_words() -> None:
     assert expanded(["-m", "a=1", "b=2", "--quiet"]) == ["-m", *QUIET_WORDS, "a=1", "b=2"]
     assert expanded(["a=1", "-m", "--quiet"]) == [*QUIET_WORDS, "a=1", "-m"]
     assert expanded(["--cfg", "job", "--quiet"]) == ["--cfg", "job", *QUIET_WORDS]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--multrun", "a=1,2"], r"^--multrun: no such flag \(did you mean '--multirun'\?\)"),
+        (["a=1", "--quite=3"], r"^--quite: no such flag \(did you mean '--quiet'\?\)"),
+        (["--foo"], r"^--foo: no such flag"),
+        (["a=1", "-m", "b=2"], r"^b=2: no flag may come between words; put all flags first$"),
+    ],
+)
+def test_flags_that_hydra_does_not_take_are_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_flags(words)
+
+
+def test_flags_that_hydra_takes_are_left_to_it() -> None:
+    for words in (
+        ["-m", "a=1", "~b", "+c.d=-1"],
+        ["a=1", "b=2", "--cfg=job", "--resolve"],
+        ["-cd", "x", "a=1"],
+        ["-i"],
+    ):
+        check_flags(words)
 
 
 @pytest.mark.parametrize("width", [64, 80, 100])
