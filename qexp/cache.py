@@ -1,5 +1,6 @@
 """The cache: who makes or uses what is in it, how big it is, and what goes first when it is full."""
 
+import errno
 import fcntl
 import json
 import os
@@ -34,6 +35,7 @@ class Kind(StrEnum):
 # Names that qexp gives have a digest, or are of what is unfinished: a folder of the user's may be called as a kind is.
 OURS = re.compile(r"(.*-)?([0-9a-f]{12}|[0-9a-f]{16})([.-].*)?|.*\.partial.*")
 REMOVED = ".partial-removed"  # behind the name of an entry that is being removed, or whose removal was killed
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 ABANDONED = 24 * 3600  # seconds without a change after which nobody is taken to make a partial entry any more
 
 
@@ -45,6 +47,21 @@ def writable(root: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"cache_dir={root}: cannot be written ({error.strerror}); set cache_dir=…") from error
     return root
+
+
+@contextmanager
+def room(root: Path) -> Iterator[None]:
+    """Turn a disk that is full, or cannot be written, into a ConfigError that names the file, else the cache on it."""
+    try:
+        yield
+    except OSError as error:
+        # numpy says of a full disk only "5 requested and 3 written"
+        if error.errno not in FULL and not (error.errno is None and str(error).endswith(" written")):
+            raise
+        reason = os.strerror(error.errno or errno.ENOSPC)
+        raise ConfigError(
+            f"{error.filename or f'cache_dir={root}'}: {reason}; free space or set cache_dir=…"
+        ) from error
 
 
 class Lock:

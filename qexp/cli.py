@@ -1,6 +1,5 @@
 """The command: Hydra composes, the runner measures, errors become one line and an exit code."""
 
-import errno
 import gc
 import multiprocessing
 import os
@@ -13,6 +12,7 @@ from dataclasses import FrozenInstanceError
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from qexp.cache import FULL
 from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_schema
 from qexp.environment import MAIN_PROCESS, in_main_process, sweep_run
 from qexp.errors import QexpError, Refused, near_miss
@@ -81,9 +81,9 @@ def _run() -> int:
         _complain(one_line(error))
         code = BAD_INPUT
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if error.errno not in FULL:
             raise
-        _complain(f"{error.filename or 'cache_dir or the working directory'}: {error.strerror}; free space or move it")
+        _complain(f"{error.filename or os.getcwd()}: {error.strerror}; free space or move it")
         code = BAD_INPUT
     finally:
         ended = _end_sweep(status)

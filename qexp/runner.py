@@ -14,7 +14,7 @@ from qexp.bench import accuracy, validity
 from qexp.bench.explore import adaptive, tuned
 from qexp.bench.judge import Evidence, judge
 from qexp.bench.notes import notes
-from qexp.cache import evict, locked, using, writable
+from qexp.cache import evict, locked, room, using, writable
 from qexp.config import ExperimentConfig, SearchConfig
 from qexp.data.sizes import chosen_links, held_payload
 from qexp.data.truth import Truth, engine_truth, exact_scores, find_truth, magnitude
@@ -39,7 +39,7 @@ def run(config: ExperimentConfig, words: list[str]) -> Experiment:
 
     Raises QexpError for everything that the user can mend; the MLflow run then ends as FAILED with its message.
     """
-    with tracking.collection_run(config, words) as record:
+    with tracking.collection_run(config, words) as record, room(cache_root(config.cache_dir)):
         experiment = measure_experiment(config)
         record(experiment)
     if config.cache_limit_gib is not None:

@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import qexp.cache
-from qexp.cache import ABANDONED, REMOVED, Kind, Lock, entries, evict, lock_name, locked, remove, using
+from qexp.cache import ABANDONED, REMOVED, Kind, Lock, entries, evict, lock_name, locked, remove, room, using
 from qexp.cached import chosen
 from qexp.config import ExperimentConfig
 from qexp.data.vectors import Data
@@ -124,6 +125,24 @@ def test_all_that_is_cached_is_of_a_kind_that_is_known(swept: Swept) -> None:
 def test_makers_name_a_kind_and_no_folder_of_their_own() -> None:
     for file in Path(qexp.cache.__file__).parent.rglob("*.py"):
         assert not re.search(r"\bcache / f?[\"']", file.read_text()), f"{file}: add a Kind"
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        (OSError(errno.ENOSPC, "Error writing bytes to file"), "cache_dir={}: No space left on device; free"),
+        (OSError(errno.EROFS, "no", "/a/file"), "/a/file: Read-only file system; free"),
+        (OSError("262144 requested and 244704 written"), "cache_dir={}: No space left on device; free"),
+    ],
+)
+def test_a_full_disk_is_named(fault: OSError, named: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"^{named.format(tmp_path)} space or set cache_dir=…$"), room(tmp_path):
+        raise fault
+
+
+def test_what_is_no_full_disk_stays_a_bug(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="other"), room(tmp_path):
+        raise OSError("other")
 
 
 def test_makers_are_alone_and_users_are_not(tmp_path: Path) -> None:
