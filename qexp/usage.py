@@ -87,11 +87,11 @@ def check_flags(words: list[str]) -> None:
         flag = stray.partition("=")[0]
         known = [QUIET, *parser._option_string_actions]
         raise ConfigError(f"{flag}: no such flag{near_miss(flag, known)}; qexp --help and --hydra-help show all")
-    if stray:
-        raise ConfigError(f"{stray}: no flag may come between words; put all flags first")
     alone = [flag for flag in ("--cfg", "--info") if any(word.split("=")[0] == flag for word in words)]
     if alone and {"-m", "--multirun"} & set(words):
         raise ConfigError(f"-m {alone[0]}: shows the configuration of one experiment; leave out -m and what it sweeps")
+    if stray:
+        raise ConfigError(f"{stray}: no flag may come between words; put all flags first")
 
 
 def check_urls(words: list[str]) -> None:
