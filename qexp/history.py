@@ -147,15 +147,15 @@ def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> Collecti
         _json_artifact(client, run.info.run_id, "config.json"),
         dict(run.data.metrics),
         dict(run.data.tags),
-        _dataset(run),
+        _json_artifact(client, run.info.run_id, tracking.DATASET_FILE) or _logged_dataset(run),
         _json_artifact(client, run.info.run_id, "environment.json"),
         tuple(rows),
         tuple(Check(**check) for check in json.loads(checks or "[]")),
     )
 
 
-def _dataset(run: "Run") -> dict[str, Any]:
-    """Return the facts of the dataset that is logged as the run's input."""
+def _logged_dataset(run: "Run") -> dict[str, Any]:
+    """Return the facts of the run's input, in which runs that have no file of their own keep them."""
     inputs = run.inputs.dataset_inputs if run.inputs else []
     if not inputs:
         return {}

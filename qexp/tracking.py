@@ -33,6 +33,7 @@ SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be co
 DATASET_REVISION = "qexp.dataset_revision"  # tag: the commit that the hub's dataset was loaded from
 FINDINGS = "qexp.findings"  # tag: sentences of tuning and adaptive policies, a line each
 CHECKS_FILE = "validity.json"  # artifact: what was checked, with its verdict
+DATASET_FILE = "dataset.json"  # artifact: the facts of the data, and of its index, as this run had them
 
 
 @contextmanager
@@ -130,6 +131,7 @@ def _record(
             write_sizing(experiment, title(experiment), folder / spool.FILES)
             checks = json.dumps([asdict(check) for check in experiment.checks], indent=1)
             (folder / spool.FILES / CHECKS_FILE).write_text(checks)
+            (folder / spool.FILES / DATASET_FILE).write_text(json.dumps(_dataset_facts(experiment), indent=1))
             (folder / spool.FILES / "validity.md").write_text(why)
             folder = spool.seal(folder, record)
         except OSError as error:
@@ -201,17 +203,35 @@ def record_verdict(run_id: str, verdict: str, text: str) -> None:
         client.log_text(run[-1].info.run_id, text, "reproduction.md")
 
 
-def _dataset_entry(experiment: Experiment) -> dict[str, str]:
-    """Return the dataset as MLflow has it; `m` and `ef_construct` as built, since a live collection may bring them."""
+def _dataset_facts(experiment: Experiment) -> dict[str, str | int]:
+    """Return what a run has of its data; `m` and `ef_construct` as built, since a live collection may bring them."""
     facts, built = experiment.dataset, experiment.quantized.build.state
-    profile = {"points": facts.points, "queries": facts.queries, "native_size": facts.native_size}
+    return {
+        "name": facts.title,
+        "digest": facts.digest,
+        "size": facts.size,
+        "distance": facts.distance,
+        "points": facts.points,
+        "queries": facts.queries,
+        "native_size": facts.native_size,
+        "m": built.m,
+        "ef_construct": built.ef_construct,
+    }
+
+
+def _dataset_entry(experiment: Experiment) -> dict[str, str]:
+    """Return the dataset as MLflow has it: what its digest covers, and where it is from.
+
+    Of all runs with one digest MLflow keeps only the first one's entry.
+    """
+    facts = experiment.dataset
     return {
         "name": facts.title,
         "digest": facts.digest,
         "source_type": "huggingface",
         "source": json.dumps({"path": facts.source} | ({"revision": facts.revision} if facts.revision else {})),
-        "schema": json.dumps({"vector": f"float32[{facts.size}]", "distance": facts.distance}),
-        "profile": json.dumps(profile | {"m": built.m, "ef_construct": built.ef_construct}),
+        "schema": json.dumps({"vector": f"float32[{facts.size}]"}),
+        "profile": json.dumps({"points": facts.points}),
     }
 
 

@@ -1,0 +1,61 @@
+"""What is read back is what the run itself recorded."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, Run
+
+from qexp import history, store
+from qexp.config import ExperimentConfig, IndexConfig, SyntheticDataset
+from qexp.report.export import create_body
+from qexp.runner import run
+
+
+def logged(level: str, start: int, **more: str) -> str:
+    client, experiment_id = store.connect()
+    tags = {"qexp.level": level, **more}
+    return str(client.create_run(experiment_id, start_time=start, tags=tags).info.run_id)
+
+
+def test_runs_that_share_a_dataset_keep_their_own_facts(
+    small: ExperimentConfig, environment: dict[str, str], tmp_path: Path
+) -> None:
+    def measured(distance: str, queries: int, m: int) -> Run:
+        asked = replace(
+            small,
+            dataset=SyntheticDataset(points=1000, size=32, queries=50, distance=distance),
+            search=replace(small.search, queries=queries),
+            index=IndexConfig(m=m, ef_construct=10 * m, full_scan_threshold=10),
+        )
+        run(asked, [])
+        client, experiment_id = store.connect()
+        found = store.search(client, experiment_id, "tags.`qexp.level` = 'collection'")
+        return next(one for one in found if one.data.params["dataset.distance"] == distance)
+
+    first, second = measured("euclid", 50, 16), measured("dot", 40, 8)
+    entries = [one.inputs.dataset_inputs[0].dataset for one in (first, second)]
+    assert entries[0].digest == entries[1].digest
+    assert json.loads(entries[0].schema) | json.loads(entries[0].profile) == {"vector": "float32[32]", "points": 1000}
+    for own, distance, queries, m in ((first, "Euclid", 50, 16), (second, "Dot", 40, 8)):
+        (collection,) = history.read(own.info.run_id).collections
+        body = create_body(collection, quantized=True)
+        assert body["vectors"]["distance"] == distance
+        assert (body["hnsw_config"]["m"], body["hnsw_config"]["ef_construct"]) == (m, 10 * m)
+        assert (collection.dataset["queries"], collection.dataset["name"]) == (queries, "synthetic")
+
+
+def test_a_run_without_facts_of_its_own_has_those_of_its_input(environment: dict[str, str]) -> None:
+    run_id = logged("collection", 1)
+    client = MlflowClient()
+    entry = {"schema": '{"vector": "float32[32]", "distance": "dot"}', "profile": '{"points": 1000, "m": 8}'}
+    client.log_inputs(run_id, [DatasetInput(Dataset("words", "1a", "huggingface", "{}", **entry), [])])
+    assert history._logged_dataset(client.get_run(run_id)) == {
+        "name": "words",
+        "digest": "1a",
+        "size": 32,
+        "distance": "dot",
+        "points": 1000,
+        "m": 8,
+    }
