@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,18 +27,37 @@ from qexp.streams import robust
 log = logging.getLogger(__name__)
 
 OK, BAD_INPUT = 0, 2
+WRITTEN = ".qexp-report"  # file in a report's folder: the paths of the others, a line each
 _LIMITS = ("min_accuracy", "max_p95_ms", "max_ram_mib", "max_usd_month")
 
 
 def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list[str]:
-    """Decide on a recorded run, write its report and deploy files into `folder`, and keep them with the run.
+    """Decide on a recorded run and write its report and deploy files into `folder`, instead of a report that is there.
 
-    Returns the lines to print: each recommendation in three, the request that applies it where a collection is advised,
-    where the files are, and the notes.
+    They are kept with the run too, unless `slo` has other limits than the run's own. Returns the lines to print: each
+    recommendation in three, the request that applies it where a collection is advised, where the files are, and the
+    notes. Raises ConfigError if files are in the way that no report wrote.
     """
     record = history.read(reference)
     _need_folder(folder)
-    decisions = [recommend(rows, slo or record.slo) for rows in questions(record.rows)]
+    asked = slo or record.slo
+    decisions = [recommend(rows, asked) for rows in questions(record.rows)]
+    samples = {one.run_id: history.latencies(one) for one in record.collections}
+    with tempfile.TemporaryDirectory() as made:
+        lines = _decided(Path(made), folder, record, decisions)
+        report = folder / write_report(Path(made), record, decisions, samples).name
+        _replace(Path(made), folder)
+        kept = ""
+        if history.is_run(record) and asked == record.slo:
+            history.log_files(record.run_id, Path(made), "report")
+            kept = f" (and in MLflow, run {record.run_id}, below report/)"
+        elif history.is_run(record):
+            kept = f" (the limits are not those of run {record.run_id}, which keeps the report that it has in MLflow)"
+    return [*lines, *notes(warnings(record.collections)), f"Report: {_shown(report)}{kept}"]
+
+
+def _decided(made: Path, folder: Path, record: Record, decisions: list[Recommendation]) -> list[str]:
+    """Write deploy files into `made`, from where they get into `folder`; return the lines to print."""
     lines = []
     for number, decided in enumerate(decisions):
         why = three_lines(decided)
@@ -45,16 +65,34 @@ def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list
             lines.append(f"{_question(decided)}:")
         lines += why
         if decided.choice:
-            target = folder / "deploy" / (_question(decided) if len(decisions) > 1 else "")
-            write_deploy(target, record, decided.choice.row, why)
+            target = Path("deploy") / (_question(decided) if len(decisions) > 1 else "")
+            write_deploy(made / target, record, decided.choice.row, why)
             lines += patch_line(record.collection_of(decided.choice.row), decided.choice.row)
-            lines.append(f"Deploy files: {_shown(target)}")
+            lines.append(f"Deploy files: {_shown(folder / target)}")
         log.debug("question %d of %d decided", number + 1, len(decisions))
-    samples = {one.run_id: history.latencies(one) for one in record.collections}
-    report = write_report(folder, record, decisions, samples)
-    history.log_files(record.run_id, folder, "report")
-    said = notes(warnings(record.collections))
-    return [*lines, *said, f"Report: {_shown(report)} (and in MLflow, run {record.run_id}, below report/)"]
+    return lines
+
+
+def _replace(made: Path, folder: Path) -> None:
+    """Put the files of a report into `folder` instead of those of the report before, and touch nothing else."""
+    files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
+    written = folder / WRITTEN
+    before = [Path(line) for line in written.read_text().splitlines()] if written.exists() else []
+    for path in files:
+        if path not in before and (folder / path).exists():
+            raise ConfigError(
+                f"{folder / path}: is in the way, and not in the list {WRITTEN} of what a report wrote; move it, or "
+                f"name another folder with --out"
+            )
+    for path in before:
+        (folder / path).unlink(missing_ok=True)
+    for place in sorted({parent for path in before for parent in path.parents[:-1]}, reverse=True):
+        if (folder / place).is_dir() and not any((folder / place).iterdir()):
+            (folder / place).rmdir()
+    written.write_text("".join(f"{path}\n" for path in files))
+    for path in files:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(made / path, folder / path)
 
 
 def _need_folder(folder: Path) -> None:

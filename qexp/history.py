@@ -82,6 +82,13 @@ def latencies(collection: CollectionRecord) -> dict[str, NDArray[np.float64]]:
     }
 
 
+def is_run(record: Record) -> bool:
+    """Return whether the record is that of a run, and not of a whole MLflow experiment."""
+    client, _ = store.connect()
+    with store.store_faults(f"looking for run {record.run_id}"):
+        return store.find_run(client, record.run_id) is not None
+
+
 def log_files(run_id: str, folder: Path, name: str) -> None:
     """Keep a folder as artifacts of a run, below `name`."""
     client, _ = store.connect()

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from qexp import history, jobs
+from qexp.commands import conclude
 from qexp.errors import ConfigError, DataError, TrackingError
 from qexp.report.recommend import recommend
 from qexp.report.words import three_lines
@@ -51,6 +53,47 @@ def test_report_of_one_collection_with_another_limit(swept, recorded, tmp_path):
     assert "Nothing that was measured keeps to the limits." in done.stdout
     assert "Nothing that was measured keeps to the limits." in (tmp_path / "r" / "report.md").read_text()
     assert not (tmp_path / "r" / "deploy").exists()
+    assert f"the limits are not those of run {asked}, which keeps the report that it has in MLflow" in done.stdout
+    assert not MlflowClient().list_artifacts(asked, "report")
+
+
+def test_report_of_an_experiment_belongs_to_no_run(swept, recorded, tmp_path):
+    done = command(swept, "report", "qexp", "--out", tmp_path / "r")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "MLflow" not in done.stdout
+    assert (tmp_path / "r" / "report.html").exists()
+
+
+def test_a_report_takes_the_place_of_the_one_before_and_of_nothing_else(swept, recorded, tmp_path):
+    folder = tmp_path / "r"
+    assert command(swept, "report", "qexp", "--out", folder, "--min-accuracy", "0.1").returncode == 0
+    (folder / "plots" / "of_another_question.png").touch()
+    (folder / ".qexp-report").write_text((folder / ".qexp-report").read_text() + "plots/of_another_question.png\n")
+    (folder / "deploy" / "notes.txt").write_text("mine")
+    assert command(swept, "report", "qexp", "--out", folder, "--max-ram-mib", "0.000001").returncode == 0
+    assert [path.name for path in (folder / "deploy").iterdir()] == ["notes.txt"]
+    assert "of_another_question.png" not in {path.name for path in (folder / "plots").iterdir()}
+    assert "Nothing that was measured keeps to the limits." in (folder / "report.md").read_text()
+
+
+def test_a_file_that_no_report_wrote_is_not_overwritten(swept, recorded, tmp_path):
+    (tmp_path / "report.md").write_text("mine")
+    done = command(swept, "report", "qexp", "--out", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"qexp: {tmp_path}/report.md: is in the way")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+
+
+def test_what_is_kept_with_the_run_is_what_was_written(recorded, tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(
+        history, "log_files", lambda run_id, folder, name: kept.extend(p.relative_to(folder) for p in folder.rglob("*"))
+    )
+    (tmp_path / "notes.txt").write_text("mine")
+    lines = conclude(recorded.run_id, tmp_path)
+    assert f"(and in MLflow, run {recorded.run_id}, below report/)" in lines[-1]
+    assert Path("report.html") in kept
+    assert Path("notes.txt") not in kept
 
 
 def test_export_of_a_trial_by_name(swept, recorded, tmp_path):
