@@ -97,9 +97,9 @@ def log_files(run_id: str, folder: Path, name: str) -> None:
 
 
 def _last(client: "MlflowClient", experiment_id: str) -> "Run":
-    found = client.search_runs(
-        [experiment_id], "tags.`qexp.level` != 'trial'", max_results=1000, order_by=["attributes.start_time DESC"]
-    )
+    # `mlflow run` has left a run of level `resume` that is newer than the sweep which it resumed.
+    chosen = "tags.`qexp.level` != 'trial' AND tags.`qexp.level` != 'resume'"
+    found = client.search_runs([experiment_id], chosen, max_results=1000, order_by=["attributes.start_time DESC"])
     tops = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
     if not tops:
         raise DataError(

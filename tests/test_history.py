@@ -59,3 +59,9 @@ def test_a_run_without_facts_of_its_own_has_those_of_its_input(environment: dict
         "points": 1000,
         "m": 8,
     }
+
+
+def test_the_last_run_is_not_the_one_that_resumed_it(environment: dict[str, str]) -> None:
+    sweep, _ = logged("sweep", 1), logged("resume", 2)
+    client, experiment_id = store.connect()
+    assert history._last(client, experiment_id).info.run_id == sweep
