@@ -212,8 +212,8 @@ def finish(run_id: str, status: str) -> tuple[list[Row], str]:
         rows, title = collect(run_id)
         if rows:
             text = markdown(rows, title)
-            client.set_tag(run_id, "mlflow.note.content", text)
-            client.log_text(run_id, text, "table.md")
+            client.set_tag(run_id, "mlflow.note.content", tracking.note(text, tracking.TABLE_FILE))
+            client.log_text(run_id, text, tracking.TABLE_FILE)
         if os.environ.pop(OWNED, None):
             client.set_terminated(run_id, status)
     os.environ.pop(SWEEP_RUN, None)

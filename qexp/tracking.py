@@ -32,8 +32,11 @@ log = logging.getLogger(__name__)
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 DATASET_REVISION = "qexp.dataset_revision"  # tag: the commit that the hub's dataset was loaded from
 FINDINGS = "qexp.findings"  # tag: sentences of tuning and adaptive policies, a line each
+TABLE_FILE = "table.md"  # artifact: all of the table that the note begins with
+TRUST_FILE = "validity.md"  # artifact: what a collection's note says below the table
 CHECKS_FILE = "validity.json"  # artifact: what was checked, with its verdict
 DATASET_FILE = "dataset.json"  # artifact: the facts of the data, and of its index, as this run had them
+NOTE = 8000  # characters of a tag that MLflow keeps
 
 
 @contextmanager
@@ -106,7 +109,8 @@ def _record(
     noisy = {"qexp.noisy": str(experiment.noisy).lower()}
     sentences = "\n".join(one.sentence for one in experiment.findings)
     found = {FINDINGS: sentences} if sentences else {}
-    told = {"mlflow.note.content": f"{table}\n\n{why}", "qexp.validity": config.validity, **noisy}
+    text = note(f"{table}\n\n{why}", f"{TABLE_FILE} and {TRUST_FILE}")
+    told = {"mlflow.note.content": text, "qexp.validity": config.validity, **noisy}
     told["qexp.engine"] = experiment.engine
     if revision := experiment.dataset.revision:
         words = [*shlex.split(tags["qexp.command"])[1:], f"dataset.revision={revision}"]
@@ -132,7 +136,8 @@ def _record(
             checks = json.dumps([asdict(check) for check in experiment.checks], indent=1)
             (folder / spool.FILES / CHECKS_FILE).write_text(checks)
             (folder / spool.FILES / DATASET_FILE).write_text(json.dumps(_dataset_facts(experiment), indent=1))
-            (folder / spool.FILES / "validity.md").write_text(why)
+            (folder / spool.FILES / TRUST_FILE).write_text(why)
+            (folder / spool.FILES / TABLE_FILE).write_text(table)
             folder = spool.seal(folder, record)
         except OSError as error:
             raise ConfigError(f"cache_dir={root}: what was measured cannot be kept there: {error.strerror}") from error
@@ -140,6 +145,14 @@ def _record(
             log_record(client, folder)
         except TrackingError as error:
             raise TrackingError(f"{error}; what was measured is kept in {folder}, and the next qexp logs it") from error
+
+
+def note(text: str, files: str) -> str:
+    """Return a text as a run's note: where it is too long its first lines, and the artifacts that have all of it."""
+    if len(text) <= NOTE:
+        return text
+    rest = f"\n\nThis is cut short: all of it is in the artifacts, {files}."
+    return text[: text.rindex("\n", 0, NOTE - len(rest) + 1)] + rest
 
 
 def _trial_records(config: ExperimentConfig, experiment: Experiment) -> Iterator[spool.TrialRecord]:

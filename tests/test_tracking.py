@@ -1,13 +1,60 @@
-"""How a collection's run ends."""
+"""What MLflow is given, within what it takes, and how a collection's run ends."""
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from qexp import tracking
+from qexp import store, sweep, tracking
 from qexp.config import ExperimentConfig
 from qexp.errors import TrackingError
+from qexp.report.table import LEGEND
+from qexp.results import Row
+from qexp.runner import run
 from tests.test_sweep import all_runs
+
+
+def test_a_note_that_is_too_long_keeps_whole_lines_and_says_where_the_rest_is() -> None:
+    line = "x" * 99
+    assert tracking.note(line, "table.md") == line
+    assert tracking.note("\n".join([line] * 80), "table.md").endswith(line)
+    *kept, empty, rest = tracking.note("\n".join([line] * 81), "table.md").splitlines()
+    assert set(kept) == {line}
+    assert len(kept) == 79
+    assert (empty, rest) == ("", "This is cut short: all of it is in the artifacts, table.md.")
+
+
+def test_the_table_of_a_long_sweep_is_whole_in_its_file(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, experiment_id = store.connect()
+    run_id = store.start_run(client, experiment_id, "sweep", "sweep", {})
+    rows = [Row({"quantization": f"method_{number}"}, {"recall": 0.5}) for number in range(200)]
+    monkeypatch.setattr(sweep, "collect", lambda run_id: (rows, "title"))
+    sweep.finish(run_id, "FINISHED")
+    shown = client.get_run(run_id).data.tags["mlflow.note.content"]
+    table = store.text_artifact(client, run_id, tracking.TABLE_FILE)
+    assert table is not None
+    assert "| method_199 |" in table
+    assert table.endswith(LEGEND)
+    assert len(shown) <= tracking.NOTE
+    assert shown.endswith("all of it is in the artifacts, table.md.")
+    *kept, _, _ = shown.splitlines()
+    assert table.startswith("\n".join(kept) + "\n")
+
+
+def test_a_collections_note_is_whole_in_its_files(
+    small: ExperimentConfig, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "NOTE", 600)
+    run(small, [])
+    client, experiment_id = store.connect()
+    (found,) = store.search(client, experiment_id, "tags.`qexp.level` = 'collection'")
+    shown = found.data.tags["mlflow.note.content"]
+    assert len(shown) <= 600
+    assert shown.endswith("all of it is in the artifacts, table.md and validity.md.")
+    table = store.text_artifact(client, found.info.run_id, tracking.TABLE_FILE)
+    assert table is not None
+    assert table.endswith(LEGEND)
 
 
 def test_a_run_that_the_store_could_not_start_ends_as_failed(
@@ -20,8 +67,8 @@ def test_a_run_that_the_store_could_not_start_ends_as_failed(
     message = "the tracking store failed while starting a run: no place for artifacts"
     with pytest.raises(TrackingError, match=f"^{message}$"), tracking.collection_run(small, []):
         pass
-    (run,) = all_runs(environment)
-    assert (run.info.status, run.data.tags["qexp.error"]) == ("FAILED", message)
+    (found,) = all_runs(environment)
+    assert (found.info.status, found.data.tags["qexp.error"]) == ("FAILED", message)
 
 
 def test_a_run_that_is_measured_but_not_logged_stays_open(
@@ -33,5 +80,5 @@ def test_a_run_that_is_measured_but_not_logged_stays_open(
     monkeypatch.setattr(tracking, "_record", fail)
     with pytest.raises(TrackingError), tracking.collection_run(small, []) as record:
         record(None)
-    (run,) = all_runs(environment)
-    assert run.info.status == "RUNNING"
+    (found,) = all_runs(environment)
+    assert found.info.status == "RUNNING"
