@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qexp import machine, spool
 from qexp.config import ExperimentConfig
@@ -70,7 +70,7 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
 
     try:
         with store_faults("starting a run"):
-            log_batches(client, run_id, params=config.flat())
+            log_batches(client, run_id, params=_params(config))
             client.log_text(run_id, json.dumps(config.flat(), indent=1), "config.json")
             client.log_text(run_id, json.dumps(config.saved(), indent=1), SAVED_CONFIG)
             client.log_dict(run_id, machine.environment(), "environment.json")
@@ -86,6 +86,13 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
                 client.set_tag(run_id, "qexp.error", str(error) if isinstance(error, QexpError) else _bug(error))
             client.set_terminated(run_id, status)
         raise
+
+
+def _params(config: ExperimentConfig) -> dict[str, Any]:
+    """Return the flat configuration; payload indexes as one value, since fields may have names that MLflow refuses."""
+    group = "dataset.payload_indexes"
+    values = {key: value for key, value in config.flat().items() if not key.startswith(f"{group}.")}
+    return values | {group: json.dumps(config.dataset.payload_indexes)}
 
 
 def _bug(error: BaseException) -> str:
@@ -160,7 +167,7 @@ def _trial_records(config: ExperimentConfig, experiment: Experiment) -> Iterator
 
     A field that is swept is a parameter of theirs too, so that they can be told apart side by side.
     """
-    values = config.flat()
+    values = config.flat() | _params(config)
     swept = {key: str(values[key]) for key in swept_keys() if key in values}
     for trial in experiment.trials:
         row = trial_row(config, experiment, trial)

@@ -1,12 +1,17 @@
 """What MLflow is given, within what it takes, and how a collection's run ends."""
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from qexp import store, sweep, tracking
-from qexp.config import ExperimentConfig
+from qexp import history, store, sweep, tracking
+from qexp.config import ExperimentConfig, SyntheticDataset
 from qexp.errors import TrackingError
+from qexp.report.export import export
 from qexp.report.table import LEGEND
 from qexp.results import Row
 from qexp.runner import run
@@ -82,3 +87,17 @@ def test_a_run_that_is_measured_but_not_logged_stays_open(
         record(None)
     (found,) = all_runs(environment)
     assert found.info.status == "RUNNING"
+
+
+def test_payload_indexes_of_any_name_are_one_parameter_and_files_to_deploy(
+    small: ExperimentConfig, environment: dict[str, str], tmp_path: Path
+) -> None:
+    indexes = {"cities[].name": "keyword", "year": "integer"}
+    run(replace(small, dataset=SyntheticDataset(points=1000, size=32, queries=50, payload_indexes=indexes)), [])
+    client, experiment_id = store.connect()
+    (found,) = store.search(client, experiment_id, "tags.`qexp.level` = 'collection'")
+    assert json.loads(found.data.params["dataset.payload_indexes"]) == indexes
+    record = history.read(found.info.run_id)
+    export(tmp_path / "deploy", record, record.rows[1], [])
+    bodies = [json.loads(path.read_text()) for path in sorted((tmp_path / "deploy").glob("payload_index_*"))]
+    assert {body["field_name"]: body["field_schema"] for body in bodies} == indexes
