@@ -7,7 +7,7 @@ import pytest
 from qexp.config import CostConfig, NodeConfig
 from qexp.errors import ConfigError
 from qexp.results import Build, Collection, CollectionSpec
-from qexp.results.footprint import Comparison
+from qexp.results.footprint import Comparison, Cost
 from qexp.sizing.cost import GIB, bill, fit, price, priced_ram, theory_usd_month
 from qexp.sizing.links import TYPICAL_FORWARD
 from qexp.sizing.payload import PayloadSize
@@ -72,7 +72,25 @@ def test_predicted_measured_and_theory_are_priced_side_by_side() -> None:
     assert found.measured_savings_usd_month == pytest.approx(8.5e6 / 1e8)
     assert found.theory_savings_usd_month == pytest.approx(0.8 * 10 * 3 / 4)
     assert found.usd_month_per_million == pytest.approx(found.usd_month / 2)
-    assert found.predicted.usd_month_per_1000_qps(250) == pytest.approx(4 * found.usd_month)
+
+
+def test_throughput_is_priced_at_the_measured_points_with_every_copy_serving() -> None:
+    def priced(asked: CollectionSpec, cost: CostConfig) -> Cost:
+        return price(asked, (collection(asked, 500), collection(asked.unquantized(), 9000)), 15.0, None, cost)
+
+    one = spec("scalar", size=100)
+    single, double = priced(one, COURSE), priced(one, replace(COURSE, replication=2))
+    dollars = single.predicted.usd_month_per_1000_qps(250)
+    assert dollars == pytest.approx(4 * single.usd_month)
+    assert double.usd_month == pytest.approx(2 * single.usd_month)
+    assert double.predicted.usd_month_per_1000_qps(250) == pytest.approx(dollars)
+    copied = priced(replace(one, replicas=2), replace(COURSE, replication=2))  # two copies had the throughput together
+    assert copied.predicted.usd_month_per_1000_qps(500) == pytest.approx(dollars)
+    assert priced(one, replace(COURSE, target_points=one.points)).baseline.usd_month_per_1000_qps(250) is not None
+    other = priced(one, replace(COURSE, target_points=one.points * 1000))
+    assert other.measured is not None
+    for told in (other.predicted, other.baseline, other.measured):
+        assert told.usd_month_per_1000_qps(250) is None
 
 
 def test_unknown_bytes_and_unpublished_compression_have_no_price() -> None:

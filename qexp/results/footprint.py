@@ -67,22 +67,29 @@ def disagreement(predicted: float, measured: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class Bill:
-    """What one collection costs each month: for RAM (or whole machines, named by `machines`) and for disk."""
+    """What one collection costs each month: for RAM (or whole machines, named by `machines`) and for disk.
+
+    `serving` is how many times as many copies are paid for as were measured; None where other points are paid for.
+    """
 
     ram_bytes: float
     disk_bytes: float
     ram_usd_month: float
     disk_usd_month: float
     machines: str | None = None
+    serving: float | None = 1.0
 
     @property
     def usd_month(self) -> float:
         """US dollars per month, together."""
         return self.ram_usd_month + self.disk_usd_month
 
-    def usd_month_per_1000_qps(self, qps: float) -> float:
-        """Return US dollars per month for a thousand queries per second, at a measured throughput."""
-        return self.usd_month / qps * 1000
+    def usd_month_per_1000_qps(self, qps: float) -> float | None:
+        """Return US dollars per month for a thousand queries per second, where every copy has the measured throughput.
+
+        None where other points are paid for than were measured.
+        """
+        return self.usd_month / (qps * self.serving) * 1000 if self.serving else None
 
 
 @dataclass(frozen=True)

@@ -68,14 +68,17 @@ def price(
     quantized, baseline = collections
     points = cost.target_points or spec.points
     target = replace(spec, points=points)
+    serving = cost.replication / spec.replicas if points == spec.points else None
 
     def predicted(wanted: CollectionSpec) -> Bill:
         estimate = priced_ram(wanted, forward, payload, cost)
-        return bill(estimate.ram, estimate.disk, cost)
+        return replace(bill(estimate.ram, estimate.disk, cost), serving=serving)
 
     def measured(collection: Collection) -> Bill | None:
         hot, scale = collection.hot_bytes, points / spec.points
-        return None if hot is None else bill(hot * scale, collection.file_bytes * scale, cost)
+        if hot is None:
+            return None
+        return replace(bill(hot * scale, collection.file_bytes * scale, cost), serving=serving)
 
     published = compression if spec.quantization else None
     return Cost(
