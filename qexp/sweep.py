@@ -139,7 +139,7 @@ def _hold(root: Path, run_id: str) -> Lock:
     try:
         return Lock(root, f"sweep-{run_id}", alone=True, wait=False)
     except BlockingIOError as error:
-        raise ConfigError(f"sweep.resume={run_id}: the sweep is still running; wait for it or stop it") from error
+        raise ConfigError(f"run {run_id}: the sweep is still running; wait for it or stop it") from error
 
 
 def _close_unfinished(client: "MlflowClient", sweep: "Run") -> None:

@@ -133,6 +133,13 @@ def test_a_running_sweep_is_not_resumed(qexp: Qexp, environment: dict[str, str],
     assert "the sweep is still running" in refused.stderr
 
 
+def test_a_sweep_that_another_process_runs_is_named_by_its_run(tmp_path: Path) -> None:
+    held = sweep._hold(tmp_path, "1a")
+    with pytest.raises(ConfigError, match=r"^run 1a: the sweep is still running"):
+        sweep._hold(tmp_path, "1a")
+    held.release()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
