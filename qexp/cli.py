@@ -1,6 +1,7 @@
 """The command: Hydra composes, the runner measures, errors become one line and an exit code."""
 
 import gc
+import logging
 import multiprocessing
 import os
 import re
@@ -12,6 +13,7 @@ from dataclasses import FrozenInstanceError
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from qexp import __version__
 from qexp.cache import FULL
 from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_schema
 from qexp.environment import MAIN_PROCESS, in_main_process, sweep_run
@@ -22,6 +24,8 @@ from qexp.usage import GROUPS, SOURCE, check_flags, check_urls, expanded, help_t
 
 if TYPE_CHECKING:
     from qexp.results import Row
+
+log = logging.getLogger(__name__)
 
 # Objects made between garbage collections: imports make many that stay, and to look through them takes a tenth of a
 # short run.
@@ -42,6 +46,9 @@ def main() -> None:
         sys.exit(BAD_INPUT)
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help_text(terminal_width()))
+        return
+    if "--version" in sys.argv[1:]:
+        print(f"qexp {__version__}")
         return
     gc.set_threshold(MADE_BETWEEN)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting, so that we can do both well
@@ -141,6 +148,8 @@ def _experiment(composed: Any) -> "list[Row]":
         raise QexpError(f"sweep.resume={config.sweep.resume}: only a multirun can be resumed; add -m and what it swept")
     if multirun:
         sweep.progress(hydra_config.job.num, list(hydra_config.overrides.task))
+    elif hydra_config.sweeper.get("params"):
+        log.warning(_only(composed, hydra_config))
     alone = not multirun and sweep_run() is None
     rows = sweep.finished(config)
     if rows:
@@ -156,6 +165,17 @@ def _experiment(composed: Any) -> "list[Row]":
     if alone:
         display.show_experiment(config, experiment, rows)
     return rows
+
+
+def _only(composed: Any, hydra_config: Any) -> str:
+    """Return the warning that a preset would sweep what has a single value here."""
+    from omegaconf import OmegaConf
+
+    choices = hydra_config.runtime.choices
+    values = {key: choices.get(key) or OmegaConf.select(composed, key) for key in hydra_config.sweeper.params}
+    told = " ".join(f"{key}={value}" for key, value in values.items())
+    preset = f"experiment={choices.experiment}" if choices.get("experiment") else "hydra.sweeper.params"
+    return f"{preset} is a sweep: without -m only {told} is measured"
 
 
 def _words(hydra_config: Any) -> list[str]:

@@ -21,6 +21,7 @@ import psutil
 import pytest
 from mlflow.entities import Run
 
+from qexp import __version__
 from qexp.paths import packaged
 from qexp.usage import help_text
 from tests.conftest import QUICK, Qexp
@@ -137,6 +138,23 @@ def test_help_is_complete_and_needs_nothing(qexp: Qexp, tmp_path: Path) -> None:
         assert f" {file.stem} " in done.stdout
     assert done.stdout.strip() == help_text()
     assert not list(tmp_path.iterdir())
+
+
+def test_the_version_is_that_of_qexp(qexp: Qexp) -> None:
+    done = qexp("--version")
+    assert (done.returncode, done.stdout) == (0, f"qexp {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "told"),
+    [
+        ("quickstart", "quantization=scalar"),
+        ("embedding_sizes", "embedding=native quantization=scalar"),
+    ],
+)
+def test_a_sweep_without_m_says_what_alone_is_measured(qexp: Qexp, experiment: str, told: str) -> None:
+    done = qexp(f"experiment={experiment}", *QUICK, "search.limit=5000")  # which is refused before any work
+    assert f" experiment={experiment} is a sweep: without -m only {told} is measured\n" in done.stderr
 
 
 @pytest.mark.parametrize(
