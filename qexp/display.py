@@ -4,6 +4,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from rich.markdown import Markdown
+from rich.text import Text
+
 from qexp.config import ExperimentConfig
 from qexp.report import cliff as cliff_report
 from qexp.report.export import patch_line
@@ -11,6 +14,7 @@ from qexp.report.memory import bill_table, memory_table, process_text
 from qexp.report.recommend import recommend
 from qexp.report.table import LEGEND, failures, rich_table
 from qexp.report.terminal import console
+from qexp.report.trust import cold_table, load_table
 from qexp.report.words import notes, three_lines
 from qexp.results import Experiment, Row
 from qexp.results.footprint import Cliff
@@ -21,7 +25,9 @@ from qexp.store import without_password
 def show_experiment(config: ExperimentConfig, experiment: Experiment, rows: list[Row]) -> None:
     """Print all of an experiment that is no part of a sweep: memory, trials, and what is recommended."""
     show_memory(experiment)
-    show(rows, title(experiment), experiment.cliff, warnings=experiment.warnings)
+    also = [cold_table(experiment), load_table(experiment.loads)]
+    findings = [one.sentence for one in experiment.findings]
+    show(rows, title(experiment), experiment.cliff, None, [*notes(experiment.warnings), *findings], also)
     decided = recommend(rows, config.slo)
     patch = patch_line(unlogged(config, experiment, rows), decided.choice.row) if decided.choice else []
     print("", *three_lines(decided), *patch, "Report and deploy files: qexp-report last", sep="\n")
@@ -42,18 +48,26 @@ def show(
     title: str,
     cliff: Cliff | None = None,
     sweep_id: str | None = None,
-    warnings: Sequence[str] = (),
+    said: Sequence[str] = (),
+    also: Sequence[str] = (),
 ) -> None:
-    """Print the table, what failed, what to know, what happens under memory caps if that was measured, and more."""
+    """Print the table, what failed, what is said of it, more tables (Markdown, or nothing), and where to compare.
+
+    What happens under memory caps has a table of its own if it was measured.
+    """
     out = console()
+    measured = any("error" not in row.params for row in rows)
     if rows:
         out.print()
-        out.print(rich_table(rows, title, out.width), crop=False)
+        out.print(rich_table(rows, title, out.width) if measured else Text(title), crop=False)
         for failure in failures(rows):
             out.print(failure, style="red", markup=False)
+    if measured:
         out.print(LEGEND, style="dim")
-        for note in notes(warnings):
-            out.print(note, markup=False, soft_wrap=True)
+        for line in said:
+            out.print(line, markup=False, soft_wrap=True)
+        for table in filter(None, also):
+            out.print(Markdown(table), crop=False)
     if cliff:
         out.print()
         out.print(cliff_report.cliff_table(cliff, out.width), crop=False)
@@ -61,8 +75,8 @@ def show(
         out.print(cliff_report.LEGEND, style="dim")
     out.print("\nCompare in MLflow: ", end="")
     out.print(_where_to_compare(), style="bold", markup=False, soft_wrap=True)
-    if sweep_id:
-        out.print("then search for the trials, and sort by any metric to see them side by side:")
+    if sweep_id and measured:
+        out.print("then search for the trials, sort by a metric, and tick metrics under Columns:")
         out.print(f"  tags.`qexp.level` = 'trial' AND tags.`qexp.sweep` = '{sweep_id}'", style="bold", soft_wrap=True)
 
 

@@ -38,6 +38,8 @@ def collect(run_id: str) -> tuple[list[Row], str]:
         elif "qexp.error" in run.data.tags:
             failed.append(failed_row(dict(run.data.params), run.data.tags["qexp.error"]))
     rows = [row for told in told_apart(jobs) for row in told]
+    if not titles:
+        return failed, "no collection was measured"
     return rows + failed, titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
 
 
