@@ -58,10 +58,8 @@ def room(root: Path) -> Iterator[None]:
         # numpy says of a full disk only "5 requested and 3 written"
         if error.errno not in FULL and not (error.errno is None and str(error).endswith(" written")):
             raise
-        reason = os.strerror(error.errno or errno.ENOSPC)
-        raise ConfigError(
-            f"{error.filename or f'cache_dir={root}'}: {reason}; free space or set cache_dir=…"
-        ) from error
+        where, reason = error.filename or f"cache_dir={root}", os.strerror(error.errno or errno.ENOSPC)
+        raise ConfigError(f"{where}: {reason}; free space or set cache_dir=…") from error
 
 
 class Lock:

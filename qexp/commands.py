@@ -16,11 +16,11 @@ from qexp.config import SloConfig
 from qexp.errors import ConfigError, DataError, QexpError
 from qexp.report.export import export as write_deploy
 from qexp.report.export import patch_line
-from qexp.report.frontier import QUESTION, candidates, questions
+from qexp.report.frontier import QUESTION, questions, title
 from qexp.report.recommend import Recommendation, recommend
 from qexp.report.record import Record, warnings
 from qexp.report.render import write_report
-from qexp.report.words import notes, three_lines
+from qexp.report.words import notes, verdict_lines
 from qexp.results import Row
 from qexp.streams import robust
 
@@ -60,7 +60,7 @@ def _decided(made: Path, folder: Path, record: Record, decisions: list[Recommend
     """Write deploy files into `made`, from where they get into `folder`; return the lines to print."""
     lines = []
     for number, decided in enumerate(decisions):
-        why = three_lines(decided)
+        why = verdict_lines(decided)
         if len(decisions) > 1:
             lines.append(f"{_question(decided)}:")
         lines += why
@@ -152,13 +152,13 @@ def _chosen(record: Record, reference: str) -> tuple[Row, list[str]]:
     """Return the trial that was named, else the recommended one; with the reasons."""
     asked_for = [row for row in record.rows if row.run_id == reference]
     if asked_for:
-        one = next(one for one in candidates(record.rows, record.slo.accuracy) if one.row is asked_for[0])
-        return one.row, [f"{one.title} (storage {one.collection[1]}) was asked for by name."]
+        params = asked_for[0].params
+        return asked_for[0], [f"{title(params)} (storage {params['storage']}) was asked for by name."]
     groups = questions(record.rows)
     if len(groups) > 1:
         raise DataError(f"{reference}: it answers {len(groups)} questions; name a collection's or a trial's run")
     decided = recommend(groups[0], record.slo)
-    why = three_lines(decided)
+    why = verdict_lines(decided)
     if decided.choice is None:
         raise DataError(f"{reference}: {' '.join(why)} Name a trial's run to export it all the same")
     return decided.choice.row, why

@@ -15,7 +15,7 @@ from qexp.report.recommend import recommend
 from qexp.report.table import LEGEND, failures, rich_table
 from qexp.report.terminal import console
 from qexp.report.trust import cold_table, load_table
-from qexp.report.words import notes, three_lines
+from qexp.report.words import notes, verdict_lines
 from qexp.results import Experiment, Row
 from qexp.results.footprint import Cliff
 from qexp.rows import title, unlogged
@@ -30,7 +30,7 @@ def show_experiment(config: ExperimentConfig, experiment: Experiment, rows: list
     show(rows, title(experiment), experiment.cliff, None, [*notes(experiment.warnings), *findings], also)
     decided = recommend(rows, config.slo)
     patch = patch_line(unlogged(config, experiment, rows), decided.choice.row) if decided.choice else []
-    print("", *three_lines(decided), *patch, "Report and deploy files: qexp-report last", sep="\n")
+    print("", *verdict_lines(decided), *patch, "Report and deploy files: qexp-report last", sep="\n")
 
 
 def show_memory(experiment: Experiment) -> None:

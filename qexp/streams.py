@@ -3,29 +3,36 @@
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 FAULT, UNREAD = 2, 141  # exit codes: output that cannot be written; `| head`, as a shell has it of SIGPIPE
 
 
-class _Stream(io.FileIO):
+class _Stream(io.TextIOWrapper):
     """A standard stream that goes nowhere from its first fault on."""
 
     fault: OSError | None = None
 
-    def write(self, part: "ReadableBuffer") -> int:
-        """Write, or drop what can be written no more; return the number of bytes."""
+    def write(self, text: str, /) -> int:
+        """Write, or drop what can be written no more."""
+        with self._faults():
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits to be written, or drop it."""
+        with self._faults():
+            super().flush()
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
         try:
-            return super().write(part)
+            yield
         except OSError as error:
             self.fault = error
             _to_nowhere(self.fileno())
-            return super().write(part)
 
 
 def robust(main: Callable[[], None]) -> Callable[[], None]:
@@ -58,13 +65,11 @@ def _opened(name: str, number: int) -> _Stream | None:
     if before is None:  # closed: no file that is opened later may get its number, and be printed into
         _to_nowhere(number)
         before = os.fdopen(number, "w", closefd=False)
+        setattr(sys, f"__{name}__", before)
     errors = "replace" if before.errors == "strict" else before.errors
-    stream = _Stream(number, "w", closefd=False)
-    buffered = io.BufferedWriter(stream)
-    text = io.TextIOWrapper(
-        buffered, before.encoding, errors, line_buffering=before.line_buffering, write_through=before.write_through
-    )
-    setattr(sys, name, text)
+    lines, through = before.line_buffering, before.write_through
+    stream = _Stream(before.buffer, before.encoding, errors, line_buffering=lines, write_through=through)
+    setattr(sys, name, stream)
     return stream
 
 

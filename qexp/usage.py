@@ -81,15 +81,15 @@ def check_flags(words: list[str]) -> None:
     """Raise ConfigError for a flag that Hydra does not know, and for flags and words that do not go together."""
     from hydra._internal.utils import get_args_parser
 
+    alone = [flag for flag in ("--cfg", "--info") if any(word.split("=")[0] == flag for word in words)]
+    if alone and {"-m", "--multirun"} & set(words):
+        raise ConfigError(f"-m {alone[0]}: shows the configuration of one experiment; leave out -m and what it sweeps")
     parser = get_args_parser()
     stray = next(iter(parser.parse_known_args(words)[1]), None)
     if stray and stray.startswith("-"):
         flag = stray.partition("=")[0]
         known = [QUIET, *parser._option_string_actions]
         raise ConfigError(f"{flag}: no such flag{near_miss(flag, known)}; qexp --help and --hydra-help show all")
-    alone = [flag for flag in ("--cfg", "--info") if any(word.split("=")[0] == flag for word in words)]
-    if alone and {"-m", "--multirun"} & set(words):
-        raise ConfigError(f"-m {alone[0]}: shows the configuration of one experiment; leave out -m and what it sweeps")
     if stray:
         raise ConfigError(f"{stray}: no flag may come between words; put all flags first")
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from qexp import history, jobs
-from qexp.commands import conclude
+from qexp.commands import _chosen, conclude
 from qexp.errors import ConfigError, DataError, TrackingError
 from qexp.report.recommend import recommend
-from qexp.report.words import three_lines
+from qexp.report.record import CollectionRecord, Record
+from qexp.report.words import verdict_lines
+from tests.tables import baseline, row
 
 
 def command(swept, name, *words):
@@ -29,7 +32,7 @@ def command(swept, name, *words):
 
 def test_a_sweep_ends_with_its_decision_and_where_the_files_are(swept, recorded):
     printed = " ".join(swept.printed.split())
-    for line in three_lines(recommend(recorded.rows, recorded.slo)):
+    for line in verdict_lines(recommend(recorded.rows, recorded.slo)):
         assert line in printed
     assert "Deploy files: multirun/" in printed
     assert "Report: multirun/" in printed
@@ -157,3 +160,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(swept, tmp_path, name):
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_trial_without_quantization_can_be_asked_for_by_name():
+    again = row("none")
+    again = replace(again, metrics=again.metrics | {"compression_ratio": 1.0}, run_id="abc")
+    record = Record("", "", (CollectionRecord("", {}, {}, {}, {}, {}, (baseline(), again)),))
+    assert _chosen(record, "abc") == (again, ["none, no rescoring (storage on_disk) was asked for by name."])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from qexp.config import SloConfig
 from qexp.report.recommend import recommend
-from qexp.report.words import SAME, money, speed, three_lines
+from qexp.report.words import SAME, money, speed, verdict_lines
 from qexp.results import Interval
 from tests.tables import baseline, row
 from tests.test_recommend import SLO, TABLE, tables
@@ -32,7 +32,7 @@ def test_faster_is_never_said_where_the_interval_contains_one(estimate, below, a
 
 
 def test_the_decision_in_three_lines():
-    first, margin, change = three_lines(recommend(TABLE, SLO))
+    first, margin, change = verdict_lines(recommend(TABLE, SLO))
     assert first == (
         "Deploy binary, rescoring 8× (storage on_disk): accuracy retention 0.960 (0.960 on the queries that chose, "
         "0.960 (0.960–0.960) on the other half); 1.82× faster in mean latency (1.80–1.84) against no quantization; "
@@ -49,7 +49,7 @@ def test_the_decision_in_three_lines():
 
 
 def test_nothing_qualifies_says_what_is_near_and_what_to_try():
-    lines = three_lines(recommend(TABLE, replace(SLO, min_accuracy=0.97, max_usd_month=2.5)))
+    lines = verdict_lines(recommend(TABLE, replace(SLO, min_accuracy=0.97, max_usd_month=2.5)))
     assert lines == [
         "Nothing that was measured keeps to the limits.",
         "Nearest: binary, rescoring 8× (storage on_disk): accuracy retention 0.960 vouched for, 0.97 asked.",
@@ -60,14 +60,14 @@ def test_nothing_qualifies_says_what_is_near_and_what_to_try():
 @given(tables, st.floats(0.0, 1.0))
 def test_there_are_three_lines_whatever_was_measured_and_what_is_uncertain(rows, least):
     decided = recommend(rows, SloConfig("any", min_accuracy=least))
-    assert len(three_lines(decided)) == 3 + (decided.unsure is not None)
+    assert len(verdict_lines(decided)) == 3 + (decided.unsure is not None)
 
 
 def test_too_few_queries_are_named_as_the_reason():
     decided = recommend([baseline(), row("scalar", 2, accuracy=0.97, spread=0.03)], SLO)
     assert decided.choice is not None
     assert decided.choice.baseline
-    assert three_lines(decided)[2] == (
+    assert verdict_lines(decided)[2] == (
         "Not certain: scalar, rescoring 2× has accuracy retention 0.970, but half of the queries vouches only for "
         "0.940: more of them may let it through (search.queries, dataset.queries.held_out)."
     )
@@ -91,7 +91,7 @@ def test_with_several_ef_recall_decides_and_says_so():
         "scalar, rescoring 2×, ef 64",
     ]
     assert [one.accuracy for one in decided.considered] == [0.8, 0.97, 1.0, 0.97]
-    assert three_lines(decided)[-1].startswith("Judged by recall: ")
+    assert verdict_lines(decided)[-1].startswith("Judged by recall: ")
 
 
 def test_small_sums_keep_two_digits():
@@ -99,4 +99,4 @@ def test_small_sums_keep_two_digits():
 
 
 def test_only_a_baseline_needs_no_margin():
-    assert three_lines(recommend([baseline(), row("scalar", accuracy=0.5)], SLO))[1].startswith("Margin: no other")
+    assert verdict_lines(recommend([baseline(), row("scalar", accuracy=0.5)], SLO))[1].startswith("Margin: no other")

@@ -1,7 +1,7 @@
 """Candidates for deployment out of a table's rows, and which of them nothing else beats."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, hypot, inf, log
 
@@ -49,17 +49,12 @@ class Candidate:
     @property
     def title(self) -> str:
         """A readable name, such as `turbo_4bit, rescoring 2×`."""
-        return ", ".join(filter(None, (method_name(self.row.params), self.point)))
+        return title(self.row.params)
 
     @property
     def point(self) -> str:
         """The operating point in the title; of a baseline only its hnsw_ef, where that is set."""
-        params = self.row.params
-        parts = [] if params["hnsw_ef"] == "default" else [f"ef {params['hnsw_ef']}"]
-        if not self.baseline:
-            rescores = params["rescore"] == "true"
-            parts.insert(0, f"rescoring {float(params['oversampling']):g}×" if rescores else "no rescoring")
-        return ", ".join(parts)
+        return point(self.row.params)
 
     @property
     def simplicity(self) -> tuple[bool, bool, float, bool, int]:
@@ -88,6 +83,20 @@ class Candidate:
     def ceiling(self) -> float:
         """P95 in ms that neither half of the queries exceeds."""
         return max(self.p95_highs)
+
+
+def title(params: Mapping[str, str]) -> str:
+    """Return the readable name of a row: its method and operating point."""
+    return ", ".join(filter(None, (method_name(params), point(params))))
+
+
+def point(params: Mapping[str, str]) -> str:
+    """Return the operating point of a row; of a baseline only its hnsw_ef, where that is set."""
+    parts = [] if params["hnsw_ef"] == "default" else [f"ef {params['hnsw_ef']}"]
+    if params.get("role") != "baseline":
+        rescores = params["rescore"] == "true"
+        parts.insert(0, f"rescoring {float(params['oversampling']):g}×" if rescores else "no rescoring")
+    return ", ".join(parts)
 
 
 def questions(rows: Iterable[Row]) -> list[list[Row]]:

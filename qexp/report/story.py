@@ -18,7 +18,7 @@ from qexp.report.words import (
     money,
     notes,
     speedup,
-    three_lines,
+    verdict_lines,
     vouched,
 )
 from qexp.results import CONTROL_TOO_WIDE, Interval
@@ -60,7 +60,7 @@ def _picture(name: str, alt: str, there: set[str]) -> list[Block]:
 
 
 def _decision(decided: Recommendation) -> list[Block]:
-    choice, lines = decided.choice, three_lines(decided)
+    choice, lines = decided.choice, verdict_lines(decided)
     if choice is None:
         return [Verdict(lines[0]), *(Paragraph(line) for line in lines[1:])]
     row = choice.row

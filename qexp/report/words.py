@@ -116,8 +116,8 @@ def vouched(one: Candidate, slo: SloConfig) -> str:
     return f"{one.accuracy:.3f} ({first.estimate:.3f} on the queries that chose, {interval(second)} on the other half)"
 
 
-def three_lines(decided: Recommendation) -> list[str]:
-    """Return the decision, its margin, and what would change it, a line each."""
+def verdict_lines(decided: Recommendation) -> list[str]:
+    """Return the decision, its margin, and what would change it, a line each; then what else must be said of it."""
     if decided.choice is None:
         return [*_nothing(decided), *_unsure(decided), *_judged_by(decided)]
     choice, slo = decided.choice, decided.slo
