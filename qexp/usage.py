@@ -43,7 +43,7 @@ def help_text(width: int | None = None) -> str:
             lines.append(f"{mark} {file.stem:24}{about}")
     lines += [
         "",
-        "--cfg job shows the composed configuration, --info all where it comes from, --quiet only results and errors,",
+        "--cfg job shows the composed configuration, --info all where it comes from, --quiet no progress,",
         "--hydra-help Hydra's own flags.",
         "See also qexp-report, qexp-export, qexp-reproduce and qexp-cache.",
     ]

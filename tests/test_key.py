@@ -99,7 +99,7 @@ def test_a_key_in_the_url_is_refused_and_not_repeated() -> None:
     given = (f"https://{KEY}@host:6333", f"https://user:{KEY}@host", f"https://host?api_key={KEY}", f"me:{KEY}@host")
     for url in given:
         for key, make in (("engine", partial(ServerConfig, "server")), ("dataset", CollectionDataset)):
-            with pytest.raises(ConfigError, match=rf"^{key}\.url: .*belongs into QDRANT_API_KEY") as error:
+            with pytest.raises(ConfigError, match=rf"^{key}\.url: .*belongs in QDRANT_API_KEY") as error:
                 make(url=url)
             assert KEY not in str(error.value)
             one_line(error.value)

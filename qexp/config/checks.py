@@ -31,7 +31,7 @@ def no_secret(key: str, url: str) -> None:
     """Refuse a URL that carries a user, a password or a query, without repeating it."""
     require(
         not {"@", "?", "#"} & set(url),
-        f"{key}: must not carry a user, password or query; the API key belongs into QDRANT_API_KEY",
+        f"{key}: must not carry a user, password or query; the API key belongs in QDRANT_API_KEY",
     )
 
 
