@@ -39,14 +39,17 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 ABANDONED = 24 * 3600  # seconds without a change after which nobody is taken to make a partial entry any more
 
 
-def writable(root: Path) -> Path:
-    """Return the cache directory, made if need be; raise ConfigError if nothing can be written there."""
+def writable(folder: Path, named: str = "cache_dir={}", remedy: str = "set cache_dir=…") -> Path:
+    """Return a folder, made if need be: the cache directory, unless it is `named` otherwise.
+
+    Raises ConfigError with the remedy if nothing can be written there.
+    """
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=root).close()
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise ConfigError(f"cache_dir={root}: cannot be written ({error.strerror}); set cache_dir=…") from error
-    return root
+        raise ConfigError(f"{named.format(folder)}: cannot be written ({error.strerror}); {remedy}") from error
+    return folder
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """`qexp-report` and `qexp-export`, and how a sweep ends: recommendation, report, deploy files."""
 
 import argparse
-import logging
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from qexp import history
+from qexp.cache import writable
 from qexp.config import SloConfig
 from qexp.errors import ConfigError, DataError, QexpError
 from qexp.report.export import export as write_deploy
@@ -23,8 +23,6 @@ from qexp.report.render import write_report
 from qexp.report.words import notes, verdict_lines
 from qexp.results import Row
 from qexp.streams import robust
-
-log = logging.getLogger(__name__)
 
 OK, BAD_INPUT = 0, 2
 WRITTEN = ".qexp-report"  # file in a report's folder: the paths of the others, a line each
@@ -48,18 +46,18 @@ def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list
         report = folder / write_report(Path(made), record, decisions, samples).name
         _replace(Path(made), folder)
         kept = ""
-        if history.is_run(record) and asked == record.slo:
-            history.log_files(record.run_id, Path(made), "report")
-            kept = f" (and in MLflow, run {record.run_id}, below report/)"
-        elif history.is_run(record):
+        if history.is_run(record):
             kept = f" (the limits are not those of run {record.run_id}, which keeps the report that it has in MLflow)"
+            if asked == record.slo:
+                history.log_files(record.run_id, Path(made), "report")
+                kept = f" (and in MLflow, run {record.run_id}, below report/)"
     return [*lines, *notes(warnings(record.collections)), f"Report: {_shown(report)}{kept}"]
 
 
 def _decided(made: Path, folder: Path, record: Record, decisions: list[Recommendation]) -> list[str]:
     """Write deploy files into `made`, from where they get into `folder`; return the lines to print."""
     lines = []
-    for number, decided in enumerate(decisions):
+    for decided in decisions:
         why = verdict_lines(decided)
         if len(decisions) > 1:
             lines.append(f"{_question(decided)}:")
@@ -69,7 +67,6 @@ def _decided(made: Path, folder: Path, record: Record, decisions: list[Recommend
             write_deploy(made / target, record, decided.choice.row, why)
             lines += patch_line(record.collection_of(decided.choice.row), decided.choice.row)
             lines.append(f"Deploy files: {_shown(folder / target)}")
-        log.debug("question %d of %d decided", number + 1, len(decisions))
     return lines
 
 
@@ -96,11 +93,7 @@ def _replace(made: Path, folder: Path) -> None:
 
 
 def _need_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written ({error.strerror}); name another folder with --out") from error
+    writable(folder, "{}", "name another folder with --out")
 
 
 def _question(decided: Recommendation) -> str:

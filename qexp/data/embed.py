@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -23,7 +22,6 @@ from qexp.results import Vectors
 if TYPE_CHECKING:
     from datasets import Dataset
 
-log = logging.getLogger(__name__)
 
 SHARD = 1024  # texts; a shard that is done stays done when the run is interrupted
 COLUMN = "embedding of text"

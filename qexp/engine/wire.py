@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,8 +10,6 @@ import httpx
 
 from qexp.errors import EngineError
 from qexp.results import OperatingPoint, Search
-
-log = logging.getLogger(__name__)
 
 OK = frozenset((200, 201, 202))
 AWAY = frozenset((408, 429, 502, 503, 504))  # a server that is busy or starting says so; worth trying again

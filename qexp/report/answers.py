@@ -147,10 +147,11 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
             )
     bare, choice = _bare(decided), decided.choice
     if bare and choice and not choice.baseline:
-        others = choice.row.metrics["ram_estimated_mib"] - _codes_mib(collections, choice)
+        own = _own(collections, choice)
+        others = choice.row.metrics["ram_estimated_mib"] - own.metrics["codes_predicted_mib"]
         share = percent(others / choice.row.metrics["ram_estimated_mib"])
         indexed = any("payload_indexes_predicted_mib" in one.metrics for one in collections)
-        vectors = "original vectors, " if _keeps_vectors(collections, choice) else ""
+        vectors = "original vectors, " if own.config["storage.vectors"] == "cached" else ""
         rest = f"{vectors}graph, id tracker{', payload indexes' if indexed else ''}"
         yield f"{share} of the RAM of {choice.title} is not codes but what no quantization shrinks: {rest}."
     machine = collections[0].environment.get("memory_gib")
@@ -164,16 +165,8 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
         yield f"Rescoring at {factor:g}× reads up to {limit * factor:.0f} original vectors for every {limit} results."
 
 
-def _keeps_vectors(collections: Sequence[CollectionRecord], one: Candidate) -> bool:
-    """Whether searching wants the original vectors in RAM too."""
-    own = next(found for found in collections if any(row is one.row for row in found.rows))
-    return bool(own.config["storage.vectors"] == "cached")
-
-
-def _codes_mib(collections: Sequence[CollectionRecord], one: Candidate) -> float:
-    return next(
-        found.metrics["codes_predicted_mib"] for found in collections if any(row is one.row for row in found.rows)
-    )
+def _own(collections: Sequence[CollectionRecord], one: Candidate) -> CollectionRecord:
+    return next(found for found in collections if any(row is one.row for row in found.rows))
 
 
 def insights(decided: Recommendation) -> Iterator[str]:

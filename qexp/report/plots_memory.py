@@ -13,7 +13,7 @@ from qexp.results.footprint import Cliff
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Parts = dict[str, tuple[str, float, bool]]
+Parts = dict[str, tuple[str, float, bool]]  # colour, MiB, whether searching wants it in RAM
 MARKS = ("o", "s", "^", "D", "v")
 PARTS = ("graph", "id_tracker", "codes", "vectors", "payload_indexes")
 
@@ -44,10 +44,8 @@ def ram_plot(collections: Sequence[CollectionRecord], frame: Frame) -> "Figure":
     return figure
 
 
-def _ram_bars(
-    collections: Sequence[CollectionRecord], theme: Theme
-) -> list[tuple[str, dict[str, tuple[str, float, bool]]]]:
-    """Return every collection's parts as (colour, MiB, whether searching wants it in RAM), the baseline's first."""
+def _ram_bars(collections: Sequence[CollectionRecord], theme: Theme) -> list[tuple[str, Parts]]:
+    """Return every collection's parts, the baseline's first."""
     several = len({one.config["storage.name"] for one in collections}) > 1
     bars = []
     for one in collections:
