@@ -1,5 +1,6 @@
 """Loading from the hub: the real call, against a local stand-in for the hub where an answer of it is wanted."""
 
+import errno
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets.exceptions import DatasetGenerationError
 
 from qexp.config import ExperimentConfig, HubDataset, QueriesConfig
 from qexp.data.hub import load_hub
@@ -184,3 +186,12 @@ def test_queries_without_a_split_of_their_own_are_held_out(folder: Path) -> None
     assert sorted(points + queries) == list(range(30))
     assert data.facts.revision is None
     assert data.warnings == ()
+
+
+def test_a_disk_without_room_for_the_copy_is_named_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*asked: object, **named: object) -> None:
+        raise DatasetGenerationError("An error occurred") from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("datasets.load_dataset", full)
+    with pytest.raises(DataError, match="someone/name: there is no room for a copy of it: free space"):
+        load_hub("someone/name", None, None, None, tmp_path)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qexp.cache import Kind
+from qexp.cache import FULL, Kind
 from qexp.data.table import digest_of
 from qexp.errors import DataError, near_miss
 from qexp.paths import packaged
@@ -74,6 +74,8 @@ def _reason(error: Exception, path: str, split: str) -> str:
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
     text = " ".join(str(error).split())
+    if any(isinstance(one, OSError) and one.errno in FULL for one in (error, error.__cause__)):
+        return "there is no room for a copy of it: free space or set cache_dir=…, for a dataset of the hub HF_HOME=…"
     if Path(path).is_file():
         return f"this is a file; use dataset=file dataset.path={path}"
     if "gated" in text:
