@@ -14,18 +14,18 @@ from qexp.report.memory import bill_table, memory_table, process_text
 from qexp.report.recommend import recommend
 from qexp.report.table import LEGEND, failures, rich_table
 from qexp.report.terminal import console
-from qexp.report.trust import cold_table, load_table
+from qexp.report.trust import condition_tables
 from qexp.report.words import notes, verdict_lines
 from qexp.results import Experiment, Row
 from qexp.results.footprint import Cliff
-from qexp.rows import title, unlogged
+from qexp.rows import load_rows, title, unlogged
 from qexp.store import without_password
 
 
 def show_experiment(config: ExperimentConfig, experiment: Experiment, rows: list[Row]) -> None:
     """Print all of an experiment that is no part of a sweep: memory, trials, and what is recommended."""
     show_memory(experiment)
-    also = [cold_table(experiment), load_table(experiment.loads)]
+    also = condition_tables(rows, load_rows(config, experiment))
     findings = [one.sentence for one in experiment.findings]
     show(rows, title(experiment), experiment.cliff, None, [*notes(experiment.warnings), *findings], also)
     decided = recommend(rows, config.slo)
@@ -51,7 +51,7 @@ def show(
     said: Sequence[str] = (),
     also: Sequence[str] = (),
 ) -> None:
-    """Print the table, what failed, what is said of it, more tables (Markdown, or nothing), and where to compare.
+    """Print the table, what failed, what is said of it, more tables (Markdown), and where to compare.
 
     What happens under memory caps has a table of its own if it was measured.
     """
@@ -66,7 +66,7 @@ def show(
         out.print(LEGEND, style="dim")
         for line in said:
             out.print(line, markup=False, soft_wrap=True)
-        for table in filter(None, also):
+        for table in also:
             out.print(Markdown(table), crop=False)
     if cliff:
         out.print()

@@ -141,23 +141,29 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
     if not collections:
         reason = f": {failures[0][1]}" if failures else ""
         raise DataError(f"{title} ({run_id}): no finished collection to report on{reason}")
-    apart = told_apart([(one.config, one.rows) for one in collections])
-    told = [replace(one, rows=tuple(rows)) for one, rows in zip(collections, apart, strict=True)]
+    apart = told_apart([(one.config, (*one.rows, *one.loads)) for one in collections])
+    told = [
+        replace(one, rows=tuple(rows[: len(one.rows)]), loads=tuple(rows[len(one.rows) :]))
+        for one, rows in zip(collections, apart, strict=True)
+    ]
     cliff = jobs.merged_cliff(client, [(one.run_id, one.rows) for one in told if jobs.capped(one.config)])
     return Record(run_id, title, tuple(told), tuple(failures), cliff)
 
 
 def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> CollectionRecord:
     checks = store.text_artifact(client, run.info.run_id, tracking.CHECKS_FILE)
+    config = _json_artifact(client, run.info.run_id, "config.json")
+    loaded = config.get("search.clients") or config.get("search.rate")
     return CollectionRecord(
         run.info.run_id,
-        _json_artifact(client, run.info.run_id, "config.json"),
+        config,
         dict(run.data.metrics),
         dict(run.data.tags),
         _json_artifact(client, run.info.run_id, tracking.DATASET_FILE) or _logged_dataset(run),
         _json_artifact(client, run.info.run_id, "environment.json"),
         tuple(rows),
         tuple(Check(**check) for check in json.loads(checks or "[]")),
+        tuple(jobs.loads_of(client, run)) if loaded else (),
     )
 
 

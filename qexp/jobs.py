@@ -117,9 +117,16 @@ def _one_each(runs: "list[Run]") -> "list[Run]":
 
 def rows_of(client: "MlflowClient", collection: "Run") -> list[Row]:
     """Return a collection's baselines and trials, in the order in which they were recorded."""
-    chosen = f"tags.`mlflow.parentRunId` = '{collection.info.run_id}'"
-    found = search(client, collection.info.experiment_id, chosen)
-    runs = [run for run in found if run.data.tags["qexp.level"] == "trial"]
+    return with_baselines(_rows_below(client, collection, "trial"), dict(collection.data.metrics))
+
+
+def loads_of(client: "MlflowClient", collection: "Run") -> list[Row]:
+    """Return what a collection did under load, in the order in which it was recorded."""
+    return _rows_below(client, collection, "load")
+
+
+def _rows_below(client: "MlflowClient", collection: "Run", level: str) -> list[Row]:
+    chosen = f"tags.`mlflow.parentRunId` = '{collection.info.run_id}' AND tags.`qexp.level` = '{level}'"
+    runs = search(client, collection.info.experiment_id, chosen)
     runs.sort(key=lambda run: int(run.data.tags.get("qexp.trial", 0)))
-    trials = [Row(dict(run.data.params), dict(run.data.metrics), run.info.run_id) for run in runs]
-    return with_baselines(trials, dict(collection.data.metrics))
+    return [Row(dict(run.data.params), dict(run.data.metrics), run.info.run_id) for run in runs]

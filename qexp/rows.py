@@ -78,8 +78,12 @@ def _params(config: ExperimentConfig, experiment: Experiment, point: OperatingPo
     }
 
 
-def load_row(config: ExperimentConfig, experiment: Experiment, load: Load) -> Row:
-    """Return the parameters and metrics of an operating point under load; without latency where it was saturated."""
+def load_rows(config: ExperimentConfig, experiment: Experiment) -> list[Row]:
+    """Return the rows of all operating points under every load; without latency where they were saturated."""
+    return [_load_row(config, experiment, load) for load in experiment.loads]
+
+
+def _load_row(config: ExperimentConfig, experiment: Experiment, load: Load) -> Row:
     params = _params(config, experiment, load.point) | {"clients": str(load.level.clients)}
     if load.level.rate is not None:
         params["rate"] = f"{load.level.rate:g}"

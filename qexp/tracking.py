@@ -21,7 +21,7 @@ from qexp.report.sizing import write_sizing
 from qexp.report.table import markdown
 from qexp.report.trust import trust
 from qexp.results import Experiment
-from qexp.rows import collection_metrics, experiment_rows, load_row, title, trial_row
+from qexp.rows import collection_metrics, experiment_rows, load_rows, title, trial_row
 from qexp.store import address, connect, log_batches, search, start_run, store_faults
 
 if TYPE_CHECKING:
@@ -111,8 +111,9 @@ def _record(
 ) -> None:
     """Write everything that was measured to disk, then log it."""
     root = cache_root(config.cache_dir)
-    why = trust(experiment)
-    table = markdown(experiment_rows(config, experiment), title(experiment))
+    rows, loads = experiment_rows(config, experiment), load_rows(config, experiment)
+    why = trust(experiment, rows, loads)
+    table = markdown(rows, title(experiment))
     noisy = {"qexp.noisy": str(experiment.noisy).lower()}
     sentences = "\n".join(one.sentence for one in experiment.findings)
     found = {FINDINGS: sentences} if sentences else {}
@@ -173,8 +174,7 @@ def _trial_records(config: ExperimentConfig, experiment: Experiment) -> Iterator
         row = trial_row(config, experiment, trial)
         name = f"{config.quantization.name} {trial.point.title}"
         yield spool.TrialRecord(name, row.params | swept, row.metrics)
-    for load in experiment.loads:
-        row = load_row(config, experiment, load)
+    for load, row in zip(experiment.loads, load_rows(config, experiment), strict=True):
         name = f"{row.params['quantization']} {load.point.title}, {load.level.title}"
         yield spool.TrialRecord(name, row.params | swept, row.metrics, level="load")
 

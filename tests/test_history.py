@@ -9,7 +9,12 @@ from mlflow.entities import Dataset, DatasetInput, Run
 
 from qexp import history, store
 from qexp.config import ExperimentConfig, IndexConfig, SyntheticDataset
+from qexp.environment import experiment_name
+from qexp.report.blocks import Grid
+from qexp.report.conditions import LOAD
 from qexp.report.export import create_body
+from qexp.report.recommend import recommend
+from qexp.report.story import story
 from qexp.runner import run
 
 
@@ -44,6 +49,22 @@ def test_runs_that_share_a_dataset_keep_their_own_facts(
         assert body["vectors"]["distance"] == distance
         assert (body["hnsw_config"]["m"], body["hnsw_config"]["ef_construct"]) == (m, 10 * m)
         assert (collection.dataset["queries"], collection.dataset["name"]) == (queries, "synthetic")
+
+
+def test_what_was_measured_under_load_has_the_settings_of_its_job(
+    small: ExperimentConfig, environment: dict[str, str], tmp_path: Path
+) -> None:
+    search = replace(small.search, rescore=[True], clients=[1], load_seconds=0.1)
+    for m in (16, 8):
+        run(replace(small, search=search, index=IndexConfig(m=m, full_scan_threshold=10)), [])
+    record = history.read(experiment_name())
+    told = [[row.params.get("settings") for row in one.loads] for one in record.collections]
+    assert told == [["index.m=16"] * 2, ["index.m=8"] * 2]
+    assert [row.params.get("role") for row in record.collections[0].loads] == ["baseline", None]
+    decided = recommend(record.rows, record.slo)
+    grids = [block for block in story(record, decided, ()) if isinstance(block, Grid) and block.header == LOAD]
+    names = [(line[0], line[1]) for line in grids[0].rows]
+    assert names[::2] == [("scalar (index.m=16)", "baseline"), ("scalar (index.m=8)", "baseline")]
 
 
 def test_a_run_without_facts_of_its_own_has_those_of_its_input(environment: dict[str, str]) -> None:

@@ -31,7 +31,7 @@ from qexp.places import Place
 from qexp.report.table import markdown
 from qexp.report.trust import trust, validity_table
 from qexp.results import Experiment, Finding, Ids, OperatingPoint, Row, Visit
-from qexp.rows import experiment_rows
+from qexp.rows import experiment_rows, load_rows
 from qexp.runner import measure_experiment
 from qexp.steps import Steps
 from tests.conftest import small_experiment
@@ -61,13 +61,13 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[ExperimentConfig, Ex
 
 
 def test_a_good_run_shows_every_trap_and_falls_into_none(good: tuple[ExperimentConfig, Experiment]) -> None:
-    _, experiment = good
+    config, experiment = good
     assert {check.trap for check in experiment.checks} == set(ALL)
     (small_corpus,) = [warning for warning in experiment.warnings if not warning.startswith("T14")]
     assert small_corpus.startswith("small corpus: 125 KiB")
     table = validity_table(experiment.checks)
     assert all(f"| {trap} | " in table for trap in ALL)
-    assert "recall points" in trust(experiment)
+    assert "recall points" in trust(experiment, experiment_rows(config, experiment), [])
 
 
 def test_warn_prints_what_strict_refuses(small: ExperimentConfig) -> None:
@@ -76,7 +76,7 @@ def test_warn_prints_what_strict_refuses(small: ExperimentConfig) -> None:
         measure_experiment(tiny)
     experiment = measure_experiment(replace(tiny, validity="warn"))
     assert any(warning.startswith("T02 ") for warning in experiment.warnings)
-    assert "Note: T02" in trust(experiment)
+    assert "Note: T02" in trust(experiment, experiment_rows(small, experiment), [])
 
 
 def test_t02_an_engine_that_does_not_index(small: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +179,7 @@ def test_t14_a_machine_that_is_slower_whenever_it_is_the_controls_turn(
     apart = 1 / experiment.baselines[0].control.estimate
     assert all(trial.speedup_mean.high >= apart * trial.speedup_mean.estimate for trial in experiment.trials)
     assert "noisy" in markdown(experiment_rows(small, experiment), "title").splitlines()[4]
-    assert "**Noisy**" in trust(experiment)
+    assert "**Noisy**" in trust(experiment, experiment_rows(small, experiment), [])
 
 
 def test_t15_percentiles_without_samples_are_absent(small: ExperimentConfig) -> None:
@@ -231,10 +231,10 @@ def test_cold_and_load_and_builds_are_measured_when_asked_for(small: ExperimentC
     cold = [trial.cold for trial in experiment.trials]
     assert all(cold) or any("no cold figures" in warning for warning in experiment.warnings)
     assert all(trial.loss is not None for trial in experiment.trials)
-    assert "under load" in trust(experiment)
+    assert "under load" in trust(experiment, experiment_rows(small, experiment), load_rows(small, experiment))
 
 
 def test_without_codes_there_is_nothing_to_split(small: ExperimentConfig) -> None:
     experiment = measure_experiment(replace(small, quantization=QuantizationConfig("none")))
     assert [trial.loss for trial in experiment.trials] == [None]
-    assert "recall points" not in trust(experiment)
+    assert "recall points" not in trust(experiment, experiment_rows(small, experiment), [])

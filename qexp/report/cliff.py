@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from rich.table import Table
 
+from qexp.report.markdown import table_markdown
 from qexp.report.settings import apart, varying
 from qexp.report.terminal import WORDS, Column, fitted
 from qexp.results import MIB, Row
@@ -124,9 +125,8 @@ def _fate(trial: CapTrial) -> str:
 
 def markdown(cliff: Cliff) -> str:
     """Return both as Markdown."""
-    lines = ["| " + " | ".join(" ".join(column.split()) for column in COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    lines += ["| " + " | ".join(row) + " |" for row in cells(cliff)]
-    return "\n".join([*lines, "", *(f"- {line}" for line in floors(cliff)), "", LEGEND])
+    table = table_markdown(COLUMNS, cells(cliff))
+    return "\n".join([table, "", *(f"- {line}" for line in floors(cliff)), "", LEGEND])
 
 
 def cliff_table(cliff: Cliff, width: int) -> Table:

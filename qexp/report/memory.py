@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
+from qexp.report.markdown import table_markdown
 from qexp.report.terminal import Column, fitted
 from qexp.results import MIB, Collection, Experiment
 from qexp.results.footprint import Bill, Comparison, Cost, ProcessMemory
@@ -90,13 +91,13 @@ def memory_markdown(experiment: Experiment) -> str:
     lines = []
     for role, collection in (("quantized", experiment.quantized), ("baseline", experiment.baseline_collection)):
         lines += [f"**{role}: {collection.name}** (MiB)", ""]
-        lines += _markdown(COLUMNS, memory_rows(collection.comparisons))
+        lines.append(table_markdown(COLUMNS, memory_rows(collection.comparisons)))
         if collection.memory and collection.memory.process:
             lines += ["", f"Process of the {role} collection: {process_text(collection.memory.process)}"]
         lines.append("")
     cost = experiment.cost
     lines += [f"**{cost.points:,} points: {cost.usd_month_per_million:.2f} USD/month for a million**", ""]
-    return "\n".join([*lines, *_markdown(BILL_COLUMNS, bill_rows(cost))])
+    return "\n".join([*lines, table_markdown(BILL_COLUMNS, bill_rows(cost))])
 
 
 def process_text(process: ProcessMemory) -> str:
@@ -145,11 +146,6 @@ def _bill(name: str, bill: Bill, saves: float | None) -> list[str]:
         f"{12 * bill.usd_month:.2f}",
         "" if saves is None else f"{saves:.2f}",
     ]
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(" ".join(column.split()) for column in header) + " |", "|" + " --- |" * len(header)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
 def _mib(size: float | None) -> str:

@@ -13,7 +13,10 @@ from qexp.results.footprint import Cliff
 
 @dataclass(frozen=True)
 class CollectionRecord:
-    """One collection run: flattened config, metrics, tags, the dataset's facts, rows (the baseline's first)."""
+    """One collection run: flattened config, metrics, tags, the dataset's facts, rows (the baseline's first).
+
+    `loads` are the rows of what was measured under load.
+    """
 
     run_id: str
     config: dict[str, Any]
@@ -23,6 +26,7 @@ class CollectionRecord:
     environment: dict[str, Any]
     rows: tuple[Row, ...]
     checks: tuple[Check, ...] = ()
+    loads: tuple[Row, ...] = ()
 
     @property
     def name(self) -> str:

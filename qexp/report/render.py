@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.canvas import DARK, LIGHT, NARROW, WIDE, Frame, png, recoloured, svg
+from qexp.report.markdown import block_markdown
 from qexp.report.plots import Samples, plots
 from qexp.report.recommend import Recommendation
 from qexp.report.record import Record
@@ -38,7 +39,7 @@ def write_report(
             wide.set_layout_engine("none")  # everything has its place
             (folder / "plots" / f"{name}{suffix}.png").write_bytes(png(wide))
         pages.append("\n".join(_html(block, pictures) for block in blocks))
-        texts.append("\n\n".join(markdown(block, suffix) for block in blocks))
+        texts.append("\n\n".join(block_markdown(block, suffix) for block in blocks))
     title = f"Which quantization for {record.collections[0].dataset['name']}?"
     (folder / "report.md").write_text(f"# {title}\n\n" + "\n\n---\n\n".join(texts) + "\n")
     page = folder / "report.html"
@@ -140,30 +141,3 @@ def _picture(narrow: str, wide: str, alt: str) -> str:
 
 def _source(drawing: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(drawing.encode()).decode()
-
-
-def markdown(block: Block, suffix: str = "") -> str:
-    """Return a block as Markdown; pictures lie in `plots/`."""
-    match block:
-        case Heading(text):
-            return f"## {text}"
-        case Paragraph(text):
-            return text
-        case Verdict(text):
-            return f"**{text}**"
-        case Bullets(items):
-            return "\n".join(f"- {item}" for item in items)
-        case Ticks(items):
-            return "\n".join(f"- [{'x' if met else ' '}] {text}" for met, text in items)
-        case Tiles(items):
-            return "\n".join(f"- {label}: **{value}** ({remark})" for label, value, remark in items)
-        case Grid(header, rows, marked):
-            lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-            for number, row in enumerate(rows):
-                cells = [f"**{cell}**" if number in marked and cell else cell for cell in row]
-                lines.append("| " + " | ".join(cells) + " |")
-            return "\n".join(lines)
-        case Picture(name, alt):
-            return f"![{alt}](plots/{name}{suffix}.png)"
-        case Quote(text):
-            return f"```\n{text}\n```"

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from qexp.report import answers
 from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.cliff import floors
+from qexp.report.conditions import condition_blocks
 from qexp.report.frontier import Candidate, dominators
 from qexp.report.recommend import Recommendation
 from qexp.report.record import CollectionRecord, Record, warnings
@@ -42,6 +43,10 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
         *answers.questions(collections, decided),
         *_picture("ram", _ram_alt(decided), there),
         *_cliff(record, there),
+        *condition_blocks(
+            [(decided.name(one.place), row) for one in collections for row in one.rows],
+            [(decided.name(one.place), row) for one in collections for row in one.loads],
+        ),
         Heading("Key insights"),
         Bullets(tuple(answers.insights(decided))),
         Heading("Success criteria of Qdrant's course"),

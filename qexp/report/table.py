@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from qexp.report.markdown import table_markdown
 from qexp.report.settings import varying
 from qexp.report.terminal import WORDS, Cell, Column, fitted
 from qexp.results import Row
@@ -106,10 +107,9 @@ def markdown(rows: Sequence[Row], title: str) -> str:
     """Return the same table as Markdown."""
     extra = varying(rows)
     shown = columns(rows)
-    header = [*(name.replace("_", " ") for name in extra), *(" ".join(c.replace("-\n", "").split()) for c in shown)]
-    lines = [f"**{title}**", "", "| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join([*(row.params.get(n, "") for n in extra), *cells(row, shown)]) + " |" for row in rows]
-    return "\n".join([*lines, "", *(f"- {failure}" for failure in failures(rows)), "", LEGEND])
+    header = [*(name.replace("_", " ") for name in extra), *shown]
+    table = table_markdown(header, ([*(row.params.get(n, "") for n in extra), *cells(row, shown)] for row in rows))
+    return "\n".join([f"**{title}**", "", table, "", *(f"- {failure}" for failure in failures(rows)), "", LEGEND])
 
 
 def failures(rows: Sequence[Row]) -> list[str]:

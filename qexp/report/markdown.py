@@ -1,0 +1,42 @@
+"""What a report consists of, as Markdown."""
+
+from collections.abc import Iterable, Sequence
+
+from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
+
+
+def table_markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; cells of the header may have several lines."""
+    lines = [_line([" ".join(cell.replace("-\n", "").split()) for cell in header]), "|" + " --- |" * len(header)]
+    return "\n".join([*lines, *map(_line, rows)])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def block_markdown(block: Block, suffix: str = "") -> str:
+    """Return a block as Markdown; pictures lie in `plots/`, their names end with `suffix`."""
+    match block:
+        case Heading(text):
+            return f"## {text}"
+        case Paragraph(text):
+            return text
+        case Verdict(text):
+            return f"**{text}**"
+        case Bullets(items):
+            return "\n".join(f"- {item}" for item in items)
+        case Ticks(items):
+            return "\n".join(f"- [{'x' if met else ' '}] {text}" for met, text in items)
+        case Tiles(items):
+            return "\n".join(f"- {label}: **{value}** ({remark})" for label, value, remark in items)
+        case Grid(header, rows, marked):
+            bold = [
+                [f"**{cell}**" if number in marked and cell else cell for cell in row]
+                for number, row in enumerate(rows)
+            ]
+            return table_markdown(header, bold)
+        case Picture(name, alt):
+            return f"![{alt}](plots/{name}{suffix}.png)"
+        case Quote(text):
+            return f"```\n{text}\n```"
