@@ -1,65 +1,89 @@
-"""How many queries of a block are slower than the others before the machine is used to an operating point.
+"""What the first queries of a block cost, and what is left of it in a block's mean after some warm-up queries.
 
-Visits of four operating points, without warm-up and with `search.warmup` queries of it, take turns in random order on
-the bundled data. Each query's median latency without is held against its own with warm-up, by its place in the block.
+Every collection is in a process of its own, as when qexp measures. Visits of the operating points without warm-up and
+with 100 queries of it take turns in random order. Each query's median latency without is held against its own with, by
+its place in the block, and both against the places from 100 to 199. What the places behind a shorter warm-up are slower
+by, is left in the mean of the block. `--points N` has so many random points instead of the bundled ones.
 """
 
 import tempfile
+from contextlib import ExitStack
 from functools import partial
-from itertools import pairwise
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from _common import Verdict, arguments, finish
 from numpy.typing import NDArray
 
-PRESET = "experiment=quickstart"
-METHODS = ("scalar", "turbo_1bit")
+METHODS = ("none", "scalar", "turbo_1bit")
 FACTORS = (1.0, 10.0)
-PLACES = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500)
+QUERIES = 500
+WARM = 100  # queries after which nothing is left to warm up
+LENGTHS = (0, 1, 2, 5, 10, 20, 30, 50, 75)
 
 
 def main() -> None:
     """Measure and record."""
-    given = arguments(__doc__, rounds=30)
+    from qexp.config import SearchConfig
+
+    given = arguments(__doc__, rounds=40, points=0)
+    source = ["dataset=synthetic", f"dataset.points={given.points}"] if given.points else ["dataset=wordnet"]
     with tempfile.TemporaryDirectory() as folder:
-        slower = by_place(Path(folder), given.rounds)
+        slower = by_place([*source, f"search.queries={QUERIES}"], Path(folder), given.rounds)
     rows = [
-        {"queries": f"{first}–{last - 1}", "times slower": float(slower[first:last].mean())}
-        for first, last in pairwise(PLACES)
+        {
+            "warm-up queries": length,
+            "next query slower": f"{slower[length] - 1:.1%}",
+            "the ten from it": f"{slower[length : length + 10].mean() - 1:.1%}",
+            f"mean of {QUERIES} off by": f"{left(slower, length):.2%}",
+        }
+        for length in LENGTHS
     ]
-    late = float(slower[50:100].mean())
-    finish("warmup", given, [Verdict("queries 50–99 without warm-up / with", late, 1.02)], rows)
+    default = SearchConfig().warmup
+    off = 100 * left(slower, default)
+    finish(
+        "warmup",
+        given,
+        [Verdict(f"mean of {QUERIES} queries off by, after {default} warm-up queries", off, 0.3, "%")],
+        rows,
+    )
 
 
-def by_place(folder: Path, rounds: int) -> NDArray[np.float64]:
-    """Return how many times slower each query of a block is without warm-up, as the geometric mean over the points."""
+def left(slower: NDArray[np.float64], length: int) -> float:
+    """Return by which share the mean of a block is off after so many warm-up queries."""
+    return float((slower[length:WARM] - 1).sum() / QUERIES)
+
+
+def by_place(words: list[str], folder: Path, rounds: int) -> NDArray[np.float64]:
+    """Return how many times slower a query is without warm-up, by its place, as the mean over the operating points."""
     from _bare import composed
 
-    from qexp.bench.blocks import measure, responses, timed_block
+    from qexp.bench.blocks import measure
     from qexp.data.vectors import load_data
-    from qexp.engine.base import build_collection, collection_spec
-    from qexp.engine.edge import EdgeEngine
+    from qexp.engine.base import collection_spec, engine_factory
+    from qexp.engine.worker import Worker, warm
     from qexp.results import OperatingPoint
 
-    visits = []
-    for method in METHODS:
-        config = composed(PRESET, f"quantization={method}")
-        data = load_data(config, folder)
-        spec = collection_spec(config, data.facts, "edge")
-        build_collection(EdgeEngine(folder / "collections"), spec, data.points())
-        engine = EdgeEngine(folder / "collections")
-        engine.open(spec)
-        queries = np.asarray(data.query_vectors()).tolist()
-        for factor in FACTORS:
-            search = engine.search(OperatingPoint(config.search.limit, None, True, factor))
-            list(responses(search, queries))  # so that everything is in memory
-            block = partial(timed_block, search, queries, config.search.limit)
-            visits += [partial(block, warmup) for warmup in (0, config.search.warmup)]
-    medians = np.array([np.median(found.latencies, axis=0) for found in measure(visits, rounds, seed=0)])
+    with ExitStack() as workers:
+        visits = []
+        for method in METHODS:
+            config = composed(*words, f"quantization={method}")
+            data = load_data(config, folder)
+            spec = collection_spec(config, data.facts, "edge")
+            make = engine_factory(config.engine, folder, None)
+            with Worker(make, data.queries, spec.name) as builder:
+                builder.build(spec, data.vectors)
+            worker = workers.enter_context(Worker(make, data.queries, spec.name))
+            worker.open(spec)
+            points = [OperatingPoint(config.search.limit, None, method != "none", factor) for factor in FACTORS]
+            points = points[:1] if method == "none" else points
+            warm({worker: points})  # so that everything is in memory
+            visits += [partial(worker.block, point, length) for point, length in product(points, (0, WARM))]
+        medians = np.array([np.median(found.latencies, axis=0) for found in measure(visits, rounds, seed=0)])
     ratios = medians[0::2] / medians[1::2]
-    mean: NDArray[np.float64] = np.exp(np.log(ratios / np.median(ratios[:, 200:], axis=1, keepdims=True)).mean(axis=0))
-    return mean
+    later = np.median(ratios[:, WARM : 2 * WARM], axis=1, keepdims=True)
+    return np.asarray((ratios / later).mean(axis=0))
 
 
 if __name__ == "__main__":
