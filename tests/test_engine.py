@@ -152,6 +152,16 @@ def test_results_come_best_first_with_their_scores(bench: Bench) -> None:
     assert search.scores(found) == pytest.approx((points[search.ids(found)] @ points[3]).tolist(), abs=1e-5)
 
 
+def test_a_query_in_the_engines_own_form_finds_the_same_any_number_of_times(bench: Bench) -> None:
+    points = vectors(SIZE)
+    engine, _ = bench.build(bench.spec("none"), points)
+    query = engine.query(points[3].tolist())
+    for limit in (5, 7):
+        search = engine.search(OperatingPoint(limit, 256))
+        known = search.ids(search.call(search.prepare(points[3].tolist())))
+        assert [search.ids(search.call(search.prepare(query))) for _ in range(2)] == [known, known]
+
+
 def test_the_seconds_of_the_build_are_found_again(bench: Bench) -> None:
     with closing(bench.make()) as builder:
         built = build_collection(builder, bench.spec(), vectors(SIZE))

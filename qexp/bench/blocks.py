@@ -15,7 +15,7 @@ from qexp.results import Block, Ids, Measurement, Nanoseconds, Reads, Search
 TOGETHER = 10  # queries in a batch: with 100 the working memory of the engine is larger than that of single searches
 
 
-def timed_block(search: Search, queries: Sequence[list[float]], limit: int, warmup: int, with_ids: bool) -> Block:
+def timed_block(search: Search, queries: Sequence[Any], limit: int, warmup: int, with_ids: bool) -> Block:
     """Visit one operating point: the last `warmup` queries untimed, then every query timed on its own.
 
     Requests are prepared before and results read after; the clock runs around exactly one call. Garbage collection
@@ -41,7 +41,7 @@ def timed_block(search: Search, queries: Sequence[list[float]], limit: int, warm
     return Block(latencies, ids_of(search, found, limit) if with_ids else None, reads, server)
 
 
-def responses(search: Search, queries: Sequence[list[float]]) -> Iterator[Any]:
+def responses(search: Search, queries: Sequence[Any]) -> Iterator[Any]:
     """Yield the response to every query, untimed and as fast as the engine can."""
     requests = map(search.prepare, queries)
     if search.several is None:

@@ -78,6 +78,9 @@ class Engine(Protocol):
     def seal(self, build: Build) -> None:
         """Make the finished collection the one that `open` finds."""
 
+    def query(self, vector: list[float]) -> Any:
+        """Return a query vector in the engine's own form, which `prepare` of every search takes as well as a list."""
+
     def search(self, point: OperatingPoint) -> Search:
         """Return how to search at this operating point."""
 

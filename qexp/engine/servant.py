@@ -41,11 +41,13 @@ class _Servant:
         self.engine = make_engine()
         self.queries = queries
         self._query_rows: list[list[float]] = []
+        self._queries: list[Any] = []
         self._load: tuple[Callable[[Any], Any], list[Any]]
 
     def ready(self) -> None:
         if not self._query_rows:
             self._query_rows = np.load(self.queries).tolist()
+            self._queries = [self.engine.query(row) for row in self._query_rows]
 
     def open(self, spec: CollectionSpec) -> Build | None:
         self.ready()  # queries are not the collection's memory
@@ -55,15 +57,15 @@ class _Servant:
         return build_collection(self.engine, spec, np.load(vectors, mmap_mode="r"), payload)
 
     def block(self, point: OperatingPoint, warmup: int, with_ids: bool) -> Block:
-        return timed_block(self.engine.search(point), self._query_rows, point.limit, warmup, with_ids)
+        return timed_block(self.engine.search(point), self._queries, point.limit, warmup, with_ids)
 
     def warm(self, points: Iterable[OperatingPoint]) -> None:
         for point in points:
-            deque(responses(self.engine.search(point), self._query_rows), maxlen=0)
+            deque(responses(self.engine.search(point), self._queries), maxlen=0)
 
     def found(self, point: OperatingPoint) -> Ids:
         search = self.engine.search(point)
-        return ids_of(search, responses(search, self._query_rows), point.limit)
+        return ids_of(search, responses(search, self._queries), point.limit)
 
     def cold_block(self, point: OperatingPoint, with_ids: bool) -> Block:
         self.engine.drop_pages()
@@ -90,7 +92,7 @@ class _Servant:
     def margins(self, point: OperatingPoint, k: int) -> NDArray[np.float64]:
         search = self.engine.search(point)
         assert search.scores is not None
-        return np.array([margin(search.scores(response), k) for response in responses(search, self._query_rows)])
+        return np.array([margin(search.scores(response), k) for response in responses(search, self._queries)])
 
     def matching(self) -> list[int]:
         return self.engine.matching()

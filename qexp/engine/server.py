@@ -202,6 +202,10 @@ class ServerEngine:
             marked = self._metadata(upload_seconds=build.upload_seconds, index_seconds=build.index_seconds)
             self._patiently(self._rest.ask, "PATCH", self._there.path(), {"metadata": marked})
 
+    def query(self, vector: list[float]) -> list[float]:
+        """Return the query vector as it is: requests are text or messages of their own."""
+        return vector
+
     def search(self, point: OperatingPoint) -> Search:
         """Return a search with `rescore` always explicit, on a connection that is open before anything is timed."""
         self._patiently(self._wire.ping)

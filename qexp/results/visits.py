@@ -10,13 +10,13 @@ from qexp.results.values import Ids, Nanoseconds, OperatingPoint
 class Search(NamedTuple):
     """A search in three parts, so that only `call` is timed.
 
-    `prepare` turns a query vector into a request, `call` sends it, `ids` reads the row numbers off the response,
-    `scores` what they scored, best first; None if this search cannot say. `server_seconds` reads the time that the
-    server says it took, where there is a server. `several` sends requests together and returns their responses in
-    order, where that is faster than `call`.
+    `prepare` turns a query vector, or what the engine's `query` made of it, into a request, `call` sends it, `ids` gets
+    the row numbers off the response, `scores` what they scored, best first; None if this search cannot say.
+    `server_seconds` reads the time that the server says it took, where there is a server. `several` sends requests
+    together and returns their responses in order, where that is faster than `call`.
     """
 
-    prepare: Callable[[list[float]], Any]
+    prepare: Callable[[Any], Any]
     call: Callable[[Any], Any]
     ids: Callable[[Any], list[int]]
     scores: Callable[[Any], list[float]] | None = None

@@ -5,15 +5,14 @@ from typing import Any
 
 from qexp.engine.edge import EdgeEngine
 from qexp.engine.worker import Worker
-from qexp.results import Block, OperatingPoint, Search
+from qexp.results import Block, OperatingPoint
 
 
 class Backwards(EdgeEngine):
     """Finds what is farthest, as if it had the distance the wrong way round."""
 
-    def search(self, point: OperatingPoint) -> Search:
-        right = super().search(point)
-        return right._replace(prepare=lambda vector: right.prepare([-number for number in vector]))
+    def query(self, vector: list[float]) -> Any:
+        return super().query([-number for number in vector])
 
 
 class Unindexed(EdgeEngine):
