@@ -57,6 +57,7 @@ def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) ->
             ram_measured_mib=_memory_mib(experiment.quantized),
             ram_hot_measured_mib=hot / MIB if (hot := experiment.quantized.hot_bytes) else None,
             compression_ratio=experiment.compression_ratio,
+            cost_target_points=_target_points(experiment),
         )
         | cost_metrics(experiment.cost)
         | floor_metrics(experiment, config.quantization.name, point)
@@ -133,6 +134,7 @@ def collection_metrics(experiment: Experiment) -> dict[str, float]:
         baseline_ram_measured_mib=_memory_mib(bare),
         baseline_ram_cost_usd_month=experiment.cost.baseline.ram_usd_month,
         baseline_disk_cost_usd_month=experiment.cost.baseline.disk_usd_month,
+        baseline_cost_target_points=_target_points(experiment),
         round_trip_ms=trip * 1000 if trip is not None else None,
         round_trip_share=trip * 1000 / base.latency.mean if trip is not None else None,
         rounds=experiment.latencies.shape[1],
@@ -217,6 +219,12 @@ def _server_metrics(prefix: str, server: LatencyStats | None) -> dict[str, float
         f"{prefix}server_latency_p95_ms": server.p95,
         f"{prefix}server_latency_p99_ms": server.p99,
     }
+
+
+def _target_points(experiment: Experiment) -> int | None:
+    """Return how many points are priced; None where they are those that were measured."""
+    points = experiment.cost.points
+    return None if points == experiment.dataset.points else points
 
 
 def _memory_mib(collection: Collection) -> float | None:

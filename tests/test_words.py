@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.config import SloConfig
+from qexp.report.answers import cost_remark
 from qexp.report.recommend import recommend
 from qexp.report.words import SAME, money, speed, verdict_lines
 from qexp.results import Interval
@@ -29,6 +30,15 @@ def test_speed_says_what_the_interval_carries(ratio, said):
 def test_faster_is_never_said_where_the_interval_contains_one(estimate, below, above):
     said = speed(Interval(estimate, estimate / (1 + below), estimate * (1 + above)))
     assert (SAME in said) == (estimate / (1 + below) <= 1 <= estimate * (1 + above))
+
+
+def test_the_bill_of_other_points_than_were_measured_says_so():
+    rows = [baseline(), row("scalar", 2, cost=0.5, ram=12)]
+    for one in rows:
+        one.metrics["cost_target_points"] = 1e8
+    first, *_ = verdict_lines(recommend(rows, SLO))
+    assert first.endswith("; 12.0 MiB of RAM for the points measured, $0.50 a month for 100,000,000 points.")
+    assert cost_remark(rows[1]) == "saves $9.50 a month, $114.00 a year, with 100,000,000 points"
 
 
 def test_the_decision_in_three_lines():

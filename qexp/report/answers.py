@@ -68,11 +68,13 @@ def ram_remark(decided: Recommendation, one: Candidate) -> str:
 
 
 def cost_remark(row: Row) -> str:
-    """Return what is saved against no quantization."""
-    saved = row.metrics.get("savings_usd_month")
+    """Return what is saved against no quantization, and with how many points, if others than were measured."""
+    saved, target = row.metrics.get("savings_usd_month"), row.metrics.get("cost_target_points")
+    points = f", with {target:,.0f} points" if target else ""
     if saved is None:
-        return "nothing is saved"
-    return f"{'saves' if saved >= 0 else 'costs more by'} {money(abs(saved))} a month, {money(abs(12 * saved))} a year"
+        return f"nothing is saved{points}"
+    verb = "saves" if saved >= 0 else "costs more by"
+    return f"{verb} {money(abs(saved))} a month, {money(abs(12 * saved))} a year{points}"
 
 
 def _bare(decided: Recommendation) -> Candidate | None:

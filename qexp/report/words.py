@@ -56,6 +56,13 @@ def money(usd: float) -> str:
     return f"${usd:,.2f}" if abs(usd) >= 0.1 or usd == 0 else f"${usd:.2g}"
 
 
+def priced(one: Candidate) -> str:
+    """Return RAM and the bill; which is of how many points, where others are priced than were measured."""
+    ram, bill = f"{one.row.metrics['ram_estimated_mib']:.1f} MiB of RAM", f"{money(one.cost)} a month"
+    target = one.row.metrics.get("cost_target_points")
+    return f"{ram} for the points measured, {bill} for {target:,.0f} points" if target else f"{ram}, {bill}"
+
+
 def percent(share: float) -> str:
     """Return a share as a percentage with two significant digits at most below 10 %."""
     return f"{share:.0%}" if abs(share) >= 0.1 else f"{share:.1%}"
@@ -123,8 +130,7 @@ def verdict_lines(decided: Recommendation) -> list[str]:
     choice, slo = decided.choice, decided.slo
     lines = [
         f"Deploy {choice.title} (storage {choice.collection[1]}): {MEASURE[slo.accuracy]} {vouched(choice, slo)}; "
-        f"{against_baseline(choice)}; {choice.row.metrics['ram_estimated_mib']:.1f} MiB of RAM, "
-        f"{money(choice.cost)} a month."
+        f"{against_baseline(choice)}; {priced(choice)}."
     ]
     runner_up = decided.runner_up
     if runner_up:
