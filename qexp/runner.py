@@ -118,6 +118,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         cliff=cliff,
         findings=tuple(findings),
         engine=engine,
+        cold_latencies={visit.title: measurement.latencies for visit, measurement in cold.items()},
     )
 
 

@@ -4,14 +4,14 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from qexp.cache import ABANDONED, locked
-from qexp.results import Experiment
+from qexp.results import Experiment, Nanoseconds, Visit
 
 RECORD = "record.json"
 FILES = "files"
@@ -93,21 +93,37 @@ def pending(root: Path, store: str) -> list[Path]:
     return folders
 
 
-def write_latencies(experiment: Experiment, path: Path) -> Path:
-    """Write raw latencies: one row per visit, round and query."""
+def write_latencies(experiment: Experiment, folder: Path) -> None:
+    """Write raw latencies into `folder`, one row per visit, round and query; those of cold visits and loads apart."""
+    timed = zip(experiment.visits, experiment.latencies, strict=True)
+    _write([({"visit": visit}, found) for visit, found in timed], folder / "latencies.parquet")
+    cold = experiment.cold_latencies.items()
+    _write([({"visit": visit}, found) for visit, found in cold], folder / "cold_latencies.parquet")
+    loads = [(Visit(load.role, load.point).title, load.level.title, load.raw) for load in experiment.loads]
+    _write(
+        [({"visit": visit, "load": level}, found) for visit, level, found in loads], folder / "load_latencies.parquet"
+    )
+
+
+def _write(series: Sequence[tuple[dict[str, str], Iterable[Nanoseconds]]], path: Path) -> None:
+    """Write series of rounds, each with the names that it goes by; no file without any."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    visits, rounds, queries = experiment.latencies.shape
-    visit, turn, query = np.indices((visits, rounds, queries), dtype=np.int32).reshape(3, -1)
-    table = pa.table(
-        {
-            "visit": pa.DictionaryArray.from_arrays(pa.array(visit), pa.array(experiment.visits)),
-            "round": turn,
-            "query": query,
-            "nanoseconds": experiment.latencies.ravel(),
-        }
-    )
-    pq.write_table(table, path, compression="zstd")
-    return path
+    rows = [(names, number, found) for names, rounds in series for number, found in enumerate(rounds)]
+    if not rows:
+        return
+    lengths = [len(found) for *_, found in rows]
+    names = {
+        key: pa.array([told[key] for told, *_ in rows])
+        .dictionary_encode()
+        .take(np.repeat(np.arange(len(rows)), lengths))
+        for key in rows[0][0]
+    }
+    columns = {
+        "round": np.repeat(np.array([number for _, number, _ in rows], dtype=np.int32), lengths),
+        "query": np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
+        "nanoseconds": np.concatenate([found for *_, found in rows]),
+    }
+    pq.write_table(pa.table(names | columns), path, compression="zstd")

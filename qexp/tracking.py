@@ -139,7 +139,7 @@ def _record(
     with spool.taken(root, run_id):
         try:
             folder = spool.new(root)
-            spool.write_latencies(experiment, folder / spool.FILES / "latencies.parquet")
+            spool.write_latencies(experiment, folder / spool.FILES)
             write_sizing(experiment, title(experiment), folder / spool.FILES)
             checks = json.dumps([asdict(check) for check in experiment.checks], indent=1)
             (folder / spool.FILES / CHECKS_FILE).write_text(checks)

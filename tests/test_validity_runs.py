@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from qexp import machine, places, runner
@@ -33,6 +34,7 @@ from qexp.report.trust import trust, validity_table
 from qexp.results import Experiment, Finding, Ids, OperatingPoint, Row, Visit
 from qexp.rows import experiment_rows, load_rows
 from qexp.runner import measure_experiment
+from qexp.spool import write_latencies
 from qexp.steps import Steps
 from tests.conftest import small_experiment
 from tests.support.faulty import Backwards, HardWorking, Unindexed
@@ -221,7 +223,7 @@ def test_every_trap_has_a_test_of_its_name() -> None:
 
 
 @pytest.mark.slow
-def test_cold_and_load_and_builds_are_measured_when_asked_for(small: ExperimentConfig) -> None:
+def test_cold_and_load_and_builds_are_measured_when_asked_for(small: ExperimentConfig, tmp_path: Path) -> None:
     search = replace(small.search, cache="cold", clients=[1, 2], rate=[50.0], load_seconds=0.1)
     thorough = replace(small, search=search, engine=EngineConfig("edge", builds=2))
     experiment: Experiment = measure_experiment(thorough)
@@ -230,6 +232,11 @@ def test_cold_and_load_and_builds_are_measured_when_asked_for(small: ExperimentC
     assert all(trial.accuracy.builds == 2 and trial.accuracy.recall_build_sd is not None for trial in experiment.trials)
     cold = [trial.cold for trial in experiment.trials]
     assert all(cold) or any("no cold figures" in warning for warning in experiment.warnings)
+    write_latencies(experiment, tmp_path)
+    if all(cold):
+        raw = pd.read_parquet(tmp_path / "cold_latencies.parquet")
+        means = [raw[raw.visit == f"trial: {trial.point.title}"].nanoseconds.mean() for trial in experiment.trials]
+        assert [one.latency.mean for one in cold if one] == pytest.approx([mean / 1e6 for mean in means])
     assert all(trial.loss is not None for trial in experiment.trials)
     assert "under load" in trust(experiment, experiment_rows(small, experiment), load_rows(small, experiment))
 

@@ -108,6 +108,7 @@ def judge_load(found: Mapping[LoadVisit, Sequence[LoadSample]]) -> tuple[Load, .
                 qps=len(total) / sum(sample.seconds for sample in samples),
                 latency=None if _saturated(samples) else latency_stats(total),
                 speedup=None if visit.role == "baseline" else _speedup(base, samples, level),
+                raw=tuple(sample.latencies for sample in samples),
             )
         )
     return tuple(loads)

@@ -1,6 +1,7 @@
 """What may be said of what was measured."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from qexp.results.collection import Collection
 from qexp.results.footprint import Cliff, Cost
@@ -88,7 +89,7 @@ class Load:
 
     `latency` is pooled over all clients, from the intended start of each query; None where queries arrived faster
     than they were served, because waiting then has no end. `speedup` over the baseline under the same load is one of
-    throughput for clients without pause, of mean latency at a fixed rate.
+    throughput for clients without pause, of mean latency at a fixed rate. `raw` are the nanoseconds of every round.
     """
 
     role: str
@@ -97,6 +98,7 @@ class Load:
     qps: float
     latency: LatencyStats | None
     speedup: Interval | None = None
+    raw: tuple[Nanoseconds, ...] = ()
 
     @property
     def saturated(self) -> bool:
@@ -165,7 +167,7 @@ class Finding:
 class Experiment:
     """Everything one job found out; raw latencies are [visit, round, query] in nanoseconds, named by `visits`.
 
-    `engine` is its name and version.
+    `cold_latencies` are those of cold visits by name, [round, query]. `engine` is its name and version.
     """
 
     dataset: DatasetFacts
@@ -183,6 +185,7 @@ class Experiment:
     checks: tuple[Check, ...] = ()
     loads: tuple[Load, ...] = ()
     engine: str = ""
+    cold_latencies: Mapping[str, Nanoseconds] = field(default_factory=dict)
 
     @property
     def noisy(self) -> bool:
