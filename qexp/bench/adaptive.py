@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from qexp.bench.accuracy import Share
 from qexp.bench.blocks import measure
 from qexp.bench.halves import split
 from qexp.bench.latency import CONFIDENCE, speedup_mean
@@ -16,8 +17,6 @@ from qexp.bench.policies import Fixed, Margin, NonZero, Policy, Seen, calibrate_
 from qexp.bench.tune import oversampling_of
 from qexp.config import AdaptiveConfig, SearchConfig
 from qexp.results import Block, Finding, Ids, Interval, OperatingPoint
-
-Shares = NDArray[np.float64]
 
 EQUAL_ACCURACY, EQUAL_LATENCY, COURSE = "adaptive at equal accuracy", "adaptive at equal latency", "course heuristic"
 KEPT = 0.95  # a speedup whose low end is above this has kept the latency
@@ -32,7 +31,7 @@ class Place(Protocol):
     def found(self, point: OperatingPoint) -> Ids:
         """Return the results of every query, untimed."""
 
-    def margins(self, point: OperatingPoint, k: int) -> Shares:
+    def margins(self, point: OperatingPoint, k: int) -> NDArray[np.float64]:
         """Return for every query the gap between rank k and the next."""
 
 
@@ -99,7 +98,7 @@ class PolicyResult:
 
 
 def compare(
-    place: Place, search: SearchConfig, asked: AdaptiveConfig, queries: int, shares: Callable[[Ids], Shares]
+    place: Place, search: SearchConfig, asked: AdaptiveConfig, queries: int, shares: Callable[[Ids], Share]
 ) -> list[Finding]:
     """Calibrate fixed oversampling and the policies on one half, judge them in timed rounds on the other.
 
@@ -142,7 +141,7 @@ def _visit(place: Place, search: SearchConfig, policy: Policy) -> tuple[Block, I
     return place.policy(policy, search.warmup, False), ids
 
 
-def _see(place: Place, search: SearchConfig, point: OperatingPoint, shares: Callable[[Ids], Shares], rows: Ids) -> Seen:
+def _see(place: Place, search: SearchConfig, point: OperatingPoint, shares: Callable[[Ids], Share], rows: Ids) -> Seen:
     block, ids = _visit(place, search, Fixed(point))
     margins = place.margins(_one_more(point), point.limit)
     return Seen(point, shares(ids)[rows], margins[rows], float(np.median(block.latencies[rows])) / 1e6)
@@ -153,7 +152,7 @@ def _one_more(point: OperatingPoint) -> OperatingPoint:
 
 
 def _explained(
-    result: PolicyResult, policy: Margin, place: Place, shares: Callable[[Ids], Shares], rows: Ids
+    result: PolicyResult, policy: Margin, place: Place, shares: Callable[[Ids], Share], rows: Ids
 ) -> PolicyResult:
     """Add for which queries it called again, and how the first call alone does on them and on the others."""
     again = (place.margins(policy.first, policy.limit) < policy.gap)[rows]
@@ -165,7 +164,7 @@ def _explained(
     )
 
 
-def difference(paired: Shares) -> Interval:
+def difference(paired: NDArray[np.float64]) -> Interval:
     """Return the mean of paired differences with its t interval."""
     mean = float(paired.mean())
     half = float(stdtrit(paired.size - 1, (1 + CONFIDENCE) / 2) * paired.std(ddof=1) / np.sqrt(paired.size))

@@ -4,9 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
+from qexp.bench.accuracy import Share
 from qexp.bench.adaptive import Place, compare
 from qexp.bench.tune import narrowed, tune
 from qexp.config import SearchConfig
@@ -14,8 +12,7 @@ from qexp.results import Finding, Ids, OperatingPoint
 
 log = logging.getLogger(__name__)
 
-Shares = NDArray[np.float64]
-Judge = Callable[[str], Callable[[Ids], Shares]]
+Judge = Callable[[str], Callable[[Ids], Share]]
 """From `retention` or `recall` to what turns results [query, k] into the accuracy of every query."""
 
 
@@ -25,7 +22,7 @@ def tuned(search: SearchConfig, place: Place, judge: Judge) -> tuple[SearchConfi
         return search, []
     judged = judge(search.tune.measure)
 
-    def shares(point: OperatingPoint) -> Shares:
+    def shares(point: OperatingPoint) -> Share:
         return judged(place.found(point))
 
     found = tune(search, search.tune, shares)

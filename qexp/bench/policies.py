@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from qexp.bench.accuracy import Share
 from qexp.results import OperatingPoint, Search
 
-Shares = NDArray[np.float64]
 SearchAt = Callable[[OperatingPoint], Search]
 
 THRESHOLDS = tuple(np.arange(0.05, 1.0, 0.05))  # shares of the queries that get a second call, tried in calibration
@@ -137,8 +137,8 @@ class Seen:
     """What calibration knows of an operating point: accuracy and margin of each query, median latency in ms."""
 
     point: OperatingPoint
-    shares: Shares
-    margins: Shares
+    shares: Share
+    margins: NDArray[np.float64]
     latency: float
 
 

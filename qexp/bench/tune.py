@@ -4,17 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil, inf, nextafter
 
-import numpy as np
-from numpy.typing import NDArray
-
-from qexp.bench.accuracy import mean_interval
+from qexp.bench.accuracy import Share, mean_interval
 from qexp.bench.halves import split
 from qexp.config import SearchConfig, TuneConfig
 from qexp.results import Finding, Interval, OperatingPoint
 
 FURTHER = (1.25, 1.6)  # also measured, in case the other half of the queries asks for a little more
-
-Shares = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ def smallest(reaches: Callable[[int], bool], least: int, most: int) -> int | Non
     return number
 
 
-def tune(search: SearchConfig, asked: TuneConfig, shares: Callable[[OperatingPoint], Shares]) -> Tuned:
+def tune(search: SearchConfig, asked: TuneConfig, shares: Callable[[OperatingPoint], Share]) -> Tuned:
     """Find the smallest value whose accuracy reaches the target with the low end of its interval.
 
     `shares` searches at an operating point and returns the accuracy of every query. Candidates are whole numbers:
