@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import sleep
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from qexp.bench import validity
 from qexp.cache import Lock, lock_name, locked
-from qexp.config import ExperimentConfig
+from qexp.config import ExperimentConfig, ServerConfig
 from qexp.data.vectors import Data
 from qexp.engine import worker
 from qexp.engine.base import COLLECTIONS, Engine, engine_factory
@@ -174,6 +175,8 @@ class Loader:
                 worker.ready()  # nothing of its start may be timed as the upload
                 build = self._built(builder, worker, spec)
                 holder.push(second.pop_all())
+        if isinstance(self.config.engine, ServerConfig) and not self.config.engine.keep:
+            holder.push(partial(_dropped, worker))
         held.share()
         memory = worker.memory()
         self._check(spec, worker, build.state)
@@ -193,6 +196,12 @@ class Loader:
         rows = np.linspace(0, spec.points - 1, min(SAMPLE, spec.points)).astype(int).tolist()
         stored = np.array(worker.vectors(rows), dtype=np.float32)
         validity.check_stored(spec, rows, stored, self.data.points()[rows], self.checks)
+
+
+def _dropped(worker: Worker, kind: type[BaseException] | None, *_: object) -> None:
+    """Remove the worker's collection when its measurement has ended well."""
+    if kind is None:
+        worker.drop()
 
 
 def _found(worker: Worker, spec: CollectionSpec, held: Lock) -> Build | None:

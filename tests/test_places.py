@@ -10,7 +10,7 @@ import pytest
 
 from qexp import places, runner, steps
 from qexp.bench.validity import Checks
-from qexp.config import ExperimentConfig, QuantizationConfig
+from qexp.config import AdaptiveConfig, ExperimentConfig, QuantizationConfig, ServerConfig
 from qexp.data.vectors import load_data
 from qexp.engine.base import collection_spec, engine_version
 from qexp.engine.worker import Worker, warm
@@ -18,6 +18,7 @@ from qexp.errors import EngineError
 from qexp.places import Loader, Place
 from qexp.results import MemoryUse, OperatingPoint
 from qexp.runner import measure_experiment
+from tests.support.qdrant_rest import QdrantRest
 
 BINARY = QuantizationConfig("binary", {"binary": {}})
 
@@ -143,3 +144,30 @@ def test_pages_that_another_process_maps_are_not_said_to_be_dropped(small: Exper
             with pytest.raises(EngineError, match=rf"process {other.worker.pid} has {cold.spec.name} loaded"):
                 cold.worker.cold_block(OperatingPoint(10), False)
             assert cold.worker.block(OperatingPoint(10), 0, False).latencies.size  # it is loaded all the same
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_keep_decides_what_stays_on_a_server_when_all_is_measured(
+    small: ExperimentConfig, server: QdrantRest, keep: bool
+) -> None:
+    search = replace(small.search, queries=20, oversampling=[1.0], clients=[2], load_seconds=0.1)
+    adaptive = AdaptiveConfig(measure="recall", target=0.1, factors=[1.0, 2.0])
+    engine = ServerConfig("server", url=server.url, keep=keep)
+    asked = replace(small, search=replace(search, adaptive=adaptive), engine=engine, validity="warn")
+    experiment = measure_experiment(asked)  # the policies come after the load
+    assert experiment.loads
+    assert experiment.findings
+    assert len(server.collections) == (2 if keep else 0)
+
+
+def test_a_collection_whose_measurement_fails_stays_whatever_keep_says(
+    small: ExperimentConfig, server: QdrantRest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(points: dict[Worker, set[OperatingPoint]]) -> None:
+        raise EngineError("no more")
+
+    monkeypatch.setattr(steps, "warm", failing)
+    asked = replace(small, engine=ServerConfig("server", url=server.url, keep=False), validity="warn")
+    with pytest.raises(EngineError, match="no more"):
+        measure_experiment(asked)
+    assert len(server.collections) == 2

@@ -240,12 +240,6 @@ def test_a_build_that_was_replaced_meanwhile_is_not_sealed_and_the_other_is_not_
     assert name_of(asked_spec()) in server.collections
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_keep_decides_what_stays(server: QdrantRest, keep: bool) -> None:
-    build(server, keep=keep).close()
-    assert (name_of(asked_spec()) in server.collections) is keep
-
-
 def test_names_are_what_qdrant_allows_and_end_in_the_digest() -> None:
     asked = asked_spec(dataset="Qdrant/dbpedia: ü" + "x" * 300)
     name = collection_name("qexp", asked)

@@ -112,6 +112,9 @@ class _Servant:
     def process(self) -> ProcessMemory | None:
         return process_memory()
 
+    def drop(self) -> None:
+        self.engine.drop()
+
     def close(self) -> None:
         self.engine.close()
 

@@ -118,7 +118,6 @@ class ServerEngine:
         self._spec: CollectionSpec
         self._there: Readback
         self._build = ""  # the token of the build that we made or opened
-        self._opened = False
 
     def open(self, spec: CollectionSpec) -> Build | None:
         """Find the collection, if it is ours and complete; raise EngineError if it is someone else's."""
@@ -130,7 +129,7 @@ class ServerEngine:
         complete = "index_seconds" in mark if self._marks else self._there.ready(info)
         if not complete:
             return None
-        self._build, self._opened = mark.get("build", ""), True
+        self._build = mark.get("build", "")
         return Build(mark.get("upload_seconds"), mark.get("index_seconds"), self.state(), reused=True)
 
     def create(self, spec: CollectionSpec) -> None:
@@ -263,9 +262,7 @@ class ServerEngine:
             log.warning("%s stays on the server: %s", self._there.name, error)
 
     def close(self) -> None:
-        """Release the connections; a collection that was opened is dropped now unless engine.keep."""
-        if self._opened and not self._config.keep:
-            self.drop()
+        """Release the connections; the collection stays."""
         self._client.close()
 
     def _choose(self, spec: CollectionSpec) -> None:

@@ -182,6 +182,10 @@ class Worker:
         seconds: float | None = self._ask("round_trip")
         return seconds
 
+    def drop(self) -> None:
+        """Remove the collection."""
+        self._ask("drop")
+
     def _ask(self, request: str, *arguments: Any) -> Any:
         self._send(request, *arguments)
         return self._receive(request)
