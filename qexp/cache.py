@@ -9,6 +9,8 @@ import shutil
 import tempfile
 import time
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +38,7 @@ class Kind(StrEnum):
 OURS = re.compile(r"(.*-)?([0-9a-f]{12}|[0-9a-f]{16})([.-].*)?|.*\.partial.*")
 REMOVED = ".partial-removed"  # behind the name of an entry that is being removed, or whose removal was killed
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+BROKEN = (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error)  # of what was cut off
 ABANDONED = 24 * 3600  # seconds without a change after which nobody is taken to make a partial entry any more
 
 
@@ -166,6 +169,15 @@ def _about(path: Path) -> str:
         return "being removed, or left by a removal that was killed"
     if ".partial" in path.name:
         return "unfinished"
+    try:
+        return _made(path)
+    except FileNotFoundError:
+        raise
+    except BROKEN:
+        return "broken, and made again when it is needed"
+
+
+def _made(path: Path) -> str:
     if (path / "complete.json").exists():
         made = json.loads((path / "complete.json").read_text())["spec"]
         return f"{made['points']:,} points of {made['size']} dimensions, {made['method']}, {made['engine']}"

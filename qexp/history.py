@@ -23,7 +23,7 @@ LAST = "last"
 
 
 def read(reference: str) -> Record:
-    """Return what a sweep, a collection or a trial (its collection) recorded.
+    """Return what a sweep, a collection or a run below one (its collection) recorded.
 
     `reference` is a run id, the name of an MLflow experiment (the newest run of each configuration), or `last` for the
     newest sweep or single experiment. Raises DataError if there is no such run, or nothing finished in it, and
@@ -42,13 +42,8 @@ def _read(reference: str) -> Record:
         if experiment is not None:
             return _record(client, reference, f"experiment {reference}", _newest(client, experiment.experiment_id))
         run = _run(client, experiment_id, reference)
-    level = run.data.tags.get("qexp.level")
-    if level == "trial":
-        run = client.get_run(run.data.tags["mlflow.parentRunId"])
-    name = run.info.run_name
-    if level == "sweep":
-        return _record(client, run.info.run_id, name, jobs.jobs_of(client, run))
-    return _record(client, run.info.run_id, name, [run])
+    run, collections = jobs.whole(client, run)
+    return _record(client, run.info.run_id, run.info.run_name, collections)
 
 
 def run_id(reference: str) -> str:
@@ -98,15 +93,14 @@ def log_files(run_id: str, folder: Path, name: str) -> None:
 
 def _last(client: "MlflowClient", experiment_id: str) -> "Run":
     # `mlflow run` has left a run of level `resume` that is newer than the sweep which it resumed.
-    chosen = "tags.`qexp.level` != 'trial' AND tags.`qexp.level` != 'resume'"
-    found = client.search_runs([experiment_id], chosen, max_results=1000, order_by=["attributes.start_time DESC"])
-    tops = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+    chosen = " AND ".join(f"tags.`qexp.level` != '{level}'" for level in (*jobs.BELOW, "resume"))
+    tops = [run for run in store.search(client, experiment_id, chosen) if "mlflow.parentRunId" not in run.data.tags]
     if not tops:
         raise DataError(
             "last: nothing is recorded yet in this MLflow experiment; run qexp first, or name another experiment "
             "(MLFLOW_EXPERIMENT_NAME=…, mlflow run --experiment-name …)"
         )
-    return tops[0]
+    return tops[-1]
 
 
 def _run(client: "MlflowClient", experiment_id: str, run_id: str) -> "Run":

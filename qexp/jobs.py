@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+BELOW = ("trial", "load")  # levels of the runs below a collection's
 REUSED = "qexp.reused."  # tag of a sweep: the id of a collection run of another sweep, by its config hash
 
 
@@ -65,7 +66,7 @@ def merged_cliff(client: "MlflowClient", jobs: Sequence[tuple[str, Sequence[Row]
 
 
 def collections_of(run_id: str) -> "tuple[list[Run], bool]":
-    """Return the finished collections of a sweep, a collection or a trial, and whether it is a sweep.
+    """Return the finished collections of a sweep, a collection or a run below one, and whether it is a sweep.
 
     Raises ConfigError if there is no such run, or nothing of it is finished.
     """
@@ -76,14 +77,19 @@ def collections_of(run_id: str) -> "tuple[list[Run], bool]":
             raise ConfigError(
                 f"{run_id}: no such run in MLFLOW_TRACKING_URI={address()}; set it to the store that has the run"
             )
-        level = run.data.tags.get("qexp.level")
-        if level == "trial":
-            run = client.get_run(run.data.tags["mlflow.parentRunId"])
-        found = jobs_of(client, run) if level == "sweep" else [run]
+        run, found = whole(client, run)
         found = [one for one in found if one.info.status == "FINISHED" and "qexp.config_hash" in one.data.tags]
     if not found:
         raise ConfigError(f"{run_id}: is no finished run of qexp")
-    return found, level == "sweep"
+    return found, run.data.tags.get("qexp.level") == "sweep"
+
+
+def whole(client: "MlflowClient", run: "Run") -> "tuple[Run, list[Run]]":
+    """Return the sweep or collection that a run is, or the collection that it is of; and its collections."""
+    level = run.data.tags.get("qexp.level")
+    if level in BELOW:
+        run = client.get_run(run.data.tags["mlflow.parentRunId"])
+    return run, jobs_of(client, run) if level == "sweep" else [run]
 
 
 def recorded_rows(run: "Run") -> list[Row]:

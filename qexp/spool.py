@@ -1,17 +1,20 @@
 """What was measured, on disk before it is logged, so that it outlives this process and the tracking store."""
 
 import json
+import logging
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from qexp.cache import ABANDONED, locked
+from qexp.cache import ABANDONED, BROKEN, locked
 from qexp.results import Experiment, Nanoseconds, Visit
+
+log = logging.getLogger(__name__)
 
 RECORD = "record.json"
 FILES = "files"
@@ -84,12 +87,16 @@ def pending(root: Path, store: str) -> list[Path]:
     """Return the records of a store that wait to be logged; other jobs may log or remove some meanwhile."""
     folders = []
     for folder in sorted((root / "spool").glob("*")):
-        with suppress(FileNotFoundError):
+        try:
             if folder.suffix == PARTIAL:
                 if time.time() - folder.stat().st_mtime > ABANDONED:
                     shutil.rmtree(folder)
             elif load(folder).store == store:
                 folders.append(folder)
+        except FileNotFoundError:
+            continue
+        except BROKEN as error:  # or of another version
+            log.warning("%s cannot be read, and is not logged: %s", folder, " ".join(f"{error!r}".split()))
     return folders
 
 

@@ -46,6 +46,13 @@ def test_entries_come_least_recently_used_first_with_their_size(cache: Path) -> 
         assert 10 * BLOCK <= entry.bytes <= 12 * BLOCK
 
 
+def test_a_broken_entry_is_shown_and_can_go(cache: Path) -> None:
+    (cache / OLD / "complete.json").write_text("")
+    (cache / MIDDLE / "facts.json").write_text("{}")
+    assert [entry.about for entry in entries(cache)] .count("broken, and made again when it is needed") == 2
+    assert len(evict(cache, 0)) == 3
+
+
 def test_the_oldest_go_until_the_rest_fits(cache: Path) -> None:
     assert evict(cache, 40 * BLOCK) == []
     assert [entry.name for entry in evict(cache, 25 * BLOCK)] == [OLD]

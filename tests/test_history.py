@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Run
 
-from qexp import history, store
+from qexp import history, jobs, store
 from qexp.config import ExperimentConfig, IndexConfig, SyntheticDataset
 from qexp.environment import experiment_name
 from qexp.report.blocks import Grid
@@ -86,3 +88,28 @@ def test_the_last_run_is_not_the_one_that_resumed_it(environment: dict[str, str]
     sweep, _ = logged("sweep", 1), logged("resume", 2)
     client, experiment_id = store.connect()
     assert history._last(client, experiment_id).info.run_id == sweep
+
+
+def test_the_last_run_is_found_behind_any_number_of_its_own(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = logged("sweep", 1)
+    for start in range(2, 7):
+        logged("collection" if start % 2 else "load", start, **{"mlflow.parentRunId": sweep})
+    client, experiment_id = store.connect()
+    page = client.search_runs
+
+    def two(*asked: Any, **more: Any) -> Any:
+        return page(*asked, **{**more, "max_results": 2})
+
+    monkeypatch.setattr(client, "search_runs", two)
+    assert history._last(client, experiment_id).info.run_id == sweep
+
+
+def test_a_run_under_load_stands_for_its_collection(environment: dict[str, str]) -> None:
+    client, _ = store.connect()
+    collection = logged("collection", 1)
+    below = [logged(level, 2, **{"mlflow.parentRunId": collection}) for level in jobs.BELOW]
+    for run_id in (collection, *below):
+        top, (found,) = jobs.whole(client, client.get_run(run_id))
+        assert (top.info.run_id, found.info.run_id) == (collection, collection)

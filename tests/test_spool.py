@@ -27,6 +27,17 @@ def test_records_of_the_store_are_pending_and_what_is_abandoned_goes(tmp_path: P
     assert not abandoned.exists()
 
 
+@pytest.mark.parametrize("text", ['{"store": "her', '{"store": "here", "more": 1, "trials": []}'])
+def test_a_record_that_cannot_be_read_is_named_and_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    broken, mine = waiting(tmp_path, "a"), waiting(tmp_path, "b")
+    (broken / spool.RECORD).write_text(text)
+    assert spool.pending(tmp_path, "here") == [mine]
+    assert f"{broken} cannot be read, and is not logged" in caplog.text
+    assert broken.exists()
+
+
 def test_what_another_job_has_logged_meanwhile_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, last = waiting(tmp_path, "a"), waiting(tmp_path, "b")
     load = spool.load

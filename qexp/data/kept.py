@@ -2,17 +2,15 @@
 
 import logging
 import shutil
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from qexp.cache import BROKEN
+
 Read = TypeVar("Read")
 
 log = logging.getLogger(__name__)
-
-BROKEN = (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_or_made(path: Path, read: Callable[[], Read], make: Callable[[], None]) -> Read:
