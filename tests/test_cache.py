@@ -49,7 +49,7 @@ def test_entries_come_least_recently_used_first_with_their_size(cache: Path) -> 
 def test_a_broken_entry_is_shown_and_can_go(cache: Path) -> None:
     (cache / OLD / "complete.json").write_text("")
     (cache / MIDDLE / "facts.json").write_text("{}")
-    assert [entry.about for entry in entries(cache)] .count("broken, and made again when it is needed") == 2
+    assert [entry.about for entry in entries(cache)].count("broken, and made again when it is needed") == 2
     assert len(evict(cache, 0)) == 3
 
 

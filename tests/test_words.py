@@ -101,7 +101,31 @@ def test_with_several_ef_recall_decides_and_says_so():
         "scalar, rescoring 2×, ef 64",
     ]
     assert [one.accuracy for one in decided.considered] == [0.8, 0.97, 1.0, 0.97]
-    assert verdict_lines(decided)[-1].startswith("Judged by recall: ")
+    assert verdict_lines(decided)[-1].startswith("Judged by recall, ")
+
+
+def test_jobs_that_were_not_built_alike_are_judged_by_recall():
+    poor, fine = {"settings": "index.m=4"}, {"settings": "index.m=16"}
+    rows = [baseline(cost=0.1, **poor), row("scalar", 2, **poor), baseline(**fine), row("scalar", 2, **fine)]
+    rows[0].metrics.update({f"recall_{half}{end}": 0.6 for half in "ab" for end in ("", "_low", "_high")}, recall=0.6)
+    decided = recommend(rows, SLO)
+    assert decided.choice is not None
+    assert not decided.choice.baseline
+    assert verdict_lines(decided)[-1] == (
+        "Judged by recall, for accuracy retention cannot tell: it is against each job's own baseline, and these were not "
+        "all built and searched alike."
+    )
+    assert recommend(rows, replace(SLO, accuracy="recall")).by_recall == ""
+
+
+def test_a_poor_baseline_is_no_yardstick_and_not_recommended():
+    rows = [baseline(cost=0.1), row("scalar", 2)]
+    rows[0].metrics.update({f"recall_{half}{end}": 0.6 for half in "ab" for end in ("", "_low", "_high")}, recall=0.6)
+    decided = recommend(rows, SLO)
+    assert [one.title for one in (decided.choice,) if one] == ["scalar, rescoring 2×"]
+    assert verdict_lines(decided)[-1].endswith(": it is against a baseline whose own recall is 0.600.")
+    rows[0].metrics["recall"] = 0.9
+    assert recommend(rows, SLO).by_recall == ""
 
 
 def test_small_sums_keep_two_digits():

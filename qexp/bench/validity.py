@@ -10,13 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexp.errors import BenchmarkError
-from qexp.results import CONTROL_TOO_WIDE, Baseline, Check, CollectionSpec, CollectionState, Reads, Trial, Vectors
+from qexp.results import (
+    CONTROL_TOO_WIDE,
+    GOOD_BASELINE,
+    Baseline,
+    Check,
+    CollectionSpec,
+    CollectionState,
+    Reads,
+    Trial,
+    Vectors,
+)
 from qexp.sizing.ram import DATATYPE_BYTES, code_bytes
 
 log = logging.getLogger(__name__)
 
 CODES_TOLERANCE = 0.02
-GOOD_BASELINE = 0.9  # recall below which a baseline is no yardstick
 FAULTS_PER_QUERY = 0.01
 NETWORK_SHARE = 0.5  # of the client's time, above which a speedup says more about the link than about the engine
 TRUTH_TOLERANCE = 1e-9  # of a query's largest score
@@ -236,8 +245,8 @@ def check_accuracy(
             recall >= GOOD_BASELINE,
             "T08",
             f"baseline, {base.point.title}: recall {recall:.3f} against exact search",
-            f"baseline, {base.point.title}: recall is {recall:.3f} against exact search, so retention flatters; raise "
-            f"search.hnsw_ef",
+            f"baseline, {base.point.title}: recall is {recall:.3f} against exact search, so retention says little; "
+            f"raise search.hnsw_ef, index.m or index.ef_construct",
         )
     lost = [trial.point.title for trial in trials if not trial.accuracy.recall > 0]
     checks.prefer(

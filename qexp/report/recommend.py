@@ -7,7 +7,8 @@ from typing import Any
 
 from qexp.config import SloConfig
 from qexp.report.frontier import Candidate, candidates, frontier, slower
-from qexp.results import Row
+from qexp.report.settings import SETTINGS
+from qexp.results import GOOD_BASELINE, Row
 
 FIRST, SECOND = 0, 1
 VACUOUS = 2.0  # times the slowest latency: an upper end of P95 beyond that tells of too few rounds, not of P95
@@ -35,13 +36,12 @@ class Matched:
 class Recommendation:
     """The choice among `considered`; without a choice, `nearest` comes nearest.
 
-    `slo` is what decided: with recall where retention was asked for and several hnsw_ef were measured, since retention
-    compares with the baseline of the same hnsw_ef. `refuted` are cheaper ones that the first half of the queries chose
-    and the second did not confirm; `unsure` is a cheaper one that reaches the accuracy by too few queries to tell.
+    `slo` is what decided: with recall where retention was asked for and cannot tell, for the reason `by_recall`.
+    `refuted` are cheaper ones that the first half of the queries chose and the second did not confirm; `unsure` is a
+    cheaper one that reaches the accuracy by too few queries to tell.
     """
 
     slo: SloConfig
-    asked: SloConfig
     considered: tuple[Candidate, ...]
     choice: Candidate | None
     runner_up: Candidate | None
@@ -51,6 +51,7 @@ class Recommendation:
     nearest: Candidate | None
     changes: tuple[Change, ...]
     matched: tuple[Matched, ...]
+    by_recall: str = ""
 
     @property
     def latency(self) -> str:
@@ -78,8 +79,8 @@ class Recommendation:
 
 def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
     """Decide on the rows of one question (frontier.questions)."""
-    asked = slo
-    if len({row.params.get("hnsw_ef") for row in rows if row.params.get("role") != "failed"}) > 1:
+    by_recall = _by_recall(rows) if slo.accuracy == "retention" else ""
+    if by_recall:
         slo = replace(slo, accuracy="recall")
     found = candidates(rows, slo.accuracy)
     ranked = _ranked(found, slo)
@@ -87,7 +88,6 @@ def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
     others = [one for one in ranked if choice and one.collection != choice.collection]
     return Recommendation(
         slo=slo,
-        asked=asked,
         considered=tuple(found),
         choice=choice,
         runner_up=others[0] if others else None,
@@ -105,7 +105,21 @@ def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
         nearest=min(found, key=lambda one: (_shortfall(one, slo), one.cost)) if found and not choice else None,
         changes=_changes(found, slo, choice) if choice else (),
         matched=_matched(found, slo),
+        by_recall=by_recall,
     )
+
+
+def _by_recall(rows: Sequence[Row]) -> str:
+    """Return why accuracy retention cannot decide; empty where it can."""
+    bases = [row for row in rows if row.params.get("role") == "baseline"]
+    if len({row.params.get("hnsw_ef") for row in rows if row.params.get("role") != "failed"}) > 1:
+        return "it is against the baseline of the same hnsw_ef, and several were measured"
+    if len({row.params.get(SETTINGS) for row in bases}) > 1:
+        return "it is against each job's own baseline, and these were not all built and searched alike"
+    worst = min((row.metrics.get("recall", 1.0) for row in bases), default=1.0)
+    if worst < GOOD_BASELINE:
+        return f"it is against a baseline whose own recall is {worst:.3f}"
+    return ""
 
 
 def _ranked(found: Sequence[Candidate], slo: SloConfig) -> list[Candidate]:

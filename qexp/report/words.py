@@ -164,11 +164,7 @@ def _unsure(decided: Recommendation) -> list[str]:
 
 def _judged_by(decided: Recommendation) -> list[str]:
     """Return why recall decided where retention was asked for."""
-    if decided.slo.accuracy == decided.asked.accuracy:
-        return []
-    return [
-        "Judged by recall: accuracy retention is against the baseline of the same hnsw_ef, and several were measured."
-    ]
+    return [f"Judged by recall, for accuracy retention cannot tell: {decided.by_recall}."] if decided.by_recall else []
 
 
 def _nothing(decided: Recommendation) -> list[str]:

@@ -12,6 +12,7 @@ from qexp.results.collection import (
 )
 from qexp.results.judged import (
     CONTROL_TOO_WIDE,
+    GOOD_BASELINE,
     Accuracy,
     Baseline,
     Cold,
@@ -28,6 +29,7 @@ from qexp.results.visits import NO_READS, Block, Check, LoadLevel, LoadSample, M
 
 __all__ = [
     "CONTROL_TOO_WIDE",
+    "GOOD_BASELINE",
     "MIB",
     "NO_READS",
     "PAYLOAD_INDEXES",

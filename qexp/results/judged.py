@@ -10,6 +10,7 @@ from qexp.results.visits import Check, LoadLevel, Reads, Stop
 
 # Half-widths of the A/A control's interval, in units of `search.target_halfwidth`, beyond which it says too little
 CONTROL_TOO_WIDE = 2.0
+GOOD_BASELINE = 0.9  # recall below which a baseline is no yardstick
 
 
 @dataclass(frozen=True)
