@@ -14,8 +14,8 @@ from qexp import history
 from qexp.cache import writable
 from qexp.config import SloConfig
 from qexp.errors import ConfigError, DataError, QexpError
+from qexp.report.bodies import patch_line
 from qexp.report.export import export as write_deploy
-from qexp.report.export import patch_line
 from qexp.report.frontier import QUESTION, questions, title
 from qexp.report.recommend import Recommendation, recommend
 from qexp.report.record import Record, warnings

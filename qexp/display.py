@@ -9,7 +9,7 @@ from rich.text import Text
 
 from qexp.config import ExperimentConfig
 from qexp.report import cliff as cliff_report
-from qexp.report.export import patch_line
+from qexp.report.bodies import patch_line
 from qexp.report.memory import bill_table, memory_table, process_text
 from qexp.report.recommend import recommend
 from qexp.report.table import LEGEND, failures, rich_table

@@ -27,7 +27,13 @@ def experiment_rows(config: ExperimentConfig, experiment: Experiment) -> list[Ro
 def unlogged(config: ExperimentConfig, experiment: Experiment, rows: list[Row]) -> CollectionRecord:
     """Return a job as its record holds it, as far as deploying needs it, before it can be read back."""
     facts, built = experiment.dataset, experiment.quantized.build.state
-    dataset = {"size": facts.size, "distance": facts.distance, "m": built.m, "ef_construct": built.ef_construct}
+    dataset = {
+        "points": facts.points,
+        "size": facts.size,
+        "distance": facts.distance,
+        "m": built.m,
+        "ef_construct": built.ef_construct,
+    }
     return CollectionRecord("", config.flat(), {}, {"qexp.engine": experiment.engine}, dataset, {}, tuple(rows))
 
 

@@ -13,7 +13,8 @@ from qexp.bench.accuracy import overlap
 from qexp.bench.blocks import timed_block
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
-from qexp.report.export import before_1_19, create_body, export, search_body, update_body
+from qexp.report.bodies import before_1_19, create_body, search_body, told_before_1_19, update_body
+from qexp.report.export import export
 from qexp.report.recommend import recommend
 from qexp.results import CollectionSpec, OperatingPoint
 
@@ -139,3 +140,27 @@ def test_a_baseline_is_exported_without_quantization(recorded):
     assert update_body(create)["quantization_config"] == "Disabled"
     models.UpdateCollection.model_validate(before_1_19(update_body(create)))
     assert search_body(row) == {}
+
+
+def test_what_few_points_need_is_in_the_files(deployed):
+    folder, _ = deployed
+    body = json.loads((folder / "create_collection.json").read_text())
+    assert body["optimizers_config"]["indexing_threshold"] == body["hnsw_config"]["full_scan_threshold"]
+    assert "hence `indexing_threshold`" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("vectors", "hnsw", "codes", "told"),
+    [
+        ("cold", "cached", "pinned", True),
+        ("cached", "cold", "cached", True),
+        ("cold", "cached", "cached", False),
+        ("cold", "pinned", "pinned", False),
+        ("cold", "cached", None, True),
+    ],
+)
+def test_old_servers_get_no_body_for_what_they_cannot_be_told(vectors, hnsw, codes, told):
+    body = {"vectors": {"memory": vectors}, "hnsw_config": {"memory": hnsw}}
+    if codes:
+        body["quantization_config"] = {"scalar": {"memory": codes}}
+    assert told_before_1_19(body) is told

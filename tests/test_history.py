@@ -13,8 +13,8 @@ from qexp import history, jobs, store
 from qexp.config import ExperimentConfig, IndexConfig, SyntheticDataset
 from qexp.environment import experiment_name
 from qexp.report.blocks import Grid
+from qexp.report.bodies import create_body
 from qexp.report.conditions import LOAD
-from qexp.report.export import create_body
 from qexp.report.recommend import recommend
 from qexp.report.story import story
 from qexp.runner import run

@@ -25,7 +25,7 @@ from qexp.data.vectors import load_data
 from qexp.engine.dialect import collection_name
 from qexp.engine.server import ServerEngine
 from qexp.errors import ConfigError, EngineError
-from qexp.report.export import before_1_19, update_body
+from qexp.report.bodies import before_1_19, update_body
 from qexp.usage import QUIET_WORDS, expanded
 from tests.conftest import Qexp
 from tests.support import reports

@@ -100,4 +100,11 @@ def test_payload_indexes_of_any_name_are_one_parameter_and_files_to_deploy(
     record = history.read(found.info.run_id)
     export(tmp_path / "deploy", record, record.rows[1], [])
     bodies = [json.loads(path.read_text()) for path in sorted((tmp_path / "deploy").glob("payload_index_*"))]
+    script = (tmp_path / "deploy" / "deploy.py").read_text()
+    made = [line.strip() for line in script.splitlines() if "create_payload_index" in line]
+    assert made == [
+        "client.create_payload_index(name, 'cities[].name', models.PayloadSchemaType.KEYWORD)",
+        "client.create_payload_index(name, 'year', models.PayloadSchemaType.INTEGER)",
+    ]
+    assert "Before any point is uploaded" in (tmp_path / "deploy" / "README.md").read_text()
     assert {body["field_name"]: body["field_schema"] for body in bodies} == indexes

@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 
-from qexp.results import CollectionSpec, OperatingPoint
-from qexp.sizing.ram import DATATYPE_BYTES
+from qexp.results import INDEXED_FROM, CollectionSpec, OperatingPoint, shard_kib
 
-# KiB of vectors; Qdrant's default of `indexing_threshold`, "based on experiments and observations" (its API's words)
-INDEXED_FROM = 10_000
 # Qdrant's article on binary quantization lists recall of 0.98 and more for 1,536 and 3,072 dimensions, and of
 # 0.94-0.96 for 768, all with rescoring; 1,024 is the usual line between them.
 DIMENSIONS_FOR_BITS = 1024
@@ -15,7 +12,7 @@ DIMENSIONS_FOR_BITS = 1024
 def notes(spec: CollectionSpec, points: Sequence[OperatingPoint]) -> list[str]:
     """Return sentences on a collection and the operating points at which it is searched."""
     found = []
-    kib = spec.points // spec.shards * spec.size * DATATYPE_BYTES[spec.datatype] // 1024
+    kib = shard_kib(spec.points, spec.shards, spec.size, spec.datatype)
     if spec.full_scan_threshold <= kib < INDEXED_FROM:
         found.append(
             f"small corpus: {kib:,} KiB of vectors are below the {INDEXED_FROM:,} from which Qdrant builds an index by "

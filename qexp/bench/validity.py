@@ -20,8 +20,9 @@ from qexp.results import (
     Reads,
     Trial,
     Vectors,
+    shard_kib,
 )
-from qexp.sizing.ram import DATATYPE_BYTES, code_bytes
+from qexp.sizing.ram import code_bytes
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def check_engine(name: str, checks: Checks | None = None) -> None:
 def check_spec(spec: CollectionSpec, checks: Checks | None = None) -> None:
     """Look for a collection that Qdrant would search by full scan although it has an index (T02)."""
     checks = checks or Checks()
-    kib = spec.points // spec.shards * spec.size * DATATYPE_BYTES[spec.datatype] // 1024
+    kib = shard_kib(spec.points, spec.shards * (spec.segments or 1), spec.size, spec.datatype)
     checks.expect(
         kib >= spec.full_scan_threshold,
         "T02",

@@ -4,8 +4,7 @@ import re
 from typing import Any
 
 from qexp.errors import EngineError
-from qexp.results import CollectionSpec
-from qexp.sizing.ram import DATATYPE_BYTES
+from qexp.results import DATATYPE_BYTES, CollectionSpec
 
 Version = tuple[int, int]
 

@@ -24,12 +24,26 @@ from qexp.results.judged import (
     Loss,
     Trial,
 )
-from qexp.results.values import MIB, DatasetFacts, Ids, Interval, Nanoseconds, OperatingPoint, Row, Vectors
+from qexp.results.values import (
+    DATATYPE_BYTES,
+    INDEXED_FROM,
+    MIB,
+    DatasetFacts,
+    Ids,
+    Interval,
+    Nanoseconds,
+    OperatingPoint,
+    Row,
+    Vectors,
+    shard_kib,
+)
 from qexp.results.visits import NO_READS, Block, Check, LoadLevel, LoadSample, Measurement, Reads, Search, Stop, Visit
 
 __all__ = [
     "CONTROL_TOO_WIDE",
+    "DATATYPE_BYTES",
     "GOOD_BASELINE",
+    "INDEXED_FROM",
     "MIB",
     "NO_READS",
     "PAYLOAD_INDEXES",
@@ -66,4 +80,5 @@ __all__ = [
     "Trial",
     "Vectors",
     "Visit",
+    "shard_kib",
 ]

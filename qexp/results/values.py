@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIB = 2**20
+DATATYPE_BYTES = {"float32": 4, "float16": 2, "uint8": 1}
+# KiB of vectors; Qdrant's default of `indexing_threshold`, "based on experiments and observations" (its API's words)
+INDEXED_FROM = 10_000
 
 
 Ids = NDArray[np.int64]
@@ -16,6 +19,11 @@ Nanoseconds = NDArray[np.int64]
 
 
 Vectors = NDArray[np.float32]
+
+
+def shard_kib(points: int, shards: int, size: int, datatype: str) -> int:
+    """Return the KiB of vectors of one shard, which Qdrant compares with its thresholds."""
+    return points // shards * size * DATATYPE_BYTES[datatype] // 1024
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,10 @@
 from math import ceil, log, log2
 from typing import Any
 
-from qexp.results import PAYLOAD_INDEXES, CollectionSpec, Component, RamEstimate
+from qexp.results import DATATYPE_BYTES, PAYLOAD_INDEXES, CollectionSpec, Component, RamEstimate
 from qexp.sizing.indexes import preallocated
 from qexp.sizing.links import TYPICAL_FORWARD, mean_links
 from qexp.sizing.payload import NO_PAYLOAD, PayloadSize, allocated
-
-DATATYPE_BYTES = {"float32": 4, "float16": 2, "uint8": 1}
 
 ID_TRACKER_RAM = 52  # a point, always in RAM; Qdrant's capacity planning guide
 ID_TRACKER_FILES = 21.125  # a point: 13 of mappings, 8 of versions, one bit for deleted

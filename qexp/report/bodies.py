@@ -1,0 +1,162 @@
+"""Bodies of Qdrant's requests that make a collection, or change one, to what was measured."""
+
+import json
+import re
+import shlex
+from typing import Any
+from urllib.parse import quote
+
+from qexp.report.record import CollectionRecord
+from qexp.results import INDEXED_FROM, Row, shard_kib
+
+Body = dict[str, Any]
+
+_DISTANCE = {"cosine": "Cosine", "dot": "Dot", "euclid": "Euclid", "manhattan": "Manhattan"}
+
+
+def create_body(collection: CollectionRecord, quantized: bool) -> Body:
+    """Return the body of `PUT /collections/{name}` for servers from 1.19, as the collection was measured."""
+    config = collection.config
+    body: Body = {
+        "vectors": {
+            "size": collection.dataset["size"],
+            "distance": _DISTANCE[collection.dataset["distance"]],
+            "datatype": config["storage.datatype"],
+            "memory": config["storage.vectors"],
+        },
+        "hnsw_config": {
+            "m": collection.built("m"),
+            "ef_construct": collection.built("ef_construct"),
+            "full_scan_threshold": config["index.full_scan_threshold"],
+            "memory": config["storage.hnsw"],
+        },
+        "optimizers_config": {"default_segment_number": config["index.segments"]},
+    }
+    if "engine.shards" in config:  # Edge has none of them
+        body["shard_number"] = config["engine.shards"]
+        body["replication_factor"] = config["engine.replicas"]
+        body["write_consistency_factor"] = config["engine.write_consistency"]
+    if quantized:
+        method, given = next(iter(_nested(config, "quantization.config").items()))
+        body["quantization_config"] = {method: {**given, "memory": config["storage.quantized"]}}
+    if shard_vectors_kib(collection) < INDEXED_FROM:  # by default nothing would be indexed, nor quantized
+        body["optimizers_config"]["indexing_threshold"] = config["index.full_scan_threshold"]
+    return body
+
+
+def update_body(create: Body, vector: str = "") -> Body:
+    """Return the body of `PATCH /collections/{name}`: size, distance and datatype of a collection cannot change.
+
+    `vector` names the vector that is meant. The others, and what all share, like the number of segments, keep what
+    they have; without a name there are no others.
+    """
+    settings = {
+        "hnsw_config": create["hnsw_config"],
+        "quantization_config": create.get("quantization_config", "Disabled"),
+    }
+    # What a vector sets for itself wins over what is set for the collection, so it is set there too.
+    vectors = {vector: {"memory": create["vectors"]["memory"], **settings}}
+    if vector:
+        return {"vectors": vectors}
+    return {"vectors": vectors, "optimizers_config": create["optimizers_config"], **settings}
+
+
+def told_before_1_19(create: Body) -> bool:
+    """Whether servers before 1.19 can be told where the collection is kept.
+
+    There codes are pinned or lie where the vectors lie, and the graph is cold or cached (`engine/dialect.py`).
+    """
+    codes = [given["memory"] for given in create.get("quantization_config", {}).values()]
+    allowed = ("pinned", create["vectors"]["memory"])
+    return create["hnsw_config"]["memory"] != "pinned" and all(memory in allowed for memory in codes)
+
+
+def before_1_19(body: Body) -> Body:
+    """Return a body with the flags of servers before 1.19: `on_disk` and `always_ram` instead of `memory`."""
+    old: Body = {}
+    for key, value in body.items():
+        if isinstance(value, dict):
+            old[key] = before_1_19(value)
+        elif key == "memory":
+            continue
+        else:
+            old[key] = value
+        if key == "quantization_config" and isinstance(value, dict):
+            for method, given in value.items():
+                old[key][method]["always_ram"] = given["memory"] == "pinned"
+                old[key][method].pop("on_disk", None)
+    if "memory" in body:
+        old["on_disk"] = body["memory"] == "cold"
+    return old
+
+
+def search_body(row: Row) -> Body:
+    """Return the `params` of a search request: what was measured, nothing left to defaults."""
+    params: Body = {}
+    if row.params["hnsw_ef"] != "default":
+        params["hnsw_ef"] = int(row.params["hnsw_ef"])
+    if row.params.get("role") != "baseline":
+        params["quantization"] = {
+            "ignore": False,
+            "rescore": row.params["rescore"] == "true",
+            "oversampling": float(row.params["oversampling"]),
+        }
+    return params
+
+
+def patch_line(collection: CollectionRecord, row: Row) -> list[str]:
+    """Return the line that says how to apply a row to `engine.source_collection`; none if nothing is advised."""
+    name = collection.config.get("engine.source_collection")
+    if not name:
+        return []
+    return [
+        f"{name} is as it was. To apply this to it: {patch_command(collection, shlex.quote(_patch(collection, row)))}"
+    ]
+
+
+def _patch(collection: CollectionRecord, row: Row) -> str:
+    update = update_body(create_body(collection, is_quantized(collection, row)), vector_name(collection))
+    return json.dumps(before_1_19(update) if is_old(collection) else update)
+
+
+def patch_command(collection: CollectionRecord, data: str) -> str:
+    """Return the command that sends a body to `engine.source_collection`."""
+    config = collection.config
+    url = f"{config['engine.url'].rstrip('/')}/collections/{quote(config['engine.source_collection'], safe='')}"
+    key = '-H "api-key: $QDRANT_API_KEY"'
+    return f"curl -X PATCH {shlex.quote(url)} {key} -H 'Content-Type: application/json' -d {data}"
+
+
+def is_quantized(collection: CollectionRecord, row: Row) -> bool:
+    """Whether a row is of the quantized collection of its job."""
+    return "quantization.config" not in collection.config and row.params.get("role") != "baseline"
+
+
+def vector_name(collection: CollectionRecord) -> str:
+    """Return the name of the vector that was read from a collection; nothing if it has none."""
+    return collection.config.get("dataset.vector") or ""
+
+
+def is_old(collection: CollectionRecord) -> bool:
+    """Whether it was measured on a server that does not know `memory`."""
+    found = re.match(r"server-(\d+)\.(\d+)", collection.tags.get("qexp.engine", ""))
+    return found is not None and (int(found[1]), int(found[2])) < (1, 19)
+
+
+def shard_vectors_kib(collection: CollectionRecord) -> int:
+    """Return the KiB of vectors of one shard."""
+    config, facts = collection.config, collection.dataset
+    return shard_kib(facts["points"], config.get("engine.shards", 1), facts["size"], config["storage.datatype"])
+
+
+def _nested(config: dict[str, Any], prefix: str) -> Body:
+    """Return the part of a flattened config below `prefix` as it was written."""
+    nested: Body = {}
+    for key, value in config.items():
+        if key.startswith(f"{prefix}."):
+            *path, last = key.removeprefix(f"{prefix}.").split(".")
+            place = nested
+            for step in path:
+                place = place.setdefault(step, {})
+            place[last] = value
+    return nested
