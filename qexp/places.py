@@ -13,6 +13,7 @@ from time import sleep
 import numpy as np
 
 from qexp.bench import validity
+from qexp.bench.checks import Checks
 from qexp.cache import Lock, lock_name, locked
 from qexp.config import ExperimentConfig, ServerConfig
 from qexp.data.vectors import Data
@@ -100,7 +101,7 @@ class Loader:
     config: ExperimentConfig
     data: Data
     cache: Path
-    checks: validity.Checks
+    checks: Checks
 
     @property
     def make_engine(self) -> Callable[[], Engine]:

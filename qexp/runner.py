@@ -11,6 +11,7 @@ import numpy as np
 
 from qexp import machine, tracking
 from qexp.bench import accuracy, validity
+from qexp.bench.checks import Checks
 from qexp.bench.explore import adaptive, tuned
 from qexp.bench.judge import Evidence, judge
 from qexp.bench.notes import notes
@@ -52,7 +53,7 @@ def run(config: ExperimentConfig, words: list[str]) -> Experiment:
 @released_on_errors()
 def measure_experiment(config: ExperimentConfig) -> Experiment:
     """Build or find the collections, visit every operating point in rounds, and judge what came back."""
-    checks = validity.Checks(config.validity == "strict")
+    checks = Checks(config.validity == "strict")
     validity.check_engine(config.engine.name, checks)
     cache = writable(cache_root(config.cache_dir))
     engine = engine_version(config.engine)  # first, because a server that cannot be used is known at once
@@ -73,7 +74,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             loader = Loader(config, data, cache, checks)
             quantized, baseline = loader.pair(workers, spec)
             validity.check_same_index(baseline.build.state, quantized.build.state, checks)
-            truth = truth or _engine_side_truth(config, data, baseline, cache)
+            truth = truth or _engine_side_truth(config, data, baseline, cache, checks)
             _check_data(checks, data, truth)
         with machine.turn(True, config.wait_seconds, log.info):
             checks.expect(True, "T19", "no other job used this machine while it was measured", "")
@@ -122,12 +123,13 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
     )
 
 
-def _engine_side_truth(config: ExperimentConfig, data: Data, baseline: Place, cache: Path) -> Truth:
+def _engine_side_truth(config: ExperimentConfig, data: Data, baseline: Place, cache: Path, checks: Checks) -> Truth:
     """Return the truth that only a built collection can tell: its exact search, or which points its filter keeps."""
     if config.dataset.truth == "engine":
         return engine_truth(data, baseline.worker.found(OperatingPoint(config.search.limit, exact=True)))
     matching = np.array(baseline.worker.matching(), dtype=np.int64)
     log.info("search.filter: %s of %s points match", f"{len(matching):,}", f"{data.facts.points:,}")
+    validity.check_filter(baseline.spec, len(matching), checks)
     return find_truth(data, config.search.limit, cache, matching)
 
 
@@ -147,7 +149,7 @@ def _judged_by(
     return lambda found: accuracy.overlap(found, reference)
 
 
-def _check_data(checks: validity.Checks, data: Data, truth: Truth) -> None:
+def _check_data(checks: Checks, data: Data, truth: Truth) -> None:
     points, queries = data.points(), np.asarray(data.query_vectors())
     validity.check_queries(validity.duplicates(points, queries), len(queries), checks)
     sample = np.linspace(0, len(queries) - 1, min(SAMPLE, len(queries))).astype(int)

@@ -86,3 +86,11 @@ def test_rows_of_different_questions_are_kept_apart():
     rows = [baseline(), row("scalar"), baseline(dataset="other"), row("scalar", dataset="other")]
     assert [len(group) for group in questions(rows)] == [2, 2]
     assert [len(group) for group in questions([*rows, row("scalar", storage="hot")])] == [3, 2]
+
+
+def test_p95_of_jobs_at_different_machine_speeds_are_compared_at_one():
+    rows = [baseline(p95=1.0), row("scalar", 2, p95=0.5), baseline(p95=2.0), row("binary", 2, p95=1.0)]
+    _, scalar, binary = candidates(rows, "retention")
+    assert scalar.latency == pytest.approx(binary.latency)
+    assert scalar.p95_highs == pytest.approx(binary.p95_highs)
+    assert scalar.p95_highs[0] == pytest.approx(0.5 * 1.01 * 2**0.5)

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from qexp import places, runner, steps
-from qexp.bench.validity import Checks
+from qexp.bench.checks import Checks
 from qexp.config import AdaptiveConfig, ExperimentConfig, QuantizationConfig, ServerConfig
 from qexp.data.vectors import load_data
 from qexp.engine.base import collection_spec, engine_version

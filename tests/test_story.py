@@ -7,6 +7,7 @@ from qexp.report.blocks import Grid, Paragraph
 from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord
 from qexp.report.story import _validity
+from qexp.results import MIB
 from tests.tables import baseline, row
 from tests.test_recommend import SLO
 
@@ -80,3 +81,19 @@ def test_one_method_is_not_ahead_of_a_rest():
     assert "ahead" not in answers._best(decided)
     decided = recommend([baseline(), row("scalar", 2), row("binary", 2, p95=0.5)], SLO)
     assert "by P95 latency is binary, rescoring 2×, measurably ahead of the rest" in answers._best(decided)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "compression", "codes", "said"),
+    [
+        ("float32", 4.0, 64 * 1000, []),
+        ("float32", 3.5, 80 * 1000, ["scalar: a code takes 80 bytes, not 64: "]),
+        ("float16", 2.0, 64 * 1000, ["scalar: theory compares with float32, and these vectors are float16: 2 bytes"]),
+    ],
+)
+def test_why_codes_are_not_as_small_as_theory_says(datatype, compression, codes, said):
+    one = job("scalar", baseline(), row("scalar", 2))
+    one.config.update({"quantization.theory.compression": 4.0, "storage.datatype": datatype})
+    one.metrics.update(compression_ratio=compression, codes_disk_mib=codes / MIB)
+    lines = [line for line in answers._why([one], recommend(one.rows, SLO)) if line.startswith("scalar: ")]
+    assert [line[: len(start)] for line, start in zip(lines, said, strict=True)] == said

@@ -14,8 +14,8 @@ from qdrant_client import QdrantClient, models
 from qexp import runner
 from qexp.bench import validity
 from qexp.bench.accuracy import overlap, recall
+from qexp.bench.checks import Checks
 from qexp.bench.judge import judge
-from qexp.bench.validity import Checks
 from qexp.config import QuantizationConfig
 from qexp.data.truth import neighbours
 from qexp.engine.base import build_collection
@@ -65,6 +65,24 @@ def test_t02_a_collection_too_small_for_its_index(points: int, threshold: int, r
     asked = spec(size=16, points=points, full_scan_threshold=threshold)
     with pytest.raises(BenchmarkError, match=rf"^T02 .* skip the index; {remedy}$"):
         validity.check_spec(asked)
+
+
+def test_t02_segments_too_small_for_their_index() -> None:
+    asked = spec(size=16, points=4000, full_scan_threshold=100)  # 250 KiB
+    validity.check_spec(replace(asked, segments=2))
+    with pytest.raises(BenchmarkError, match=r"^T02 .* skip the index"):
+        validity.check_spec(replace(asked, segments=3))
+
+
+def test_t02_a_filter_that_leaves_so_few_points_that_they_are_scanned() -> None:
+    asked, checks = spec(size=16, points=4000, full_scan_threshold=100), Checks()
+    validity.check_filter(asked, 1600, checks)
+    assert checks.warnings == []
+    validity.check_filter(asked, 1599, checks)
+    assert checks.warnings == [
+        "T02 search.filter lets 1599 points through, 99 KiB of vectors, below index.full_scan_threshold=100: searches "
+        "scan those and use no index, so figures are of scans"
+    ]
 
 
 def test_t02_a_collection_that_is_not_indexed(tmp_path: Path) -> None:

@@ -3,18 +3,17 @@
 Each check says what it looked at, so that a run can show why to believe it.
 """
 
-import logging
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qexp.bench.checks import Checks
 from qexp.errors import BenchmarkError
 from qexp.results import (
     CONTROL_TOO_WIDE,
     GOOD_BASELINE,
     Baseline,
-    Check,
     CollectionSpec,
     CollectionState,
     Reads,
@@ -24,8 +23,6 @@ from qexp.results import (
 )
 from qexp.sizing.ram import code_bytes
 
-log = logging.getLogger(__name__)
-
 CODES_TOLERANCE = 0.02
 FAULTS_PER_QUERY = 0.01
 NETWORK_SHARE = 0.5  # of the client's time, above which a speedup says more about the link than about the engine
@@ -33,50 +30,6 @@ TRUTH_TOLERANCE = 1e-9  # of a query's largest score
 _STORED = {"float32": (1e-5, 0.0), "float16": (2e-3, 2.0**-24), "uint8": (1.0, 1.0)}  # of the largest component; a step
 _INDEX_FIELDS = ("size", "distance", "datatype", "m", "ef_construct", "full_scan_threshold", "segments")
 _LAYOUT_FIELDS = ("shards", "replicas", "write_consistency")
-
-
-# Ruled out by the way qexp is made; `tests/test_validity.py` shows each.
-CONSTRUCTION = {
-    "T03": "rescore and oversampling are sent with every search",
-    "T04": "quantization_config is checked with Qdrant's own schema, unknown keys forbidden",
-    "T09": "every speedup stands beside the recall and retention of the same searches",
-    "T11": "a result as near as the k-th exact neighbour is a hit",
-    "T15": "P95 is given from 100 samples on, P99 from 1000",
-    "T16": "a client sends its next query when the last is answered; at a fixed rate, latency counts from arrival",
-    "T17": "percentiles are taken of raw latencies, pooled over rounds and clients",
-    "T18": "the clock starts when every client has its queries ready",
-}
-
-
-class Checks:
-    """What was checked in one run, in order; `strict` refuses with BenchmarkError where something does not hold."""
-
-    def __init__(self, strict: bool = True) -> None:
-        self._strict = strict
-        self.done: list[Check] = []
-
-    def expect(self, holds: bool, trap: str, what: str, otherwise: str) -> None:
-        """Note that `what` was checked for a trap; where it does not hold, refuse or warn with `otherwise`."""
-        if not holds and self._strict:
-            raise BenchmarkError(f"{trap} {otherwise}")
-        self.prefer(holds, trap, what, otherwise)
-
-    def prefer(self, holds: bool, trap: str, what: str, otherwise: str) -> None:
-        """Note what was checked; where it does not hold, warn in any mode."""
-        if not holds:
-            log.warning("%s %s", trap, otherwise)
-        self.done.append(Check(trap, what, "held" if holds else "warning", "" if holds else otherwise))
-
-    @property
-    def table(self) -> tuple[Check, ...]:
-        """Every check of this run, and what is ruled out by construction, by trap."""
-        ruled_out = [Check(trap, what, "by construction") for trap, what in CONSTRUCTION.items()]
-        return tuple(sorted([*self.done, *ruled_out], key=lambda check: check.trap))
-
-    @property
-    def warnings(self) -> list[str]:
-        """One line for everything that did not hold."""
-        return [f"{check.trap} {check.detail}" for check in self.done if check.verdict == "warning"]
 
 
 def check_engine(name: str, checks: Checks | None = None) -> None:
@@ -100,6 +53,19 @@ def check_spec(spec: CollectionSpec, checks: Checks | None = None) -> None:
         f"{spec.name}: {kib} KiB of vectors are below index.full_scan_threshold={spec.full_scan_threshold}, so "
         f"searches would scan all points and skip the index; use more points"
         + (f" or index.full_scan_threshold={max(1, kib // 2)}" if kib else ""),
+    )
+
+
+def check_filter(spec: CollectionSpec, matching: int, checks: Checks | None = None) -> None:
+    """Look for a filter that so few points pass that Qdrant scans them and uses no index (T02)."""
+    checks = checks or Checks()
+    kib = shard_kib(matching, spec.shards * (spec.segments or 1), spec.size, spec.datatype)
+    checks.prefer(
+        kib >= spec.full_scan_threshold,
+        "T02",
+        f"the {matching:,} points that search.filter lets through have {kib:,} KiB of vectors: searches use the index",
+        f"search.filter lets {matching} points through, {kib} KiB of vectors, below index.full_scan_threshold="
+        f"{spec.full_scan_threshold}: searches scan those and use no index, so figures are of scans",
     )
 
 

@@ -7,7 +7,7 @@ from qexp.report.frontier import Candidate, times_faster
 from qexp.report.recommend import Matched, Recommendation
 from qexp.report.record import CollectionRecord
 from qexp.report.words import MEASURE, interval, is_speed, matched, money, more, oversampling, percent, speed, speedup
-from qexp.results import Interval, Row
+from qexp.results import DATATYPE_BYTES, MIB, Interval, Row
 
 
 def questions(collections: Sequence[CollectionRecord], decided: Recommendation) -> Iterator[Block]:
@@ -140,12 +140,20 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
     for collection, best in _fastest(collections, decided):
         config, metrics = collection.config, collection.metrics
         theory = config.get("quantization.theory.compression")
-        if theory and metrics["compression_ratio"] < 0.99 * theory:
-            each = metrics["codes_disk_mib"] * 2**20 / collection.dataset["points"]
-            ideal = collection.dataset["size"] * 4 / theory
+        if not theory or "codes_disk_mib" not in metrics:
+            continue
+        each = metrics["codes_disk_mib"] * MIB / collection.dataset["points"]
+        ideal = collection.dataset["size"] * DATATYPE_BYTES["float32"] / theory
+        name, datatype = decided.name(best.collection), config["storage.datatype"]
+        if each > 1.01 * ideal:
             yield (
-                f"{decided.name(best.collection)}: a code takes {each:.0f} bytes, not {ideal:.0f}: corrections and "
-                f"padding come on top of the bits."
+                f"{name}: a code takes {each:.0f} bytes, not {ideal:.0f}: corrections and padding come on top of the "
+                f"bits."
+            )
+        if datatype != "float32":
+            yield (
+                f"{name}: theory compares with float32, and these vectors are {datatype}: {DATATYPE_BYTES[datatype]} "
+                f"bytes a dimension before any quantization."
             )
     bare, choice = _bare(decided), decided.choice
     if bare and choice and not choice.baseline:
@@ -230,7 +238,7 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
         f"Significant memory savings (half or more): {percent(saved or 0.0)}{where}, predicted.",
     )
     decision = (
-        f"{choice.title}, confirmed on queries that did not choose it" if choice else "nothing keeps to the limits"
+        f"{choice.title}, confirmed by the other half of the queries" if choice else "nothing keeps to the limits"
     )
     yield choice is not None, f"An informed recommendation: {decision}."
 
@@ -246,7 +254,9 @@ def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
     bare = _bare(decided)
     if bare and not choice.baseline:
         ram, whole = (one.row.metrics["ram_estimated_mib"] for one in (choice, bare))
-        kept = f"{MEASURE[decided.slo.accuracy]} {interval(choice.accuracy_halves[1])} on other queries than chose it"
+        kept = (
+            f"{MEASURE[decided.slo.accuracy]} {interval(choice.accuracy_halves[1])} on the half that had to confirm it"
+        )
         lines.append(f"Result: {_against(choice)}; {kept}; {whole:.1f} MiB of RAM became {ram:.1f} (predicted).")
     surprise = _surprise(collection, decided)
     return "\n".join([*lines, *([f"Surprise: {surprise}"] if surprise else []), "Measured with qexp."])

@@ -18,8 +18,8 @@ UNQUANTIZED = "none"
 class Candidate:
     """A measured configuration: its row, accuracy, latency in ms, and US dollars per month.
 
-    `latency` is P95 (the mean where a row has too few samples for it), brought to the same machine speed as the other
-    jobs of the sweep through the baseline that they share. `accuracy_halves` and `p95_halves` have their intervals.
+    `latency` is P95 (the mean where a row has too few samples for it). `accuracy_halves` and `p95_halves` have their
+    intervals. Latencies are brought to the same machine speed as the other jobs' through the baseline that they share.
     `base` is the row of the baseline that it was measured beside.
     """
 
@@ -130,7 +130,7 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
         pace = exp(sum(map(log, shared)) / len(shared)) / own.metrics[name]
         accuracy = 1.0 if row is own and measure == "retention" else row.metrics[METRIC[measure]]
         cost = row.metrics["ram_cost_usd_month"] + row.metrics.get("disk_cost_usd_month", 0.0)
-        p95 = _halves(row, "latency_p95_ms")
+        p95 = _paced(_halves(row, "latency_p95_ms"), pace)
         candidate = Candidate(row, own, accuracy, row.metrics[name] * pace, cost, halves, p95)
         known = candidate.baseline and any(
             other.baseline and other.collection == candidate.collection and other.title == candidate.title
@@ -159,6 +159,14 @@ def _halves(row: Row, name: str) -> tuple[Interval, Interval] | None:
         Interval(metrics[f"{name}_{half}"], metrics[f"{name}_{half}_low"], metrics[f"{name}_{half}_high"])
         for half in HALVES
     )
+    return first, second
+
+
+def _paced(halves: tuple[Interval, Interval] | None, pace: float) -> tuple[Interval, Interval] | None:
+    """Return milliseconds of both halves as they would be at the machine speed that the jobs share."""
+    if halves is None:
+        return None
+    first, second = (Interval(half.estimate * pace, half.low * pace, half.high * pace) for half in halves)
     return first, second
 
 

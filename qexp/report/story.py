@@ -89,7 +89,7 @@ def _decision(decided: Recommendation) -> list[Block]:
 def _accuracy_remark(choice: Candidate, decided: Recommendation) -> str:
     if choice.baseline and decided.slo.accuracy == "retention":
         return "by definition"
-    return f"confirmed with {interval(choice.accuracy_halves[1])} on queries that did not choose it"
+    return f"{interval(choice.accuracy_halves[1])} on the half of the queries that has to confirm it"
 
 
 def _asked(decided: Recommendation) -> str:
@@ -142,7 +142,8 @@ def _dataset(collection: CollectionRecord) -> Grid:
     facts, config = collection.dataset, collection.config
     size = f"{facts['size']} dimensions"
     if facts["size"] != facts["native_size"]:
-        size += f", the first of {facts['native_size']}, normalised again"
+        again = ", normalised again" if facts["distance"].lower() == "cosine" else ""
+        size += f", the first of {facts['native_size']}{again}"
     mib = facts["points"] * facts["size"] * 4 / 2**20
     rows = (
         ("dataset", facts["name"]),

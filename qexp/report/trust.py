@@ -45,7 +45,7 @@ def validity_table(checks: Sequence[Check]) -> str:
     """Return one line for each trap and verdict; checks of the same trap are put together."""
     lines = []
     for trap in sorted({check.trap for check in checks}):
-        for verdict in ("warning", "held", "by construction"):
+        for verdict in ("warning", "not known", "held", "by construction"):
             said = list(
                 dict.fromkeys(
                     check.detail or check.what for check in checks if (check.trap, check.verdict) == (trap, verdict)

@@ -107,7 +107,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Check:
-    """A trap that was looked for: its id, what was looked at, and whether it `held` or only a `warning` was given."""
+    """A trap: its id, what was looked at, and whether it `held`, a `warning` was given, or it is `not known` here."""
 
     trap: str
     what: str
