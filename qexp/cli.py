@@ -80,7 +80,8 @@ def _run() -> int:
         status = "FINISHED" if code == OK else "FAILED"
     except KeyboardInterrupt:
         code, status = INTERRUPTED, "KILLED"
-        _complain("interrupted; what was finished is recorded")
+        on = f"; the same words with sweep.resume={sweep_run()} go on" if sweep_run() else ""
+        _complain(f"interrupted; what was finished is recorded{on}")
     except (QexpError, Refused) as error:
         _complain(str(error))
         code = BAD_INPUT

@@ -27,6 +27,10 @@ class QuantizationConfig:
     theory: TheoryConfig = field(default_factory=TheoryConfig)
 
     def __post_init__(self) -> None:
+        require(
+            self.name != "none" or not self.config,
+            "quantization.config: is given, so that it is not quantization=none any more; add quantization.name=…",
+        )
         if self.config and not _as_packaged(self.name, self.config):
             _check_quantization(self.config)
 

@@ -1,5 +1,6 @@
 """The schema of datasets and embeddings."""
 
+import re
 from dataclasses import dataclass, field
 
 from qexp.config.checks import MISSING, at_least, one_of, require, server_url
@@ -37,6 +38,11 @@ class DatasetConfig:
         if self.distance is not None:
             one_of("dataset.distance", self.distance, DISTANCES)
         one_of("dataset.truth", self.truth, TRUTHS)
+        require(
+            self.truth == "neighbours" or self.neighbours_path is None,
+            f"dataset.neighbours_path={self.neighbours_path}: is not read with dataset.truth={self.truth}; add "
+            f"dataset.truth=neighbours",
+        )
         one_of("dataset.on_bad_vector", self.on_bad_vector, ("error", "drop"))
         for key, kind in self.payload_indexes.items():
             one_of(f"dataset.payload_indexes.{key}", kind, PAYLOAD_INDEXES)
@@ -97,6 +103,15 @@ class TableDataset(DatasetConfig):
     payload_columns: list[str] = field(default_factory=list)
     queries: QueriesConfig = field(default_factory=QueriesConfig)
     qrels: QrelsConfig = field(default_factory=QrelsConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in self.payload_indexes:
+            column = re.split(r"[.\[]", key)[0]
+            require(
+                {key, column} & {*self.payload_columns} != set(),
+                f"dataset.payload_indexes.{key}: no payload to index; add '{column}' to dataset.payload_columns",
+            )
 
     @property
     def title(self) -> str:

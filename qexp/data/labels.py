@@ -120,7 +120,11 @@ def qrel_rows(qrels: list[Qrel], points: Table, kept: Ids, queries: Table, chose
 def _found(table: Table, kept: Ids, wanted: list[Any], what: str) -> Ids:
     everywhere = positions(table, np.arange(len(table.rows)), wanted)
     if (everywhere < 0).any():
-        raise DataError(f"qrels: no {what} of {table.place} has the id {wanted[int(np.argmin(everywhere))]!r}")
+        field = "dataset.queries.id_column" if what == "query" else "dataset.id_column"
+        raise DataError(
+            f"qrels: no {what} of {table.place} has the id {wanted[int(np.argmin(everywhere))]!r}; without {field} ids "
+            f"are row numbers"
+        )
     return positions(table, kept, wanted)
 
 

@@ -7,8 +7,13 @@ from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture
 
 def table_markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table; cells of the header may have several lines."""
-    lines = [_line([" ".join(cell.replace("-\n", "").split()) for cell in header]), "|" + " --- |" * len(header)]
+    lines = [_line([*map(one_line, header)]), "|" + " --- |" * len(header)]
     return "\n".join([*lines, *map(_line, rows)])
+
+
+def one_line(name: str) -> str:
+    """Return a column's name, which may be folded between words or at a hyphen, in one line."""
+    return " ".join(name.replace("-\n", "").split())
 
 
 def _line(cells: Sequence[str]) -> str:

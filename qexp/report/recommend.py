@@ -102,7 +102,7 @@ def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
             key=lambda one: (one.cost, -one.floor),
             default=None,
         ),
-        nearest=min(found, key=lambda one: (_shortfall(one, slo), one.cost)) if found and not choice else None,
+        nearest=min(found, key=lambda one: (*_shortfall(one, slo), one.cost)) if found and not choice else None,
         changes=_changes(found, slo, choice) if choice else (),
         matched=_matched(found, slo),
         by_recall=by_recall,
@@ -169,8 +169,10 @@ def shortfalls(one: Candidate, slo: SloConfig) -> dict[str, float]:
     return {name: share for name, share in missed.items() if share > 0}
 
 
-def _shortfall(one: Candidate, slo: SloConfig) -> float:
-    return max(shortfalls(one, slo).values(), default=0.0)
+def _shortfall(one: Candidate, slo: SloConfig) -> tuple[float, float]:
+    """Return the largest shortfall and the sum of all, an unknown one being as bad for all."""
+    known = [share for share in shortfalls(one, slo).values() if share < inf]
+    return max(known, default=0.0), sum(known)
 
 
 def _changes(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> tuple[Change, ...]:

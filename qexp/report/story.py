@@ -7,10 +7,11 @@ from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture
 from qexp.report.cliff import floors
 from qexp.report.conditions import condition_blocks
 from qexp.report.frontier import Candidate, dominators
+from qexp.report.markdown import one_line
 from qexp.report.recommend import Recommendation
 from qexp.report.record import CollectionRecord, Record, warnings
 from qexp.report.settings import varying
-from qexp.report.table import COLUMNS, cells, speedup_text
+from qexp.report.table import cells, columns, speedup_text
 from qexp.report.words import (
     MEASURE,
     SAME,
@@ -265,12 +266,13 @@ def _checks(collections: list[CollectionRecord]) -> list[Block]:
 
 def _everything(record: Record, decided: Recommendation) -> list[Block]:
     extra = varying([one.row for one in decided.considered])
-    header = (*(name.replace("_", " ") for name in extra), *(" ".join(c.replace("-\n", "").split()) for c in COLUMNS))
     mine = {id(one.row) for one in decided.considered}
     chosen = decided.choice.row if decided.choice else None
     asked = [row for one in record.asked_by(decided) for row in one.rows]
     rows = [row for row in asked if id(row) in mine or row.params.get("role") == "baseline"]
-    table = tuple((*(row.params.get(name, "") for name in extra), *cells(row)) for row in rows)
+    shown = columns(rows)
+    header = (*(name.replace("_", " ") for name in extra), *map(one_line, shown))
+    table = tuple((*(row.params.get(name, "") for name in extra), *cells(row, shown)) for row in rows)
     marked = frozenset(number for number, row in enumerate(rows) if row is chosen)
     beaten = tuple((decided.title(one), decided.title(by)) for one, by in dominators(decided.considered))
     blocks: list[Block] = [Heading("Every trial"), Grid(header, table, marked, folded=f"{len(rows)} rows")]

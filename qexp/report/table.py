@@ -24,8 +24,9 @@ COLUMNS = (
     "saves\nUSD/month",
 )
 SERVER = "server\nms"  # only where there is one
+LABELS = {"nDCG": "ndcg", "MRR": "mrr"}  # only with labels
 # Where a terminal is too narrow for all, the first of these goes first.
-SPARE = ("codes\nsmaller", "recall", SERVER, "saves\nUSD/month", "P95\nms", "RAM\nMiB")
+SPARE = ("codes\nsmaller", "MRR", "recall", "nDCG", SERVER, "saves\nUSD/month", "P95\nms", "RAM\nMiB")
 SPEEDUP = 19  # characters that suffice for all but a noisy control
 INDISTINGUISHABLE = "≈"
 NOISY = "noisy"
@@ -33,11 +34,13 @@ GOOD_RETENTION = 0.95
 
 
 def columns(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the columns; the server's own mean time stands beside the client's if any row has it."""
-    if not any("server_latency_mean_ms" in row.metrics for row in rows):
-        return COLUMNS
-    place = COLUMNS.index("P95\nms")
-    return (*COLUMNS[:place], SERVER, *COLUMNS[place:])
+    """Return the columns; the server's own mean time beside the client's, and what labels say, if any row has it."""
+    shown = list(COLUMNS)
+    if any("server_latency_mean_ms" in row.metrics for row in rows):
+        shown.insert(shown.index("P95\nms"), SERVER)
+    labelled = [name for name, metric in LABELS.items() if any(metric in row.metrics for row in rows)]
+    place = shown.index("codes\nsmaller")
+    return (*shown[:place], *labelled, *shown[place:])
 
 
 def cells(row: Row, shown: Sequence[str] = COLUMNS) -> list[str]:
@@ -57,6 +60,7 @@ def cells(row: Row, shown: Sequence[str] = COLUMNS) -> list[str]:
         speedup_text(metrics, control=row.params.get("role") == "baseline"),
         number("accuracy_retention", ".3f"),
         number("recall", ".3f"),
+        *(number(metric, ".3f") for name, metric in LABELS.items() if name in shown),
         f"{metrics['compression_ratio']:.1f}×" if "compression_ratio" in metrics else "",
         number("ram_estimated_mib", ".1f"),
         number("savings_usd_month", ".2f"),

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qexp.report.markdown import one_line
+
 UNLIMITED = 1000  # characters in a line of a file
 GAP = 2  # characters between columns
 WORDS = 14  # characters that suffice for a column of words
@@ -34,7 +36,7 @@ class Column:
     @property
     def title(self) -> str:
         """Its name in one line."""
-        return " ".join(self.name.replace("-\n", "").split())
+        return one_line(self.name)
 
 
 def fitted(

@@ -1,6 +1,7 @@
 """Phrases made from figures by rules, so that no sentence claims more than its figures carry."""
 
 from collections.abc import Iterable
+from math import isinf
 
 from qexp.config import SloConfig
 from qexp.report.frontier import Candidate, times_faster
@@ -9,6 +10,7 @@ from qexp.results import Interval, Row
 
 MEASURE = {"retention": "accuracy retention", "recall": "recall"}
 SAME = "no measurable difference"
+FAR_MORE = 1.5  # times the RAM that is counted
 
 
 def notes(warnings: Iterable[str]) -> list[str]:
@@ -144,10 +146,23 @@ def verdict_lines(decided: Recommendation) -> list[str]:
         lines.append("Margin: what else keeps to the limits is nowhere better, and dearer, slower or less accurate.")
     else:
         lines.append("Margin: no other collection keeps to the limits.")
-    lines += _unsure(decided)
+    lines += [*_in_memory(choice), *_unsure(decided)]
     changes = "; ".join(change(one, decided) for one in decided.changes)
     lines.append(f"What would change it: {changes}." if changes else "What would change it: nothing that was measured.")
     return [*lines, *_judged_by(decided)]
+
+
+def _in_memory(one: Candidate) -> list[str]:
+    """Return with how much in memory its latency was measured, where that is far more than the RAM that is counted."""
+    counted, measured = one.row.metrics["ram_estimated_mib"], one.row.metrics.get("ram_measured_mib")
+    if measured is None or measured < FAR_MORE * counted:
+        return []
+    floor = one.row.metrics.get("ram_floor_mib")
+    less = f"it kept it down to a cap of {floor:.1f} MiB" if floor else "engine.ram_caps measures what less does to it"
+    return [
+        f"Memory: that latency was measured with {measured:.1f} MiB of the collection in memory, pages of what lies on "
+        f"disk included; {less}."
+    ]
 
 
 def _unsure(decided: Recommendation) -> list[str]:
@@ -175,18 +190,25 @@ def _nothing(decided: Recommendation) -> list[str]:
     measure = MEASURE[decided.slo.accuracy]
     names = {
         "min_accuracy": f"{measure} {nearest.floor:.3f} vouched for, {decided.slo.min_accuracy:g} asked",
-        "max_p95_ms": f"P95 up to {nearest.ceiling:.3f} ms, {decided.slo.max_p95_ms} asked",
+        "max_p95_ms": f"{_p95_text(nearest)}, {decided.slo.max_p95_ms} asked",
         "max_ram_mib": f"{nearest.row.metrics['ram_estimated_mib']:.1f} MiB of RAM, {decided.slo.max_ram_mib} asked",
         "max_usd_month": f"{money(nearest.cost)} a month, {decided.slo.max_usd_month} asked",
     }
+    unknown = isinf(nearest.ceiling)
     return [
         "Nothing that was measured keeps to the limits.",
         f"Nearest: {nearest.title} (storage {nearest.collection[1]}): {'; '.join(names[name] for name in missed)}.",
-        f"To try: {'; '.join(advice(missed))}.",
+        f"To try: {'; '.join(advice(missed, unknown))}.",
     ]
 
 
-def advice(missed: dict[str, float]) -> list[str]:
+def _p95_text(one: Candidate) -> str:
+    if isinf(one.ceiling):
+        return "no P95 of either half, since 100 queries in each are the fewest that have one"
+    return f"P95 up to {one.ceiling:.3f} ms"
+
+
+def advice(missed: dict[str, float], p95_unknown: bool = False) -> list[str]:
     """Return what to try for every limit that is missed."""
     tips = {
         "min_accuracy": "more search.oversampling, a higher search.hnsw_ef, or a method with more bits",
@@ -194,4 +216,6 @@ def advice(missed: dict[str, float]) -> list[str]:
         "max_ram_mib": "a method with fewer bits, storage=on_disk, or a smaller embedding",
         "max_usd_month": "a method with fewer bits, storage=on_disk, or a smaller embedding",
     }
+    if p95_unknown:
+        tips["max_p95_ms"] = "more queries (search.queries, dataset.queries.held_out)"
     return list(dict.fromkeys(tips[name] for name in missed))
