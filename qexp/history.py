@@ -43,7 +43,8 @@ def _read(reference: str) -> Record:
             return _record(client, reference, f"experiment {reference}", _newest(client, experiment.experiment_id))
         run = _run(client, experiment_id, reference)
     run, collections = jobs.whole(client, run)
-    return _record(client, run.info.run_id, run.info.run_name, collections)
+    record = _record(client, run.info.run_id, run.info.run_name, collections)
+    return replace(record, limits=json.loads(run.data.tags.get(tracking.SLO, "null")))
 
 
 def run_id(reference: str) -> str:

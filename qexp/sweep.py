@@ -1,9 +1,11 @@
 """A multirun's parent in MLflow: there before its jobs start, and with their table when they have ended."""
 
+import json
 import logging
 import os
 import re
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from hydra.experimental.callback import Callback
 
 from qexp import __version__, tracking
 from qexp.cache import Lock, writable
-from qexp.config import ExperimentConfig
+from qexp.config import ExperimentConfig, SloConfig
 from qexp.environment import SWEEP_RUN, SWEPT, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, Refused
 from qexp.jobs import REUSED, cliff_of, collect, rows_of, runs_of
@@ -185,6 +187,15 @@ def progress(number: int, words: list[str]) -> None:
         left = f", about {duration((jobs - number) * sum(_seconds) / len(_seconds))} left"
     swept = swept_keys()
     log.info("%s%s: %s", place, left, " ".join(word for word in words if word.split("=", 1)[0] in swept))
+
+
+def judge_by(slo: SloConfig) -> None:
+    """Note on the sweep by which limits it is judged: its own, whatever those of runs are that it reuses."""
+    run_id = sweep_run()
+    assert run_id is not None
+    with store_faults("starting the sweep"):
+        client, _ = connect()
+        client.set_tag(run_id, tracking.SLO, json.dumps(asdict(slo)))
 
 
 def took(seconds: float) -> None:

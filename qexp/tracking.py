@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 DATASET_REVISION = "qexp.dataset_revision"  # tag: the commit that the hub's dataset was loaded from
+SLO = "qexp.slo"  # tag of a sweep: the limits by which it is judged
 FINDINGS = "qexp.findings"  # tag: sentences of tuning and adaptive policies, a line each
 TABLE_FILE = "table.md"  # artifact: all of the table that the note begins with
 TRUST_FILE = "validity.md"  # artifact: what a collection's note says below the table

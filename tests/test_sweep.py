@@ -228,3 +228,13 @@ def test_durations_read_well() -> None:
 def test_housekeeping_changes_no_hash() -> None:
     changed = ExperimentConfig(skip_existing=True, cache_limit_gib=1.0, cache_dir="x", wait_seconds=1.0)
     assert changed.hash == ExperimentConfig().hash
+
+
+def test_a_sweep_is_judged_by_its_own_limits_whatever_it_reuses(qexp: Qexp, tmp_path: Path) -> None:
+    words = ["-m", "quantization=scalar", *QUICK]
+    assert "Nothing that was measured keeps to the limits" in qexp(*words, "slo.max_usd_month=0.000001").stdout
+    again = qexp(*words, "skip_existing=true", "slo.min_accuracy=0.1")
+    assert again.returncode == 0, again.stderr
+    assert "Deploy scalar" in again.stdout
+    resumed = qexp(*words, "sweep.resume=last", "slo.max_usd_month=0.000002")
+    assert "2e-06 asked" in resumed.stdout

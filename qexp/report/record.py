@@ -1,6 +1,6 @@
 """A sweep or a single experiment as the record holds it: all that a report is made from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -59,13 +59,17 @@ def warnings(collections: Iterable[CollectionRecord]) -> list[str]:
 
 @dataclass(frozen=True)
 class Record:
-    """A run and its finished collections; `failures` are names of jobs that have no figures, with the reason."""
+    """A run and its finished collections; `failures` are names of jobs that have no figures, with the reason.
+
+    `limits` are the fields of a sweep's own service level.
+    """
 
     run_id: str
     title: str
     collections: tuple[CollectionRecord, ...]
     failures: tuple[tuple[str, str], ...] = ()
     cliff: Cliff | None = None
+    limits: Mapping[str, Any] | None = None
 
     @property
     def rows(self) -> list[Row]:
@@ -74,10 +78,12 @@ class Record:
 
     @property
     def slo(self) -> SloConfig:
-        """The service level that the first collection was measured for."""
+        """The service level of the sweep, else that which the first collection was measured for."""
         config = self.collections[0].config
-        names = [field.name for field in fields(SloConfig)]
-        chosen = {name: config[f"slo.{name}"] for name in names if f"slo.{name}" in config}
+        limits = self.limits or {
+            key.removeprefix("slo."): value for key, value in config.items() if key.startswith("slo.")
+        }
+        chosen = {field.name: limits[field.name] for field in fields(SloConfig) if field.name in limits}
         return SloConfig(**{"name": "default", **chosen})
 
     def collection_of(self, row: Row) -> CollectionRecord:
