@@ -13,7 +13,7 @@ from hydra.experimental.callback import Callback
 
 from qexp import __version__, tracking
 from qexp.cache import Lock, writable
-from qexp.config import ExperimentConfig, SloConfig
+from qexp.config import HOUSEKEEPING, ExperimentConfig, SloConfig
 from qexp.environment import SWEEP_RUN, SWEPT, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, Refused
 from qexp.jobs import REUSED, cliff_of, collect, rows_of, runs_of
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 OWNED = "QEXP_SWEEP_OWNED"  # environment: set if this process started the sweep's run and so must end it
 JOBS = "QEXP_SWEEP_JOBS"  # environment: the number of jobs, where the sweeper knows it beforehand
 FOLDER = "QEXP_SWEEP_DIR"  # environment: where Hydra keeps the sweep's output
+WORDS = "qexp.words"  # tag of a sweep: the overrides that it was started with, sorted
 UNNAMED = "mlflow run -e "  # and the entry point: what a run is called that `mlflow run` was given no name for
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that was given no name
 
@@ -49,6 +50,7 @@ class SweepCallback(Callback):
         os.environ[FOLDER] = str(Path(config.hydra.sweep.dir).absolute())
         try:
             begin(_name(config), cache_root(config.cache_dir), config.sweep.resume)
+            _compare_words(list(config.hydra.overrides.task))
         except QexpError as error:
             raise Refused(error) from error
         os.environ[SWEPT], jobs = plan(config)
@@ -123,6 +125,21 @@ def begin(name: str, root: Path, resume: str | None) -> None:
     if run_id != adopted:
         os.environ[OWNED] = "1"
     os.environ[SWEEP_RUN] = run_id
+
+
+def _compare_words(words: list[str]) -> None:
+    """Note what the sweep was started with, and say where it is resumed with something else."""
+    run_id = sweep_run()
+    assert run_id is not None
+    told = [word for word in words if re.split("[=.]", word.lstrip("+~"), maxsplit=1)[0] not in (*HOUSEKEEPING, "slo")]
+    now = " ".join(sorted(told))
+    with store_faults("starting the sweep"):
+        client, _ = connect()
+        before = client.get_run(run_id).data.tags.get(WORDS)
+        if before is None:
+            client.set_tag(run_id, WORDS, now)
+        elif before != now:
+            log.warning("the sweep was started with %s, not %s: it will hold the jobs of both", before, now)
 
 
 def _to_resume(client: "MlflowClient", experiment_id: str, resume: str) -> "Run":
