@@ -56,6 +56,14 @@ def test_equal_texts_are_embedded_once_and_cached_by_content(tmp_path: Path) -> 
     assert CALLS[2:] == [["new"]]
 
 
+def test_a_shard_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
+    expected = embed_texts(TEXTS, config(), tmp_path)
+    shard = sorted(tmp_path.rglob("*.arrow"))[0]
+    shard.write_bytes(shard.read_bytes()[:100])
+    assert embed_texts(TEXTS, config(), tmp_path) == expected
+    assert len(CALLS) == 3
+
+
 def test_what_was_embedded_before_an_interruption_is_kept(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         embed_texts(TEXTS, config("fails_late"), tmp_path)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from qexp.engine.process import drop_pages
+from qexp.engine.process import drop_pages, process_memory
 from qexp.errors import EngineError
+from qexp.report.memory import process_text
 
 
 def test_a_folder_that_a_process_maps_keeps_its_pages_however_it_is_named(tmp_path: Path) -> None:
@@ -20,6 +21,25 @@ def test_a_folder_that_a_process_maps_keeps_its_pages_however_it_is_named(tmp_pa
             with pytest.raises(EngineError, match=f"^process {os.getpid()} has {name.name} loaded"):
                 drop_pages(name)
     drop_pages(link)
+
+
+def test_what_the_system_does_not_say_is_unknown_and_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = process_memory()
+    assert whole is not None
+    assert whole.read is not None
+    read_text = Path.read_text
+
+    def forbidden(path: Path) -> str:
+        if path.name == "io":
+            raise PermissionError(13, "Permission denied")
+        return read_text(path)
+
+    monkeypatch.setattr(Path, "read_text", forbidden)
+    found = process_memory()
+    assert found is not None
+    assert found.read is None
+    assert "read from disk" in process_text(whole)
+    assert process_text(found).endswith("major page faults")
 
 
 def test_files_of_other_processes_may_have_any_name(tmp_path: Path) -> None:

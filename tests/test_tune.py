@@ -74,6 +74,8 @@ def test_confirmed_only_if_the_other_half_says_so():
 def test_tuning_hnsw_ef_needs_recall():
     with pytest.raises(ConfigError, match="add slo=recall"):
         TuneConfig(parameter="hnsw_ef")
+    with pytest.raises(ConfigError, match=r"^search\.tune\.most=5: an hnsw_ef below search\.limit=10 "):
+        SearchConfig(tune=TuneConfig(parameter="hnsw_ef", measure="recall", most=5))
     asked = TuneConfig(parameter="hnsw_ef", measure="recall", most=512)
 
     def at(point, queries=400):

@@ -129,6 +129,17 @@ def test_a_killed_worker_is_one_line_and_leaves_no_half_collection(files: tuple[
             it.block(OperatingPoint(10), 0, True)
 
 
+def test_a_worker_that_fails_to_close_is_gone_all_the_same(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(self: Worker, request: str, *arguments: object) -> None:
+        raise EngineError("cannot close")
+
+    with pytest.raises(EngineError, match="cannot close"), worker(files, tmp_path) as open_worker:
+        monkeypatch.setattr(Worker, "_ask", failing)
+    assert not psutil.pid_exists(open_worker.pid)
+
+
 def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()

@@ -28,17 +28,17 @@ def timed_block(search: Search, queries: Sequence[Any], limit: int, warmup: int,
     with without_collection():
         for request in requests[len(requests) - min(warmup, len(requests)) :]:
             call(request)
-        before = _reads()
+        before = reads()
         for index, request in enumerate(requests):
             started = perf_counter_ns()
             response = call(request)
             latencies[index] = perf_counter_ns() - started
             found.append(response)
-        reads = _reads().minus(before)
+        taken = reads().minus(before)
     server = None
     if search.server_seconds:
         server = np.array([round(1e9 * search.server_seconds(response)) for response in found], dtype=np.int64)
-    return Block(latencies, ids_of(search, found, limit) if with_ids else None, reads, server)
+    return Block(latencies, ids_of(search, found, limit) if with_ids else None, taken, server)
 
 
 def responses(search: Search, queries: Sequence[Any]) -> Iterator[Any]:
@@ -72,7 +72,7 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _reads() -> Reads:
+def reads() -> Reads:
     """Return what this process has taken from disk so far, all its threads together."""
     import resource
 

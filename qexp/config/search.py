@@ -103,6 +103,12 @@ class SearchConfig:
         for ef in self.hnsw_ef:
             if ef is not None:
                 at_least("search.hnsw_ef", ef, 1)
+        if self.tune and self.tune.parameter == "hnsw_ef":
+            require(
+                self.tune.most >= self.limit,
+                f"search.tune.most={self.tune.most:g}: an hnsw_ef below search.limit={self.limit} finds no more; "
+                f"set it higher",
+            )
         if self.filter:
             _check_filter(self.filter)
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from qexp.cache import Kind
 from qexp.config import EmbeddingConfig
+from qexp.data.kept import read_or_made
 from qexp.data.progress import Progress
 from qexp.data.table import digest_of, file_digest, write_arrow
 from qexp.errors import ConfigError, DataError, near_miss
@@ -53,18 +55,21 @@ def embedded(rows: "Dataset", place: str, column: str, config: EmbeddingConfig, 
         texts = texts_only[start : start + SHARD].column(0).to_pylist()
         _check_texts(texts, start, place, column)
         path = folder / f"{digest_of(texts)}.arrow"
-        if not path.exists():
-            unique = list(dict.fromkeys(texts))
-            matrix = _matrix(encoder.encode(unique), len(unique), config)
-            index = {text: row for row, text in enumerate(unique)}
-            write_arrow(path, iter([{COLUMN: matrix[[index[text] for text in texts]]}]))
-        files.append(datasets.Dataset.from_file(str(path)))
+        read = partial(datasets.Dataset.from_file, str(path))
+        files.append(read_or_made(path, read, partial(_embed, path, texts, encoder, config)))
         width = files[-1].features[COLUMN].length
         if size not in (None, width):
             raise DataError(f"{place} row {start}: the encoder made {width} dimensions; before it made {size}")
         size = width
         progress.advance(len(texts))
     return datasets.concatenate_datasets([rows, datasets.concatenate_datasets(files)], axis=1)
+
+
+def _embed(path: Path, texts: list[str], encoder: Encoder, config: EmbeddingConfig) -> None:
+    unique = list(dict.fromkeys(texts))
+    matrix = _matrix(encoder.encode(unique), len(unique), config)
+    index = {text: row for row, text in enumerate(unique)}
+    write_arrow(path, iter([{COLUMN: matrix[[index[text] for text in texts]]}]))
 
 
 def make_encoder(config: EmbeddingConfig, role: str, cache: Path) -> Encoder:

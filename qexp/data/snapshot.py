@@ -154,7 +154,9 @@ def _read(client: "QdrantClient", config: CollectionDataset, about: _About, fold
             break
         path = folder / f"{len(_parts(folder)):06d}.arrow"
         write_arrow(path, iter(batches))
-        path.with_suffix(".json").write_text(json.dumps({"points": count, "offset": offset}))
+        note = path.with_suffix(".partial")
+        note.write_text(json.dumps({"points": count, "offset": offset}))
+        note.rename(path.with_suffix(".json"))  # whole, or not there
         done += count
     if done != about.points:
         _changed(folder, config, f"{done} points were read, it had {about.points}")

@@ -166,6 +166,7 @@ def remove_stale(folder: Path) -> list[str]:
     for group in sorted(folder.glob(f"{PREFIX}[0-9]*-*")):
         owner = int(group.name.removeprefix(PREFIX).partition("-")[0])
         if not Path(f"/proc/{owner}").exists() and not _words(group / "cgroup.procs"):
-            group.rmdir()
+            with suppress(FileNotFoundError):  # another run clears up too
+                group.rmdir()
             removed.append(group.name)
     return removed

@@ -125,7 +125,7 @@ class _Stand:
     def has_read(self) -> bool:
         """Whether anything came from disk."""
         process = self._worker.process()
-        return process is not None and process.read > 0
+        return process is not None and bool(process.read)
 
     def _survives(self, act: Callable[[], T]) -> T | None:
         """Do something in the worker; if the kernel kills it for want of memory, say so in every visit."""

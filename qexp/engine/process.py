@@ -6,11 +6,11 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
+from qexp.bench.blocks import reads
 from qexp.errors import EngineError
 from qexp.results.footprint import ProcessMemory
 
 _STATUS = Path("/proc/self/status")
-_IO = Path("/proc/self/io")
 
 
 def process_memory() -> ProcessMemory | None:
@@ -18,7 +18,7 @@ def process_memory() -> ProcessMemory | None:
     if not _STATUS.exists():
         return None
     status = _fields(_STATUS)
-    used = resource.getrusage(resource.RUSAGE_SELF)
+    used, so_far = resource.getrusage(resource.RUSAGE_SELF), reads()
     return ProcessMemory(
         anonymous=_kib(status["RssAnon"]),
         file=_kib(status["RssFile"]),
@@ -26,7 +26,7 @@ def process_memory() -> ProcessMemory | None:
         peak=_kib(status["VmHWM"]),
         minor=used.ru_minflt,
         major=used.ru_majflt,
-        read=int(_fields(_IO)["read_bytes"]),
+        read=so_far.bytes,
     )
 
 

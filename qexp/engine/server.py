@@ -176,20 +176,22 @@ class ServerEngine:
         self._patiently(self._optimize)
         deadline = time.monotonic() + self._config.ready_timeout
         greens = 0
-        while greens < GREENS:
+        while True:
             info = self._patiently(self._there.info)
             if info["optimizer_status"] != "ok" or info["status"] == "red":
                 raise EngineError(f"{self._there.name}: the server's optimizer failed: {info['optimizer_status']}")
             if info["status"] == "grey":  # after a restart it waits to be told
                 self._patiently(self._optimize)
             greens = greens + 1 if self._patiently(self._there.ready, info) else 0
+            if greens == GREENS:
+                return
             if time.monotonic() > deadline:
                 raise BenchmarkError(
                     f"T02 {self._there.name}: not indexed and quantized after engine.ready_timeout="
                     f"{self._config.ready_timeout} s (status {info['status']}, "
                     f"{info.get('indexed_vectors_count')} vectors indexed); allow more, or look into the server's log"
                 )
-            time.sleep(POLL_SECONDS if greens < GREENS else 0)
+            time.sleep(POLL_SECONDS)
 
     def seal(self, build: Build) -> None:
         """Write the build's seconds into the mark, which makes the collection complete."""

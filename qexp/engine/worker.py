@@ -98,14 +98,15 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self._process.is_alive():
-            self._ask("close")
-        self._pipe.close()
-        if kind is None:
-            self._process.join(STOP_SECONDS)
-        if self._process.is_alive():
-            self._process.kill()
-        self._process.join()
+        try:
+            if kind is None and self._process.is_alive():
+                self._ask("close")
+                self._process.join(STOP_SECONDS)
+        finally:
+            self._pipe.close()
+            if self._process.is_alive():
+                self._process.kill()
+            self._process.join()
 
     @property
     def pid(self) -> int:

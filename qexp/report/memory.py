@@ -104,8 +104,8 @@ def process_text(process: ProcessMemory) -> str:
     """Return a process's resident memory by kind, its peak, and its page faults so far."""
     return (
         f"{_mib(process.anonymous)} MiB anonymous, {_mib(process.file)} MiB of files, {_mib(process.shared)} MiB "
-        f"shared, {_mib(process.peak)} MiB at peak; {process.minor:,} minor and {process.major:,} major page faults, "
-        f"{_mib(process.read)} MiB read from disk"
+        f"shared, {_mib(process.peak)} MiB at peak; {process.minor:,} minor and {process.major:,} major page faults"
+        + (f", {_mib(process.read)} MiB read from disk" if process.read is not None else "")
     )
 
 

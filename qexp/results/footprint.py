@@ -11,7 +11,8 @@ WAITING = 0.5  # page faults a query without which being slower is the machine's
 class ProcessMemory:
     """A process now: resident bytes by kind, their peak so far, and its counters so far.
 
-    `minor` and `major` are page faults, major ones had to wait for the disk; `read` are bytes read from disk.
+    `minor` and `major` are page faults, major ones had to wait for the disk; `read` are bytes read from disk, None
+    where the system does not say.
     """
 
     anonymous: int
@@ -20,7 +21,7 @@ class ProcessMemory:
     peak: int
     minor: int
     major: int
-    read: int
+    read: int | None
 
 
 @dataclass(frozen=True)
