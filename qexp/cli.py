@@ -1,5 +1,6 @@
 """The command: Hydra composes, the runner measures, errors become one line and an exit code."""
 
+import errno
 import gc
 import logging
 import multiprocessing
@@ -91,7 +92,10 @@ def _run() -> int:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        _complain(f"{error.filename or os.getcwd()}: {error.strerror}; free space or move it")
+        remedy = "free space or move it"
+        if error.errno == errno.EROFS:
+            remedy = "run in another folder, or set hydra.run.dir=… (with -m hydra.sweep.dir=…)"
+        _complain(f"{os.path.abspath(error.filename or '.')}: {error.strerror}; {remedy}")
         code = BAD_INPUT
     finally:
         ended = _end_sweep(status)
