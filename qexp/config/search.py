@@ -62,7 +62,7 @@ class SearchConfig:
     filter: dict[str, Any] = field(default_factory=dict)
     queries: int | None = None
     rounds: int = 5
-    warmup: int = 50
+    warmup: int = 30
     seed: int = 0
     target_halfwidth: float = 0.05
     budget_seconds: float = 30.0

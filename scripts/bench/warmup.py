@@ -1,16 +1,19 @@
-"""What the first queries of a block cost, and what is left of it in a block's mean after some warm-up queries.
+"""What the first queries of a block cost, and what is left of it in its mean, P95 and speedup after some warm-up.
 
 Every collection is in a process of its own, as when qexp measures. Visits of the operating points without warm-up and
 with 100 queries of it take turns in random order. Each query's median latency without is held against its own with, by
 its place in the block, and both against the places from 100 to 199. What the places behind a shorter warm-up are slower
-by, is left in the mean of the block. `--points N` has so many random points instead of the bundled ones.
+by, is left in the block: in its mean and P95, as the mean over the operating points, and in the speedup that is
+furthest off. `--points N` has so many random points instead of the bundled ones.
 """
 
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _common import Verdict, arguments, finish
@@ -30,18 +33,22 @@ def main() -> None:
     given = arguments(__doc__, rounds=40, points=0)
     source = ["dataset=synthetic", f"dataset.points={given.points}"] if given.points else ["dataset=wordnet"]
     with tempfile.TemporaryDirectory() as folder:
-        slower = by_place([*source, f"search.queries={QUERIES}"], Path(folder), given.rounds)
-    rows = [
-        {
-            "warm-up queries": length,
-            "next query slower": f"{slower[length] - 1:.1%}",
-            "the ten from it": f"{slower[length : length + 10].mean() - 1:.1%}",
-            f"mean of {QUERIES} off by": f"{left(slower, length):.2%}",
-        }
-        for length in LENGTHS
-    ]
+        slower, usual = by_place([*source, f"search.queries={QUERIES}"], Path(folder), given.rounds)
+    rows = []
+    for length in LENGTHS:
+        mean = left(slower, usual, length, np.mean)
+        rows.append(
+            {
+                "warm-up queries": length,
+                "next query slower": f"{slower[:, length].mean() - 1:.1%}",
+                "the ten from it": f"{slower[:, length : length + 10].mean() - 1:.1%}",
+                f"mean of {QUERIES} off by": f"{mean.mean() - 1:.2%}",
+                "P95 off by": f"{left(slower, usual, length, partial(np.percentile, q=95)).mean() - 1:.2%}",
+                "speedup off by": f"{max(mean[0] / mean[1:] - 1, key=abs):+.2%}",
+            }
+        )
     default = SearchConfig().warmup
-    off = 100 * left(slower, default)
+    off = 100 * float(left(slower, usual, default, np.mean).mean() - 1)
     finish(
         "warmup",
         given,
@@ -50,13 +57,20 @@ def main() -> None:
     )
 
 
-def left(slower: NDArray[np.float64], length: int) -> float:
-    """Return by which share the mean of a block is off after so many warm-up queries."""
-    return float((slower[length:WARM] - 1).sum() / QUERIES)
+def left(
+    slower: NDArray[np.float64], usual: NDArray[np.float64], length: int, figure: Callable[..., Any]
+) -> NDArray[np.float64]:
+    """Return how many times too high a figure of a block is after so many warm-up queries, by operating point."""
+    found = usual.copy()
+    found[:, : WARM - length] *= slower[:, length:WARM]
+    return np.asarray(figure(found, axis=1) / figure(usual, axis=1))
 
 
-def by_place(words: list[str], folder: Path, rounds: int) -> NDArray[np.float64]:
-    """Return how many times slower a query is without warm-up, by its place, as the mean over the operating points."""
+def by_place(words: list[str], folder: Path, rounds: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how many times slower a query is without warm-up, by its place; and its usual latency, in nanoseconds.
+
+    Both have a row for every operating point, the first for the baseline, and a column for every query.
+    """
     from _bare import composed
 
     from qexp.bench.blocks import measure
@@ -83,7 +97,7 @@ def by_place(words: list[str], folder: Path, rounds: int) -> NDArray[np.float64]
         medians = np.array([np.median(found.latencies, axis=0) for found in measure(visits, rounds, seed=0)])
     ratios = medians[0::2] / medians[1::2]
     later = np.median(ratios[:, WARM : 2 * WARM], axis=1, keepdims=True)
-    return np.asarray((ratios / later).mean(axis=0))
+    return ratios / later, medians[1::2]
 
 
 if __name__ == "__main__":
