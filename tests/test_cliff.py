@@ -56,7 +56,7 @@ def test_cells_hold_the_figures() -> None:
     assert "| baseline | 50 MiB |" in markdown(CLIFF)
 
 
-@pytest.mark.parametrize(("typical", "faults", "floor"), [(1.1, 9.0, MIB), (9.0, 0.4, MIB), (9.0, 0.5, None)])
+@pytest.mark.parametrize(("typical", "faults", "floor"), [(1.1, 9.0, MIB), (9.0, 0.04, MIB), (9.0, 0.05, None)])
 def test_a_stalled_round_or_a_slow_machine_is_no_fall(typical: float, faults: float, floor: int | None) -> None:
     stalled = CapTrial("none", "no rescore", MIB, mean_ms=9.0, typical_ms=typical, faults=faults)
     assert Cliff(MIB, (FLOATS[0], stalled)).floor("none", "no rescore") == floor

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SLOWED = 2.0  # times slower than with all the memory it wants
-WAITING = 0.5  # page faults a query without which being slower is the machine's mood, and not want of memory
+WAITING = 0.05  # page faults a query without which being slower is the machine's mood, and not want of memory
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,6 @@ class Cost:
         return self.predicted.usd_month
 
     @property
-    def baseline_usd_month(self) -> float:
-        """US dollars per month for the baseline, predicted."""
-        return self.baseline.usd_month
-
-    @property
     def savings_usd_month(self) -> float:
         """What the quantized collection saves each month; negative where it costs more."""
         return self.baseline.usd_month - self.predicted.usd_month
@@ -215,7 +210,7 @@ class Cliff:
 def holding(series: Sequence[CapTrial]) -> list[CapTrial]:
     """Return those of a series, from the largest cap down, before the first that fell: was killed, or waits for a disk.
 
-    Waiting is being more than 2 times slower than without a cap, with a page fault in every second query or more.
+    Waiting is being more than 2 times slower than without a cap, with a page fault in every twentieth query or more.
     """
     free, *capped = series
     standing = []
