@@ -146,7 +146,21 @@ def test_what_few_points_need_is_in_the_files(deployed):
     folder, _ = deployed
     body = json.loads((folder / "create_collection.json").read_text())
     assert body["optimizers_config"]["indexing_threshold"] == body["hnsw_config"]["full_scan_threshold"]
+    assert "max_segment_size" not in body["optimizers_config"]
     assert "hence `indexing_threshold`" in (folder / "README.md").read_text()
+
+
+def test_what_many_points_need_is_in_the_files(recorded, tmp_path):
+    first = recorded.collections[0]
+    many = replace(first, dataset=first.dataset | {"points": 200_000 * 1024 // 4 // first.dataset["size"] + 1024})
+    export(tmp_path, replace(recorded, collections=(many,)), recorded.rows[1], [])
+    body = load(tmp_path, "create_collection.json")
+    assert body["optimizers_config"].keys() == {"default_segment_number", "max_segment_size"}
+    assert body["optimizers_config"]["max_segment_size"] > 2 * 200_000
+    assert "hence `max_segment_size`" in (tmp_path / "README.md").read_text()
+    models.CreateCollection.model_validate(before_1_19(body))
+    two = replace(many, config=many.config | {"index.segments": 2})
+    assert "max_segment_size" not in create_body(two, quantized=True)["optimizers_config"]
 
 
 @pytest.mark.parametrize(

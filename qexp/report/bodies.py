@@ -11,6 +11,9 @@ from qexp.results import INDEXED_FROM, Row, shard_kib
 
 Body = dict[str, Any]
 
+# of vectors in a segment for every indexing thread: Qdrant's default of `max_segment_size`, 256,000 in newer versions
+SEGMENT_KIB = 200_000
+
 _DISTANCE = {"cosine": "Cosine", "dot": "Dot", "euclid": "Euclid", "manhattan": "Manhattan"}
 
 
@@ -39,8 +42,11 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
     if quantized:
         method, given = next(iter(_nested(config, "quantization.config").items()))
         body["quantization_config"] = {method: {**given, "memory": config["storage.quantized"]}}
-    if shard_vectors_kib(collection) < INDEXED_FROM:  # by default nothing would be indexed, nor quantized
+    kib = shard_vectors_kib(collection)
+    if kib < INDEXED_FROM:  # by default nothing would be indexed, nor quantized
         body["optimizers_config"]["indexing_threshold"] = config["index.full_scan_threshold"]
+    if may_split(collection):
+        body["optimizers_config"]["max_segment_size"] = 2 * kib
     return body
 
 
@@ -147,6 +153,11 @@ def shard_vectors_kib(collection: CollectionRecord) -> int:
     """Return the KiB of vectors of one shard."""
     config, facts = collection.config, collection.dataset
     return shard_kib(facts["points"], config.get("engine.shards", 1), facts["size"], config["storage.datatype"])
+
+
+def may_split(collection: CollectionRecord) -> bool:
+    """Whether by default a machine with few CPUs makes more segments of a shard than were measured."""
+    return bool(shard_vectors_kib(collection) > SEGMENT_KIB * collection.config["index.segments"])
 
 
 def _nested(config: dict[str, Any], prefix: str) -> Body:

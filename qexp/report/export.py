@@ -13,6 +13,7 @@ from qexp.report.bodies import (
     create_body,
     is_old,
     is_quantized,
+    may_split,
     patch_command,
     search_body,
     shard_vectors_kib,
@@ -158,6 +159,11 @@ def _indexing(collection: CollectionRecord) -> str:
         paragraphs.append(
             f"By default a segment of less than {INDEXED_FROM:,} KiB of vectors is neither indexed nor quantized, and "
             f"these are {kib:,} KiB: hence `indexing_threshold`. Leave it out where many more points come."
+        )
+    if may_split(collection):
+        paragraphs.append(
+            f"By default a machine with few CPUs splits {kib:,} KiB of vectors into more segments than were measured: "
+            "hence `max_segment_size`, room for twice as many."
         )
     return "".join(f"{paragraph}\n\n" for paragraph in paragraphs)
 
