@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import stats
 
+from qexp.bench.student import CONFIDENCE
 from qexp.config import ExperimentConfig, HubDataset, restored
 from qexp.environment import REPRODUCES, sweep_run
 from qexp.errors import ConfigError, QexpError
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 MEASURES = ("accuracy_retention", "recall")
 CODE = ("qexp.version", "qexp.git_sha", "qexp.git_dirty", "qexp.lock")
 PASSING = ("time", "load_average", "memory_available_gib")  # of the environment: differs between any two runs
-CONFIDENCE = 0.95
 ENVIRONMENT, LATENCIES = "environment.json", "latencies.parquet"  # artifacts of a collection run
 
 
@@ -196,10 +196,10 @@ def half_width(measure: str, metrics: dict[str, float], queries: int) -> float:
 
     The variance of shares with mean p is at most p(1 - p) (Bhatia and Davis, 2000).
     """
-    low, high, mean = (metrics.get(name) for name in (f"{measure}_low", f"{measure}_high", measure))
-    if low is not None and high is not None:
-        return (high - low) / 2
-    assert mean is not None
+    recorded = Interval.of(metrics, measure)
+    if recorded:
+        return (recorded.high - recorded.low) / 2
+    mean = metrics[measure]
     return float(stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(mean * (1 - mean) / queries))
 
 
@@ -266,7 +266,7 @@ def _table(compared: list[TrialComparison], title: str, width: int) -> "Table":
 
 
 def _ratio(latency: Interval | None) -> str:
-    return f"{latency.estimate:.2f}× ({latency.low:.2f}–{latency.high:.2f})" if latency else "unknown"
+    return latency.ratio if latency else "unknown"
 
 
 def _cells(check: Check) -> list["Text"]:

@@ -49,15 +49,9 @@ def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) ->
             latency_p99_ms=trial.latency.p99,
             **_server_metrics("", trial.server),
             qps=trial.latency.qps,
-            accuracy_retention=trial.accuracy.retention,
-            recall=trial.accuracy.recall,
             recall_worst_decile=trial.accuracy.recall_worst_decile,
             ndcg=trial.accuracy.ndcg,
             mrr=trial.accuracy.mrr,
-            speedup_mean=trial.speedup_mean.estimate,
-            speedup_mean_low=trial.speedup_mean.low,
-            speedup_mean_high=trial.speedup_mean.high,
-            speedup_p95=trial.speedup_p95.estimate if trial.speedup_p95 else None,
             **trust_metrics(trial),
             ram_estimated_mib=experiment.quantized.ram.ram / MIB,
             ram_measured_mib=_memory_mib(experiment.quantized),
@@ -104,7 +98,7 @@ def _load_row(config: ExperimentConfig, experiment: Experiment, load: Load) -> R
 
 def half_metrics(halves: tuple[Half, Half]) -> dict[str, float]:
     """Return the metrics of the half that chooses (`_a`) and of the half that confirms (`_b`), with intervals."""
-    metrics = {}
+    metrics: dict[str, float] = {}
     for half, suffix in zip(halves, "ab", strict=True):
         for name, interval in {
             "accuracy_retention": half.retention,
@@ -112,9 +106,7 @@ def half_metrics(halves: tuple[Half, Half]) -> dict[str, float]:
             "latency_p95_ms": half.latency_p95,
         }.items():
             if interval is not None:
-                metrics[f"{name}_{suffix}"] = interval.estimate
-                metrics[f"{name}_{suffix}_low"] = interval.low
-                metrics[f"{name}_{suffix}_high"] = interval.high
+                metrics |= interval.metrics(f"{name}_{suffix}")
     return metrics
 
 

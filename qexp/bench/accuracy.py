@@ -6,9 +6,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from qexp.bench.student import CONFIDENCE, t_halfwidth
 from qexp.results import Accuracy, Ids, Interval
 
-CONFIDENCE = 0.95
 RESAMPLES = 4000
 TIE = 1e-6  # of the magnitude; 16 roundings of single precision, in which the engine computes
 
@@ -73,8 +73,6 @@ def mean_interval(shares: Share, seed: int = 0) -> Interval:
     1, drawing from them alone would call the mean certain (`docs/methodology.md`). With several builds the t interval
     of the build means is added in quadrature.
     """
-    from scipy.special import stdtrit
-
     builds, queries = shares.shape
     per_query = shares.mean(axis=0)
     mean = float(per_query.mean())
@@ -82,10 +80,7 @@ def mean_interval(shares: Share, seed: int = 0) -> Interval:
     drawn = np.random.default_rng(seed).multinomial(queries, counts / counts.sum(), size=RESAMPLES)
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(drawn @ values / queries, [tail, 100 - tail])
-    spread = 0.0
-    if builds > 1:
-        deviation = float(shares.mean(axis=1).std(ddof=1))
-        spread = float(stdtrit(builds - 1, (1 + CONFIDENCE) / 2)) * deviation / math.sqrt(builds)
+    spread = t_halfwidth(shares.mean(axis=1)) if builds > 1 else 0.0
     return Interval(
         mean,
         max(0.0, mean - math.hypot(max(0.0, mean - low), spread)),

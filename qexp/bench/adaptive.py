@@ -7,13 +7,13 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from qexp.bench.accuracy import Share
 from qexp.bench.blocks import measure
 from qexp.bench.halves import split
-from qexp.bench.latency import CONFIDENCE, speedup_mean
+from qexp.bench.latency import speedup_mean
 from qexp.bench.policies import Fixed, Margin, NonZero, Policy, Seen, calibrate_fixed, calibrate_margin
+from qexp.bench.student import t_halfwidth
 from qexp.bench.tune import oversampling_of
 from qexp.config import AdaptiveConfig, SearchConfig
 from qexp.results import Block, Finding, Ids, Interval, OperatingPoint
@@ -86,14 +86,7 @@ class PolicyResult:
         key = self.name.replace(" ", "_")
         return Finding(
             text,
-            {
-                f"{key}_speedup": self.speedup.estimate,
-                f"{key}_speedup_low": self.speedup.low,
-                f"{key}_speedup_high": self.speedup.high,
-                f"{key}_gain": self.gain.estimate,
-                f"{key}_gain_low": self.gain.low,
-                f"{key}_gain_high": self.gain.high,
-            },
+            self.speedup.metrics(f"{key}_speedup") | self.gain.metrics(f"{key}_gain"),
         )
 
 
@@ -167,5 +160,5 @@ def _explained(
 def difference(paired: NDArray[np.float64]) -> Interval:
     """Return the mean of paired differences with its t interval."""
     mean = float(paired.mean())
-    half = float(stdtrit(paired.size - 1, (1 + CONFIDENCE) / 2) * paired.std(ddof=1) / np.sqrt(paired.size))
+    half = t_halfwidth(paired)
     return Interval(mean, mean - half, mean + half)

@@ -1,10 +1,10 @@
 """Two halves of the queries: a configuration is chosen on the first and confirmed on the second."""
 
 import numpy as np
-from scipy.special import stdtrit
 
 from qexp.bench.accuracy import Share, mean_interval
-from qexp.bench.latency import CONFIDENCE, ENOUGH
+from qexp.bench.latency import ENOUGH
+from qexp.bench.student import t_halfwidth
 from qexp.results import Half, Ids, Interval, Nanoseconds
 
 SEED = 0
@@ -21,11 +21,9 @@ def p95_interval(latencies: Nanoseconds) -> Interval | None:
 
     None with fewer than 100 queries.
     """
-    rounds, queries = latencies.shape
-    if queries < ENOUGH[95]:
+    if latencies.shape[1] < ENOUGH[95]:
         return None
-    logs = np.log(np.percentile(latencies, 95, axis=1))
-    spread = float(np.exp(stdtrit(rounds - 1, (1 + CONFIDENCE) / 2) * logs.std(ddof=1) / np.sqrt(rounds)))
+    spread = float(np.exp(t_halfwidth(np.log(np.percentile(latencies, 95, axis=1)))))
     pooled = float(np.percentile(latencies, 95)) / 1e6
     return Interval(pooled, pooled / spread, pooled * spread)
 

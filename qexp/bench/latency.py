@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from qexp.bench.student import t_halfwidth
 from qexp.results import Interval, LatencyStats, Measurement, Nanoseconds
 
-CONFIDENCE = 0.95
 ENOUGH = {50: 2, 95: 100, 99: 1000}  # samples without which a percentile is noise
 
 
@@ -49,9 +49,7 @@ def paired_ratio(baseline: NDArray[np.float64], trial: NDArray[np.float64]) -> I
     The unit of replication is the round: queries of one round share the machine's mood, so that resampling them
     calls a collection different from itself half of the time.
     """
-    from scipy.special import stdtrit  # here, because every worker imports this module
-
     logs = np.log(baseline / trial)
     mean = float(logs.mean())
-    half = float(stdtrit(logs.size - 1, (1 + CONFIDENCE) / 2) * logs.std(ddof=1) / np.sqrt(logs.size))
+    half = t_halfwidth(logs)
     return Interval(float(np.exp(mean)), float(np.exp(mean - half)), float(np.exp(mean + half)))

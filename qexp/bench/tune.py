@@ -39,10 +39,9 @@ class Tuned:
 
     def _sentence(self) -> str:
         value = f"{self.value:.3g}×" if self.parameter == "oversampling" else f"{self.value:.0f}"
-        found, confirmed = (
-            f"{one.estimate:.3f} ({one.low:.3f}–{one.high:.3f})" for one in (self.found, self.confirmed)
+        both = (
+            f"{self.measure} {self.found.share} on the queries that looked for it, {self.confirmed.share} on the others"
         )
-        both = f"{self.measure} {found} on the queries that looked for it, {confirmed} on the others"
         if not self.reached:
             return f"{self.measure} {self.target:g} is not reachable by {self.parameter}: best at {value}, {both}"
         held = "confirmed" if self.confirmed.low >= self.target else "not confirmed by the low end of the interval"

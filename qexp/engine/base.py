@@ -25,6 +25,7 @@ from qexp.results import (
 )
 
 COLLECTIONS = Kind.COLLECTIONS
+INDEX_ALWAYS = 1  # KiB: with Qdrant's default small collections would stay unindexed and unquantized
 DEFAULT_M = 16  # Qdrant's own
 DEFAULT_EF_CONSTRUCT = 100
 

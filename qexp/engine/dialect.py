@@ -16,7 +16,6 @@ MEMORY_WORDS: Version = (1, 19)  # memory: cold|cached|pinned instead of on_disk
 METHODS: dict[str, Version] = {"turbo": (1, 18)}
 
 LONGEST_NAME = 200
-INDEX_ALWAYS = 1  # KiB: with Qdrant's default small collections would stay unindexed and unquantized
 INDEX_NEVER = 0
 MARK = "qexp"  # the key in a collection's metadata that makes it ours
 

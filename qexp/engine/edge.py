@@ -10,7 +10,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from qexp.engine import edge_folder
-from qexp.engine.base import in_order, payload_batches
+from qexp.engine.base import INDEX_ALWAYS, in_order, payload_batches
 from qexp.engine.edge_folder import SHARD
 from qexp.engine.process import drop_pages, give_back, process_memory
 from qexp.errors import EngineError
@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 
 UPLOAD_BATCH = 1000
 SCROLL_BATCH = 10_000
-INDEX_ALWAYS = 1  # KiB: with Qdrant's default small collections would stay unindexed and unquantized
 _DISTANCE = {
     "cosine": edge.Distance.Cosine,
     "dot": edge.Distance.Dot,

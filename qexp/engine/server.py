@@ -19,7 +19,7 @@ import numpy as np
 
 from qexp.config import ServerConfig
 from qexp.engine import dialect
-from qexp.engine.base import in_order, payload_batches
+from qexp.engine.base import INDEX_ALWAYS, in_order, payload_batches
 from qexp.engine.readback import Readback
 from qexp.engine.wire import Grpc, Payloads, Rest, Taken, Unavailable
 from qexp.errors import BenchmarkError, EngineError
@@ -280,7 +280,7 @@ class ServerEngine:
         self._rest.ask("DELETE", self._there.path())
 
     def _optimize(self) -> None:
-        self._rest.ask("PATCH", self._there.path(), {"optimizers_config": {"indexing_threshold": dialect.INDEX_ALWAYS}})
+        self._rest.ask("PATCH", self._there.path(), {"optimizers_config": {"indexing_threshold": INDEX_ALWAYS}})
 
     def _patiently(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call until the server is there, for at most engine.patience seconds. Never around what is timed."""

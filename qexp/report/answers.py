@@ -6,7 +6,18 @@ from qexp.report.blocks import Block, Bullets, Grid, Paragraph
 from qexp.report.frontier import Candidate, times_faster
 from qexp.report.recommend import Matched, Recommendation
 from qexp.report.record import CollectionRecord
-from qexp.report.words import MEASURE, interval, is_speed, matched, money, more, oversampling, percent, speed, speedup
+from qexp.report.words import (
+    MEASURE,
+    against_baseline,
+    is_speed,
+    matched,
+    money,
+    more,
+    oversampling,
+    percent,
+    speed,
+    speedup,
+)
 from qexp.results import DATATYPE_BYTES, MIB, Interval, Row
 
 
@@ -32,15 +43,10 @@ def _best(decided: Recommendation) -> str:
     if level:
         others = f"; no measurable difference from it: {', '.join(level)}"
     text = f"At {measure} ≥ {least:g} the fastest by {decided.latency} is {decided.title(fastest)}{others}"
-    text += f" ({_against(fastest)})."
+    text += f" ({against_baseline(fastest)})."
     if decided.choice and not decided.choice.baseline and decided.choice.collection != fastest.collection:
-        text += f" The cheapest is {decided.title(decided.choice)} ({_against(decided.choice)})."
+        text += f" The cheapest is {decided.title(decided.choice)} ({against_baseline(decided.choice)})."
     return text
-
-
-def _against(one: Candidate) -> str:
-    ratio = speedup(one.row)
-    return f"{speed(ratio)} against no quantization" if ratio else ""
 
 
 def _effect(decided: Recommendation, found: Matched) -> str:
@@ -117,7 +123,7 @@ def _theory(collections: Sequence[CollectionRecord], decided: Recommendation) ->
                 f"{compression:g}×" if compression else "",
                 f"{collection.metrics['compression_ratio']:.1f}×",
                 f"{factor:g}×" if factor else "",
-                f"{ratio.estimate:.2f}× ({ratio.low:.2f}–{ratio.high:.2f}), {best.point}" if ratio else "",
+                f"{ratio.ratio}, {best.point}" if ratio else "",
             )
         )
     header = ("method", "smaller, theory", "smaller, measured", "faster, theory", "fastest measured")
@@ -221,7 +227,7 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
             top = max(own, key=lambda ratio: ratio.estimate)
             yield (
                 top.low >= aim,
-                f"{prefix} {aim}× faster or more: {top.estimate:.2f}× ({top.low:.2f}–{top.high:.2f}) at best.",
+                f"{prefix} {aim}× faster or more: {top.ratio} at best.",
             )
     recovered = [
         found.reached
@@ -254,10 +260,10 @@ def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
     bare = _bare(decided)
     if bare and not choice.baseline:
         ram, whole = (one.row.metrics["ram_estimated_mib"] for one in (choice, bare))
-        kept = (
-            f"{MEASURE[decided.slo.accuracy]} {interval(choice.accuracy_halves[1])} on the half that had to confirm it"
+        kept = f"{MEASURE[decided.slo.accuracy]} {choice.accuracy_halves[1].share} on the half that had to confirm it"
+        lines.append(
+            f"Result: {against_baseline(choice)}; {kept}; {whole:.1f} MiB of RAM became {ram:.1f} (predicted)."
         )
-        lines.append(f"Result: {_against(choice)}; {kept}; {whole:.1f} MiB of RAM became {ram:.1f} (predicted).")
     surprise = _surprise(collection, decided)
     return "\n".join([*lines, *([f"Surprise: {surprise}"] if surprise else []), "Measured with qexp."])
 

@@ -7,20 +7,22 @@ def trust_metrics(trial: Trial) -> dict[str, float | None]:
     """Return the intervals of a trial, how its loss splits up, and its cold latency, under their public names."""
     accuracy, loss = trial.accuracy, trial.loss
     intervals = {
+        "speedup_mean": trial.speedup_mean,
         "speedup_p50": trial.speedup_p50,
         "speedup_p95": trial.speedup_p95,
         "accuracy_retention": accuracy.retention_interval,
         "recall": accuracy.recall_interval,
     }
     metrics: dict[str, float | None] = {
-        "speedup_p50": trial.speedup_p50.estimate if trial.speedup_p50 else None,
+        "accuracy_retention": accuracy.retention,
+        "recall": accuracy.recall,
         "zero_overlap_queries": accuracy.zero_overlap,
         "builds": accuracy.builds,
         "recall_build_sd": accuracy.recall_build_sd,
     }
     for name, interval in intervals.items():
         if interval is not None:
-            metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+            metrics |= interval.metrics(name)
     if loss is not None:
         metrics |= {
             "loss_hnsw": loss.hnsw,
@@ -43,26 +45,19 @@ def cold_metrics(cold: Cold | None, prefix: str) -> dict[str, float | None]:
         f"{prefix}_read_bytes_per_query": cold.reads.bytes / cold.queries if cold.reads.bytes is not None else None,
     }
     if cold.speedup is not None:
-        speedup = cold.speedup
-        metrics |= {
-            f"{prefix}_speedup_mean": speedup.estimate,
-            f"{prefix}_speedup_mean_low": speedup.low,
-            f"{prefix}_speedup_mean_high": speedup.high,
-        }
+        metrics |= cold.speedup.metrics(f"{prefix}_speedup_mean")
     return metrics
 
 
 def load_metrics(load: Load) -> dict[str, float | None]:
     """Return throughput and latency under load; no latency where it was saturated."""
-    latency, speedup = load.latency, load.speedup
-    return {
+    latency = load.latency
+    metrics: dict[str, float | None] = {
         "qps": load.qps,
         "saturated": float(load.saturated),
         "latency_mean_ms": latency.mean if latency else None,
         "latency_p50_ms": latency.p50 if latency else None,
         "latency_p95_ms": latency.p95 if latency else None,
         "latency_p99_ms": latency.p99 if latency else None,
-        "speedup_mean": speedup.estimate if speedup else None,
-        "speedup_mean_low": speedup.low if speedup else None,
-        "speedup_mean_high": speedup.high if speedup else None,
     }
+    return metrics | (load.speedup.metrics("speedup_mean") if load.speedup else {})

@@ -152,14 +152,8 @@ def _searched(baseline: Row) -> tuple[str, ...]:
 
 
 def _halves(row: Row, name: str) -> tuple[Interval, Interval] | None:
-    metrics = row.metrics
-    if any(f"{name}_{half}" not in metrics for half in HALVES):
-        return None
-    first, second = (
-        Interval(metrics[f"{name}_{half}"], metrics[f"{name}_{half}_low"], metrics[f"{name}_{half}_high"])
-        for half in HALVES
-    )
-    return first, second
+    first, second = (Interval.of(row.metrics, f"{name}_{half}") for half in HALVES)
+    return (first, second) if first and second else None
 
 
 def _paced(halves: tuple[Interval, Interval] | None, pace: float) -> tuple[Interval, Interval] | None:
@@ -187,8 +181,9 @@ def _log_half_width(one: Candidate) -> float:
     if one.baseline and one.p95_halves:
         return max(log(half.high / half.low) for half in one.p95_halves) / 2
     metrics = one.row.metrics
-    name = "speedup_p95" if "speedup_p95_low" in metrics else "speedup_mean"
-    return log(metrics[f"{name}_high"] / metrics[f"{name}_low"]) / 2
+    ratio = Interval.of(metrics, "speedup_p95") or Interval.of(metrics, "speedup_mean")
+    assert ratio
+    return log(ratio.high / ratio.low) / 2
 
 
 def slower(one: Candidate, other: Candidate) -> bool:

@@ -15,7 +15,6 @@ from qexp.report.table import cells, columns, speedup_text
 from qexp.report.words import (
     MEASURE,
     SAME,
-    interval,
     matched,
     money,
     notes,
@@ -23,7 +22,7 @@ from qexp.report.words import (
     verdict_lines,
     vouched,
 )
-from qexp.results import CONTROL_TOO_WIDE, Interval
+from qexp.results import CONTROL_TOO_WIDE
 
 
 def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> list[Block]:
@@ -90,7 +89,7 @@ def _decision(decided: Recommendation) -> list[Block]:
 def _accuracy_remark(choice: Candidate, decided: Recommendation) -> str:
     if choice.baseline and decided.slo.accuracy == "retention":
         return "by definition"
-    return f"{interval(choice.accuracy_halves[1])} on the half of the queries that has to confirm it"
+    return f"{choice.accuracy_halves[1].share} on the half of the queries that has to confirm it"
 
 
 def _asked(decided: Recommendation) -> str:
@@ -225,8 +224,8 @@ def _validity(collections: list[CollectionRecord], decided: Recommendation) -> l
         bases = [row for row in one.rows if row.params.get("role") == "baseline"]
         for base in bases:
             ef = f", ef {base.params['hnsw_ef']}" if len(bases) > 1 else ""
-            metrics, name = base.metrics, f"{decided.name(one.place)}{ef}"
-            control = Interval(metrics["speedup_mean"], metrics["speedup_mean_low"], metrics["speedup_mean_high"])
+            control, name = speedup(base), f"{decided.name(one.place)}{ef}"
+            assert control
             told = control.halfwidth <= CONTROL_TOO_WIDE * float(one.config["search.target_halfwidth"])
             if control.distinguishable:
                 noisy.append(name)
@@ -237,9 +236,9 @@ def _validity(collections: list[CollectionRecord], decided: Recommendation) -> l
             rows.append(
                 (
                     name,
-                    f"{control.estimate:.3f} ({control.low:.3f}–{control.high:.3f})",
+                    control.share,
                     "fails: noisy" if control.distinguishable else "holds" if told else "too wide to say",
-                    f"{metrics['recall']:.3f}",
+                    f"{base.metrics['recall']:.3f}",
                     f"{one.metrics.get('rounds', one.config['search.rounds']):g}",
                 )
             )

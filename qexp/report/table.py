@@ -8,7 +8,7 @@ from rich.text import Text
 from qexp.report.markdown import table_markdown
 from qexp.report.settings import varying
 from qexp.report.terminal import WORDS, Cell, Column, fitted
-from qexp.results import Row
+from qexp.results import Interval, Row
 
 COLUMNS = (
     "quantization",
@@ -72,11 +72,11 @@ def speedup_text(metrics: dict[str, float], control: bool = False) -> str:
 
     For the A/A control it is the other way round: it is marked as noisy where the interval does not contain 1.
     """
-    if "speedup_mean" not in metrics:
+    speedup = Interval.of(metrics, "speedup_mean")
+    if speedup is None:
         return ""
-    low, high = metrics["speedup_mean_low"], metrics["speedup_mean_high"]
-    mark = f" {INDISTINGUISHABLE}" if low <= 1 <= high else f" {NOISY}" if control else ""
-    return f"{metrics['speedup_mean']:.2f}× ({low:.2f}–{high:.2f}){mark}"
+    mark = NOISY if control else ""
+    return f"{speedup.ratio} {mark if speedup.distinguishable else INDISTINGUISHABLE}".rstrip()
 
 
 def rich_table(rows: Sequence[Row], title: str, width: int) -> Table:

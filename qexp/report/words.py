@@ -34,10 +34,7 @@ def is_speed(ratio: Interval, latency: str) -> str:
 
 def speedup(row: Row, name: str = "speedup_mean") -> Interval | None:
     """Return a trial's speedup over its baseline."""
-    metrics = row.metrics
-    if f"{name}_low" not in metrics:
-        return None
-    return Interval(metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"])
+    return Interval.of(row.metrics, name)
 
 
 def against_baseline(one: Candidate) -> str:
@@ -46,11 +43,6 @@ def against_baseline(one: Candidate) -> str:
     if one.baseline or ratio is None:
         return "the baseline itself"
     return f"{speed(ratio)} against no quantization"
-
-
-def interval(value: Interval) -> str:
-    """Return `0.972 (0.964–0.980)`."""
-    return f"{value.estimate:.3f} ({value.low:.3f}–{value.high:.3f})"
 
 
 def money(usd: float) -> str:
@@ -122,7 +114,7 @@ def vouched(one: Candidate, slo: SloConfig) -> str:
     if one.baseline and slo.accuracy == "retention":
         return "1 by definition"
     first, second = one.accuracy_halves
-    return f"{one.accuracy:.3f} ({first.estimate:.3f} on the queries that chose, {interval(second)} on the other half)"
+    return f"{one.accuracy:.3f} ({first.estimate:.3f} on the queries that chose, {second.share} on the other half)"
 
 
 def verdict_lines(decided: Recommendation) -> list[str]:

@@ -1,6 +1,7 @@
 """Values that every stage hands on."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,9 +45,30 @@ class Interval:
         """How far a ratio's interval reaches to either side, as a share: 0.05 is ± 5 %."""
         return math.sqrt(self.high / self.low) - 1.0
 
+    @property
+    def ratio(self) -> str:
+        """As a ratio is printed: `1.42× (1.35–1.50)`."""
+        return f"{self.estimate:.2f}× ({self.low:.2f}–{self.high:.2f})"
+
+    @property
+    def share(self) -> str:
+        """As a share is printed: `0.972 (0.964–0.980)`."""
+        return f"{self.estimate:.3f} ({self.low:.3f}–{self.high:.3f})"
+
     def widened(self, factor: float) -> "Interval":
         """Return a ratio's interval reaching `factor` times further to either side."""
         return Interval(self.estimate, self.low / factor, self.high * factor)
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """Return the estimate and its ends as metrics: `name`, `name_low` and `name_high`."""
+        return {name: self.estimate, f"{name}_low": self.low, f"{name}_high": self.high}
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, float], name: str) -> "Interval | None":
+        """Return what `metrics` recorded; None where one of the three is absent."""
+        found = [metrics.get(one) for one in (name, f"{name}_low", f"{name}_high")]
+        known = [value for value in found if value is not None]
+        return cls(*known) if len(known) == len(found) else None
 
 
 @dataclass(frozen=True)
