@@ -1,7 +1,9 @@
 import re
 import subprocess
 import sys
+from functools import partial
 from textwrap import dedent
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from omegaconf import OmegaConf
 from qexp.bench.accuracy import mean_interval
 from qexp.bench.halves import split
 from qexp.config import (
+    CollectionDataset,
     CostConfig,
     ExperimentConfig,
+    FileDataset,
     IndexConfig,
     QuantizationConfig,
     QueriesConfig,
@@ -117,6 +121,45 @@ def test_flat_has_dotted_keys() -> None:
     assert flat["quantization.config.binary.encoding"] == "two_bits"
     assert flat["search.oversampling"] == [1.0, 2.0, 3.0, 5.0, 8.0, 10.0]
     assert "cache_dir" not in flat
+
+
+ROME = {"key": "city", "match": {"value": "Rome"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "fields"),
+    [
+        ({}, []),
+        ({"must": [ROME, {"has_id": [5]}], "must_not": {"is_empty": {"key": "note"}}}, ["city", "note"]),
+        ({"should": [{"must": [{"key": "a.b", "range": {"gt": 1}}]}, ROME]}, ["a.b", "city"]),
+        ({"must": [{"nested": {"key": "shops[]", "filter": {"must": [ROME]}}}]}, ["shops[]"]),
+        ({"min_should": {"conditions": [ROME, ROME], "min_count": 1}}, ["city"]),
+    ],
+)
+def test_the_fields_of_a_filter_are_known(given: dict[str, Any], fields: list[str]) -> None:
+    assert SearchConfig(filter=given).filtered_fields == fields
+
+
+def test_a_filter_or_an_index_on_payload_that_is_not_there_is_refused() -> None:
+    search = SearchConfig(filter={"must": [ROME]})
+    table = partial(FileDataset, path="mine.parquet")
+    there = partial(CollectionDataset, url="http://localhost:6333", collection="shops")
+    for dataset, remedy in (
+        (SyntheticDataset(), "this dataset has none"),
+        (table(payload_columns=["town"]), "add 'city' to dataset.payload_columns"),
+        (there(payload=False), "add dataset.payload=true"),
+    ):
+        with pytest.raises(ConfigError, match=f"^search.filter: no point has a field 'city'; {remedy}"):
+            ExperimentConfig(dataset=dataset, search=search)
+    for dataset in (table(payload_columns=["city"]), there()):
+        assert ExperimentConfig(dataset=dataset, search=search).search == search
+    for make, remedy in (
+        (SyntheticDataset, "has none"),
+        (table, "add 'city'"),
+        (partial(there, payload=False), "=true"),
+    ):
+        with pytest.raises(ConfigError, match=f"^dataset.payload_indexes.city: no payload to index; .*{remedy}"):
+            make(payload_indexes={"city": "keyword"})
 
 
 @pytest.mark.parametrize(

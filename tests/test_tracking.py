@@ -4,17 +4,20 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from qexp import history, store, sweep, tracking
-from qexp.config import ExperimentConfig, SyntheticDataset
+from qexp.config import ExperimentConfig, FileDataset, QueriesConfig
 from qexp.errors import TrackingError
 from qexp.report.export import export
 from qexp.report.table import LEGEND
 from qexp.results import Row
 from qexp.runner import run
+from tests.test_edge import vectors
 from tests.test_sweep import all_runs
 
 
@@ -93,7 +96,14 @@ def test_payload_indexes_of_any_name_are_one_parameter_and_files_to_deploy(
     small: ExperimentConfig, environment: dict[str, str], tmp_path: Path
 ) -> None:
     indexes = {"cities[].name": "keyword", "year": "integer"}
-    run(replace(small, dataset=SyntheticDataset(points=1000, size=32, queries=50, payload_indexes=indexes)), [])
+    names = [[{"name": name}] for name in ("Rome", "Oslo")] * 525
+    rows = {"vector": vectors(32, 1050).tolist(), "cities": names, "year": range(1050)}
+    pq.write_table(pa.table(rows), tmp_path / "mine.parquet")
+    held_out = QueriesConfig(held_out=50)
+    mine = FileDataset(
+        path=f"{tmp_path}/mine.parquet", payload_columns=["cities", "year"], payload_indexes=indexes, queries=held_out
+    )
+    run(replace(small, dataset=mine), [])
     client, experiment_id = store.connect()
     (found,) = store.search(client, experiment_id, "tags.`qexp.level` = 'collection'")
     assert json.loads(found.data.params["dataset.payload_indexes"]) == indexes

@@ -46,11 +46,17 @@ class DatasetConfig:
         one_of("dataset.on_bad_vector", self.on_bad_vector, ("error", "drop"))
         for key, kind in self.payload_indexes.items():
             one_of(f"dataset.payload_indexes.{key}", kind, PAYLOAD_INDEXES)
+            remedy = self.field_missing(key)
+            require(remedy is None, f"dataset.payload_indexes.{key}: no payload to index; {remedy}")
 
     @property
     def title(self) -> str:
         """The name shown for the dataset."""
         return self.label or "dataset"
+
+    def field_missing(self, key: str) -> str | None:
+        """Return what to do where no point will have a payload field of this path; None where points may have it."""
+        return "this dataset has none; use dataset=file, hub or collection"
 
 
 @dataclass(frozen=True)
@@ -104,19 +110,15 @@ class TableDataset(DatasetConfig):
     queries: QueriesConfig = field(default_factory=QueriesConfig)
     qrels: QrelsConfig = field(default_factory=QrelsConfig)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key in self.payload_indexes:
-            column = re.split(r"[.\[]", key)[0]
-            require(
-                {key, column} & {*self.payload_columns} != set(),
-                f"dataset.payload_indexes.{key}: no payload to index; add '{column}' to dataset.payload_columns",
-            )
-
     @property
     def title(self) -> str:
         """The label, else the last part of the path without its suffixes."""
         return self.label or _short(self.path.rstrip("/").rsplit("/", 1)[-1].split(".")[0]) or "dataset"
+
+    def field_missing(self, key: str) -> str | None:
+        """Return which column to add where none has the field."""
+        column = re.split(r"[.\[]", key)[0]
+        return None if {key, column} & {*self.payload_columns} else f"add '{column}' to dataset.payload_columns"
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,10 @@ class CollectionDataset(DatasetConfig):
     def title(self) -> str:
         """The label, else the collection's name."""
         return self.label or _short(self.collection)
+
+    def field_missing(self, key: str) -> str | None:
+        """Return how to read payload where it is left out."""
+        return None if self.payload else "add dataset.payload=true"
 
 
 @dataclass(frozen=True)

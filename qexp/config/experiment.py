@@ -52,6 +52,9 @@ class ExperimentConfig:
             at_least("cache_limit_gib", self.cache_limit_gib, 0)
         if isinstance(self.engine, ServerConfig) and self.engine.source_collection:
             _check_source(self.engine, self.dataset, self.embedding)
+        for key in self.search.filtered_fields:
+            remedy = self.dataset.field_missing(key)
+            require(remedy is None, f"search.filter: no point has a field '{key}'; {remedy}")
 
     def flat(self) -> dict[str, Any]:
         """Return every value under its dotted key, as it is logged, but for those that change no figure."""

@@ -1,5 +1,6 @@
 """The schema of searches: the grid, tuning, adaptive policies, load."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
@@ -111,6 +112,23 @@ class SearchConfig:
             )
         if self.filter:
             _check_filter(self.filter)
+
+    @property
+    def filtered_fields(self) -> list[str]:
+        """The payload fields that the filter looks at, in order."""
+        return list(dict.fromkeys(_fields(self.filter)))
+
+
+def _fields(condition: Any) -> Iterator[str]:
+    """Yield the fields of a condition, and of those in it; of what is nested in a field, that field alone."""
+    if isinstance(condition, list):
+        for one in condition:
+            yield from _fields(one)
+    elif isinstance(condition, dict):
+        if "key" in condition:
+            yield str(condition["key"])
+        else:
+            yield from _fields(list(condition.values()))
 
 
 def _check_filter(given: dict[str, Any]) -> None:
