@@ -63,9 +63,9 @@ class DatasetConfig:
 class QueriesConfig:
     """Where queries come from.
 
-    With a `path` (a file or a hub dataset), `name` or `split`: from there. Else with a `vector_column` or
-    `text_column`: from that column of the points' own rows, where it is not empty. Else `held_out` points, sampled
-    with `seed`, become queries and are no points.
+    With a `path` (a file or a hub dataset), `name` or `split`: from there. Else with a `vector_column`: from that
+    column of the points' own rows, where it is not empty; or with a `text_column`, which then has a text in every row.
+    Else `held_out` points, sampled with `seed`, become queries and are no points.
     """
 
     path: str | None = None
