@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qexp import machine, tracking
 from qexp.bench import accuracy, validity
@@ -98,9 +99,9 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             )
         with machine.turn(False, config.wait_seconds, log.info):
             steps.add_builds(results, spec)
-    recall = partial(_recall, data, truth)
+    recall, retention = partial(_recall, data, truth), partial(_retention, data, truth)
     relevance = accuracy.relevance(data.qrels, config.search.limit)
-    baselines, trials = judge(Evidence(timed, cold, results, recall, relevance))
+    baselines, trials = judge(Evidence(timed, cold, results, recall, retention, relevance))
     validity.check_accuracy(spec, baselines, trials, checks)
     validity.check_noise(baselines, config.search.target_halfwidth, checks)
     return Experiment(
@@ -134,9 +135,20 @@ def _engine_side_truth(config: ExperimentConfig, data: Data, baseline: Place, ca
 
 
 def _recall(data: Data, truth: Truth, found: Ids) -> accuracy.Share:
-    points, queries, distance = data.points(), np.asarray(data.query_vectors()), data.facts.distance
-    scores = exact_scores(points, queries, found, distance)
-    return accuracy.recall(scores, truth.scores, magnitude(points, queries, truth, distance))
+    return accuracy.recall(_scores(data, found), truth.scores, _magnitude(data, truth))
+
+
+def _retention(data: Data, truth: Truth, found: Ids, reference: Ids) -> accuracy.Share:
+    scores = _scores(data, found), _scores(data, reference)
+    return accuracy.retention(found, reference, *scores, _magnitude(data, truth))
+
+
+def _scores(data: Data, found: Ids) -> NDArray[np.float64]:
+    return exact_scores(data.points(), np.asarray(data.query_vectors()), found, data.facts.distance)
+
+
+def _magnitude(data: Data, truth: Truth) -> NDArray[np.float64]:
+    return magnitude(data.points(), np.asarray(data.query_vectors()), truth, data.facts.distance)
 
 
 def _judged_by(
@@ -146,7 +158,7 @@ def _judged_by(
     if measure == "recall":
         return partial(_recall, data, truth)
     reference = baseline.worker.found(OperatingPoint(search.limit, search.hnsw_ef[0]))
-    return lambda found: accuracy.overlap(found, reference)
+    return lambda found: _retention(data, truth, found, reference)
 
 
 def _check_data(checks: Checks, data: Data, truth: Truth) -> None:

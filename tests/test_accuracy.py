@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from qexp.bench.accuracy import mean_interval, overlap, recall, relevance, summarize, worst_decile
+from qexp.bench import accuracy
+from qexp.bench.accuracy import mean_interval, overlap, recall, relevance, retention, summarize, worst_decile
 from qexp.data.truth import exact_scores, magnitude, neighbours
 
 # Coordinates from a handful of values give ties and duplicates in most examples.
@@ -55,6 +56,35 @@ def test_retention_is_that_of_a_naive_count(found: np.ndarray, reference: np.nda
         if len(set(found[row].tolist())) == 6 and len(set(reference[row].tolist())) == 6:
             assert ours[row] == pytest.approx(unique / 6, abs=1e-9)
             assert hits == unique
+
+
+def test_a_point_as_near_stands_for_a_lost_result_once() -> None:
+    reference, found = np.array([[0, 1, 2, 3]] * 3), np.array([[0, 8, 9, 7], [4, 5, 6, 7], [0, 1, 2, -1]])
+    near = np.array([[0.9, 0.9, 0.9, 0.5]] * 3)
+    # 8 and 9 are as near as 1 and 2, and 7 as near as 3; three of 4, 5, 6 as near as 0 to 2; nothing for 3
+    ours = np.array([[0.9, 0.9, 0.9, 0.5], [0.9, 0.9, 0.9, 0.9], [0.9, 0.9, 0.9, -np.inf]])
+    one = np.ones((3, 1))
+    assert retention(found, reference, ours, near, one).tolist() == [1.0, 0.75, 0.75]
+    assert retention(found, reference, ours - 2e-6, near, one).tolist() == overlap(found, reference).tolist()
+    nearer = np.where(ours == 0.9, 0.91, ours)  # nearer than what was lost is not what the baseline returned
+    assert retention(found, reference, nearer, near, one).tolist() == [0.5, 0.0, 0.75]
+
+
+@given(
+    found=arrays(np.int64, (3, 5), elements=st.integers(-1, 9)),
+    reference=arrays(np.int64, (3, 5), elements=st.integers(-1, 9)),
+    pairs=st.integers(1, 100),
+)
+def test_retention_of_points_without_duplicates_is_the_overlap(
+    found: np.ndarray, reference: np.ndarray, pairs: int
+) -> None:
+    for rows in (found, reference):
+        rows.sort(axis=1)
+        rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = -1  # no engine returns a point twice
+    scores = [np.where(rows < 0, -np.inf, rows / 10) for rows in (found, reference)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(accuracy, "PAIRS", pairs)
+        assert retention(found, reference, *scores, np.ones((3, 1))) == pytest.approx(overlap(found, reference))
 
 
 def test_a_tie_at_the_kth_distance_is_a_hit() -> None:  # T11

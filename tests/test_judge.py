@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from qexp.bench.accuracy import overlap
 from qexp.bench.judge import Evidence, judge
 from qexp.results import Ids, Measurement, OperatingPoint, Reads, Visit
 
@@ -34,7 +35,7 @@ def evidence(control: float = 1.0, builds: list[Ids] | None = None) -> Evidence:
         RESCORED: [ids(4, 3)] * (1 + len(builds or [])),
         IGNORE: [ids(4, 2)],
     }
-    return Evidence(timed, {}, results, lambda found: (found < 90).mean(axis=1), lambda found: (None, None))
+    return Evidence(timed, {}, results, lambda found: (found < 90).mean(axis=1), overlap, lambda found: (None, None))
 
 
 def test_every_trial_is_held_against_the_baseline() -> None:

@@ -10,6 +10,7 @@ from qexp.bench.student import CONFIDENCE, t_halfwidth
 from qexp.results import Accuracy, Ids, Interval
 
 RESAMPLES = 4000
+PAIRS = 2**22  # of results that are compared at a time
 TIE = 1e-6  # of the magnitude; 16 roundings of single precision, in which the engine computes
 
 Share = NDArray[np.float64]
@@ -20,6 +21,36 @@ def overlap(found: Ids, reference: Ids) -> Share:
     """Return per query the share of the reference's results that were found; both [query, k], -1 is no result."""
     hits = (found[:, :, None] == reference[:, None, :]) & (found[:, :, None] >= 0)
     shares: Share = hits.any(axis=2).sum(axis=1) / np.maximum((reference >= 0).sum(axis=1), 1)
+    return shares
+
+
+def retention(
+    found: Ids,
+    reference: Ids,
+    found_scores: NDArray[np.float64],
+    reference_scores: NDArray[np.float64],
+    magnitude: NDArray[np.float64],
+) -> Share:
+    """Return the overlap per query, where a point as near as a lost one of the reference's stands for it.
+
+    Otherwise data with duplicates would lose what no user can miss. All [query, k], scores and magnitude as in
+    `recall`; every point stands for one lost result at most.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
+    shares = overlap(found, reference)
+    step = max(1, PAIRS // found.shape[1] ** 2)
+    for start in range(0, len(found), step):
+        rows = slice(start, start + step)
+        same = found[rows, :, None] == reference[rows, None, :]
+        instead, lost = ~same.any(axis=2) & (found[rows] >= 0), ~same.any(axis=1) & (reference[rows] >= 0)
+        with np.errstate(invalid="ignore"):  # -inf from -inf, of results that are none
+            apart = np.abs(found_scores[rows, :, None] - reference_scores[rows, None, :])
+        ties = (apart <= TIE * magnitude[rows, :, None]) & instead[:, :, None] & lost[:, None, :]
+        for query in np.flatnonzero(ties.any(axis=(1, 2))):
+            stand_in = (maximum_bipartite_matching(csr_array(ties[query])) >= 0).sum()
+            shares[start + query] += stand_in / (reference[start + query] >= 0).sum()
     return shares
 
 

@@ -30,14 +30,15 @@ class Evidence:
     """What one experiment measured.
 
     `timed` and `cold` hold visits in rounds. `results` holds, for each operating point of the quantized collection,
-    what every build of it returned, the timed one first. `recall` judges results [query, limit] query by query,
-    `relevance` all of them by labels.
+    what every build of it returned, the timed one first. `recall` judges results [query, limit] query by query, as
+    `retention` does against others, `relevance` all of them by labels.
     """
 
     timed: Mapping[Visit, Measurement]
     cold: Mapping[Visit, Measurement]
     results: Mapping[OperatingPoint, Sequence[Ids]]
     recall: Callable[[Ids], Share]
+    retention: Callable[[Ids, Ids], Share]
     relevance: Relevance
 
 
@@ -53,7 +54,7 @@ def judge(found: Evidence) -> tuple[tuple[Baseline, ...], tuple[Trial, ...]]:
 
 def _baseline(visit: Visit, found: Evidence) -> Baseline:
     base = found.timed[visit]
-    retention, recall = accuracy.overlap(base.ids, base.ids)[None], found.recall(base.ids)[None]
+    retention, recall = found.retention(base.ids, base.ids)[None], found.recall(base.ids)[None]
     first, second = halves(base.latencies, retention, recall)
     return Baseline(
         visit.point,
@@ -84,7 +85,7 @@ def _trial(visit: Visit, baseline: Baseline, found: Evidence, recalls: Mapping[O
     speedup_mean = _beyond_noise(latency.speedup_mean, base, control, trial)
     assert speedup_mean is not None
     builds, recall = found.results[visit.point], recalls[visit.point]
-    retention = np.stack([accuracy.overlap(ids, base.ids) for ids in builds])
+    retention = np.stack([found.retention(ids, base.ids) for ids in builds])
     return Trial(
         visit.point,
         latency.latency_stats(trial.latencies),
