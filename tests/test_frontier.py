@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from qexp.report.frontier import candidates, dominates, dominators, frontier, questions, slower, times_faster
@@ -39,17 +41,46 @@ def test_noise_does_not_dominate():
 
 
 def test_baselines_of_two_jobs_are_told_apart_by_more_than_their_noise():
-    def beaten(noise):
-        rows = [baseline(p95=1.0, noise=noise), baseline(p95=1.06, noise=noise, storage="hot")]
+    def beaten(noise, drift):
+        rows = [
+            baseline(p95=p95 * factor, noise=noise, storage=storage)
+            for storage, p95 in (("on_disk", 1.0), ("hot", 1.06))
+            for factor in (1.0, drift)
+        ]
         return [len(found) for found in (candidates(rows, "retention"), frontier(candidates(rows, "retention")))]
 
-    assert beaten(0.01) == [2, 1]
-    assert beaten(0.1) == [2, 2]
+    assert beaten(0.01, drift=1.001) == [2, 1]
+    assert beaten(0.1, drift=1.001) == [2, 2]
+    assert beaten(0.01, drift=1.05) == [2, 2]  # jobs alike are as far apart as those that differ
+
+
+def test_the_machines_drift_is_in_a_comparison_of_jobs_that_share_no_baseline():
+    jobs = [("on_disk", 1.0), ("on_disk", 1.1), ("hot", 2.0), ("hot", 2.2)]
+    rows = [one for storage, p95 in jobs for one in (baseline(p95=p95, storage=storage), row("scalar", p95=p95 / 2))]
+    found = candidates(rows, "retention")
+    here, there = found[0], next(one for one in found if one.collection[1] == "hot")
+    ratio = times_faster(here, there)
+    assert ratio.estimate == pytest.approx(2.0)
+    # residuals ± log(1.1)/2 of four jobs: s = log(1.1)/√2, t(0.975, 2) = 4.302653, both means of two jobs
+    drift = 4.3026527 * math.log(1.1) / 2**0.5
+    noise = math.log(1.01 / 0.99) / 2
+    assert math.log(ratio.high / ratio.estimate) == pytest.approx(math.hypot(noise, noise, drift))
+    assert slower(there, here)
+
+
+def test_jobs_without_a_baseline_in_common_are_not_compared_in_speed():
+    here, there = candidates([baseline(p95=1.0), baseline(p95=9.0, storage="hot")], "retention")
+    assert (times_faster(here, there).low, times_faster(here, there).high) == (0.0, math.inf)
+    one, other = candidates([baseline(p95=1.0), baseline(p95=9.0, hnsw_ef="512")], "retention")
+    assert slower(other, one)  # of one job
 
 
 def test_against_its_own_baseline_a_trial_has_the_interval_of_its_speedup():
     base, trial, _, other = candidates(
-        [baseline(noise=0.2), row("scalar"), baseline(noise=0.2, storage="hot"), row("scalar", storage="hot")],
+        [
+            *(baseline(noise=0.2), row("scalar"), baseline(noise=0.2, storage="hot"), row("scalar", storage="hot")),
+            *(baseline(noise=0.2), baseline(noise=0.2, storage="hot")),
+        ],
         "retention",
     )
     own, foreign = times_faster(trial, base), times_faster(other, base)
@@ -92,5 +123,6 @@ def test_p95_of_jobs_at_different_machine_speeds_are_compared_at_one():
     rows = [baseline(p95=1.0), row("scalar", 2, p95=0.5), baseline(p95=2.0), row("binary", 2, p95=1.0)]
     _, scalar, binary = candidates(rows, "retention")
     assert scalar.latency == pytest.approx(binary.latency)
-    assert scalar.p95_highs == pytest.approx(binary.p95_highs)
+    # a limit holds for what was measured, and at the speed that the jobs share
     assert scalar.p95_highs[0] == pytest.approx(0.5 * 1.01 * 2**0.5)
+    assert binary.p95_highs[0] == pytest.approx(1.0 * 1.01)

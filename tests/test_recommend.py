@@ -168,3 +168,40 @@ def test_loosening_a_limit_never_makes_the_answer_dearer(rows, slo, name, data):
 def test_a_change_changes_the_choice(rows, slo):
     decided = recommend(rows, slo)
     assert all(change.choice is not decided.choice for change in decided.changes)
+
+
+def test_a_limit_on_ram_is_held_against_the_cap_that_it_needed():
+    rows = [baseline(), row("scalar", accuracy=0.99, ram=8)]
+    within = replace(SLO, max_ram_mib=10)
+    assert recommend(rows, within).choice.title == "scalar, no rescoring"
+    rows[1].metrics["ram_floor_mib"] = 12.0
+    decided = recommend(rows, within)
+    assert decided.choice is None
+    assert decided.nearest.ram == 12.0
+
+
+def test_what_has_no_p95_is_not_nearest():
+    rows = [baseline(p95=3.0), row("scalar", accuracy=0.99, p95=1.1), row("binary", accuracy=0.99, p95=0.9)]
+    for name in [name for name in rows[2].metrics if name.startswith("latency_p95_ms_")]:
+        del rows[2].metrics[name]
+    assert recommend(rows, replace(SLO, max_p95_ms=1.0)).nearest.title == "scalar, no rescoring"
+
+
+@pytest.mark.parametrize(
+    ("params", "by"),
+    [
+        (("index.m=8", "index.m=16"), "recall"),
+        (("storage.datatype=uint8 cost.name=a", "cost.name=a"), "recall"),
+        (("cost.name=course", "cost.name=production"), "retention"),
+        (("search.rounds=2", "search.rounds=3"), "retention"),
+    ],
+)
+def test_recall_decides_where_settings_change_what_baselines_find(params, by):
+    rows = [one for settings in params for one in (baseline(settings=settings), row("scalar", settings=settings))]
+    assert recommend(rows, SLO).slo.accuracy == by
+
+
+def test_recall_decides_where_storages_keep_vectors_in_other_datatypes():
+    kept = [("on_disk", "float32"), ("half", "float16")]
+    rows = [one for storage, kind in kept for one in (baseline(storage=storage, datatype=kind), row("scalar"))]
+    assert recommend(rows, SLO).slo.accuracy == "recall"

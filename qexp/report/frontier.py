@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, hypot, inf, log
+from math import exp, hypot, inf, log, sqrt
 
 from qexp.report.settings import DATA, SETTINGS, method_name
 from qexp.results import Interval, Row
@@ -18,9 +18,10 @@ UNQUANTIZED = "none"
 class Candidate:
     """A measured configuration: its row, accuracy, latency in ms, and US dollars per month.
 
-    `latency` is P95 (the mean where a row has too few samples for it). `accuracy_halves` and `p95_halves` have their
-    intervals. Latencies are brought to the same machine speed as the other jobs' through the baseline that they share.
-    `base` is the row of the baseline that it was measured beside.
+    `latency` is P95 (the mean where a row has too few samples for it), brought to the same machine speed as the other
+    jobs' through the baseline that they share: `pace` times what was measured. `accuracy_halves` and `p95_halves` have
+    their intervals, as measured. `base` is the row of the baseline that it was measured beside; `drift` is how far its
+    latency may be off against jobs that share none, as half a width on the logarithm.
     """
 
     row: Row
@@ -30,6 +31,8 @@ class Candidate:
     cost: float
     accuracy_halves: tuple[Interval, Interval]
     p95_halves: tuple[Interval, Interval] | None
+    pace: float
+    drift: float
 
     @property
     def baseline(self) -> bool:
@@ -70,14 +73,25 @@ class Candidate:
         )
 
     @property
+    def ram(self) -> float:
+        """MiB of RAM that it needs: as predicted, or the smallest memory cap under which it held, if that is more."""
+        return max(self.row.metrics["ram_estimated_mib"], self.row.metrics.get("ram_floor_mib", 0.0))
+
+    @property
     def floor(self) -> float:
         """Accuracy that either half of the queries vouches for."""
         return min(half.low for half in self.accuracy_halves)
 
     @property
     def p95_highs(self) -> tuple[float, float]:
-        """The upper end of P95 in ms on either half of the queries; infinite where it is unknown."""
-        return (self.p95_halves[0].high, self.p95_halves[1].high) if self.p95_halves else (inf, inf)
+        """The upper end of P95 in ms on either half of the queries; infinite where it is unknown.
+
+        As measured or at the shared machine speed, whichever is more: a limit holds for both.
+        """
+        if self.p95_halves is None:
+            return inf, inf
+        first, second = (half.high * max(1.0, self.pace) for half in self.p95_halves)
+        return first, second
 
     @property
     def ceiling(self) -> float:
@@ -118,6 +132,7 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
     for row in rows:
         if row.params.get("role") == "baseline":
             baselines[_searched(row)].append(row.metrics[name])
+    drifts = _drifts(rows, name)
     found: list[Candidate] = []
     own = None
     for row in rows:
@@ -130,8 +145,8 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
         pace = exp(sum(map(log, shared)) / len(shared)) / own.metrics[name]
         accuracy = 1.0 if row is own and measure == "retention" else row.metrics[METRIC[measure]]
         cost = row.metrics["ram_cost_usd_month"] + row.metrics.get("disk_cost_usd_month", 0.0)
-        p95 = _paced(_halves(row, "latency_p95_ms"), pace)
-        candidate = Candidate(row, own, accuracy, row.metrics[name] * pace, cost, halves, p95)
+        p95, drift = _halves(row, "latency_p95_ms"), drifts[_built(own)]
+        candidate = Candidate(row, own, accuracy, row.metrics[name] * pace, cost, halves, p95, pace, drift)
         known = candidate.baseline and any(
             other.baseline and other.collection == candidate.collection and other.title == candidate.title
             for other in found
@@ -148,7 +163,33 @@ def _is_baseline_again(row: Row) -> bool:
 
 def _searched(baseline: Row) -> tuple[str, ...]:
     """Return what baselines that should take equally long have in common."""
-    return tuple(baseline.params.get(name, "") for name in ("storage", "hnsw_ef", SETTINGS))
+    return (*_built(baseline), baseline.params.get("hnsw_ef", ""))
+
+
+def _built(baseline: Row) -> tuple[str, ...]:
+    """Return what baselines of different jobs must have in common to tell the machine's speed in one from the other."""
+    return tuple(baseline.params.get(name, "") for name in ("storage", SETTINGS))
+
+
+def _drifts(rows: Sequence[Row], name: str) -> dict[tuple[str, ...], float]:
+    """Return how far the machine's mood may have moved the latency of each kind of baseline.
+
+    As half a width of a 95 % interval on the logarithm: Student's t with the standard deviation of jobs around the
+    mean of those that share a baseline. Infinite where no two jobs do, for then nothing tells.
+    """
+    from scipy.special import stdtrit
+
+    logs: dict[tuple[str, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row.params.get("role") == "baseline":
+            logs[_built(row)][row.params.get("hnsw_ef", "")].append(log(row.metrics[name]))
+    jobs = {built: next(iter(by_ef.values())) for built, by_ef in logs.items()}  # one hnsw_ef of a job tells for all
+    freedom = sum(len(own) - 1 for own in jobs.values())
+    if not freedom:
+        return dict.fromkeys(jobs, inf)
+    squares = sum((one - sum(own) / len(own)) ** 2 for own in jobs.values() for one in own)
+    width = float(stdtrit(freedom, 0.975)) * sqrt(squares / freedom)
+    return {built: width / sqrt(len(own)) for built, own in jobs.items()}
 
 
 def _halves(row: Row, name: str) -> tuple[Interval, Interval] | None:
@@ -156,23 +197,17 @@ def _halves(row: Row, name: str) -> tuple[Interval, Interval] | None:
     return (first, second) if first and second else None
 
 
-def _paced(halves: tuple[Interval, Interval] | None, pace: float) -> tuple[Interval, Interval] | None:
-    """Return milliseconds of both halves as they would be at the machine speed that the jobs share."""
-    if halves is None:
-        return None
-    first, second = (Interval(half.estimate * pace, half.low * pace, half.high * pace) for half in halves)
-    return first, second
-
-
 def times_faster(one: Candidate, other: Candidate) -> Interval:
     """Return how many times faster `one` is, from their latencies and the intervals of their speedups.
 
     The widths add as those of independent estimates do, on the logarithm: too wide, if anything, as both are paired
-    with the same baseline. Against the baseline that it was measured beside, a trial's own interval says it all.
+    with the same baseline. Against the baseline that it was measured beside, a trial's own interval says it all. Where
+    their jobs share no baseline, the drift of the machine between them is added.
     """
     estimate = other.latency / one.latency
     alone = [mine for mine, its in ((one, other), (other, one)) if mine.base is its.row and not mine.baseline]
-    spread = exp(hypot(*map(_log_half_width, alone or (one, other))))
+    drift = 0.0 if _built(one.base) == _built(other.base) else hypot(one.drift, other.drift)
+    spread = exp(hypot(*map(_log_half_width, alone or (one, other)), drift))
     return Interval(estimate, estimate / spread, estimate * spread)
 
 

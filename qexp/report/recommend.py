@@ -7,7 +7,7 @@ from typing import Any
 
 from qexp.config import SloConfig
 from qexp.report.frontier import Candidate, candidates, frontier, slower
-from qexp.report.settings import SETTINGS
+from qexp.report.settings import DATATYPE, changing_results
 from qexp.results import GOOD_BASELINE, Row
 
 FIRST, SECOND = 0, 1
@@ -114,7 +114,7 @@ def _by_recall(rows: Sequence[Row]) -> str:
     bases = [row for row in rows if row.params.get("role") == "baseline"]
     if len({row.params.get("hnsw_ef") for row in rows if row.params.get("role") != "failed"}) > 1:
         return "it is against the baseline of the same hnsw_ef, and several were measured"
-    if len({row.params.get(SETTINGS) for row in bases}) > 1:
+    if len({(row.params.get(DATATYPE), changing_results(row)) for row in bases}) > 1:
         return "it is against each job's own baseline, and these were not all built and searched alike"
     worst = min((row.metrics.get("recall", 1.0) for row in bases), default=1.0)
     if worst < GOOD_BASELINE:
@@ -149,7 +149,7 @@ def _meets(one: Candidate, slo: SloConfig, half: int) -> bool:
     return (
         one.accuracy_halves[half].low >= slo.min_accuracy
         and (slo.max_p95_ms is None or one.p95_highs[half] <= slo.max_p95_ms)
-        and (slo.max_ram_mib is None or one.row.metrics["ram_estimated_mib"] <= slo.max_ram_mib)
+        and (slo.max_ram_mib is None or one.ram <= slo.max_ram_mib)
         and (slo.max_usd_month is None or one.cost <= slo.max_usd_month)
     )
 
@@ -158,7 +158,7 @@ def shortfalls(one: Candidate, slo: SloConfig) -> dict[str, float]:
     """Return by how much (as a share of the limit) a candidate misses each limit; only those it misses."""
     measured = {
         "max_p95_ms": one.ceiling,
-        "max_ram_mib": one.row.metrics["ram_estimated_mib"],
+        "max_ram_mib": one.ram,
         "max_usd_month": one.cost,
     }
     missed = {"min_accuracy": 1 - one.floor / slo.min_accuracy if slo.min_accuracy else 0.0}
@@ -169,10 +169,11 @@ def shortfalls(one: Candidate, slo: SloConfig) -> dict[str, float]:
     return {name: share for name, share in missed.items() if share > 0}
 
 
-def _shortfall(one: Candidate, slo: SloConfig) -> tuple[float, float]:
-    """Return the largest shortfall and the sum of all, an unknown one being as bad for all."""
-    known = [share for share in shortfalls(one, slo).values() if share < inf]
-    return max(known, default=0.0), sum(known)
+def _shortfall(one: Candidate, slo: SloConfig) -> tuple[bool, float, float]:
+    """Return whether any shortfall is unknown, which is worse than all that are known, the largest, and their sum."""
+    missed = shortfalls(one, slo).values()
+    known = [share for share in missed if share < inf]
+    return len(known) < len(missed), max(known, default=0.0), sum(known)
 
 
 def _changes(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> tuple[Change, ...]:

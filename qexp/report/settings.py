@@ -18,7 +18,8 @@ _NAMED = {
 _ROW_BY_ROW = ("search.rescore", "search.oversampling", "search.hnsw_ef", "search.limit")  # each row has its own
 _JUDGED_AFTERWARDS = "slo"
 _OF_DATA = ("dataset", "embedding")
-DATA, SETTINGS = "data", "settings"
+DATA, SETTINGS, DATATYPE = "data", "settings", "datatype"
+_CHANGES_RESULTS = ("index.", "storage.", "search.filter", "engine.shards")  # of a baseline
 
 
 # What sets collections of one quantization apart, and how it is told in a name.
@@ -55,9 +56,16 @@ def told_apart(jobs: Sequence[tuple[Mapping[str, Any], Sequence[Row]]]) -> list[
 
     `settings` holds what differs in how collections are built and searched, such as `index.m=8`, `data` what differs
     in the data; both are left out where there is nothing to tell. A baseline's lack what its quantization sets.
+    `datatype` is that of storages that differ in it.
     """
     differing = _differing([(config, rows[-1].params) for config, rows in jobs if rows])
-    return [[_told(row, config, differing) for row in rows] for config, rows in jobs]
+    several = len({_text(config, "storage.datatype") for config, rows in jobs if rows}) > 1
+    return [[_told(row, config, differing, several) for row in rows] for config, rows in jobs]
+
+
+def changing_results(baseline: Row) -> tuple[str, ...]:
+    """Return those of a baseline's settings that change what it finds."""
+    return tuple(one for one in baseline.params.get(SETTINGS, "").split() if one.startswith(_CHANGES_RESULTS))
 
 
 def method_name(params: Mapping[str, str]) -> str:
@@ -66,13 +74,15 @@ def method_name(params: Mapping[str, str]) -> str:
     return f"{quantization} ({params[SETTINGS]})" if SETTINGS in params else quantization
 
 
-def _told(row: Row, config: Mapping[str, Any], differing: Sequence[str]) -> Row:
+def _told(row: Row, config: Mapping[str, Any], differing: Sequence[str], several_datatypes: bool) -> Row:
     own = [key for key in differing if not (row.params.get("role") == "baseline" and _group(key) == "quantization")]
     told = {
         DATA: [key for key in own if _group(key) in _OF_DATA],
         SETTINGS: [key for key in own if _group(key) not in _OF_DATA],
     }
     texts = {name: " ".join(f"{key}={_text(config, key)}" for key in keys) for name, keys in told.items() if keys}
+    if several_datatypes:
+        texts[DATATYPE] = _text(config, "storage.datatype")
     return replace(row, params=row.params | texts)
 
 

@@ -11,6 +11,7 @@ from qexp.results import Interval, Row
 MEASURE = {"retention": "accuracy retention", "recall": "recall"}
 SAME = "no measurable difference"
 FAR_MORE = 1.5  # times the RAM that is counted
+WORKING_MIB = 8.0  # that searches themselves take, and a process more or less
 
 
 def notes(warnings: Iterable[str]) -> list[str]:
@@ -20,6 +21,8 @@ def notes(warnings: Iterable[str]) -> list[str]:
 
 def speed(ratio: Interval, latency: str = "mean latency") -> str:
     """Return `1.42× faster in mean latency (1.35–1.50)`, `1.10× slower …`, or that no difference is measurable."""
+    if isinf(ratio.high):
+        return f"{SAME} in {latency}, for their jobs share no baseline that would tell the machine's mood from it"
     if not ratio.distinguishable:
         return f"{SAME} in {latency} ({ratio.low:.2f}–{ratio.high:.2f}×)"
     if ratio.estimate > 1:
@@ -147,13 +150,17 @@ def verdict_lines(decided: Recommendation) -> list[str]:
 def _in_memory(one: Candidate) -> list[str]:
     """Return with how much in memory its latency was measured, where that is far more than the RAM that is counted."""
     counted, measured = one.row.metrics["ram_estimated_mib"], one.row.metrics.get("ram_measured_mib")
-    if measured is None or measured < FAR_MORE * counted:
+    if measured is None or measured < max(FAR_MORE * counted, counted + WORKING_MIB):
         return []
     floor = one.row.metrics.get("ram_floor_mib")
-    less = f"it kept it down to a cap of {floor:.1f} MiB" if floor else "engine.ram_caps measures what less does to it"
+    less = ""
+    if floor:
+        less = f"; it kept it down to a cap of {floor:.1f} MiB"
+    elif one.row.params["engine"] == "edge":
+        less = "; engine.ram_caps measures what less does to it"
     return [
         f"Memory: that latency was measured with {measured:.1f} MiB of the collection in memory, pages of what lies on "
-        f"disk included; {less}."
+        f"disk included{less}."
     ]
 
 
@@ -183,7 +190,7 @@ def _nothing(decided: Recommendation) -> list[str]:
     names = {
         "min_accuracy": f"{measure} {nearest.floor:.3f} vouched for, {decided.slo.min_accuracy:g} asked",
         "max_p95_ms": f"{_p95_text(nearest)}, {decided.slo.max_p95_ms} asked",
-        "max_ram_mib": f"{nearest.row.metrics['ram_estimated_mib']:.1f} MiB of RAM, {decided.slo.max_ram_mib} asked",
+        "max_ram_mib": f"{nearest.ram:.1f} MiB of RAM, {decided.slo.max_ram_mib} asked",
         "max_usd_month": f"{money(nearest.cost)} a month, {decided.slo.max_usd_month} asked",
     }
     unknown = isinf(nearest.ceiling)
