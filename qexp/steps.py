@@ -192,4 +192,4 @@ class Steps:
                 for level in levels
             }
             log.info("%s: load (%s)", quantized.spec.method, ", ".join(level.title for level in levels))
-            return judge_load(measure_load(visits, search.rounds, search.seed))
+            return judge_load(measure_load(visits, search.rounds, search.seed), self.loader.data.facts.queries)

@@ -7,10 +7,10 @@ from qexp.results import Interval
 
 
 def test_percentiles_are_numpys_over_all_samples() -> None:
-    latencies = np.random.default_rng(0).integers(10**5, 10**7, size=(10, 120))
+    latencies = np.random.default_rng(0).integers(10**5, 10**7, size=(10, 500))
     found = latency_stats(latencies)
     pooled = latencies.ravel() / 1e6
-    assert found.samples == 1200
+    assert found.samples == 5000
     assert found.mean == pytest.approx(pooled.mean(), rel=1e-12)
     assert (found.p50, found.p95, found.p99) == tuple(np.percentile(pooled, [50, 95, 99]))
     assert found.qps == pytest.approx(1000 / pooled.mean())
@@ -20,6 +20,13 @@ def test_percentiles_are_numpys_over_all_samples() -> None:
 def test_t15_a_percentile_without_enough_samples_is_absent(samples: int, p95: bool, p99: bool) -> None:
     found = latency_stats(np.arange(1, samples + 1).reshape(1, -1))
     assert (found.p95 is not None, found.p99 is not None) == (p95, p99)
+
+
+@pytest.mark.parametrize(("queries", "p95", "p99"), [(5, False, False), (100, True, False), (500, True, True)])
+def test_t15_rounds_are_no_further_queries(queries: int, p95: bool, p99: bool) -> None:
+    latencies = np.random.default_rng(0).integers(1000, 2000, size=(200, queries))
+    for found in (latency_stats(latencies), latency_stats(latencies.ravel(), queries)):
+        assert (found.p95 is not None, found.p99 is not None) == (p95, p99)
 
 
 def test_a_speedup_of_p95_needs_100_queries_in_a_round() -> None:

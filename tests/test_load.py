@@ -95,7 +95,8 @@ def test_throughput_and_latency_are_held_against_the_baseline_under_the_same_loa
             (trial, clients): [sample(*[1.0] * 200), sample(*[1.0] * 204)],
             (base, rate): [sample(*[8.0] * 50), sample(*[8.0] * 50)],
             (trial, rate): [sample(*[4.0] * 50), sample(*[4.0] * 50)],
-        }
+        },
+        queries=100,
     )
     assert [round(load.qps) for load in loads] == [101, 202, 50, 50]
     assert loads[0].speedup is None
@@ -105,7 +106,7 @@ def test_throughput_and_latency_are_held_against_the_baseline_under_the_same_loa
 
 def test_saturation_has_no_latency() -> None:
     visit, level = Visit("baseline", POINT), LoadLevel(1, 1000.0)
-    (load,) = judge_load({(visit, level): [sample(*[5.0] * 90, unserved=10)]})
+    (load,) = judge_load({(visit, level): [sample(*[5.0] * 90, unserved=10)]}, queries=100)
     assert load.saturated
     assert load.latency is None
     assert load.qps == 90

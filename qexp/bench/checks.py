@@ -13,7 +13,7 @@ CONSTRUCTION = {
     "T04": "quantization_config is checked with Qdrant's own schema, unknown keys forbidden",
     "T09": "every speedup stands beside the recall and retention of the same searches",
     "T11": "a result as near as the k-th exact neighbour is a hit",
-    "T15": "P95 is given from 100 samples on, P99 from 1000",
+    "T15": "P95 is given from 100 queries on, P99 from 500 with 1000 samples",
     "T16": "a client sends its next query when the last is answered; at a fixed rate, latency counts from arrival",
     "T17": "percentiles are taken of raw latencies, pooled over rounds and clients",
     "T18": "the clock starts when every client has its queries ready",

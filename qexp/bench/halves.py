@@ -3,7 +3,7 @@
 import numpy as np
 
 from qexp.bench.accuracy import Share, mean_interval
-from qexp.bench.latency import ENOUGH
+from qexp.bench.latency import DIFFERENT
 from qexp.bench.student import t_halfwidth
 from qexp.results import Half, Ids, Interval, Nanoseconds
 
@@ -21,7 +21,7 @@ def p95_interval(latencies: Nanoseconds) -> Interval | None:
 
     None with fewer than 100 queries.
     """
-    if latencies.shape[1] < ENOUGH[95]:
+    if latencies.shape[1] < DIFFERENT[95]:
         return None
     spread = float(np.exp(t_halfwidth(np.log(np.percentile(latencies, 95, axis=1)))))
     pooled = float(np.percentile(latencies, 95)) / 1e6

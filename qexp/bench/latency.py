@@ -6,17 +6,22 @@ from numpy.typing import NDArray
 from qexp.bench.student import t_halfwidth
 from qexp.results import Interval, LatencyStats, Measurement, Nanoseconds
 
-ENOUGH = {50: 2, 95: 100, 99: 1000}  # samples without which a percentile is noise
+ENOUGH = {95: 100, 99: 1000}  # samples without which a percentile is noise
+DIFFERENT = {95: 100, 99: 500}  # queries among them, so that five lie beyond it: rounds repeat the same ones
 
 
-def latency_stats(latencies: Nanoseconds) -> LatencyStats:
-    """Pool all samples [round, query] in nanoseconds; P95 needs 100 of them, P99 1000, else it is None."""
-    samples = latencies.ravel() / 1e6
+def latency_stats(latencies: Nanoseconds, queries: int | None = None) -> LatencyStats:
+    """Pool all samples [round, query] in nanoseconds, of so many different queries (null: a column for each).
+
+    P95 needs 100 samples of 100 queries, P99 1,000 of 500, else it is None.
+    """
+    samples, queries = latencies.ravel() / 1e6, queries or latencies.shape[-1]
+    known = {p: samples.size >= ENOUGH[p] and queries >= DIFFERENT[p] for p in ENOUGH}
     return LatencyStats(
         mean=float(samples.mean()),
         p50=float(np.percentile(samples, 50)),
-        p95=float(np.percentile(samples, 95)) if samples.size >= ENOUGH[95] else None,
-        p99=float(np.percentile(samples, 99)) if samples.size >= ENOUGH[99] else None,
+        p95=float(np.percentile(samples, 95)) if known[95] else None,
+        p99=float(np.percentile(samples, 99)) if known[99] else None,
         samples=samples.size,
     )
 
@@ -38,7 +43,7 @@ def speedup_p50(baseline: Nanoseconds, trial: Nanoseconds) -> Interval:
 
 def speedup_p95(baseline: Nanoseconds, trial: Nanoseconds) -> Interval | None:
     """Return how many times faster the trial's P95 is; None with fewer than 100 queries in a round."""
-    if baseline.shape[1] < ENOUGH[95]:
+    if baseline.shape[1] < DIFFERENT[95]:
         return None
     return paired_ratio(np.percentile(baseline, 95, axis=1), np.percentile(trial, 95, axis=1))
 

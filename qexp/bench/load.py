@@ -91,8 +91,11 @@ def measure_load(
     return kept
 
 
-def judge_load(found: Mapping[LoadVisit, Sequence[LoadSample]]) -> tuple[Load, ...]:
-    """Return every operating point under every load, against the baseline of its hnsw_ef under the same load."""
+def judge_load(found: Mapping[LoadVisit, Sequence[LoadSample]], queries: int) -> tuple[Load, ...]:
+    """Return every operating point under every load, against the baseline of its hnsw_ef under the same load.
+
+    `queries` is how many different ones the clients have.
+    """
     bases = {
         (visit.point.hnsw_ef, level): samples for (visit, level), samples in found.items() if visit.role == "baseline"
     }
@@ -106,7 +109,7 @@ def judge_load(found: Mapping[LoadVisit, Sequence[LoadSample]]) -> tuple[Load, .
                 visit.point,
                 level,
                 qps=len(total) / sum(sample.seconds for sample in samples),
-                latency=None if _saturated(samples) else latency_stats(total),
+                latency=None if _saturated(samples) else latency_stats(total, min(queries, len(total))),
                 speedup=None if visit.role == "baseline" else _speedup(base, samples, level),
                 raw=tuple(sample.latencies for sample in samples),
             )
