@@ -21,7 +21,18 @@ from qexp.environment import MAIN_PROCESS, in_main_process, sweep_run
 from qexp.errors import QexpError, Refused, near_miss
 from qexp.paths import packaged
 from qexp.streams import robust
-from qexp.usage import GROUPS, SOURCE, check_flags, check_urls, expanded, help_text, one_line, quoted, terminal_width
+from qexp.usage import (
+    GROUPS,
+    SOURCE,
+    absent_part,
+    check_flags,
+    check_urls,
+    expanded,
+    help_text,
+    one_line,
+    quoted,
+    terminal_width,
+)
 
 if TYPE_CHECKING:
     from qexp.results import Row
@@ -88,6 +99,11 @@ def _run() -> int:
         code = BAD_INPUT
     except (HydraException, OmegaConfBaseException) as error:
         _complain(one_line(error))
+        code = BAD_INPUT
+    except AssertionError as error:
+        if not (absent := absent_part(error, sys.argv[1:])):
+            raise
+        _complain(absent)
         code = BAD_INPUT
     except OSError as error:
         if error.errno not in FULL:
@@ -158,10 +174,11 @@ def _experiment(composed: Any) -> "list[Row]":
     elif hydra_config.sweeper.get("params"):
         log.warning(_only(composed, hydra_config))
     alone = not multirun and sweep_run() is None
-    rows = sweep.finished(config)
-    if rows:
+    if found := sweep.finished(config):
+        run_id, rows = found
         if alone:
             display.show(rows, f"{config.dataset.title}: measured before")
+            display.show_decision(rows, config.slo, run_id)
         return rows
     from qexp.runner import run  # here, because what is measured already needs none of it
 

@@ -1,6 +1,7 @@
 """`qexp-report` and `qexp-export`, and how a sweep ends: recommendation, report, deploy files."""
 
 import argparse
+import hashlib
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from qexp.results import Row
 from qexp.streams import robust
 
 OK, BAD_INPUT = 0, 2
+MOST_BYTES = 160  # of the name of a folder
 WRITTEN = ".qexp-report"  # file in a report's folder: the paths of the others, a line each
 _LIMITS = ("min_accuracy", "max_p95_ms", "max_ram_mib", "max_usd_month")
 
@@ -98,8 +100,10 @@ def _need_folder(folder: Path) -> None:
 
 def _question(decided: Recommendation) -> str:
     params = decided.considered[0].row.params if decided.considered else {}
-    told = "-".join(params[name] for name in QUESTION if name in params)
-    return re.sub(r"[^\w.=-]+", "_", told)  # it names a folder
+    told = re.sub(r"[^\w.=-]+", "_", "-".join(params[name] for name in QUESTION if name in params))
+    if len(told.encode()) > MOST_BYTES:  # it names a folder
+        return f"{told[: MOST_BYTES // 4]}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    return told
 
 
 def _shown(path: Path) -> str:

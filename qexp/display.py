@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.markdown import Markdown
 from rich.text import Text
 
-from qexp.config import ExperimentConfig
+from qexp.config import ExperimentConfig, SloConfig
 from qexp.report import cliff as cliff_report
 from qexp.report.bodies import patch_line
 from qexp.report.memory import bill_table, memory_table, process_text
@@ -31,6 +31,11 @@ def show_experiment(config: ExperimentConfig, experiment: Experiment, rows: list
     decided = recommend(rows, config.slo)
     patch = patch_line(unlogged(config, experiment, rows), decided.choice.row) if decided.choice else []
     print("", *verdict_lines(decided), *patch, "Report and deploy files: qexp-report last", sep="\n")
+
+
+def show_decision(rows: Sequence[Row], slo: SloConfig, run_id: str) -> None:
+    """Print what is recommended of an experiment that a run before had measured."""
+    print("", *verdict_lines(recommend(rows, slo)), f"Report and deploy files: qexp-report {run_id}", sep="\n")
 
 
 def show_memory(experiment: Experiment) -> None:

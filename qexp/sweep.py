@@ -168,14 +168,14 @@ def _close_unfinished(client: "MlflowClient", sweep: "Run") -> None:
             client.set_terminated(run.info.run_id, "KILLED")
 
 
-def finished(config: ExperimentConfig) -> list[Row]:
-    """Return the rows of this very experiment where it is measured already; none where it is to be measured.
+def finished(config: ExperimentConfig) -> tuple[str, list[Row]] | None:
+    """Return run and rows of this very experiment where it is measured already; None where it is to be measured.
 
     With `sweep.resume` it may have been measured by this sweep, with `skip_existing` by any run in the experiment.
     """
     sweep_id = sweep_run()
     if not (config.skip_existing or (config.sweep.resume and sweep_id)):
-        return []
+        return None
     with store_faults("looking for finished runs"):
         client, experiment_id = connect()
         chosen = (
@@ -188,11 +188,11 @@ def finished(config: ExperimentConfig) -> list[Row]:
         own = [run for run in found if run.data.tags.get("qexp.sweep") == sweep_id]
         run = (own or found)[-1] if found else None
         if run is None:
-            return []
+            return None
         if sweep_id and not own:
             client.set_tag(sweep_id, REUSED + config.hash, run.info.run_id)
         log.info("%s: measured already by run %s", run.info.run_name, run.info.run_id)
-        return rows_of(client, run)
+        return run.info.run_id, rows_of(client, run)
 
 
 def progress(number: int, words: list[str]) -> None:

@@ -153,3 +153,15 @@ def quoted(words: list[str]) -> list[str]:
         f"{found[1]}=" + re.sub(r"\b\d+\b", r"'\g<0>'", found[2]) if (found := choices.fullmatch(word)) else word
         for word in words
     ]
+
+
+def absent_part(error: AssertionError, words: list[str]) -> str:
+    """Return which word sets a field of a part that this search does not have; empty if that is not the error.
+
+    OmegaConf asserts that what it merges into is there, and names neither.
+    """
+    if "Unexpected type for root" not in str(error):
+        return ""
+    found = (re.match(r"\+*search\.(tune|adaptive)\.[^=]*", word) for word in words)
+    told = [f"{one[0]}: this search has no {one[1]}; add search={one[1]}" for one in found if one]
+    return told[0] if told else ""

@@ -106,6 +106,24 @@ def test_raw_latencies_hold_what_the_metrics_say(qexp: Qexp, environment: dict[s
         assert trial.data.metrics["latency_p95_ms"] == pytest.approx(np.percentile(samples, 95))
 
 
+def test_a_field_of_tuning_without_tuning_is_one_line(qexp: Qexp) -> None:
+    done = qexp("search.tune.most=10")
+    assert done.returncode == 2
+    assert done.stderr == "qexp: search.tune.most: this search has no tune; add search=tune\n"
+
+
+def test_what_was_measured_before_ends_with_the_answer_too(qexp: Qexp) -> None:
+    first = qexp(*QUICK, "quantization=scalar")
+    again = qexp(*QUICK, "quantization=scalar", "skip_existing=true", "--quiet")
+    assert (first.returncode, again.returncode, again.stderr) == (0, 0, "")
+    told = [
+        line for line in first.stdout.splitlines() if line.startswith(("Deploy", "Nothing", "Margin", "What would"))
+    ]
+    assert told
+    assert set(told) <= set(again.stdout.splitlines())
+    assert re.search(r"^Report and deploy files: qexp-report [0-9a-f]{32}$", again.stdout, re.MULTILINE)
+
+
 def test_none_measures_the_baseline_against_itself(qexp: Qexp, environment: dict[str, str]) -> None:
     done = qexp("quantization=none", *QUICK)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from qexp import history, jobs
-from qexp.commands import _chosen, conclude
+from qexp.commands import _chosen, _question, conclude
+from qexp.config import SloConfig
 from qexp.errors import ConfigError, DataError, TrackingError
 from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord, Record
@@ -65,6 +66,16 @@ def test_report_of_an_experiment_belongs_to_no_run(swept, recorded, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "MLflow" not in done.stdout
     assert (tmp_path / "r" / "report.html").exists()
+
+
+def test_the_folder_of_a_question_has_a_name_that_a_disk_takes():
+    def named(data):
+        return _question(recommend([baseline(data=data), row("scalar", data=data)], SloConfig(name="test")))
+
+    assert named("truth=exact") == "words-truth=exact-64-edge-10"
+    long = " ".join(f"dataset.queries.path=/somewhere/{number}" for number in range(50))
+    assert len(named(long).encode()) < 100
+    assert named(long) == named(long) != named(f"{long}1")
 
 
 def test_a_report_takes_the_place_of_the_one_before_and_of_nothing_else(swept, recorded, tmp_path):

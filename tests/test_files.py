@@ -1,6 +1,7 @@
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -100,6 +101,19 @@ def test_an_ann_benchmarks_file_has_its_own_queries_distance_and_neighbours(tmp_
     assert (data.facts.points, data.facts.queries, data.facts.distance) == (300, 10, "euclid")
     truth = find_truth(data, 10, tmp_path / "cache")
     assert (truth.source, truth.ids.tolist()) == ("neighbours", neighbours[:, :10].tolist())
+
+
+def test_a_distance_that_qdrant_has_not_is_refused_unless_another_is_asked_for(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "sets.hdf5", "w") as file:
+        file["train"] = np.random.default_rng(0).standard_normal((60, 8), dtype=np.float32)
+        file["test"] = file["train"][:10]
+        file.attrs["distance"] = "jaccard"
+    dataset = FileDataset(path=str(tmp_path / "sets.hdf5"))
+    with pytest.raises(DataError, match=r"sets.hdf5: names the distance 'jaccard', .*; set dataset.distance="):
+        load_data(ExperimentConfig(dataset=dataset), tmp_path / "cache")
+    asked = ExperimentConfig(dataset=replace(dataset, distance="dot"))
+    assert load_data(asked, tmp_path / "cache").facts.distance == "dot"
 
 
 def test_every_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@ import pytest
 
 from qexp.cli import main
 from qexp.errors import ConfigError
-from qexp.usage import QUIET_WORDS, check_flags, expanded, help_text
+from qexp.usage import QUIET_WORDS, absent_part, check_flags, expanded, help_text
 
 
 def test_overrides_are_split_and_empty_parameters_left_out() -> None:
@@ -44,6 +44,14 @@ def test_quiet_words_stand_where_no_flag_is_between_words() -> None:
 def test_flags_that_hydra_does_not_take_are_one_line(words: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check_flags(words)
+
+
+def test_a_field_of_a_part_that_the_search_has_not_is_told() -> None:
+    omegaconf = AssertionError("Unexpected type for root: NoneType")
+    words = ["dataset=file", "search.adaptive.target=0.9"]
+    assert absent_part(omegaconf, words) == "search.adaptive.target: this search has no adaptive; add search=adaptive"
+    assert absent_part(omegaconf, ["a=1"]) == ""
+    assert absent_part(AssertionError("another"), words) == ""
 
 
 def test_flags_that_hydra_takes_are_left_to_it() -> None:

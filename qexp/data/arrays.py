@@ -9,6 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from qexp.config.dataset import DISTANCES
 from qexp.errors import DataError, near_miss
 from qexp.paths import install
 
@@ -51,10 +52,13 @@ def parts_of(path: Path) -> list[str]:
 
 
 def hdf5_distance(path: Path) -> str | None:
-    """Return the distance that an ann-benchmarks file names, in qexp's words."""
+    """Return the distance that an ann-benchmarks file names, in qexp's words; DataError if Qdrant has not that one."""
     names = {"angular": "cosine", "euclidean": "euclid", "dot": "dot", "ip": "dot"}
     with _open_hdf5(path) as file:
-        return names.get(str(file.attrs.get("distance", "")).strip("b'"))
+        named = str(file.attrs.get("distance", "")).strip("b'")
+    if named and named not in (*names, *DISTANCES):
+        raise DataError(f"{path}: names the distance '{named}', which Qdrant has not; set dataset.distance=…")
+    return names.get(named, named or None)
 
 
 def _open_hdf5(path: Path) -> Any:

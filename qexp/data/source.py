@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 SYNTHETIC_VALUES = 8192 * 384
+TREC_FILES = (".txt", ".trec", ".qrels", ".qrel")  # what is called so is no dataset of the hub
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def _open_table(config: TableDataset, embedding: EmbeddingConfig, cache: Path) -
     loaded = _load(config, config.path, name, config.split, cache)
     need_columns(loaded.rows, loaded.place, *config.payload_columns)
     points = _table(loaded, config, embedding, "passage", cache)
-    distance = file_distance(Path(config.path)) if isinstance(config, FileDataset) else None
+    own = isinstance(config, FileDataset) and config.distance is None
+    distance = file_distance(Path(config.path)) if own else None
     source = Source(
         points,
         None,
@@ -151,6 +153,8 @@ def _with_queries(
     if config.qrels.path and not is_file_dataset(config.qrels.path) and Path(config.qrels.path).is_file():
         qrels = read_trec(Path(config.qrels.path))
         states.append(digest_of([str(qrel) for qrel in qrels]))
+    elif config.qrels.path and Path(config.qrels.path).suffix in TREC_FILES:
+        raise DataError(f"dataset.qrels.path={config.qrels.path}: no such file")
     elif config.qrels.path or config.qrels.name:
         loaded = _beside(config, config.qrels, None, cache)
         qrels = table_qrels(loaded.rows, loaded.place, config.qrels)

@@ -237,12 +237,11 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
     named = "; ".join(f"{one.title}: {one.accuracy:.3f}, {speed(_known(one))}" for one in recovered)
     yield bool(recovered), f"Accuracy recovered by oversampling with the speed kept: {named or 'in no method'}."
     bare, choice = _bare(decided), decided.choice
-    saved = choice and bare and 1 - choice.row.metrics["ram_estimated_mib"] / bare.row.metrics["ram_estimated_mib"]
-    where = f" on storage {choice.collection[1]}" if choice else ""
-    yield (
-        bool(saved and saved >= 0.5),
-        f"Significant memory savings (half or more): {percent(saved or 0.0)}{where}, predicted.",
-    )
+    saved, what = None, "nothing was chosen that could save any"
+    if choice and bare:
+        saved = 1 - choice.row.metrics["ram_estimated_mib"] / bare.row.metrics["ram_estimated_mib"]
+        what = f"{percent(saved)} on storage {choice.collection[1]}, predicted"
+    yield saved is not None and saved >= 0.5, f"Significant memory savings (half or more): {what}."
     decision = (
         f"{choice.title}, confirmed by the other half of the queries" if choice else "nothing keeps to the limits"
     )
