@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexp import machine, tracking
-from qexp.bench import accuracy, validity
+from qexp.bench import accuracy, dataset_checks, validity
 from qexp.bench.checks import Checks
 from qexp.bench.explore import adaptive, tuned
 from qexp.bench.judge import Evidence, judge
@@ -19,7 +19,7 @@ from qexp.bench.notes import notes
 from qexp.cache import evict, locked, room, using, writable
 from qexp.config import ExperimentConfig, SearchConfig
 from qexp.data.sizes import chosen_links, held_payload
-from qexp.data.truth import Truth, engine_truth, exact_scores, find_truth, magnitude
+from qexp.data.truth import Truth, engine_truth, exact_scores, farther, find_truth, magnitude
 from qexp.data.vectors import Data, load_data
 from qexp.engine.base import collection_spec, engine_version
 from qexp.engine.caps import hierarchy
@@ -33,7 +33,7 @@ from qexp.steps import Steps
 
 log = logging.getLogger(__name__)
 
-SAMPLE = 100  # queries whose exact neighbours are computed again
+SAMPLE = 100  # queries whose neighbours, or points whose components, are looked at again
 
 
 def run(config: ExperimentConfig, words: list[str]) -> Experiment:
@@ -71,12 +71,15 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
                 truth = None if from_engine else find_truth(data, config.search.limit, cache)
             spec = collection_spec(config, data.facts, engine)
             validity.check_spec(spec, checks)
+            if spec.datatype == "uint8":
+                dataset_checks.check_whole_numbers(data.points()[_sample(data.facts.points)], checks)
             forward, payload = chosen_links(data, spec), held_payload(data, spec)
             loader = Loader(config, data, cache, checks)
             quantized, baseline = loader.pair(workers, spec)
             validity.check_same_index(baseline.build.state, quantized.build.state, checks)
-            truth = truth or _engine_side_truth(config, data, baseline, cache, checks)
-            _check_data(checks, data, truth)
+            matching = _matching(config, data, baseline, checks)
+            truth = truth or _engine_side_truth(config, data, baseline, cache, matching)
+            _check_data(checks, data, truth, matching)
         with machine.turn(True, config.wait_seconds, log.info):
             checks.expect(True, "T19", "no other job used this machine while it was measured", "")
             search, findings = config.search, list[Finding]()
@@ -124,13 +127,22 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
     )
 
 
-def _engine_side_truth(config: ExperimentConfig, data: Data, baseline: Place, cache: Path, checks: Checks) -> Truth:
-    """Return the truth that only a built collection can tell: its exact search, or which points its filter keeps."""
-    if config.dataset.truth == "engine":
-        return engine_truth(data, baseline.worker.found(OperatingPoint(config.search.limit, exact=True)))
+def _matching(config: ExperimentConfig, data: Data, baseline: Place, checks: Checks) -> Ids | None:
+    """Return the row numbers of the points that the filter lets through, which a built collection tells; None: all."""
+    if not config.search.filter:
+        return None
     matching = np.array(baseline.worker.matching(), dtype=np.int64)
     log.info("search.filter: %s of %s points match", f"{len(matching):,}", f"{data.facts.points:,}")
     validity.check_filter(baseline.spec, len(matching), checks)
+    return matching
+
+
+def _engine_side_truth(
+    config: ExperimentConfig, data: Data, baseline: Place, cache: Path, matching: Ids | None
+) -> Truth:
+    """Return the truth that needs a built collection: of its exact search, or among the points its filter keeps."""
+    if config.dataset.truth == "engine":
+        return engine_truth(data, baseline.worker.found(OperatingPoint(config.search.limit, exact=True)))
     return find_truth(data, config.search.limit, cache, matching)
 
 
@@ -161,9 +173,16 @@ def _judged_by(
     return lambda found: _retention(data, truth, found, reference)
 
 
-def _check_data(checks: Checks, data: Data, truth: Truth) -> None:
+def _sample(count: int) -> Ids:
+    """Return up to 100 row numbers, evenly spread."""
+    return np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64)
+
+
+def _check_data(checks: Checks, data: Data, truth: Truth, matching: Ids | None) -> None:
     points, queries = data.points(), np.asarray(data.query_vectors())
-    validity.check_queries(validity.duplicates(points, queries), len(queries), checks)
-    sample = np.linspace(0, len(queries) - 1, min(SAMPLE, len(queries))).astype(int)
+    dataset_checks.check_queries(dataset_checks.duplicates(points, queries), len(queries), checks)
+    sample = _sample(len(queries))
     computed = exact_scores(points, queries[sample], truth.ids[sample], data.facts.distance)
-    validity.check_truth(truth.scores[sample], computed, checks)
+    dataset_checks.check_truth(truth.scores[sample], computed, checks)
+    if truth.source != "neighbours":  # these were compared when they were read
+        dataset_checks.check_nearest(farther(data, truth.ids, matching), truth.source, checks)

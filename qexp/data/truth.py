@@ -92,21 +92,27 @@ def given_truth(data: Data, k: int) -> Truth:
             f"{data.facts.source} query {row}: point {used[row, column]} is twice among the first {k} "
             "given neighbours; set dataset.truth=exact"
         )
+    wrong = farther(data, given[:, :k])
+    if wrong > WRONG:
+        raise DataError(
+            f"{data.facts.source}: {100 * wrong:.0f} % of the given neighbours are farther than the {k}-th exact one: "
+            f"another distance than {data.facts.distance}, or shifted ids; set dataset.distance=… or "
+            f"dataset.truth=exact"
+        )
+    scores = exact_scores(data.points(), np.asarray(data.query_vectors()), given[:, :k], data.facts.distance)
+    return _sorted(given[:, :k], scores, k, "neighbours")
+
+
+def farther(data: Data, ids: Ids, matching: Ids | None = None) -> float:
+    """Return the share of the neighbours [query, k] farther than the k-th exact one, of 20 queries searched again."""
     points, queries, distance = data.points(), np.asarray(data.query_vectors()), data.facts.distance
-    scores = exact_scores(points, queries, given[:, :k], distance)
     sample = np.unique(np.linspace(0, len(queries) - 1, min(CHECKED_QUERIES, len(queries))).astype(int))
-    exact = neighbours(points, queries[sample], k, distance)
+    exact = neighbours(points, queries[sample], ids.shape[1], distance, matching)
     least = exact.scores[:, -1:] - TIE * magnitude(points, queries[sample], exact, distance)
     if distance == "euclid":  # others may take it from the squared lengths and a product
         squares = _lengths(queries[sample]) ** 2 + _lengths(points[exact.ids[:, -1]]) ** 2
         least = -np.sqrt(least**2 + SINGLE * squares)
-    wrong = float((scores[sample] < least).mean())
-    if wrong > WRONG:
-        raise DataError(
-            f"{data.facts.source}: {100 * wrong:.0f} % of the given neighbours are farther than the {k}-th exact one: "
-            f"another distance than {distance}, or shifted ids; set dataset.distance=… or dataset.truth=exact"
-        )
-    return _sorted(given[:, :k], scores, k, "neighbours")
+    return float((exact_scores(points, queries[sample], ids[sample], distance) < least).mean())
 
 
 def engine_truth(data: Data, found: Ids) -> Truth:

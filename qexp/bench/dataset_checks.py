@@ -1,0 +1,74 @@
+"""Checks of the dataset itself: its exact neighbours, queries, and what a datatype keeps of its vectors."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qexp.bench.checks import Checks
+from qexp.results import Vectors
+
+TRUTH_TOLERANCE = 1e-9  # of a query's largest score
+WRONG_NEIGHBOURS = 0.01
+UINT8_LOSS = 0.1  # of the vectors' length
+
+
+def check_truth(claimed: NDArray[np.float64], computed: NDArray[np.float64], checks: Checks | None = None) -> None:
+    """Look for exact neighbours that are another dataset's or shifted (T12): scores [query, k], saved and new."""
+    checks, largest = checks or Checks(), np.abs(computed).max(axis=1, keepdims=True)
+    checks.expect(
+        np.allclose(claimed, computed, rtol=0, atol=TRUTH_TOLERANCE * largest),
+        "T12",
+        f"exact neighbours of {len(claimed)} queries have the scores that were saved with them",
+        "the exact neighbours in the cache are not this dataset's; remove the folder 'truth' from the cache",
+    )
+
+
+def check_nearest(wrong: float, source: str, checks: Checks | None = None) -> None:
+    """Look for exact neighbours that are not the nearest (T12): the share of a sample that is farther than the k-th."""
+    checks = checks or Checks()
+    remedy = "remove the folder 'truth' from the cache"
+    if source == "engine":
+        remedy = "the engine's exact search finds others; set dataset.truth=exact"
+    checks.expect(
+        wrong <= WRONG_NEIGHBOURS,
+        "T12",
+        "exact neighbours of a sample of queries are the nearest of all points, searched again",
+        f"{wrong:.0%} of a sample of exact neighbours are farther than the k-th nearest point; {remedy}",
+    )
+
+
+def check_whole_numbers(sample: Vectors, checks: Checks | None = None) -> None:
+    """Look for vectors [rows, size] of which uint8 keeps little (T12): no fractions, signs, nor what exceeds 255."""
+    checks = checks or Checks()
+    kept = np.trunc(np.clip(sample, 0, 255))
+    lost = float(np.linalg.norm(sample - kept) / np.linalg.norm(sample))
+    checks.expect(
+        lost <= UINT8_LOSS,
+        "T12",
+        f"storage.datatype=uint8 keeps the dataset's components, which are from 0 to 255, but for {lost:.1%}",
+        f"storage.datatype=uint8 keeps whole numbers from 0 to 255; components from {sample.min():.3g} to "
+        f"{sample.max():.3g} lose {lost:.0%} of their length; set storage.datatype=float16, or for such whole numbers "
+        f"dataset.distance=dot or euclid, as cosine scales vectors to length 1",
+    )
+
+
+def check_queries(duplicates: int, queries: int, checks: Checks | None = None) -> None:
+    """Look for queries that are points (T10)."""
+    checks = checks or Checks()
+    checks.prefer(
+        duplicates == 0,
+        "T10",
+        f"none of {queries:,} queries is a point",
+        f"{duplicates} of {queries} queries are points of the collection: they find themselves, and accuracy looks "
+        f"better than for new queries; hold the queries out",
+    )
+
+
+def duplicates(points: Vectors, queries: Vectors) -> int:
+    """Count queries whose vector is a point's, bit for bit; shapes [n, d], [q, d], memory constant in n."""
+    wanted = {row.tobytes() for row in np.asarray(queries)}
+    found: set[bytes] = set()
+    first = np.asarray(queries)[:, 0]
+    for start in range(0, len(points), 65_536):
+        block = np.asarray(points[start : start + 65_536])
+        found |= {row.tobytes() for row in block[np.isin(block[:, 0], first)]} & wanted
+    return sum(row.tobytes() in found for row in np.asarray(queries))

@@ -1,0 +1,73 @@
+"""What is looked for in the dataset: queries that are points, exact neighbours that are none, and what uint8 keeps."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qexp.bench import dataset_checks
+from qexp.bench.checks import Checks
+from qexp.config import ExperimentConfig, StorageConfig
+from qexp.data.truth import Truth, farther, neighbours
+from qexp.data.vectors import load_data
+from qexp.errors import BenchmarkError
+from qexp.runner import measure_experiment
+from tests.test_edge import vectors
+
+
+def test_t10_duplicates_are_found_bit_for_bit_wherever_they_are() -> None:
+    points = vectors(8, 70_000)
+    queries = vectors(8, 20, seed=1)
+    assert dataset_checks.duplicates(points, queries) == 0
+    queries[3], queries[4] = points[69_999], points[0]
+    queries[5] = points[1]
+    queries[5, 7] += 1e-3
+    assert dataset_checks.duplicates(points, queries) == 2
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1, 1e7])
+def test_t12_truth_of_other_points_in_any_unit(unit: float) -> None:
+    scores = -unit * np.linspace(1, 2, 30).reshape(3, 10)
+    dataset_checks.check_truth(scores, scores * (1 + 1e-12))
+    with pytest.raises(BenchmarkError, match=r"^T12 the exact neighbours in the cache are not this dataset's"):
+        dataset_checks.check_truth(scores, scores[:, ::-1])
+
+
+@pytest.mark.parametrize(("source", "remedy"), [("exact", "the folder 'truth'"), ("engine", "dataset.truth=exact")])
+def test_t12_neighbours_that_are_not_the_nearest(source: str, remedy: str) -> None:
+    checks = Checks()
+    dataset_checks.check_nearest(0.01, source, checks)
+    assert [check.verdict for check in checks.done] == ["held"]
+    with pytest.raises(BenchmarkError, match=rf"^T12 25% of a sample of exact neighbours are farther .*{remedy}"):
+        dataset_checks.check_nearest(0.25, source)
+
+
+def test_t12_neighbours_in_the_cache_are_searched_again(small: ExperimentConfig, tmp_path: Path) -> None:
+    asked = replace(small, cache_dir=str(tmp_path))
+    measure_experiment(asked)
+    data = load_data(asked, tmp_path)
+    far = neighbours(data.points(), np.asarray(data.query_vectors()), 30, data.facts.distance)
+    assert farther(data, far.ids[:, :10]) == 0.0
+    assert farther(data, far.ids[:, 5:15]) == pytest.approx(0.5, abs=0.02)  # some tie with the k-th
+    shifted = Truth(far.ids[:, 10:20], far.scores[:, 10:20])
+    (saved,) = (tmp_path / "truth").iterdir()
+    np.savez(saved, ids=shifted.ids, scores=shifted.scores)
+    with pytest.raises(BenchmarkError, match=r"^T12 (99|100)% of a sample of exact neighbours are farther than"):
+        measure_experiment(asked)
+
+
+def test_t12_uint8_keeps_whole_numbers() -> None:
+    whole = np.array([[0, 255, 3], [17, 1, 2]], dtype=np.float32)
+    dataset_checks.check_whole_numbers(whole)
+    dataset_checks.check_whole_numbers(whole * 0.99)
+    for wrong in (whole / 256, -whole, whole * 2, vectors(32, 3)):
+        with pytest.raises(BenchmarkError, match=r"^T12 storage.datatype=uint8 keeps whole numbers from 0 to 255; "):
+            dataset_checks.check_whole_numbers(wrong)
+
+
+def test_t12_uint8_is_refused_before_anything_is_built(small: ExperimentConfig, tmp_path: Path) -> None:
+    storage = StorageConfig("bytes", datatype="uint8")
+    with pytest.raises(BenchmarkError, match="as cosine scales vectors to length 1"):
+        measure_experiment(replace(small, storage=storage, cache_dir=str(tmp_path)))
+    assert not [*(tmp_path / "collections").glob("*")]
