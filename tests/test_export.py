@@ -11,6 +11,7 @@ from qdrant_client import QdrantClient, models
 
 from qexp.bench.accuracy import overlap
 from qexp.bench.blocks import timed_block
+from qexp.config import ExperimentConfig, FileDataset, SearchConfig
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
 from qexp.report.bodies import before_1_19, create_body, search_body, told_before_1_19, update_body
@@ -49,30 +50,64 @@ def test_older_servers_get_flags_instead_of_memory(deployed):
     assert "memory" not in json.dumps(old)
 
 
-def test_python_makes_the_same_requests(deployed):
-    folder, choice = deployed
+def called(folder: Path) -> dict:
+    """Run `deploy.py`; return with what it creates and searches."""
     scope: dict = {}
     exec((folder / "deploy.py").read_text(), scope)
-    called = {}
+    given = {}
 
     class Client(QdrantClient):
         def __init__(self):
             pass
 
-        def create_collection(self, name, **given):
-            called["create"] = given
+        def create_collection(self, name, **create):
+            given["create"] = create
 
-        def query_points(self, name, **given):
-            called["search"] = given
+        def create_payload_index(self, name, field, schema):
+            pass
+
+        def query_points(self, name, **search):
+            given["search"] = search
             return SimpleNamespace(points=[])
 
     scope["create"](Client(), "words")
     scope["search"](Client(), "words", [0.0])
+    return given
+
+
+def test_python_makes_the_same_requests(deployed):
+    folder, choice = deployed
+    given = called(folder)
     asked = models.CreateCollection.model_validate(load(folder, "create_collection.json"))
-    assert called["create"].pop("vectors_config") == asked.vectors
-    assert called["create"] == {name: getattr(asked, name) for name in called["create"]}
-    assert called["search"]["search_params"] == models.SearchParams.model_validate(load(folder, "search_params.json"))
-    assert called["search"]["limit"] == int(choice.row.params["limit"])
+    assert given["create"].pop("vectors_config") == asked.vectors
+    assert given["create"] == {name: getattr(asked, name) for name in given["create"]}
+    assert given["search"]["search_params"] == models.SearchParams.model_validate(load(folder, "search_params.json"))
+    assert given["search"]["limit"] == int(choice.row.params["limit"])
+    assert "query_filter" not in given["search"]
+    assert "filter" not in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"must": [{"key": "city", "match": {"value": 'Rome "Roma"\n'}}, {"key": "year", "range": {"gte": 2001.0}}]},
+        {"must": {"key": "a.b", "match": {"except": ["x"]}}, "must_not": [{"has_id": [*range(40)]}]},
+        {"should": [{"key": "at", "range": {"gt": "2002-01-01T00:00:00Z"}}, {"is_empty": {"key": "at"}}]},
+    ],
+)
+def test_the_filter_it_was_measured_with_is_in_the_files(recorded, tmp_path, condition):
+    first = recorded.collections[0]
+    dataset = FileDataset(path="mine.parquet", payload_columns=["city", "year", "a", "at"])
+    asked = ExperimentConfig(dataset=dataset, search=SearchConfig(filter=condition)).flat()
+    searched = {key: value for key, value in asked.items() if key.startswith("search.filter")}
+    filtered = replace(first, config=first.config | searched)
+    export(tmp_path, replace(recorded, collections=(filtered,)), recorded.rows[1], [])
+    expected = models.Filter.model_validate(condition)
+    assert called(tmp_path)["search"]["query_filter"] == expected
+    text = (tmp_path / "README.md").read_text()
+    assert json.loads(text.partition("```json\n")[2].partition("```")[0]) == condition
+    assert "Send this as `filter`, beside `params`" in text
+    assert max(map(len, (tmp_path / "deploy.py").read_text().splitlines())) <= 120
 
 
 def test_an_edge_collection_made_from_it_gives_the_accuracy_again(deployed, recorded, swept, tmp_path):

@@ -1,5 +1,7 @@
 """Sentences of the report, from rows made by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from qexp.report import answers
@@ -74,6 +76,14 @@ def test_ram_that_grows_is_not_called_less():
     decided = recommend(rows, SLO)
     assert decided.choice is not None
     assert answers.ram_remark(decided, decided.choice) == "predicted; 100.0 MiB without quantization (1.2× more)"
+
+
+def test_a_filter_that_all_searches_had_is_said_once():
+    rome, bare = [{"key": "city", "match": {"value": "Rome"}}], job("scalar", baseline(), row("scalar", 2))
+    filtered = replace(bare, config=bare.config | {"search.filter.must": rome})
+    said = 'All of it under this filter: {"must": [{"key": "city", "match": {"value": "Rome"}}]}'
+    assert [*answers.condition([filtered, filtered])] == [Paragraph(said)]
+    assert [*answers.condition([filtered, bare])] == [*answers.condition([bare, bare])] == []
 
 
 def test_one_method_is_not_ahead_of_a_rest():

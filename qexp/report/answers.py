@@ -1,8 +1,10 @@
 """The course's questions, criteria and text to share, answered from figures."""
 
+import json
 from collections.abc import Iterator, Sequence
 
 from qexp.report.blocks import Block, Bullets, Grid, Paragraph
+from qexp.report.bodies import filter_body
 from qexp.report.frontier import Candidate, times_faster
 from qexp.report.recommend import Matched, Recommendation
 from qexp.report.record import CollectionRecord
@@ -19,6 +21,13 @@ from qexp.report.words import (
     speedup,
 )
 from qexp.results import DATATYPE_BYTES, MIB, Interval, Row
+
+
+def condition(collections: Sequence[CollectionRecord]) -> Iterator[Block]:
+    """Yield the filter that every search had; where jobs differ in it, their names tell."""
+    first, *others = map(filter_body, collections)
+    if first and all(other == first for other in others):
+        yield Paragraph(f"All of it under this filter: {json.dumps(first, ensure_ascii=False)}")
 
 
 def questions(collections: Sequence[CollectionRecord], decided: Recommendation) -> Iterator[Block]:

@@ -110,6 +110,11 @@ def search_body(row: Row) -> Body:
     return params
 
 
+def filter_body(collection: CollectionRecord) -> Body:
+    """Return the `filter` of a search request: the one that every search was measured with, empty without one."""
+    return _nested(collection.config, "search.filter")
+
+
 def patch_line(collection: CollectionRecord, row: Row) -> list[str]:
     """Return the line that says how to apply a row to `engine.source_collection`; none if nothing is advised."""
     name = collection.config.get("engine.source_collection")

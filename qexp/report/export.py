@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
+from pprint import pformat
+from textwrap import indent
 
 from pydantic import BaseModel
 
@@ -11,6 +13,7 @@ from qexp.report.bodies import (
     Body,
     before_1_19,
     create_body,
+    filter_body,
     is_old,
     is_quantized,
     may_split,
@@ -50,14 +53,15 @@ def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]
             "before_1_19/create_collection.json": _json(old_create),
             "before_1_19/update_collection.json": _json(old_update),
         }
-    search = models.SearchParams.model_validate(params)
+    search, condition = models.SearchParams.model_validate(params), filter_body(collection)
+    models.Filter.model_validate(condition)
     indexes = [models.CreateFieldIndex.model_validate(body) for body in _payload_indexes(collection)]
     texts = {
         "create_collection.json": _json(create),
         "update_collection.json": _json(update),
         "search_params.json": _json(params),
         **old,
-        "deploy.py": python_source(checked, indexes, search, int(row.params["limit"])),
+        "deploy.py": python_source(checked, indexes, search, int(row.params["limit"]), condition),
         **{f"payload_index_{number}.json": _json(body) for number, body in enumerate(_payload_indexes(collection), 1)},
         "evidence.json": _json(evidence(record, collection, row, why)),
         "README.md": _readme(collection, row, why, bool(old)),
@@ -93,7 +97,9 @@ def evidence(record: Record, collection: CollectionRecord, row: Row, why: list[s
     }
 
 
-def python_source(create: BaseModel, indexes: Sequence[BaseModel], search: BaseModel, limit: int) -> str:
+def python_source(
+    create: BaseModel, indexes: Sequence[BaseModel], search: BaseModel, limit: int, condition: Body
+) -> str:
     """Return a script that creates the collection and searches it as measured, with qdrant_client's models."""
     fields = [", ".join(_source(getattr(one, name), 8) for name in ("field_name", "field_schema")) for one in indexes]
     indexing = "".join(f"\n    client.create_payload_index(name, {field})" for field in fields)
@@ -103,6 +109,10 @@ def python_source(create: BaseModel, indexes: Sequence[BaseModel], search: BaseM
         for name in type(create).model_fields
         if (value := getattr(create, name)) is not None
     ]
+    only, sent = "", ""
+    if condition:  # verbatim, because the models rename some keys and turn times into objects
+        given = indent(pformat(condition, width=LINE - 8, sort_dicts=False), " " * 8)
+        only, sent = f"\n    only = models.Filter.model_validate(\n{given}\n    )", ", query_filter=only"
     return f'''"""Create the collection, and search it as it was measured. Written by qexp."""
 
 from qdrant_client import QdrantClient, models
@@ -116,9 +126,9 @@ def create(client: QdrantClient, name: str) -> None:
 
 
 def search(client: QdrantClient, name: str, vector: list[float]) -> list[models.ScoredPoint]:
-    params = {_source(search, 4)}
+    params = {_source(search, 4)}{only}
     return client.query_points(
-        name, query=vector, search_params=params, limit={limit}, with_payload=False
+        name, query=vector{sent}, search_params=params, limit={limit}, with_payload=False
     ).points
 '''
 
@@ -168,6 +178,17 @@ def _indexing(collection: CollectionRecord) -> str:
     return "".join(f"{paragraph}\n\n" for paragraph in paragraphs)
 
 
+def _filtered(collection: CollectionRecord) -> str:
+    """Return what is to be known of the filter that every search was measured with: a paragraph for the README."""
+    condition = filter_body(collection)
+    if not condition:
+        return ""
+    return (
+        "Send this as `filter`, beside `params`, too: every search was measured with it, and the figures hold for "
+        f"searches with it alone.\n\n```json\n{_json(condition)}```\n\n"
+    )
+
+
 def _readme(collection: CollectionRecord, row: Row, why: list[str], has_old: bool) -> str:
     turbo = " TurboQuant needs 1.18 or newer." if "turbo" in row.params["quantization"] else ""
     older = (
@@ -189,7 +210,8 @@ curl -X PUT   $QDRANT_URL/collections/NAME -H 'Content-Type: application/json' -
 ```
 
 {_indexing(collection)}Send `search_params.json` as `params` with every search (limit {row.params["limit"]}).
-`deploy.py` does it all in Python.
+
+{_filtered(collection)}`deploy.py` does it all in Python.
 `evidence.json` holds the runs, figures and intervals. Measured on {collection.dataset["points"]:,} points; measure
 again when your data changes.
 """

@@ -31,6 +31,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
     collections = record.asked_by(decided)
     return [
         *_decision(decided),
+        *answers.condition(collections),
         *_picture("frontier", _frontier_alt(decided), there),
         *_matched(decided),
         *_findings(collections, decided),
