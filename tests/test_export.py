@@ -11,6 +11,7 @@ from qdrant_client import QdrantClient, models
 
 from qexp.bench.accuracy import overlap
 from qexp.bench.blocks import timed_block
+from qexp.bench.notes import notes
 from qexp.config import ExperimentConfig, FileDataset, SearchConfig
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
@@ -18,6 +19,7 @@ from qexp.report.bodies import before_1_19, create_body, search_body, told_befor
 from qexp.report.export import export
 from qexp.report.recommend import recommend
 from qexp.results import CollectionSpec, OperatingPoint
+from tests.test_edge import spec
 
 
 @pytest.fixture
@@ -196,6 +198,24 @@ def test_what_many_points_need_is_in_the_files(recorded, tmp_path):
     models.CreateCollection.model_validate(before_1_19(body))
     two = replace(many, config=many.config | {"index.segments": 2})
     assert "max_segment_size" not in create_body(two, quantized=True)["optimizers_config"]
+
+
+@pytest.mark.parametrize(("points", "segments", "told"), [(10_000, 1, False), (19_999, 2, True), (20_000, 2, False)])
+def test_segments_that_qdrant_would_not_index_are_told_apart_from_their_shard(recorded, points, segments, told):
+    first = recorded.collections[0]
+    facts = {"points": points, "size": 256}
+    asked = replace(first, dataset=first.dataset | facts, config=first.config | {"index.segments": segments})
+    assert ("indexing_threshold" in create_body(asked, quantized=True)["optimizers_config"]) is told
+    corpus = spec(points=points, size=256, segments=segments)
+    assert bool(notes(corpus, [])) is told  # the run says the same
+    assert all(": 9,999 KiB of vectors in a segment are" in note for note in notes(corpus, []))
+
+
+def test_room_for_twice_as_many_is_in_each_segment(recorded):
+    first = recorded.collections[0]
+    facts, two = {"points": 2 * 200_001, "size": 256}, {"index.segments": 2}
+    many = replace(first, dataset=first.dataset | facts, config=first.config | two)
+    assert create_body(many, quantized=True)["optimizers_config"]["max_segment_size"] == 2 * 200_001
 
 
 @pytest.mark.parametrize(

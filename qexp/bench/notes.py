@@ -12,11 +12,13 @@ DIMENSIONS_FOR_BITS = 1024
 def notes(spec: CollectionSpec, points: Sequence[OperatingPoint]) -> list[str]:
     """Return sentences on a collection and the operating points at which it is searched."""
     found = []
-    kib = shard_kib(spec.points, spec.shards, spec.size, spec.datatype)
+    segments = spec.shards * spec.segments
+    kib = shard_kib(spec.points, segments, spec.size, spec.datatype)
     if spec.full_scan_threshold <= kib < INDEXED_FROM:
         found.append(
-            f"small corpus: {kib:,} KiB of vectors are below the {INDEXED_FROM:,} from which Qdrant builds an index by "
-            f"default; unless told otherwise it would scan all points, and miss none"
+            f"small corpus: {kib:,} KiB of vectors{' in a segment' if segments > 1 else ''} are below the "
+            f"{INDEXED_FROM:,} from which Qdrant builds an index by default; unless told otherwise it would scan all "
+            f"points, and miss none"
         )
     binary = "binary" in (spec.quantization or {})
     if binary and spec.size < DIMENSIONS_FOR_BITS and any(not point.rescore for point in points):

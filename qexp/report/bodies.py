@@ -42,7 +42,7 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
     if quantized:
         method, given = next(iter(_nested(config, "quantization.config").items()))
         body["quantization_config"] = {method: {**given, "memory": config["storage.quantized"]}}
-    kib = shard_vectors_kib(collection)
+    kib = segment_vectors_kib(collection)
     if kib < INDEXED_FROM:  # by default nothing would be indexed, nor quantized
         body["optimizers_config"]["indexing_threshold"] = config["index.full_scan_threshold"]
     if may_split(collection):
@@ -154,15 +154,16 @@ def is_old(collection: CollectionRecord) -> bool:
     return found is not None and (int(found[1]), int(found[2])) < (1, 19)
 
 
-def shard_vectors_kib(collection: CollectionRecord) -> int:
-    """Return the KiB of vectors of one shard."""
+def segment_vectors_kib(collection: CollectionRecord) -> int:
+    """Return the KiB of vectors of one segment, which Qdrant compares with its thresholds."""
     config, facts = collection.config, collection.dataset
-    return shard_kib(facts["points"], config.get("engine.shards", 1), facts["size"], config["storage.datatype"])
+    segments = config.get("engine.shards", 1) * config["index.segments"]
+    return shard_kib(facts["points"], segments, facts["size"], config["storage.datatype"])
 
 
 def may_split(collection: CollectionRecord) -> bool:
     """Whether by default a machine with few CPUs makes more segments of a shard than were measured."""
-    return bool(shard_vectors_kib(collection) > SEGMENT_KIB * collection.config["index.segments"])
+    return segment_vectors_kib(collection) > SEGMENT_KIB
 
 
 def _nested(config: dict[str, Any], prefix: str) -> Body:

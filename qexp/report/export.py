@@ -10,6 +10,7 @@ from textwrap import indent
 from pydantic import BaseModel
 
 from qexp.report.bodies import (
+    SEGMENT_KIB,
     Body,
     before_1_19,
     create_body,
@@ -19,7 +20,7 @@ from qexp.report.bodies import (
     may_split,
     patch_command,
     search_body,
-    shard_vectors_kib,
+    segment_vectors_kib,
     told_before_1_19,
     update_body,
     vector_name,
@@ -164,16 +165,17 @@ def _indexing(collection: CollectionRecord) -> str:
             "`/collections/NAME/index`: the graph has the links for searches with a filter, as measured, only if it is "
             "built when the payload indexes are there."
         )
-    kib = shard_vectors_kib(collection)
+    kib = segment_vectors_kib(collection)
     if kib < INDEXED_FROM:
         paragraphs.append(
             f"By default a segment of less than {INDEXED_FROM:,} KiB of vectors is neither indexed nor quantized, and "
-            f"these are {kib:,} KiB: hence `indexing_threshold`. Leave it out where many more points come."
+            f"one of these has {kib:,} KiB: hence `indexing_threshold`. Leave it out where many more points come."
         )
     if may_split(collection):
         paragraphs.append(
-            f"By default a machine with few CPUs splits {kib:,} KiB of vectors into more segments than were measured: "
-            "hence `max_segment_size`, room for twice as many."
+            f"By default a machine with few CPUs makes no segment of more than {SEGMENT_KIB:,} KiB of vectors, so more "
+            f"of them than were measured; one of these has {kib:,} KiB: hence `max_segment_size`, room for twice as "
+            "many."
         )
     return "".join(f"{paragraph}\n\n" for paragraph in paragraphs)
 

@@ -23,7 +23,7 @@ Vectors = NDArray[np.float32]
 
 
 def shard_kib(points: int, shards: int, size: int, datatype: str) -> int:
-    """Return the KiB of vectors of one shard, which Qdrant compares with its thresholds."""
+    """Return the KiB of vectors of one of several shards, or of as many segments, all of about the same size."""
     return points // shards * size * DATATYPE_BYTES[datatype] // 1024
 
 
