@@ -162,6 +162,12 @@ def test_a_filter_or_an_index_on_payload_that_is_not_there_is_refused() -> None:
             make(payload_indexes={"city": "keyword"})
 
 
+def test_several_segments_are_refused_where_the_engine_builds_one() -> None:
+    assert composed("index.segments=2", "engine=server").index.segments == 2
+    with pytest.raises(ConfigError, match=r"^index\.segments=2: .* use engine=server or index\.segments=1$"):
+        ExperimentConfig(index=IndexConfig(segments=2))
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -93,6 +93,11 @@ def test_built_indexed_and_quantized_as_asked(method: str, tmp_path: Path) -> No
         assert shares[0] < shares[2]
 
 
+def test_there_is_one_segment_however_many_are_asked_for(tmp_path: Path) -> None:
+    asked = spec(segments=2)  # which the configuration refuses because of this
+    assert build_collection(EdgeEngine(tmp_path), asked, vectors(100)).state.segments == 1
+
+
 @pytest.mark.parametrize("size", [64, 128, 300])
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "none"])
 def test_codes_have_the_predicted_size(method: str, size: int, tmp_path: Path) -> None:

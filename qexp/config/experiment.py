@@ -50,6 +50,11 @@ class ExperimentConfig:
         at_least("wait_seconds", self.wait_seconds, 0)
         if self.cache_limit_gib is not None:
             at_least("cache_limit_gib", self.cache_limit_gib, 0)
+        segments = self.index.segments
+        require(
+            segments == 1 or isinstance(self.engine, ServerConfig),
+            f"index.segments={segments}: Qdrant Edge builds one segment, always; use engine=server or index.segments=1",
+        )
         if isinstance(self.engine, ServerConfig) and self.engine.source_collection:
             _check_source(self.engine, self.dataset, self.embedding)
         for key in self.search.filtered_fields:
