@@ -73,10 +73,15 @@ def _params(config: ExperimentConfig, experiment: Experiment, point: OperatingPo
         "storage": config.storage.name,
         "engine": config.engine.name,
         "rescore": str(point.rescore).lower(),
-        "oversampling": f"{point.oversampling:g}",
+        "oversampling": factor_text(point.oversampling),
         "hnsw_ef": "default" if point.hnsw_ef is None else str(point.hnsw_ef),
         "limit": str(point.limit),
     }
+
+
+def factor_text(factor: float) -> str:
+    """Return a factor as it is recorded: in full, because one digit less may fetch one result less."""
+    return str(float(factor)).removesuffix(".0")
 
 
 def load_rows(config: ExperimentConfig, experiment: Experiment) -> list[Row]:

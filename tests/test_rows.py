@@ -1,4 +1,11 @@
-from qexp.rows import with_baselines
+from dataclasses import replace
+
+import pytest
+
+from qexp.bench.tune import oversampling_of
+from qexp.report.bodies import search_body
+from qexp.rows import experiment_rows, factor_text, with_baselines
+from qexp.runner import measure_experiment
 from tests.tables import row
 
 
@@ -35,6 +42,23 @@ def test_every_ef_has_the_row_of_its_own_baseline():
         }
         for recall, mean, low, high in ((0.8, 1.0, 0.9, 1.1), (0.9, 1.01, 0.99, 1.03))
     ]
+
+
+def test_what_is_recorded_fetches_as_many_as_were_measured():
+    for limit in range(1, 101):
+        for number in range(limit, 32 * limit + 1):
+            assert int(limit * float(factor_text(oversampling_of(number, limit)))) == number
+
+
+@pytest.mark.parametrize("text", ["1", "10", "2.5", "1.3333333", "1.3333333333333333", "123456789", "1.1e+20"])
+def test_a_factor_that_was_given_is_recorded_in_full(text):
+    assert factor_text(float(text)) == text
+
+
+def test_a_given_factor_is_searched_with_after_the_record(small):
+    config = replace(small, search=replace(small.search, rescore=[True], oversampling=[1.3333333]))
+    _, trial = experiment_rows(config, measure_experiment(config))
+    assert search_body(trial)["quantization"]["oversampling"] == 1.3333333
 
 
 def test_a_record_without_further_baselines_shows_the_one_it_has():

@@ -25,9 +25,24 @@ def test_bisection_finds_the_smallest_with_few_questions(least, span, threshold)
     assert len(asked) <= 2 * np.log2(most + 1) + 3
 
 
-@given(st.integers(1, 100), st.integers(1, 100))
-def test_the_engine_fetches_as_many_as_was_meant(limit, times):
-    assert int(limit * oversampling_of(limit * times // 2 + limit, limit)) == limit * times // 2 + limit
+@given(st.integers(1, 100_000), st.integers(0, 10_000_000))
+def test_the_engine_fetches_as_many_as_was_meant(limit, more):
+    assert int(limit * oversampling_of(limit + more, limit)) == limit + more
+
+
+@pytest.mark.parametrize(
+    ("number", "limit", "factor"),
+    [(4, 3, 1.4), (37, 10, 3.7), (5, 1, 5), (10, 9, 1.2), (115, 100, 1.151), (1, 1, 1), (10_007, 9999, 1.0009)],
+)
+def test_factors_have_few_digits(number, limit, factor):
+    assert oversampling_of(number, limit) == factor
+
+
+def test_what_is_measured_is_what_was_found():
+    search = SearchConfig(limit=9, oversampling=[1.0])  # 1.2 × 9 is nearer to 11 than to the 10 that are fetched
+    found = tune(search, TuneConfig(target=0.95), lambda point: np.full(400, float(int(point.oversampling * 9) >= 10)))
+    assert found.value == 1.2
+    assert narrowed(search, found).oversampling[0] == 1.2
 
 
 SEARCH = SearchConfig(limit=10, oversampling=[1.0])

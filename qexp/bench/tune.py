@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import ceil, inf, nextafter
+from math import ceil
 
 from qexp.bench.accuracy import Share, mean_interval
 from qexp.bench.halves import split
@@ -38,7 +38,7 @@ class Tuned:
         return Finding(self._sentence(), metrics)
 
     def _sentence(self) -> str:
-        value = f"{self.value:.3g}×" if self.parameter == "oversampling" else f"{self.value:.0f}"
+        value = f"{self.value:g}×" if self.parameter == "oversampling" else f"{self.value:.0f}"
         both = (
             f"{self.measure} {self.found.share} on the queries that looked for it, {self.confirmed.share} on the others"
         )
@@ -71,7 +71,7 @@ def tune(search: SearchConfig, asked: TuneConfig, shares: Callable[[OperatingPoi
     """Find the smallest value whose accuracy reaches the target with the low end of its interval.
 
     `shares` searches at an operating point and returns the accuracy of every query. Candidates are whole numbers:
-    hnsw_ef itself, or the results that oversampling fetches, so factors are multiples of 1 / limit.
+    hnsw_ef itself, or the results that oversampling fetches.
     """
     first, second = split(len(shares(_point(search, asked, search.limit))))
     tried: dict[int, tuple[Interval, Interval]] = {}
@@ -103,16 +103,25 @@ def narrowed(search: SearchConfig, tuned: Tuned) -> SearchConfig:
         if tuned.reached:
             values |= {ceil(tuned.value * factor) for factor in FURTHER}
         return replace(search, hnsw_ef=[*sorted(values)])
-    numbers = [round(tuned.value * search.limit)]
+    numbers = [int(tuned.value * search.limit)]
     if tuned.reached:
         numbers += [ceil(numbers[0] * factor) for factor in FURTHER]
     return replace(search, oversampling=sorted({oversampling_of(number, search.limit) for number in numbers}))
 
 
 def oversampling_of(number: int, limit: int) -> float:
-    """Return the factor with which an engine fetches `number` results: it cuts limit × factor off to a whole number."""
-    factor = number / limit
-    return factor if int(limit * factor) == number else nextafter(factor, inf)
+    """Return a factor of few digits with which an engine fetches `number` results.
+
+    Qdrant multiplies it by the limit in double precision and cuts the product off to a whole number, so every factor
+    from number / limit to below (number + 1) / limit will do.
+    """
+    scale = 1
+    while True:
+        least = -(-number * scale // limit)
+        for digits in (least, least + 1):  # the next where the product, rounded, is just short of `number`
+            if digits * limit // scale == number == int(limit * (digits / scale)):
+                return digits / scale
+        scale *= 10
 
 
 def _value(asked: TuneConfig, limit: int, number: int) -> float:

@@ -187,7 +187,7 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
         )
     if choice and choice.row.params.get("rescore") == "true":
         limit, factor = int(choice.row.params["limit"]), float(choice.row.params["oversampling"])
-        yield f"Rescoring at {factor:g}× reads up to {limit * factor:.0f} original vectors for every {limit} results."
+        yield f"Rescoring at {factor:g}× reads up to {int(limit * factor)} original vectors for every {limit} results."
 
 
 def _own(collections: Sequence[CollectionRecord], one: Candidate) -> CollectionRecord:
