@@ -168,6 +168,15 @@ def test_several_segments_are_refused_where_the_engine_builds_one() -> None:
         ExperimentConfig(index=IndexConfig(segments=2))
 
 
+def test_a_column_with_a_dot_in_its_name_is_quoted_in_a_path() -> None:
+    dotted = FileDataset(path="mine.parquet", payload_columns=["a.b", "c"])
+    for key in ('"a.b"', '"a.b".d', '"a.b"[0].d', '"c"', "c", "c.d", "c[].d"):
+        assert dotted.field_missing(key) is None
+    assert dotted.field_missing('"c.d".e') == "add 'c.d' to dataset.payload_columns"
+    assert dotted.field_missing("a.c") == "add 'a' to dataset.payload_columns"
+    assert dotted.field_missing("a.b") == """write '"a.b"', for Qdrant takes a.b for a path that begins at 'a'"""
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -8,6 +8,7 @@ from qexp.config.checks import MISSING, at_least, one_of, require, server_url
 DISTANCES = ("cosine", "dot", "euclid", "manhattan")
 TRUTHS = ("exact", "neighbours", "engine")
 PAYLOAD_INDEXES = ("keyword", "integer", "float", "geo", "text", "bool", "datetime", "uuid")
+_FIRST_STEP = re.compile(r'^(?:"([^"]*)"|([^.\[]*))')  # of a JSON path: "a key" or a_key
 MOST_BYTES = 120  # of a title, which is part of the names of files, and those end at 255
 
 
@@ -116,9 +117,14 @@ class TableDataset(DatasetConfig):
         return self.label or _short(self.path.rstrip("/").rsplit("/", 1)[-1].split(".")[0]) or "dataset"
 
     def field_missing(self, key: str) -> str | None:
-        """Return which column to add where none has the field."""
-        column = re.split(r"[.\[]", key)[0]
-        return None if {key, column} & {*self.payload_columns} else f"add '{column}' to dataset.payload_columns"
+        """Return which column to add where none has the field, or how to write one whose name is taken for a path."""
+        quoted, plain = _FIRST_STEP.findall(key)[0]
+        column = quoted or plain
+        if column in self.payload_columns:
+            return None
+        if key in self.payload_columns:
+            return f"""write '"{key}"', for Qdrant takes {key} for a path that begins at '{column}'"""
+        return f"add '{column}' to dataset.payload_columns"
 
 
 @dataclass(frozen=True)
