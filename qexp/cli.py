@@ -169,11 +169,11 @@ def _experiment(composed: Any) -> "list[Row]":
         raise QexpError(f"sweep.resume={config.sweep.resume}: only a multirun can be resumed; add -m and what it swept")
     if multirun:
         sweep.progress(hydra_config.job.num, list(hydra_config.overrides.task))
-        if hydra_config.job.num == 0:
-            sweep.judge_by(config.slo)
     elif hydra_config.sweeper.get("params"):
         log.warning(_only(composed, hydra_config))
     alone = not multirun and sweep_run() is None
+    if not alone:
+        sweep.judge_by(config.slo, first=not multirun or hydra_config.job.num == 0)
     if found := sweep.finished(config):
         run_id, rows = found
         if alone:

@@ -110,6 +110,8 @@ def begin(name: str, root: Path, resume: str | None) -> None:
             run_id = run.info.run_id
             _locks.append(_hold(root, run_id))
             _close_unfinished(client, run)
+            if tracking.SLO in run.data.tags:  # the limits are those of this command
+                client.delete_tag(run_id, tracking.SLO)
             if adopted and adopted != run_id:
                 client.set_tag(adopted, "qexp.level", "resume")
             client.update_run(run_id, status="RUNNING")
@@ -206,13 +208,17 @@ def progress(number: int, words: list[str]) -> None:
     log.info("%s%s: %s", place, left, " ".join(word for word in words if word.split("=", 1)[0] in swept))
 
 
-def judge_by(slo: SloConfig) -> None:
-    """Note on the sweep by which limits it is judged: its own, whatever those of runs are that it reuses."""
+def judge_by(slo: SloConfig, first: bool) -> None:
+    """Note on the sweep by which limits it is judged, whatever those of runs are that it reuses.
+
+    They are those of the first job, or where its configuration is not valid of the first job whose is.
+    """
     run_id = sweep_run()
     assert run_id is not None
     with store_faults("starting the sweep"):
         client, _ = connect()
-        client.set_tag(run_id, tracking.SLO, json.dumps(asdict(slo)))
+        if first or tracking.SLO not in client.get_run(run_id).data.tags:
+            client.set_tag(run_id, tracking.SLO, json.dumps(asdict(slo)))
 
 
 def took(seconds: float) -> None:

@@ -242,3 +242,17 @@ def test_a_sweep_is_judged_by_its_own_limits_whatever_it_reuses(qexp: Qexp, tmp_
     assert "started with" not in resumed.stderr
     other = qexp("-m", "quantization=binary", *QUICK, "sweep.resume=last")
     assert re.search(r"started with .*quantization=scalar.*, not .*quantization=binary", other.stderr)
+    invalid_first = qexp(*words, "index.m=1,null", "skip_existing=true", "slo.min_accuracy=0.1")
+    assert invalid_first.returncode == 2
+    assert "Deploy scalar" in invalid_first.stdout
+
+
+def test_a_single_run_of_mlflow_run_is_judged_by_its_own_limits(qexp: Qexp, environment: dict[str, str]) -> None:
+    words = ["quantization=scalar", *QUICK]
+    assert "Nothing that was measured keeps to the limits" in qexp(*words, "slo.max_usd_month=0.000001").stdout
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    (collection,) = of_level(all_runs(environment), "collection")
+    parent = client.create_run(collection.info.experiment_id).info.run_id
+    again = qexp(*words, "skip_existing=true", "slo.min_accuracy=0.1", MLFLOW_RUN_ID=parent)
+    assert again.returncode == 0, again.stderr
+    assert "Deploy scalar" in again.stdout
