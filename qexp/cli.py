@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from qexp import __version__
 from qexp.cache import FULL
 from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_schema
-from qexp.environment import MAIN_PROCESS, in_main_process, sweep_run
+from qexp.environment import MAIN_PROCESS, in_main_process, in_multirun, remedy, sweep_run
 from qexp.errors import QexpError, Refused, near_miss
 from qexp.paths import packaged
 from qexp.streams import robust
@@ -92,7 +92,7 @@ def _run() -> int:
         status = "FINISHED" if code == OK else "FAILED"
     except KeyboardInterrupt:
         code, status = INTERRUPTED, "KILLED"
-        on = f"; the same words with sweep.resume={sweep_run()} go on" if sweep_run() else ""
+        on = f"; the same words with sweep.resume={sweep_run()} go on" if in_multirun() else ""
         _complain(f"interrupted; what was finished is recorded{on}")
     except (QexpError, Refused) as error:
         _complain(str(error))
@@ -237,7 +237,7 @@ def _end_sweep(status: str) -> int:
         _complain(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
-        _complain(f"interrupted while the sweep was concluded; the same words with sweep.resume={run_id} do it")
+        _complain(f"interrupted while the sweep was concluded; {remedy(run_id)}")
         return INTERRUPTED
     return OK
 

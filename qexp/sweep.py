@@ -14,7 +14,7 @@ from hydra.experimental.callback import Callback
 from qexp import __version__, tracking
 from qexp.cache import Lock, writable
 from qexp.config import HOUSEKEEPING, ExperimentConfig, SloConfig
-from qexp.environment import SWEEP_RUN, SWEPT, sweep_run, swept_keys
+from qexp.environment import SWEEP_FOLDER, SWEEP_RUN, SWEPT, remedy, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, Refused
 from qexp.jobs import REUSED, cliff_of, collect, rows_of, runs_of
 from qexp.paths import cache_root
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 OWNED = "QEXP_SWEEP_OWNED"  # environment: set if this process started the sweep's run and so must end it
 JOBS = "QEXP_SWEEP_JOBS"  # environment: the number of jobs, where the sweeper knows it beforehand
-FOLDER = "QEXP_SWEEP_DIR"  # environment: where Hydra keeps the sweep's output
 WORDS = "qexp.words"  # tag of a sweep: the overrides that it was started with, sorted
 UNNAMED = "mlflow run -e "  # and the entry point: what a run is called that `mlflow run` was given no name for
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that was given no name
@@ -47,7 +46,7 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         """Leave the run's id in the environment, where jobs in other processes find it too."""
-        os.environ[FOLDER] = str(Path(config.hydra.sweep.dir).absolute())
+        os.environ[SWEEP_FOLDER] = str(Path(config.hydra.sweep.dir).absolute())
         try:
             begin(_name(config), cache_root(config.cache_dir), config.sweep.resume)
             _compare_words(list(config.hydra.overrides.task))
@@ -236,12 +235,12 @@ def duration(seconds: float) -> str:
 
 def folder() -> Path:
     """Return where Hydra keeps the sweep's output; the working directory if Hydra did not start it."""
-    return Path(os.environ.get(FOLDER, "."))
+    return Path(os.environ.get(SWEEP_FOLDER, "."))
 
 
 def finish(run_id: str, status: str) -> tuple[list[Row], str]:
     """Log the table of all trials to the sweep's run and end it; return the rows and the table's title."""
-    with store_faults(f"ending the sweep; finish it with sweep.resume={run_id}"):
+    with store_faults(f"ending the sweep; {remedy(run_id)}"):
         client, _ = connect()
         rows, title = collect(run_id)
         if rows:

@@ -21,7 +21,8 @@ import psutil
 import pytest
 from mlflow.entities import Run
 
-from qexp import __version__
+from qexp import __version__, cli, sweep
+from qexp.environment import SWEEP_FOLDER, SWEEP_RUN
 from qexp.paths import packaged
 from qexp.usage import help_text
 from tests.conftest import QUICK, Qexp
@@ -302,6 +303,28 @@ def test_a_second_interrupt_leaves_no_traceback_and_the_sweep_concluded_or_told_
         f"qexp: interrupted while the sweep was concluded; the same words with sweep.resume={sweep.info.run_id} do it\n"
     )
     assert stderr == told or (stderr == "" and sweep.info.status == "KILLED")  # it came before that had begun
+
+
+@pytest.mark.parametrize(("multirun", "on"), [(True, "; the same words with sweep.resume=abc go on"), (False, "")])
+def test_only_an_interrupted_multirun_is_told_to_resume(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], multirun: bool, on: str
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["qexp"])
+    monkeypatch.setenv(SWEEP_RUN, "abc")
+    monkeypatch.setenv(SWEEP_FOLDER, "here")
+    if not multirun:  # as below `mlflow run`
+        monkeypatch.delenv(SWEEP_FOLDER)
+    monkeypatch.setattr(cli, "_hydra_main", interrupted)
+    monkeypatch.setattr(sweep, "finish", interrupted)
+    assert cli._run() == 130
+    remedy = "the same words with sweep.resume=abc do it" if multirun else "qexp-report abc writes its report"
+    assert capsys.readouterr().err.splitlines() == [
+        f"qexp: interrupted; what was finished is recorded{on}",
+        f"qexp: interrupted while the sweep was concluded; {remedy}",
+    ]
 
 
 def test_a_killed_worker_fails_the_run_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
