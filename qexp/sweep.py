@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 OWNED = "QEXP_SWEEP_OWNED"  # environment: set if this process started the sweep's run and so must end it
 JOBS = "QEXP_SWEEP_JOBS"  # environment: the number of jobs, where the sweeper knows it beforehand
-WORDS = "qexp.words"  # tag of a sweep: the overrides that it was started with, sorted
+WORDS = "qexp.words"  # tag of a sweep: the overrides that it was started with, they and their values sorted
 UNNAMED = "mlflow run -e "  # and the entry point: what a run is called that `mlflow run` was given no name for
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that was given no name
 
@@ -133,7 +133,7 @@ def _compare_words(words: list[str]) -> None:
     run_id = sweep_run()
     assert run_id is not None
     told = [word for word in words if re.split("[=.]", word.lstrip("+~"), maxsplit=1)[0] not in (*HOUSEKEEPING, "slo")]
-    now = " ".join(sorted(told))
+    now = " ".join(sorted(map(_in_order, told)))
     with store_faults("starting the sweep"):
         client, _ = connect()
         before = client.get_run(run_id).data.tags.get(WORDS)
@@ -141,6 +141,16 @@ def _compare_words(words: list[str]) -> None:
             client.set_tag(run_id, WORDS, now)
         elif before != now:
             log.warning("the sweep was started with %s, not %s: it will hold the jobs of both", before, now)
+
+
+def _in_order(word: str) -> str:
+    """Return an override with the values that it sweeps in order, for they are the same jobs in any."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    override = OverridesParser.create().parse_override(word)
+    if not override.is_choice_sweep():
+        return word
+    return f"{word.split('=', 1)[0]}={','.join(sorted(override.sweep_string_iterator()))}"
 
 
 def _to_resume(client: "MlflowClient", experiment_id: str, resume: str) -> "Run":

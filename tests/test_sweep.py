@@ -216,6 +216,21 @@ def test_objectives_are_those_of_a_single_trial() -> None:
     assert objectives([baseline, trial, trial]) is None
 
 
+@pytest.mark.parametrize(
+    ("word", "ordered"),
+    [
+        ("quantization=scalar,binary", "quantization=binary,scalar"),
+        ("+a.b=choice(2,1)", "+a.b=1,2"),
+        ("search.clients=[2,1],[1,2]", "search.clients=[1,2],[2,1]"),
+        ("search.clients=[2,1]", "search.clients=[2,1]"),
+        ("search.limit=range(5,8)", "search.limit=range(5,8)"),
+        ("~cost", "~cost"),
+    ],
+)
+def test_the_same_jobs_in_another_order_are_the_same_words(word: str, ordered: str) -> None:
+    assert sweep._in_order(word) == ordered
+
+
 def test_durations_read_well() -> None:
     assert [sweep.duration(seconds) for seconds in (4, 89, 91, 3600, 7260)] == [
         "4 s",
