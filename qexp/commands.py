@@ -17,7 +17,7 @@ from qexp.config import SloConfig
 from qexp.errors import ConfigError, DataError, QexpError
 from qexp.report.bodies import patch_line
 from qexp.report.export import export as write_deploy
-from qexp.report.frontier import QUESTION, questions, title
+from qexp.report.frontier import QUESTION, point, questions, title
 from qexp.report.recommend import Recommendation, recommend
 from qexp.report.record import Record, warnings
 from qexp.report.render import write_report
@@ -146,11 +146,11 @@ def _export(asked: argparse.Namespace) -> list[str]:
 
 
 def _chosen(record: Record, reference: str) -> tuple[Row, list[str]]:
-    """Return the trial that was named, else the recommended one; with the reasons."""
-    asked_for = [row for row in record.rows if row.run_id == reference]
+    """Return the row that was named, itself or by a load of its point, else the recommended one; with the reasons."""
+    asked_for = _named(record, reference)
     if asked_for:
-        params = asked_for[0].params
-        return asked_for[0], [f"{title(params)} (storage {params['storage']}) was asked for by name."]
+        params = asked_for.params
+        return asked_for, [f"{title(params)} (storage {params['storage']}) was asked for by name."]
     groups = questions(record.rows)
     if len(groups) > 1:
         raise DataError(f"{reference}: it answers {len(groups)} questions; name a collection's or a trial's run")
@@ -159,6 +159,20 @@ def _chosen(record: Record, reference: str) -> tuple[Row, list[str]]:
     if decided.choice is None:
         raise DataError(f"{reference}: {' '.join(why)} Name a trial's run to export it all the same")
     return decided.choice.row, why
+
+
+def _named(record: Record, reference: str) -> Row | None:
+    """Return the row of a trial's run, or of the same point and role as a load's run; None for other runs."""
+    for collection in record.collections:
+        for asked in (*collection.rows, *collection.loads):
+            if asked.run_id != reference:
+                continue
+            wanted = (asked.params.get("role"), point(asked.params))
+            for row in collection.rows:
+                if (row.params.get("role"), point(row.params)) == wanted:
+                    return row
+            raise DataError(f"{reference}: is a load of {title(asked.params)}, which has no trial; name a trial's run")
+    return None
 
 
 def _parser(name: str, about: str) -> argparse.ArgumentParser:

@@ -178,3 +178,15 @@ def test_a_trial_without_quantization_can_be_asked_for_by_name():
     again = replace(again, metrics=again.metrics | {"compression_ratio": 1.0}, run_id="abc")
     record = Record("", "", (CollectionRecord("", {}, {}, {}, {}, {}, (baseline(), again)),))
     assert _chosen(record, "abc") == (again, ["none, no rescoring (storage on_disk) was asked for by name."])
+
+
+def test_a_load_by_name_is_its_own_operating_point():
+    rows = (baseline(), *(replace(row("binary", factor), run_id=f"trial {factor}") for factor in (None, 2, 4)))
+    loads = [row("binary", factor, clients="2") for factor in (4, 8)] + [row("baseline", role="baseline", clients="2")]
+    loads = [replace(load, run_id=f"load {number}") for number, load in enumerate(loads)]
+    record = Record("", "", (CollectionRecord("", {}, {}, {}, {}, {}, rows, loads=tuple(loads)),))
+    chosen, why = _chosen(record, "load 0")
+    assert (chosen, why) == (rows[3], ["binary, rescoring 4× (storage on_disk) was asked for by name."])
+    with pytest.raises(DataError, match=r"^load 1: is a load of binary, rescoring 8×, which has no trial; name a t"):
+        _chosen(record, "load 1")
+    assert _chosen(record, "load 2")[0] is rows[0]
