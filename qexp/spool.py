@@ -101,19 +101,21 @@ def pending(root: Path, store: str) -> list[Path]:
 
 
 def write_latencies(experiment: Experiment, folder: Path) -> None:
-    """Write raw latencies into `folder`, one row per visit, round and query; those of cold visits and loads apart."""
+    """Write raw latencies into `folder`, one row per visit, round and query; those of cold visits and loads apart.
+
+    A load has samples instead of queries: those of its clients, one client after the other.
+    """
     timed = zip(experiment.visits, experiment.latencies, strict=True)
     _write([({"visit": visit}, found) for visit, found in timed], folder / "latencies.parquet")
     cold = experiment.cold_latencies.items()
     _write([({"visit": visit}, found) for visit, found in cold], folder / "cold_latencies.parquet")
     loads = [(Visit(load.role, load.point).title, load.level.title, load.raw) for load in experiment.loads]
-    _write(
-        [({"visit": visit, "load": level}, found) for visit, level, found in loads], folder / "load_latencies.parquet"
-    )
+    under_load = [({"visit": visit, "load": level}, found) for visit, level, found in loads]
+    _write(under_load, folder / "load_latencies.parquet", each="sample")
 
 
-def _write(series: Sequence[tuple[dict[str, str], Iterable[Nanoseconds]]], path: Path) -> None:
-    """Write series of rounds, each with the names that it goes by; no file without any."""
+def _write(series: Sequence[tuple[dict[str, str], Iterable[Nanoseconds]]], path: Path, each: str = "query") -> None:
+    """Write series of rounds, each with the names that it goes by; `each` is what was timed. No file without any."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -130,7 +132,7 @@ def _write(series: Sequence[tuple[dict[str, str], Iterable[Nanoseconds]]], path:
     }
     columns = {
         "round": np.repeat(np.array([number for _, number, _ in rows], dtype=np.int32), lengths),
-        "query": np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
+        each: np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
         "nanoseconds": np.concatenate([found for *_, found in rows]),
     }
     pq.write_table(pa.table(names | columns), path, compression="zstd")

@@ -85,6 +85,7 @@ def test_one_runs_table_metrics_note_and_raw_latencies_agree(
     assert len(loads) == 5
     assert all(load.data.params["clients"] == "1" and load.data.metrics["qps"] > 0 for load in loads)
     raw = pq.read_table(client.download_artifacts(collection.info.run_id, "load_latencies.parquet", str(tmp_path)))
+    assert raw.column_names == ["visit", "load", "round", "sample", "nanoseconds"]
     pooled = raw.to_pandas().groupby(["visit", "load"], observed=True).nanoseconds.mean() / 1e6
     assert {level for _, level in pooled.index} == {"1 client"}
     assert sorted(pooled) == pytest.approx(sorted(load.data.metrics["latency_mean_ms"] for load in loads), rel=1e-11)
