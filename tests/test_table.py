@@ -30,6 +30,8 @@ def test_a_row_as_markdown() -> None:
     lines = markdown([Row(PARAMS, METRICS)], "title").splitlines()
     assert lines[0] == "**title**"
     assert lines[2].startswith("| quantization | rescore | oversampling | mean ms | P95 ms | speedup (95 % interval)")
+    assert "predicted for the points measured;" in lines[-1]
+    assert lines[-1].endswith("with cost.target_points those of that many points.")
     assert lines[4] == "| binary | on | 3× | 0.123 | 0.200 | 2.50× (2.25–2.75) | 0.988 | 0.900 | 32.0× | 4.8 | 0.30 |"
 
 

@@ -124,5 +124,6 @@ def failures(rows: Sequence[Row]) -> list[str]:
 LEGEND = (
     f"{INDISTINGUISHABLE} marks a speedup whose 95 % interval contains 1: no measurable difference. "
     "In a noisy run the baseline differs from itself, and intervals are wider by as much. "
-    "RAM is what the collection wants in memory, predicted; savings are against the unquantized baseline."
+    "RAM is what the collection wants in memory, predicted for the points measured; savings are against the "
+    "unquantized baseline, with cost.target_points those of that many points."
 )
