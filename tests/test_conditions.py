@@ -1,5 +1,6 @@
 """The tables of cold searches and of load, from rows made by hand."""
 
+from qexp.report.blocks import Heading, Paragraph
 from qexp.report.conditions import COLD, LOAD, cold_grid, condition_blocks, load_grid
 from tests.tables import baseline, row
 
@@ -37,6 +38,13 @@ def test_a_saturated_load_has_no_latency():
         ("scalar", "baseline", "500 queries/s", "1234 (saturated)", "", "", ""),
         ("scalar", "rescoring 2×", "2 clients", "1234", "1.000", "", "2.00× (1.90–2.10)"),
     )
+
+
+def test_what_is_loaded_at_once_is_not_said_to_come_from_the_disk():
+    heading, said, _ = condition_blocks([("scalar", cold(row("scalar", 2), 1.5))], [])
+    assert heading == Heading("After a cold start")
+    assert isinstance(said, Paragraph)
+    assert "such as pinned codes, is in memory before the first query; all else" in said.text
 
 
 def test_what_was_not_measured_has_no_table():

@@ -1,4 +1,4 @@
-"""Tables of what was measured otherwise than warm and by one client: with nothing in memory, and under load."""
+"""Tables of what was measured otherwise than warm and by one client: after a cold start, and under load."""
 
 from collections.abc import Iterable
 
@@ -18,8 +18,9 @@ COLD = (
 )
 LOAD = ("under load", "operating point", "load", "queries/s", "mean ms", "P95 ms", "speedup (95 % interval)")
 _COLD_SAID = (
-    "Before every block all pages of the collection were dropped: nothing is warmed up, and what a search reads comes "
-    "from the disk. Warm and cold are means, the speedup is one of cold means, faults are major page faults."
+    "Before every block all pages of the collection were dropped and it was loaded again. What its placement loads at "
+    "once, such as pinned codes, is in memory before the first query; all else that a search reads comes from disk, "
+    "and nothing is warmed up. Warm and cold are means, the speedup is one of cold means, faults are major page faults."
 )
 _LOAD_SAID = (
     "Clients search without pause, or queries arrive at a fixed rate, and then latency counts from the arrival. The "
@@ -31,7 +32,7 @@ _LOAD_SAID = (
 def condition_blocks(rows: Iterable[tuple[str, Row]], loads: Iterable[tuple[str, Row]]) -> list[Block]:
     """Return both tables, of rows with the names of their collections, each with what it shows; none not measured."""
     cold, load = cold_grid(rows), load_grid(loads)
-    blocks: list[Block] = [Heading("With nothing in memory"), Paragraph(_COLD_SAID), cold] if cold else []
+    blocks: list[Block] = [Heading("After a cold start"), Paragraph(_COLD_SAID), cold] if cold else []
     return [*blocks, Heading("Under load"), Paragraph(_LOAD_SAID), load] if load else blocks
 
 
