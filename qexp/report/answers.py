@@ -166,9 +166,10 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
                 f"bits."
             )
         if datatype != "float32":
+            size = DATATYPE_BYTES[datatype]
             yield (
-                f"{name}: theory compares with float32, and these vectors are {datatype}: {DATATYPE_BYTES[datatype]} "
-                f"bytes a dimension before any quantization."
+                f"{name}: theory compares with float32, and these vectors are {datatype}: {size} "
+                f"byte{'s' if size > 1 else ''} a dimension before any quantization."
             )
     bare, choice = _bare(decided), decided.choice
     if bare and choice and not choice.baseline:
