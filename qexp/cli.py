@@ -70,7 +70,7 @@ def main() -> None:
     try:
         code = _run()
     except KeyboardInterrupt:  # once more, between one line and the next
-        code = INTERRUPTED
+        code = _unconcluded()
     gc.freeze()  # else the interpreter looks through all that was imported once more, for a second
     sys.exit(code)
 
@@ -237,9 +237,15 @@ def _end_sweep(status: str) -> int:
         _complain(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
-        _complain(f"interrupted while the sweep was concluded; {remedy(run_id)}")
-        return INTERRUPTED
+        return _unconcluded()
     return OK
+
+
+def _unconcluded() -> int:
+    """Say how to conclude the sweep, if there is one; return the exit code."""
+    if run_id := sweep_run():
+        _complain(f"interrupted while the sweep was concluded; {remedy(run_id)}")
+    return INTERRUPTED
 
 
 def _decide(run_id: str) -> None:
