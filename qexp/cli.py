@@ -31,6 +31,7 @@ from qexp.usage import (
     help_text,
     one_line,
     quoted,
+    raised_by_hydra,
     terminal_width,
 )
 
@@ -106,11 +107,11 @@ def _run() -> int:
         _complain(absent)
         code = BAD_INPUT
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in FULL and not raised_by_hydra(error):
             raise
-        remedy = "free space or move it"
-        if error.errno == errno.EROFS:
-            remedy = "run in another folder, or set hydra.run.dir=… (with -m hydra.sweep.dir=…)"
+        remedy = "run in another folder, or set hydra.run.dir=… (with -m hydra.sweep.dir=…)"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "free space or move it"
         _complain(f"{os.path.abspath(error.filename or '.')}: {error.strerror}; {remedy}")
         code = BAD_INPUT
     finally:

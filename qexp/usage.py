@@ -5,6 +5,7 @@ import shlex
 import sys
 from shutil import get_terminal_size
 from textwrap import wrap
+from traceback import walk_tb
 
 from qexp.config import known_keys
 from qexp.config.checks import MISSING, no_secret
@@ -165,3 +166,9 @@ def absent_part(error: AssertionError, words: list[str]) -> str:
     found = (re.match(r"\+*search\.(tune|adaptive)\.[^=]*", word) for word in words)
     told = [f"{one[0]}: this search has no {one[1]}; add search={one[1]}" for one in found if one]
     return told[0] if told else ""
+
+
+def raised_by_hydra(error: OSError) -> bool:
+    """Whether Hydra met a fault of the file system, which it does where it makes the folder for a run's output."""
+    modules = [frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(error.__traceback__)]
+    return [name for name in modules if name in ("hydra", "qexp")][-1:] == ["hydra"]
