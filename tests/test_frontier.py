@@ -75,6 +75,30 @@ def test_jobs_without_a_baseline_in_common_are_not_compared_in_speed():
     assert slower(other, one)  # of one job
 
 
+def test_jobs_of_disjoint_ef_share_no_baseline():
+    def compared(first, second):
+        rows = [
+            *(baseline(p95=2.6, hnsw_ef="64", baseline_efs=first), row("turbo", 2, p95=1.3, hnsw_ef="64")),
+            *(baseline(p95=2.3, hnsw_ef="128", baseline_efs=second), row("turbo", 2, p95=1.15, hnsw_ef="128")),
+        ]
+        _, slow, _, fast = candidates(rows, "recall")
+        return times_faster(fast, slow)
+
+    assert (compared("64", "128").low, compared("64", "128").high) == (0.0, math.inf)
+    assert compared("128 64", "128 64").low > 1
+
+
+def test_a_burst_in_one_round_is_no_difference_in_p95():
+    paired = {"speedup_p95": 2.0, "speedup_p95_low": 1.9, "speedup_p95_high": 2.1}
+    rows = [baseline(p95=2.0), row("scalar", 2, p95=1.0), row("scalar", 3, p95=1.5)]  # the latter's has a burst in it
+    for one in rows[1:]:
+        one.metrics.update(paired)
+    bare, calm, burst = candidates(rows, "retention")
+    assert times_faster(calm, burst).estimate == 1.0
+    assert times_faster(burst, bare).estimate == pytest.approx(2.0)
+    assert not slower(burst, calm)
+
+
 def test_against_its_own_baseline_a_trial_has_the_interval_of_its_speedup():
     base, trial, _, other = candidates(
         [

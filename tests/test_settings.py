@@ -63,6 +63,17 @@ def test_other_data_are_another_question() -> None:
     assert [len(group) for group in questions(rows)] == [3, 3]
 
 
+def test_other_filters_are_another_question() -> None:
+    rows = [one for rows in told_apart([job(search__filter="a"), job(search__filter="b")]) for one in rows]
+    assert settings(rows, "data") == ["search.filter=a"] * 3 + ["search.filter=b"] * 3
+    assert [len(group) for group in questions(rows)] == [3, 3]
+
+
+def test_jobs_say_at_which_ef_their_baselines_were_where_they_differ() -> None:
+    jobs = [({}, [baseline(hnsw_ef=ef), row("scalar", 2.0, hnsw_ef=ef)]) for ef in ("64", "128")]
+    assert [settings(rows, "baseline_efs") for rows in told_apart(jobs)] == [["64", None], ["128", None]]
+
+
 def test_latencies_are_not_levelled_through_baselines_of_other_settings() -> None:
     jobs = [job(p95=1.0, index__m=8), job(p95=3.0, index__m=16)]
     rows = [one for rows in told_apart(jobs) for one in rows]

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, hypot, inf, log, sqrt
 
-from qexp.report.settings import DATA, SETTINGS, method_name
+from qexp.report.settings import BASELINE_EFS, DATA, SETTINGS, method_name
 from qexp.results import Interval, Row
 
 METRIC = {"retention": "accuracy_retention", "recall": "recall"}
 QUESTION = ("dataset", DATA, "embedding_size", "engine", "limit")  # rows that differ here answer different questions
 HALVES = ("a", "b")
+_SPEEDUP = {"latency_p95_ms": "speedup_p95", "latency_mean_ms": "speedup_mean"}
 UNQUANTIZED = "none"
 
 
@@ -20,8 +21,9 @@ class Candidate:
 
     `latency` is P95 (the mean where a row has too few samples for it), brought to the same machine speed as the other
     jobs' through the baseline that they share: `pace` times what was measured. `accuracy_halves` and `p95_halves` have
-    their intervals, as measured. `base` is the row of the baseline that it was measured beside; `drift` is how far its
-    latency may be off against jobs that share none, as half a width on the logarithm.
+    their intervals, as measured. `base` is the row of the baseline that it was measured beside, `gain` the speedup over
+    it, round by round; `drift` is how far its latency may be off against jobs that share no baseline, as half a width
+    on the logarithm.
     """
 
     row: Row
@@ -31,6 +33,7 @@ class Candidate:
     cost: float
     accuracy_halves: tuple[Interval, Interval]
     p95_halves: tuple[Interval, Interval] | None
+    gain: float
     pace: float
     drift: float
 
@@ -146,7 +149,8 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
         accuracy = 1.0 if row is own and measure == "retention" else row.metrics[METRIC[measure]]
         cost = row.metrics["ram_cost_usd_month"] + row.metrics.get("disk_cost_usd_month", 0.0)
         p95, drift = _halves(row, "latency_p95_ms"), drifts[_built(own)]
-        candidate = Candidate(row, own, accuracy, row.metrics[name] * pace, cost, halves, p95, pace, drift)
+        gain = 1.0 if row is own else row.metrics.get(_SPEEDUP[name], own.metrics[name] / row.metrics[name])
+        candidate = Candidate(row, own, accuracy, row.metrics[name] * pace, cost, halves, p95, gain, pace, drift)
         known = candidate.baseline and any(
             other.baseline and other.collection == candidate.collection and other.title == candidate.title
             for other in found
@@ -169,6 +173,12 @@ def _searched(baseline: Row) -> tuple[str, ...]:
 def _built(baseline: Row) -> tuple[str, ...]:
     """Return what baselines of different jobs must have in common to tell the machine's speed in one from the other."""
     return tuple(baseline.params.get(name, "") for name in ("storage", SETTINGS))
+
+
+def _share_baseline(one: Row, other: Row) -> bool:
+    """Whether the jobs of two baselines, or the one that both are of, have measured the same baseline."""
+    mine, its = (set(base.params.get(BASELINE_EFS, "").split()) for base in (one, other))
+    return _built(one) == _built(other) and (mine == its or bool(mine & its))
 
 
 def _drifts(rows: Sequence[Row], name: str) -> dict[tuple[str, ...], float]:
@@ -198,15 +208,18 @@ def _halves(row: Row, name: str) -> tuple[Interval, Interval] | None:
 
 
 def times_faster(one: Candidate, other: Candidate) -> Interval:
-    """Return how many times faster `one` is, from their latencies and the intervals of their speedups.
+    """Return how many times faster `one` is, from their speedups over the baseline that they share, and the intervals.
 
-    The widths add as those of independent estimates do, on the logarithm: too wide, if anything, as both are paired
-    with the same baseline. Against the baseline that it was measured beside, a trial's own interval says it all. Where
-    their jobs share no baseline, the drift of the machine between them is added.
+    Speedups are paired by rounds, so that a burst of the machine in one round does not pass for a difference; only
+    where no baseline is shared, latencies are compared. The widths add as those of independent estimates do, on the
+    logarithm: too wide, if anything, as both are paired with the same baseline. Against the baseline that it was
+    measured beside, a trial's own interval says it all. Where their jobs share no baseline, the drift of the machine
+    between them is added.
     """
-    estimate = other.latency / one.latency
+    alike = _searched(one.base) == _searched(other.base)
+    estimate = one.gain / other.gain if alike else other.latency / one.latency
     alone = [mine for mine, its in ((one, other), (other, one)) if mine.base is its.row and not mine.baseline]
-    drift = 0.0 if _built(one.base) == _built(other.base) else hypot(one.drift, other.drift)
+    drift = 0.0 if _share_baseline(one.base, other.base) else hypot(one.drift, other.drift)
     spread = exp(hypot(*map(_log_half_width, alone or (one, other)), drift))
     return Interval(estimate, estimate / spread, estimate * spread)
 

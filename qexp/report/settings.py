@@ -17,9 +17,10 @@ _NAMED = {
 }
 _ROW_BY_ROW = ("search.rescore", "search.oversampling", "search.hnsw_ef", "search.limit")  # each row has its own
 _JUDGED_AFTERWARDS = "slo"
-_OF_DATA = ("dataset", "embedding")
+_ASKED = ("dataset.", "embedding.", "search.filter", "search.queries")  # what is searched, and for what
 DATA, SETTINGS, DATATYPE = "data", "settings", "datatype"
-_CHANGES_RESULTS = ("index.", "storage.", "search.filter", "engine.shards")  # of a baseline
+BASELINE_EFS = "baseline_efs"  # the hnsw_ef at which a job has measured its baseline
+_CHANGES_RESULTS = ("index.", "storage.", "engine.shards")  # of a baseline
 
 
 # What sets collections of one quantization apart, and how it is told in a name.
@@ -55,12 +56,17 @@ def told_apart(jobs: Sequence[tuple[Mapping[str, Any], Sequence[Row]]]) -> list[
     """Return the rows of every job (flat configuration, rows) with what names do not tell, as parameters.
 
     `settings` holds what differs in how collections are built and searched, such as `index.m=8`, `data` what differs
-    in the data; both are left out where there is nothing to tell. A baseline's lack what its quantization sets.
-    `datatype` is that of storages that differ in it.
+    in the data and the searches; both are left out where there is nothing to tell. A baseline's lack what its
+    quantization sets. `datatype` is that of storages that differ in it, `baseline_efs` the hnsw_ef of a job's
+    baselines, where jobs differ in them.
     """
     differing = _differing([(config, rows[-1].params) for config, rows in jobs if rows])
     several = len({_text(config, "storage.datatype") for config, rows in jobs if rows}) > 1
-    return [[_told(row, config, differing, several) for row in rows] for config, rows in jobs]
+    told = [[_told(row, config, differing, several) for row in rows] for config, rows in jobs]
+    efs = [_baseline_efs(rows) for rows in told]
+    if len(set(efs)) > 1:
+        told = [[_with_efs(row, own) for row in rows] for rows, own in zip(told, efs, strict=True)]
+    return told
 
 
 def changing_results(baseline: Row) -> tuple[str, ...]:
@@ -77,13 +83,21 @@ def method_name(params: Mapping[str, str]) -> str:
 def _told(row: Row, config: Mapping[str, Any], differing: Sequence[str], several_datatypes: bool) -> Row:
     own = [key for key in differing if not (row.params.get("role") == "baseline" and _group(key) == "quantization")]
     told = {
-        DATA: [key for key in own if _group(key) in _OF_DATA],
-        SETTINGS: [key for key in own if _group(key) not in _OF_DATA],
+        DATA: [key for key in own if key.startswith(_ASKED)],
+        SETTINGS: [key for key in own if not key.startswith(_ASKED)],
     }
     texts = {name: " ".join(f"{key}={_text(config, key)}" for key in keys) for name, keys in told.items() if keys}
     if several_datatypes:
         texts[DATATYPE] = _text(config, "storage.datatype")
     return replace(row, params=row.params | texts)
+
+
+def _with_efs(row: Row, efs: str) -> Row:
+    return replace(row, params=row.params | {BASELINE_EFS: efs}) if row.params.get("role") == "baseline" else row
+
+
+def _baseline_efs(job: Sequence[Row]) -> str:
+    return " ".join(sorted({row.params["hnsw_ef"] for row in job if row.params.get("role") == "baseline"}))
 
 
 def _differing(jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> list[str]:
