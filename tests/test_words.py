@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from qexp.config import SloConfig
 from qexp.report.answers import cost_remark
-from qexp.report.recommend import recommend
-from qexp.report.words import SAME, money, speed, verdict_lines
+from qexp.report.recommend import Change, recommend
+from qexp.report.words import SAME, change, money, speed, verdict_lines
 from qexp.results import Interval
 from tests.tables import baseline, row
 from tests.test_recommend import SLO, TABLE, tables
@@ -126,6 +126,19 @@ def test_a_poor_baseline_is_no_yardstick_and_not_recommended():
     assert verdict_lines(decided)[-1].endswith(": it is against a baseline whose own recall is 0.600.")
     rows[0].metrics["recall"] = 0.9
     assert recommend(rows, SLO).by_recall == ""
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "said"),
+    [
+        ("min_accuracy", 0.9136, "asking for recall of 0.913 leaves nothing"),
+        ("min_accuracy", 0.9601, "asking for recall above 0.961 leaves nothing"),
+        ("max_p95_ms", 0.266842, "a P95 limit below 0.266 ms leaves nothing"),
+    ],
+)
+def test_a_limit_that_would_change_it_is_rounded_to_where_it_does(limit, value, said):
+    decided = recommend(TABLE, replace(SLO, accuracy="recall", min_accuracy=0.95))
+    assert change(Change(limit, value, None), decided) == said
 
 
 def test_small_sums_keep_two_digits():

@@ -1,6 +1,7 @@
 """Phrases made from figures by rules, so that no sentence claims more than its figures carry."""
 
 from collections.abc import Iterable
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from math import isinf
 
 from qexp.config import SloConfig
@@ -103,13 +104,18 @@ def change(one: Change, decided: Recommendation) -> str:
     assert decided.choice is not None
     slo = decided.slo
     if one.limit == "min_accuracy":
-        direction = "of" if one.value < slo.min_accuracy else "above"
-        asked = f"asking for {MEASURE[slo.accuracy]} {direction} {one.value:.3f}"
+        less = one.value < slo.min_accuracy
+        asked = f"asking for {MEASURE[slo.accuracy]} {'of' if less else 'above'} {_beyond(one.value, down=less)}"
     else:
-        asked = f"a P95 limit below {one.value:.3f} ms"
+        asked = f"a P95 limit below {_beyond(one.value, down=True)} ms"
     if one.choice is None:
         return f"{asked} leaves nothing"
     return f"{asked} leads to {decided.title(one.choice)} ({more_cost(one.choice, decided.choice)})"
+
+
+def _beyond(limit: float, down: bool) -> str:
+    """Return three decimals of a limit, rounded so that what they ask for has the effect of the limit itself."""
+    return f"{Decimal(limit).quantize(Decimal('0.001'), ROUND_FLOOR if down else ROUND_CEILING)}"
 
 
 def vouched(one: Candidate, slo: SloConfig) -> str:
