@@ -97,7 +97,14 @@ def test_verdicts_claim_no_more_than_the_intervals(name, speedup, gain, verdict)
 def test_paired_difference():
     found = difference(np.array([0.1, 0.0, 0.2]))
     assert found.estimate == pytest.approx(0.1)
-    assert found.low == pytest.approx(0.1 - 4.302653 * 0.1 / np.sqrt(3))
+    # Student's t of 4 degrees, standard deviation of these and of -1 and 1
+    assert found.low == pytest.approx(0.1 - 2.776445 * np.sqrt(0.508) / np.sqrt(5))
+
+
+def test_queries_that_all_agree_are_not_certain():
+    found = difference(np.zeros(250))
+    assert (found.low, found.estimate) == (pytest.approx(-found.high), 0.0)
+    assert 0.010 < found.high < 0.012
 
 
 @pytest.fixture

@@ -158,7 +158,11 @@ def _explained(
 
 
 def difference(paired: NDArray[np.float64]) -> Interval:
-    """Return the mean of paired differences with its t interval."""
+    """Return the mean of paired differences of shares, which lie between -1 and 1, with its t interval.
+
+    Two queries are added to its width, one that differs by -1 and one by 1: most differ by nothing, and a few that
+    were not drawn would else be certain not to be there.
+    """
     mean = float(paired.mean())
-    half = t_halfwidth(paired)
+    half = t_halfwidth(np.append(paired, [-1.0, 1.0]))
     return Interval(mean, mean - half, mean + half)
