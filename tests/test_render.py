@@ -147,6 +147,20 @@ def test_a_report_without_a_choice_and_without_latencies(recorded, tmp_path):
     assert "Nothing that was measured keeps to the limits." in page.read_text()
 
 
+def test_a_report_of_a_server_that_does_not_tell_the_size_of_codes(recorded, tmp_path):
+    def bare(metrics):
+        return {name: value for name, value in metrics.items() if name != "compression_ratio"}
+
+    collections = tuple(
+        replace(one, metrics=bare(one.metrics), rows=tuple(replace(row, metrics=bare(row.metrics)) for row in one.rows))
+        for one in recorded.collections
+    )
+    record = replace(recorded, collections=collections)
+    page = write_report(tmp_path, record, [recommend(record.rows, record.slo)], {}).read_text()
+    assert "The RAM that searching wants goes from" in page
+    assert "smaller than the vectors" not in page
+
+
 def test_a_measured_cliff_is_drawn_and_told(recorded, tmp_path):
     mib = 2**20
     trials = [

@@ -1,7 +1,8 @@
 """The course's questions, criteria and text to share, answered from figures."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 
 from qexp.report.blocks import Block, Bullets, Grid, Paragraph
 from qexp.report.bodies import filter_body
@@ -42,10 +43,12 @@ def questions(collections: Sequence[CollectionRecord], decided: Recommendation) 
 
 
 def _best(decided: Recommendation) -> str:
-    reached = [one.reached for one in decided.matched if one.reached]
     measure, least = MEASURE[decided.slo.accuracy], decided.slo.min_accuracy
-    if not reached:
+    enough = [one for one in decided.considered if not one.baseline and one.floor >= least]
+    if not enough:
         return f"None: no method reaches {measure} ≥ {least:g}. {matched(decided)}"
+    places = dict.fromkeys(one.collection for one in enough)
+    reached = [min((one for one in enough if one.collection == place), key=lambda one: one.latency) for place in places]
     fastest = min(reached, key=lambda one: one.latency)
     level = [decided.title(one) for one in reached if one is not fastest and times_faster(fastest, one).low <= 1]
     others = ", measurably ahead of the rest" if len(reached) > 1 else ""
@@ -107,10 +110,8 @@ def _memory(decided: Recommendation) -> str:
     mine, whole = choice.row.metrics, bare.row.metrics
     change = more(mine["ram_estimated_mib"], whole["ram_estimated_mib"])
     text = (
-        f"The codes are {mine['compression_ratio']:.1f}× smaller than the vectors; the RAM that searching wants goes "
-        f"from {whole['ram_estimated_mib']:.1f} to {mine['ram_estimated_mib']:.1f} MiB, "
-        f"{change}, predicted; that "
-        f"{cost_remark(choice.row)}."
+        f"{_smaller(mine)}The RAM that searching wants goes from {whole['ram_estimated_mib']:.1f} to "
+        f"{mine['ram_estimated_mib']:.1f} MiB, {change}, predicted; that {cost_remark(choice.row)}."
     )
     if "ram_measured_mib" in mine and "ram_measured_mib" in whole:
         text += (
@@ -118,6 +119,12 @@ def _memory(decided: Recommendation) -> str:
             f"{mine['ram_measured_mib']:.1f} MiB with it; pages that nothing needs stay cached until memory runs short."
         )
     return text
+
+
+def _smaller(metrics: Mapping[str, float]) -> str:
+    """Return how much smaller codes are, where the engine tells."""
+    ratio = metrics.get("compression_ratio")
+    return f"The codes are {ratio:.1f}× smaller than the vectors. " if ratio else ""
 
 
 def _theory(collections: Sequence[CollectionRecord], decided: Recommendation) -> Grid:
@@ -130,7 +137,7 @@ def _theory(collections: Sequence[CollectionRecord], decided: Recommendation) ->
             (
                 decided.name(best.collection),
                 f"{compression:g}×" if compression else "",
-                f"{collection.metrics['compression_ratio']:.1f}×",
+                f"{measured:.1f}×" if (measured := collection.metrics.get("compression_ratio")) else "",
                 f"{factor:g}×" if factor else "",
                 f"{ratio.ratio}, {best.point}" if ratio else "",
             )
@@ -146,7 +153,7 @@ def _fastest(
     for collection in collections:
         own = {id(row) for row in collection.rows}
         points = [one for one in decided.considered if id(one.row) in own and not one.baseline]
-        if points and collection.metrics["compression_ratio"] > 1:
+        if points and collection.metrics.get("compression_ratio", inf) > 1:
             yield collection, max(points, key=lambda one: one.row.metrics["speedup_mean"])
 
 

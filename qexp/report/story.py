@@ -274,7 +274,11 @@ def _everything(record: Record, decided: Recommendation) -> list[Block]:
     header = (*(name.replace("_", " ") for name in extra), *map(one_line, shown))
     table = tuple((*(row.params.get(name, "") for name in extra), *cells(row, shown)) for row in rows)
     marked = frozenset(number for number, row in enumerate(rows) if row is chosen)
-    beaten = tuple((decided.title(one), decided.title(by)) for one, by in dominators(decided.considered))
+    beaten = tuple(
+        (decided.title(one), decided.title(by))
+        for one, by in dominators(decided.considered)
+        if one is not decided.choice
+    )
     blocks: list[Block] = [Heading("Every trial"), Grid(header, table, marked, folded=f"{len(rows)} rows")]
     if beaten:
         blocks.append(Grid(("dominated", "by"), beaten, folded=f"{len(beaten)} dominated points, and by what"))
