@@ -140,6 +140,13 @@ def test_the_fields_of_a_filter_are_known(given: dict[str, Any], fields: list[st
     assert SearchConfig(filter=given).filtered_fields == fields
 
 
+def test_a_filter_on_ids_that_are_not_those_of_the_dataset_is_refused() -> None:
+    search = SearchConfig(filter={"must_not": [{"must": [{"has_id": [5]}]}]})
+    assert ExperimentConfig(dataset=FileDataset(path="mine.npy"), search=search).search.filters_ids
+    with pytest.raises(ConfigError, match="has_id would mean row numbers"):
+        ExperimentConfig(dataset=FileDataset(path="mine.parquet", id_column="id"), search=search)
+
+
 def test_a_filter_or_an_index_on_payload_that_is_not_there_is_refused() -> None:
     search = SearchConfig(filter={"must": [ROME]})
     table = partial(FileDataset, path="mine.parquet")

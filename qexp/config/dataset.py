@@ -55,6 +55,11 @@ class DatasetConfig:
         """The name shown for the dataset."""
         return self.label or "dataset"
 
+    @property
+    def has_own_ids(self) -> bool:
+        """Whether points have ids that are not their row numbers."""
+        return False
+
     def field_missing(self, key: str) -> str | None:
         """Return what to do where no point will have a payload field of this path; None where points may have it."""
         return "this dataset has none; use dataset=file, hub or collection"
@@ -116,6 +121,11 @@ class TableDataset(DatasetConfig):
         """The label, else the last part of the path without its suffixes."""
         return self.label or _short(self.path.rstrip("/").rsplit("/", 1)[-1].split(".")[0]) or "dataset"
 
+    @property
+    def has_own_ids(self) -> bool:
+        """Whether a column has them."""
+        return self.id_column is not None
+
     def field_missing(self, key: str) -> str | None:
         """Return which column to add where none has the field, or how to write one whose name is taken for a path."""
         quoted, plain = _FIRST_STEP.findall(key)[0]
@@ -159,6 +169,11 @@ class CollectionDataset(DatasetConfig):
     def title(self) -> str:
         """The label, else the collection's name."""
         return self.label or _short(self.collection)
+
+    @property
+    def has_own_ids(self) -> bool:
+        """Every live collection has."""
+        return True
 
     def field_missing(self, key: str) -> str | None:
         """Return how to read payload where it is left out."""

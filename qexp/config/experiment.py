@@ -60,6 +60,10 @@ class ExperimentConfig:
         for key in self.search.filtered_fields:
             remedy = self.dataset.field_missing(key)
             require(remedy is None, f"search.filter: no point has a field '{key}'; {remedy}")
+        require(
+            not (self.search.filters_ids and self.dataset.has_own_ids),
+            "search.filter: has_id would mean row numbers, for these are the points' ids here; filter by payload",
+        )
 
     def flat(self) -> dict[str, Any]:
         """Return every value under its dotted key, as it is logged, but for those that change no figure."""

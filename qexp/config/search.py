@@ -118,6 +118,11 @@ class SearchConfig:
         """The payload fields that the filter looks at, in order."""
         return list(dict.fromkeys(_fields(self.filter)))
 
+    @property
+    def filters_ids(self) -> bool:
+        """Whether the filter looks at the ids of points."""
+        return _has_ids(self.filter)
+
 
 def _fields(condition: Any) -> Iterator[str]:
     """Yield the fields of a condition, and of those in it; of what is nested in a field, that field alone."""
@@ -129,6 +134,13 @@ def _fields(condition: Any) -> Iterator[str]:
             yield str(condition["key"])
         else:
             yield from _fields(list(condition.values()))
+
+
+def _has_ids(condition: Any) -> bool:
+    """Whether a condition, or one in it, is on the ids of points."""
+    if isinstance(condition, dict):
+        return "has_id" in condition or _has_ids(list(condition.values()))
+    return isinstance(condition, list) and any(map(_has_ids, condition))
 
 
 def _check_filter(given: dict[str, Any]) -> None:
