@@ -59,7 +59,7 @@ def test_t01_local_mode_is_no_engine() -> None:
 
 @pytest.mark.parametrize(
     ("points", "threshold", "remedy"),
-    [(11, 1, "use more points"), (40, 10, "use more points or index.full_scan_threshold=1")],
+    [(11, 2, "use more points"), (400, 40, "use more points or index.full_scan_threshold=12")],
 )
 def test_t02_a_collection_too_small_for_its_index(points: int, threshold: int, remedy: str) -> None:
     asked = spec(size=16, points=points, full_scan_threshold=threshold)

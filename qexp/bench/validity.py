@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from qexp.bench.checks import Checks
+from qexp.config.collection import LEAST_SCAN
 from qexp.errors import BenchmarkError
 from qexp.results import (
     CONTROL_TOO_WIDE,
@@ -50,7 +51,7 @@ def check_spec(spec: CollectionSpec, checks: Checks | None = None) -> None:
         f"{kib:,} KiB of vectors are above full_scan_threshold={spec.full_scan_threshold}: searches use the index",
         f"{spec.name}: {kib} KiB of vectors are below index.full_scan_threshold={spec.full_scan_threshold}, so "
         f"searches would scan all points and skip the index; use more points"
-        + (f" or index.full_scan_threshold={max(1, kib // 2)}" if kib else ""),
+        + (f" or index.full_scan_threshold={max(LEAST_SCAN, kib // 2)}" if kib >= LEAST_SCAN else ""),
     )
 
 

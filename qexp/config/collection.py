@@ -8,6 +8,7 @@ from qexp.errors import ConfigError, near_miss
 from qexp.paths import packaged
 
 DATATYPES = ("float32", "float16", "uint8")
+LEAST_SCAN = 10  # KiB of full_scan_threshold; a server refuses less
 
 
 @dataclass(frozen=True)
@@ -120,5 +121,5 @@ class IndexConfig:
             at_least("index.m", self.m, 2)
         if self.ef_construct is not None:
             at_least("index.ef_construct", self.ef_construct, 4)
-        at_least("index.full_scan_threshold", self.full_scan_threshold, 1)
+        at_least("index.full_scan_threshold", self.full_scan_threshold, LEAST_SCAN)
         at_least("index.segments", self.segments, 1)
