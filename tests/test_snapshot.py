@@ -137,6 +137,14 @@ def test_a_named_vector_must_be_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+def test_a_collection_without_a_graph_over_all_points_is_refused(tmp_path: Path) -> None:
+    with (
+        served(collection(m=0)) as live,
+        pytest.raises(DataError, match=r"mine: has no graph over all points \(m: 0\)"),
+    ):
+        take_snapshot(config(live), tmp_path)
+
+
 def test_the_key_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QDRANT_API_KEY", raising=False)
     with served(collection(needs_key=True)) as live:

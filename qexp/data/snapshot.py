@@ -118,6 +118,11 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
     if not info.points_count:
         raise DataError(f"{where}: the collection is empty")
     own, general = params.hnsw_config, info.config.hnsw_config
+    m = general.m if own is None or own.m is None else own.m
+    if not m:
+        raise DataError(
+            f"{where}: has no graph over all points (m: 0), and qexp measures no other; set dataset.vector=…"
+        )
     return _About(
         url=config.url,
         collection=config.collection,
@@ -127,7 +132,7 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
         size=params.size,
         distance=params.distance.value.lower(),
         datatype=params.datatype.value if params.datatype else "float32",
-        m=(own and own.m) or general.m,
+        m=m,
         ef_construct=(own and own.ef_construct) or general.ef_construct,
     )
 

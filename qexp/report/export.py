@@ -192,7 +192,11 @@ def _filtered(collection: CollectionRecord) -> str:
 
 
 def _readme(collection: CollectionRecord, row: Row, why: list[str], has_old: bool) -> str:
-    turbo = " TurboQuant needs 1.18 or newer." if "turbo" in row.params["quantization"] else ""
+    turbo = (
+        " TurboQuant needs 1.18 or newer."
+        if any(key.startswith("quantization.config.turbo") for key in collection.config)
+        else ""
+    )
     older = (
         f"for older servers there is `before_1_19/`.{turbo}" if has_old else "older ones cannot keep it where it was."
     )

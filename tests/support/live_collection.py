@@ -29,6 +29,7 @@ class LiveCollection:
     requests: list[tuple[str, Any]] = field(default_factory=list)
     before_scroll: Callable[["LiveCollection", int], None] | None = None
     fail_after: int | None = None
+    m: int = 24
     url: str = ""
 
     def info(self) -> dict[str, Any]:
@@ -40,7 +41,7 @@ class LiveCollection:
             "points_count": len(self.ids),
             "config": {
                 "params": {"vectors": {self.vector_name: params} if self.vector_name else params},
-                "hnsw_config": {"m": 24, "ef_construct": 150, "full_scan_threshold": 10000},
+                "hnsw_config": {"m": self.m, "ef_construct": 150, "full_scan_threshold": 10000},
                 "optimizer_config": {
                     "deleted_threshold": 0.2,
                     "vacuum_min_vector_number": 1000,
