@@ -184,7 +184,10 @@ def test_what_few_points_need_is_in_the_files(deployed):
     body = json.loads((folder / "create_collection.json").read_text())
     assert body["optimizers_config"]["indexing_threshold"] == body["hnsw_config"]["full_scan_threshold"]
     assert "max_segment_size" not in body["optimizers_config"]
-    assert "hence `indexing_threshold`" in (folder / "README.md").read_text()
+    readme = (folder / "README.md").read_text()
+    assert "hence `indexing_threshold`" in readme
+    threshold = body["optimizers_config"]["indexing_threshold"]
+    assert f'`{{"optimizers_config": {{"indexing_threshold": {threshold}}}}}`' in readme
 
 
 def test_what_many_points_need_is_in_the_files(recorded, tmp_path):

@@ -168,8 +168,9 @@ def _indexing(collection: CollectionRecord) -> str:
     kib = segment_vectors_kib(collection)
     if kib < INDEXED_FROM:
         paragraphs.append(
-            f"By default a segment of less than {INDEXED_FROM:,} KiB of vectors is neither indexed nor quantized, and "
-            f"one of these has {kib:,} KiB: hence `indexing_threshold`. Leave it out where many more points come."
+            f"By default a segment of less than {INDEXED_FROM:,} KiB of vectors has no index and no scalar or product "
+            f"codes, and one of these has {kib:,} KiB: hence `indexing_threshold`. Leave it out where many more points "
+            "come."
         )
     if may_split(collection):
         paragraphs.append(
@@ -177,6 +178,13 @@ def _indexing(collection: CollectionRecord) -> str:
             f"of them than were measured; one of these has {kib:,} KiB: hence `max_segment_size`, room for twice as "
             "many."
         )
+    threshold = collection.config["index.full_scan_threshold"] if kib < INDEXED_FROM else INDEXED_FROM
+    paragraphs.append(
+        "All points were in the index when it was measured. Points that are uploaded later wait outside of it until "
+        f"they are {threshold:,} KiB of vectors, and every search scans those that wait. To have a new collection as "
+        "it was measured, create it with `indexing_threshold` 0, upload all points, and only then `PATCH` "
+        f'`{{"optimizers_config": {{"indexing_threshold": {threshold}}}}}`.'
+    )
     return "".join(f"{paragraph}\n\n" for paragraph in paragraphs)
 
 
