@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from qexp.bench.accuracy import overlap
-from qexp.bench.judge import Evidence, judge
-from qexp.results import Ids, Measurement, OperatingPoint, Reads, Visit
+from qexp.bench.judge import Evidence, _widened, judge
+from qexp.results import Ids, Interval, Measurement, OperatingPoint, Reads, Visit
 
 BASE = OperatingPoint(4)
 CODES = OperatingPoint(4, None, False, 1.0)
@@ -75,6 +75,13 @@ def test_a_control_that_fails_widens_every_interval_by_as_much() -> None:
     assert codes.speedup_mean.estimate == quiet.speedup_mean.estimate
     assert codes.speedup_mean.low == pytest.approx(quiet.speedup_mean.low / 1.1, rel=0.01)
     assert codes.speedup_mean.high == pytest.approx(quiet.speedup_mean.high * 1.1, rel=0.01)
+
+
+def test_a_noisy_mean_widens_every_statistic() -> None:
+    quiet, noise, wide = Interval(2.0, 1.9, 2.1), Interval(1.25, 1.2, 1.3), Interval(0.9, 0.7, 1.1)
+    assert _widened(quiet, wide, noise) == quiet.widened(1.25)
+    assert _widened(quiet, wide) == quiet
+    assert _widened(None, noise) is None
 
 
 def test_builds_are_averaged() -> None:

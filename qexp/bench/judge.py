@@ -106,14 +106,17 @@ def _beyond_noise(
     control: Measurement,
     trial: Measurement,
 ) -> Interval | None:
-    """Return the trial's speedup; where the control was told from the baseline, wider by what told them apart."""
-    return _widened(speedup(base.latencies, trial.latencies), speedup(base.latencies, control.latencies))
+    """Return the trial's speedup; where a control was told from the baseline, wider by what told them apart.
+
+    The control of the mean says whether a run is noisy, and holds for every statistic beside its own.
+    """
+    controls = [compare(base.latencies, control.latencies) for compare in (speedup, latency.speedup_mean)]
+    return _widened(speedup(base.latencies, trial.latencies), *controls)
 
 
-def _widened(found: Interval | None, noise: Interval | None) -> Interval | None:
-    if found is None or noise is None or not noise.distinguishable:
-        return found
-    return found.widened(math.exp(abs(math.log(noise.estimate))))
+def _widened(found: Interval | None, *controls: Interval | None) -> Interval | None:
+    noise = [abs(math.log(one.estimate)) for one in controls if one is not None and one.distinguishable]
+    return found.widened(math.exp(max(noise))) if found is not None and noise else found
 
 
 def _accuracy(builds: Sequence[Ids], retention: Share, recall: Share, found: Evidence) -> Accuracy:
