@@ -179,6 +179,9 @@ def _ef(point: OperatingPoint) -> str:
     return f"ef_{'default' if point.hnsw_ef is None else point.hnsw_ef}_"
 
 
+_CAPS = ("baseline_ram_floor_mib", "baseline_ram_fallen_mib")  # of one hnsw_ef; the other memory is of all
+
+
 def with_baselines(trials: Sequence[Row], metrics: dict[str, float]) -> list[Row]:
     """Return a job's rows: for every hnsw_ef the baseline's, where it is recorded, and its trials'."""
     rows: list[Row] = []
@@ -187,7 +190,8 @@ def with_baselines(trials: Sequence[Row], metrics: dict[str, float]) -> list[Row
         begin = f"ef_{ef}_"
         further = {name.removeprefix(begin): value for name, value in metrics.items() if name.startswith(begin)}
         if further or not rows:
-            rows.append(baseline_row(own[0].params, metrics | further))
+            shared = {name: value for name, value in metrics.items() if not (further and name in _CAPS)}
+            rows.append(baseline_row(own[0].params, shared | further))
         rows += own
     return rows
 

@@ -45,6 +45,8 @@ def test_every_configuration_says_where_it_falls() -> None:
     sick = Cliff(MIB, (trial("none", None, 1.0), trial("none", 5 * MIB, 9.0)))
     assert floors(sick) == ["baseline: falls off with 5.0 MiB already"]
     assert sick.floor("none", "no rescore") is None
+    assert sick.fallen("none", "no rescore") == 5 * MIB
+    assert [CLIFF.fallen(name, "no rescore") for name in ("none", "binary", "scalar")] == [50 * MIB, None, 50 * MIB]
 
 
 def test_cells_hold_the_figures() -> None:

@@ -180,6 +180,13 @@ def test_a_limit_on_ram_is_held_against_the_cap_that_it_needed():
     assert decided.nearest.ram == 12.0
 
 
+def test_what_fell_under_every_cap_needs_more_than_the_largest():
+    rows = [baseline(), row("scalar", accuracy=0.99, ram=8)]
+    rows[1].metrics["ram_fallen_mib"] = 40.0
+    assert recommend(rows, replace(SLO, max_ram_mib=40)).choice is None
+    assert recommend(rows, replace(SLO, max_ram_mib=41)).choice.title == "scalar, no rescoring"
+
+
 def test_what_has_no_p95_is_not_nearest():
     rows = [baseline(p95=3.0), row("scalar", accuracy=0.99, p95=1.1), row("binary", accuracy=0.99, p95=0.9)]
     for name in [name for name in rows[2].metrics if name.startswith("latency_p95_ms_")]:

@@ -20,6 +20,7 @@ def test_every_ef_has_the_row_of_its_own_baseline():
         "aa_speedup_low": 0.9,
         "aa_speedup_high": 1.1,
         "baseline_ram_estimated_mib": 30.0,
+        "baseline_ram_floor_mib": 20.0,
         "ef_64_baseline_recall": 0.9,
         "ef_64_aa_speedup_mean": 1.01,
         "ef_64_aa_speedup_low": 0.99,
@@ -36,11 +37,15 @@ def test_every_ef_has_the_row_of_its_own_baseline():
         {
             "recall": recall,
             "ram_estimated_mib": 30.0,
+            **floor,
             "speedup_mean": mean,
             "speedup_mean_low": low,
             "speedup_mean_high": high,
         }
-        for recall, mean, low, high in ((0.8, 1.0, 0.9, 1.1), (0.9, 1.01, 0.99, 1.03))
+        for recall, floor, mean, low, high in (
+            (0.8, {"ram_floor_mib": 20.0}, 1.0, 0.9, 1.1),
+            (0.9, {}, 1.01, 0.99, 1.03),
+        )
     ]
 
 

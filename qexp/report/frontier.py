@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, hypot, inf, log, sqrt
+from math import exp, hypot, inf, log, nextafter, sqrt
 
 from qexp.report.settings import BASELINE_EFS, DATA, SETTINGS, method_name
 from qexp.results import Interval, Row
@@ -77,8 +77,13 @@ class Candidate:
 
     @property
     def ram(self) -> float:
-        """MiB of RAM that it needs: as predicted, or the smallest memory cap under which it held, if that is more."""
-        return max(self.row.metrics["ram_estimated_mib"], self.row.metrics.get("ram_floor_mib", 0.0))
+        """MiB of RAM that it needs: as predicted, or by memory caps, if that is more.
+
+        That is the smallest cap under which it held, and more than the largest under which it did not.
+        """
+        metrics = self.row.metrics
+        fallen = nextafter(metrics.get("ram_fallen_mib", 0.0), inf)
+        return max(metrics["ram_estimated_mib"], metrics.get("ram_floor_mib", 0.0), fallen)
 
     @property
     def floor(self) -> float:

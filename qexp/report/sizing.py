@@ -52,9 +52,11 @@ def cost_metrics(cost: Cost) -> dict[str, float]:
 
 
 def floor_metrics(experiment: Experiment, method: str, point: OperatingPoint, prefix: str = "") -> dict[str, float]:
-    """Return the smallest memory cap that a configuration stands; nothing where it stands none or none was set."""
-    floor = experiment.cliff.floor(method, point.title) if experiment.cliff else None
-    return {f"{prefix}ram_floor_mib": floor / MIB} if floor else {}
+    """Return the smallest memory cap that a configuration stands, and the largest that it does not, where known."""
+    if not (cliff := experiment.cliff):
+        return {}
+    caps = {"ram_floor_mib": cliff.floor(method, point.title), "ram_fallen_mib": cliff.fallen(method, point.title)}
+    return {f"{prefix}{name}": cap / MIB for name, cap in caps.items() if cap}
 
 
 def write_sizing(experiment: Experiment, title: str, folder: Path) -> None:

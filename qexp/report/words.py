@@ -158,10 +158,12 @@ def _in_memory(one: Candidate) -> list[str]:
     counted, measured = one.row.metrics["ram_estimated_mib"], one.row.metrics.get("ram_measured_mib")
     if measured is None or measured < max(FAR_MORE * counted, counted + WORKING_MIB):
         return []
-    floor = one.row.metrics.get("ram_floor_mib")
+    floor, fallen = (one.row.metrics.get(f"ram_{name}_mib") for name in ("floor", "fallen"))
     less = ""
     if floor:
         less = f"; it kept it down to a cap of {floor:.1f} MiB"
+    elif fallen:
+        less = f"; with a cap of {fallen:.1f} MiB it lost it"
     elif one.row.params["engine"] == "edge":
         less = "; engine.ram_caps measures what less does to it"
     return [

@@ -206,6 +206,12 @@ class Cliff:
         standing = holding(self.series()[(method, point, "")])
         return standing[-1].cap if standing else None
 
+    def fallen(self, method: str, point: str) -> int | None:
+        """Return the largest cap in bytes with which it does not hold, of a single job; None if it holds with all."""
+        series = self.series()[(method, point, "")]
+        below = series[1 + len(holding(series)) :]
+        return below[0].cap if below else None
+
 
 def holding(series: Sequence[CapTrial]) -> list[CapTrial]:
     """Return those of a series, from the largest cap down, before the first that fell: was killed, or waits for a disk.
