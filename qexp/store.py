@@ -1,5 +1,6 @@
 """The tracking store: MLflow, reached, searched and written to, with every fault in one line."""
 
+import fcntl
 import logging
 import os
 import re
@@ -37,14 +38,27 @@ def connect() -> tuple["MlflowClient", str]:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines and two requests for each trial
     try:
-        client = mlflow.MlflowClient()
-        if os.environ.get("MLFLOW_EXPERIMENT_ID"):
-            return client, os.environ["MLFLOW_EXPERIMENT_ID"]
-        name = experiment_name()
-        found = client.get_experiment_by_name(name)
-        return client, found.experiment_id if found else client.create_experiment(name)
+        with _in_turn():
+            client = mlflow.MlflowClient()
+            if os.environ.get("MLFLOW_EXPERIMENT_ID"):
+                return client, os.environ["MLFLOW_EXPERIMENT_ID"]
+            name = experiment_name()
+            found = client.get_experiment_by_name(name)
+            return client, found.experiment_id if found else client.create_experiment(name)
     except _faults(ImportError, ValueError) as error:  # no driver for the database, a port that is no number
         raise ConfigError(f"MLFLOW_TRACKING_URI={address()}: cannot be used: {_reason(error)}") from error
+
+
+@contextmanager
+def _in_turn() -> Iterator[None]:
+    """Let one process of the user's at a time open a store: two that make one database leave it broken."""
+    path = Path(tempfile.gettempdir()) / f"qexp-store-{os.getuid()}.lock"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def address() -> str:

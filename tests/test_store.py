@@ -182,3 +182,12 @@ def test_a_store_whose_disk_is_full_costs_nothing(qexp: Qexp, environment: dict[
         assert_whole(environment | more, jobs=3, trials=1)
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)  # this process still has the store open
+
+
+def test_processes_that_make_one_store_at_once_do_not_spoil_it(environment: dict[str, str], tmp_path: Path) -> None:
+    words = [sys.executable, "-c", "from qexp.store import connect; print(connect()[1])"]
+    there = environment | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'fresh.db'}"}
+    processes = [subprocess.Popen(words, env=there, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    experiments = [process.communicate()[0].strip() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert len(set(experiments)) == 1
