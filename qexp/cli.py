@@ -25,6 +25,7 @@ from qexp.usage import (
     GROUPS,
     SOURCE,
     absent_part,
+    check_choices,
     check_flags,
     check_urls,
     expanded,
@@ -83,6 +84,7 @@ def _run() -> int:
     code, status = BUG, "FAILED"
     try:
         check_flags(sys.argv[1:])
+        check_choices(sys.argv[1:])
         check_urls(sys.argv[1:])
         if "MLFLOW_RUN_ID" in os.environ:
             from qexp import sweep

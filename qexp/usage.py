@@ -95,6 +95,13 @@ def check_flags(words: list[str]) -> None:
         raise ConfigError(f"{stray}: no flag may come between words; put all flags first")
 
 
+def check_choices(words: list[str]) -> None:
+    """Refuse a group without a choice, for which Hydra has a traceback."""
+    for group, _, choice in (word.partition("=") for word in words):
+        if choice == "null" and group in GROUPS:
+            raise ConfigError(f"{group}=null: must be one of its choices; qexp --help shows them")
+
+
 def check_urls(words: list[str]) -> None:
     """Refuse a URL with a secret before Hydra writes the words down."""
     for word in words:

@@ -194,6 +194,7 @@ def test_a_sweep_without_m_says_what_alone_is_measured(qexp: Qexp, experiment: s
         (["embedding=512"], "embedding.size=512: synthetic points has vectors of 64 dimensions"),
         (["index.full_scan_threshold=10000"], "T02 "),
         (["dataset=hub"], "dataset.path: must be given"),
+        (["storage=null"], "storage=null: must be one of its choices"),
         (["hydra.run.dir=/proc/nothing"], "/proc/nothing: No such file or directory; run in another folder"),
         (["nonsense"], "nonsense"),
     ],
