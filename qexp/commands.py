@@ -28,6 +28,7 @@ from qexp.streams import robust
 OK, BAD_INPUT = 0, 2
 MOST_BYTES = 160  # of the name of a folder
 WRITTEN = ".qexp-report"  # file in a report's folder: the paths of the others, a line each
+EXPORTED = ".qexp-export"  # the same of deploy files: one folder may hold both, and neither takes the other's away
 _LIMITS = ("min_accuracy", "max_p95_ms", "max_ram_mib", "max_usd_month")
 
 
@@ -46,7 +47,7 @@ def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list
     with tempfile.TemporaryDirectory() as made:
         lines = _decided(Path(made), folder, record, decisions)
         report = folder / write_report(Path(made), record, decisions, samples).name
-        _replace(Path(made), folder)
+        _replace(Path(made), folder, WRITTEN)
         kept = ""
         if history.is_run(record):
             kept = f" (the limits are not those of run {record.run_id}, which keeps the report that it has in MLflow)"
@@ -72,15 +73,15 @@ def _decided(made: Path, folder: Path, record: Record, decisions: list[Recommend
     return lines
 
 
-def _replace(made: Path, folder: Path) -> None:
-    """Put the files of a report into `folder` instead of those of the report before, and touch nothing else."""
+def _replace(made: Path, folder: Path, name: str) -> None:
+    """Put files into `folder` instead of those in its list `name`, the new list too, and touch nothing else."""
     files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
-    written = folder / WRITTEN
+    written = folder / name
     before = [Path(line) for line in written.read_text().splitlines()] if written.exists() else []
     for path in files:
         if path not in before and (folder / path).exists():
             raise ConfigError(
-                f"{folder / path}: is in the way, and not in the list {WRITTEN} of what a report wrote; move it, or "
+                f"{folder / path}: is in the way, and not in the list {name} of what was written before; move it, or "
                 f"name another folder with --out"
             )
     for path in before:
@@ -141,7 +142,9 @@ def _export(asked: argparse.Namespace) -> list[str]:
     record = history.read(asked.run)
     row, why = _chosen(record, asked.run)
     _need_folder(asked.out)
-    paths = write_deploy(asked.out, record, row, why)
+    with tempfile.TemporaryDirectory() as made:
+        paths = [asked.out / path.relative_to(made) for path in write_deploy(Path(made), record, row, why)]
+        _replace(Path(made), asked.out, EXPORTED)
     return [*(f"Wrote {_shown(path)}" for path in paths), *patch_line(record.collection_of(row), row)]
 
 

@@ -117,6 +117,21 @@ def test_export_of_a_trial_by_name(swept, recorded, tmp_path):
     assert json.loads((tmp_path / "d" / "evidence.json").read_text())["runs"]["trial"] == row.run_id
 
 
+def test_an_export_takes_the_place_of_the_one_before_and_of_nothing_else(swept, recorded, tmp_path):
+    asked = (swept, "export", recorded.rows[2].run_id, "--out", tmp_path)
+    (tmp_path / "README.md").write_text("mine")
+    refused = command(*asked)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"qexp: {tmp_path}/README.md: is in the way")
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    (tmp_path / "README.md").rename(tmp_path / "mine.md")
+    for _ in range(2):
+        done = command(*asked)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "README.md").exists()
+    assert (tmp_path / "mine.md").read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["report", "export"])
 def test_a_run_that_is_not_there_is_one_line(swept, name):
     done = command(swept, name, "nonsense")
