@@ -77,22 +77,40 @@ def _replace(made: Path, folder: Path, name: str) -> None:
     """Put files into `folder` instead of those in its list `name`, the new list too, and touch nothing else."""
     files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
     written = folder / name
-    before = [Path(line) for line in written.read_text().splitlines()] if written.exists() else []
-    for path in files:
-        if path not in before and (folder / path).exists():
-            raise ConfigError(
-                f"{folder / path}: is in the way, and not in the list {name} of what was written before; move it, or "
-                f"name another folder with --out"
-            )
+    before = _listed(written)
+    parents = {parent for path in files for parent in path.parents[:-1]}
+    blocked = [path for path in before if (folder / path).is_dir()]
+    blocked += [path for path in files if path not in before and os.path.lexists(folder / path)]
+    blocked += [path for path in parents - {*before} if os.path.lexists(folder / path) and not (folder / path).is_dir()]
+    if blocked:
+        raise ConfigError(
+            f"{folder / min(blocked)}: is in the way, and no file in the list {name} of what was written before; move "
+            f"it, or name another folder with --out"
+        )
     for path in before:
         (folder / path).unlink(missing_ok=True)
     for place in sorted({parent for path in before for parent in path.parents[:-1]}, reverse=True):
         if (folder / place).is_dir() and not any((folder / place).iterdir()):
             (folder / place).rmdir()
-    written.write_text("".join(f"{path}\n" for path in files))
+    written.write_text("".join(f"{path}\n" for path in files), "utf-8")
     for path in files:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(made / path, folder / path)
+
+
+def _listed(written: Path) -> list[Path]:
+    """Return the paths in a list that are there; none that lead out of its folder, for those are of someone else."""
+    try:
+        lines = written.read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{written}: is in the way, and cannot be read as a list of what was written before; move it, or name "
+            f"another folder with --out"
+        ) from error
+    inside = [path for path in map(Path, lines) if path.parts and not path.is_absolute() and ".." not in path.parts]
+    return [path for path in inside if os.path.lexists(written.parent / path)]
 
 
 def _need_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from qexp import history, jobs
-from qexp.commands import _chosen, _question, conclude
+from qexp.commands import WRITTEN, _chosen, _question, _replace, conclude
 from qexp.config import SloConfig
 from qexp.errors import ConfigError, DataError, TrackingError
 from qexp.report.recommend import recommend
@@ -96,6 +96,47 @@ def test_a_file_that_no_report_wrote_is_not_overwritten(swept, recorded, tmp_pat
     assert done.returncode == 2
     assert done.stderr.startswith(f"qexp: {tmp_path}/report.md: is in the way")
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+
+
+@pytest.fixture
+def made(tmp_path):
+    (tmp_path / "made" / "plots").mkdir(parents=True)
+    (tmp_path / "made" / "plots" / "a.png").write_text("new")
+    (tmp_path / "r").mkdir()
+    return tmp_path / "made"
+
+
+def test_a_list_takes_away_nothing_outside_its_folder(made, tmp_path):
+    folder, victim = tmp_path / "r", tmp_path / "victim"
+    victim.write_text("mine")
+    (folder / WRITTEN).write_text(f"../victim\n{victim}\nplots/../../victim\n\ngone\n")
+    _replace(made, folder, WRITTEN)
+    assert victim.read_text() == "mine"
+    assert (folder / WRITTEN).read_text() == "plots/a.png\n"
+
+
+@pytest.mark.parametrize(
+    ("folders", "files", "blocked"),
+    [
+        ([], {WRITTEN: b"old\n\xff"}, WRITTEN),
+        ([WRITTEN], {}, WRITTEN),
+        (["gone"], {WRITTEN: b"old\ngone\n"}, "gone"),
+        (["plots", "plots/a.png"], {WRITTEN: b"old\nplots/a.png\n"}, "plots/a.png"),
+        ([], {WRITTEN: b"old\n", "plots": b"mine"}, "plots"),
+    ],
+)
+def test_what_is_in_the_way_is_one_line_before_anything_is_changed(made, tmp_path, folders, files, blocked):
+    folder = tmp_path / "r"
+    for name in folders:
+        (folder / name).mkdir()
+    for name, content in {"old": b"of the report before", **files}.items():
+        (folder / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"^{folder}/{blocked}: is in the way, and [^\n]* with --out$"):
+        _replace(made, folder, WRITTEN)
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == {
+        "old": b"of the report before",
+        **files,
+    }
 
 
 def test_what_is_kept_with_the_run_is_what_was_written(recorded, tmp_path, monkeypatch):
