@@ -147,6 +147,8 @@ def _in_order(word: str) -> str:
     """Return an override with the values that it sweeps in order, for they are the same jobs in any."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    if "glob(" in word:  # only Hydra's own parser sees the files
+        return word
     override = OverridesParser.create().parse_override(word)
     if not override.is_choice_sweep():
         return word

@@ -224,6 +224,7 @@ def test_objectives_are_those_of_a_single_trial() -> None:
         ("search.clients=[2,1],[1,2]", "search.clients=[1,2],[2,1]"),
         ("search.clients=[2,1]", "search.clients=[2,1]"),
         ("search.limit=range(5,8)", "search.limit=range(5,8)"),
+        ("quantization=glob(turbo_1*)", "quantization=glob(turbo_1*)"),
         ("~cost", "~cost"),
     ],
 )
