@@ -48,11 +48,12 @@ class SweepCallback(Callback):
         """Leave the run's id in the environment, where jobs in other processes find it too."""
         os.environ[SWEEP_FOLDER] = str(Path(config.hydra.sweep.dir).absolute())
         try:
+            swept, jobs = plan(config)
             begin(_name(config), cache_root(config.cache_dir), config.sweep.resume)
             _compare_words(list(config.hydra.overrides.task))
         except QexpError as error:
             raise Refused(error) from error
-        os.environ[SWEPT], jobs = plan(config)
+        os.environ[SWEPT] = swept
         if jobs:
             os.environ[JOBS] = str(jobs)
 
@@ -65,19 +66,35 @@ def _name(config: Any) -> str:
 
 
 def plan(config: Any) -> tuple[str, int | None]:
-    """Return the keys that are swept, comma between, and the number of jobs where it is known beforehand."""
+    """Return the keys that are swept, comma between, and the number of jobs where it is known beforehand.
+
+    Raises ConfigError for a key that jobs of one sweep cannot differ in.
+    """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     sweeper = config.hydra.sweeper
     words = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + list(config.hydra.overrides.task)
     overrides = OverridesParser.create().parse_overrides(words)
-    keys = ",".join(override.get_key_element() for override in overrides if override.is_sweep_override())
+    swept = [override for override in overrides if override.is_sweep_override()]
+    for override in swept:
+        _check_swept(override.key_or_group)
+    keys = ",".join(override.get_key_element() for override in swept)
     if not sweeper._target_.endswith(".BasicSweeper"):
         return keys, sweeper.get("n_trials")
     if any("glob(" in word for word in words):  # only Hydra's own parser sees the files
         return keys, None
     return keys, sum(len(batch) for batch in BasicSweeper.split_arguments(overrides, None))
+
+
+def _check_swept(key: str) -> None:
+    """Refuse to sweep presets, whose own sweeps only one sweeper can take, and limits, which change no measurement."""
+    if key == "experiment":
+        raise ConfigError("experiment: presets are not swept; start a sweep for each, with one experiment=… at a time")
+    if key.split(".")[0] == "slo":
+        limit = key.partition(".")[2]
+        flag = f"--{limit.replace('_', '-')}" if hasattr(SloConfig, limit) and limit != "name" else "--min-accuracy"
+        raise ConfigError(f"{key}: limits are not swept; give one, and ask again with others by qexp-report {flag} …")
 
 
 def adopt_mlflow_run() -> None:

@@ -19,7 +19,8 @@ from mlflow.entities import Run
 from qexp import sweep
 from qexp.cli import objectives
 from qexp.config import ExperimentConfig, register_schema
-from qexp.errors import ConfigError
+from qexp.environment import SWEEP_FOLDER
+from qexp.errors import ConfigError, Refused
 from qexp.paths import packaged
 from qexp.results import Row
 from tests.conftest import QUICK, Qexp
@@ -207,6 +208,27 @@ def test_jobs_are_counted_before_they_start() -> None:
     keys, jobs = sweep.plan(config)
     assert jobs == 5 * 2 * 3
     assert keys == "quantization,embedding,search.limit"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("experiment=quickstart,tune", "experiment: presets are not swept; start a sweep for each"),
+        ("slo=default,strict", "slo: limits are not swept; give one, and ask again with others by qexp-report --min-a"),
+        ("slo.max_p95_ms=1,2", "slo.max_p95_ms: limits are not swept; .* by qexp-report --max-p95-ms …$"),
+    ],
+)
+@pytest.mark.usefixtures("environment")
+def test_what_jobs_of_one_sweep_cannot_differ_in(word: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SWEEP_FOLDER, "")  # so that it is put back
+    register_schema()
+    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+        config = compose("config", [], return_hydra_config=True)
+        config.hydra.overrides.task = [word]
+        config.hydra.sweep.dir = "multirun"
+    with pytest.raises(Refused, match=f"^{message}"):
+        sweep.SweepCallback().on_multirun_start(config)
+    assert not sweep.sweep_run()
 
 
 def test_objectives_are_those_of_a_single_trial() -> None:
