@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qexp.config.checks import MISSING, at_least, one_of, require
+from qexp.config.dataset import MOST_BYTES
 from qexp.errors import ConfigError, near_miss
 from qexp.paths import packaged
 
@@ -28,6 +29,11 @@ class QuantizationConfig:
     theory: TheoryConfig = field(default_factory=TheoryConfig)
 
     def __post_init__(self) -> None:
+        require(
+            "/" not in self.name and self.name.isprintable() and 0 < len(self.name.encode()) <= MOST_BYTES,
+            f"quantization.name={self.name!r}: names files, so it must be printable, without / and of 1 to "
+            f"{MOST_BYTES} bytes",
+        )
         require(
             self.name != "none" or not self.config,
             "quantization.config: is given, so that it is not quantization=none any more; add quantization.name=…",
