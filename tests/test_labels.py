@@ -9,7 +9,7 @@ import pytest
 from qexp.config import ExperimentConfig, FileDataset, QrelsConfig, QueriesConfig
 from qexp.data.labels import check_unique_ids, neighbour_positions, positions, qrel_rows, read_trec, table_qrels
 from qexp.data.table import Table
-from qexp.data.vectors import load_data
+from qexp.data.vectors import _labelled, load_data
 from qexp.errors import DataError
 
 KEPT = np.array([0, 2, 3])
@@ -43,6 +43,20 @@ def test_labels_of_dropped_rows_go_and_unknown_ids_are_refused() -> None:
         qrel_rows([(7, "z", 1)], points, KEPT, queries, np.arange(4))
     with pytest.raises(DataError, match="qrels: no query of mine has the id 6"):
         qrel_rows([(6, "a", 1)], points, KEPT, queries, np.arange(4))
+    with pytest.raises(DataError, match="query 7 and point 'a' have two grades, 2 and 0; keep one"):
+        qrel_rows([(7, "a", 2), (7, "a", 2), (7, "a", 0)], points, KEPT, queries, np.arange(4))
+
+
+@pytest.mark.parametrize(
+    ("labelled", "said"),
+    [
+        (100, ""),
+        (2, "2 of 100 queries have labels: nDCG and MRR are means over those"),
+        (0, "none of the 100 queries has labels, so there is no nDCG or MRR; draw more with search.queries"),
+    ],
+)
+def test_labels_of_some_queries_alone_are_told(labelled: int, said: str) -> None:
+    assert _labelled(labelled, 100) == said
 
 
 def test_a_duplicate_id_names_both_rows() -> None:

@@ -107,14 +107,21 @@ def positions(table: Table, kept: Ids, wanted: list[Any]) -> Ids:
 def qrel_rows(qrels: list[Qrel], points: Table, kept: Ids, queries: Table, chosen: Ids) -> Ids:
     """Return labels as (query position, point position, grade), of the chosen queries and kept points only.
 
-    Raises DataError for an id that is in no row at all.
+    Raises DataError for an id that is in no row at all, and for a pair with two grades.
     """
     if not qrels:
         return np.empty((0, 3), dtype=np.int64)
+    known: dict[tuple[str, str], int] = {}
+    for asked, found, grade in qrels:
+        if known.setdefault((str(asked), str(found)), grade) != grade:
+            raise DataError(
+                f"qrels: query {asked!r} and point {found!r} have two grades, {known[str(asked), str(found)]} and "
+                f"{grade}; keep one"
+            )
     query = _found(queries, chosen, [label[0] for label in qrels], "query")
     point = _found(points, kept, [label[1] for label in qrels], "point")
-    grade = np.array([label[2] for label in qrels])
-    return np.stack([query, point, grade], axis=1)[(query >= 0) & (point >= 0)].astype(np.int64)
+    grades = np.array([label[2] for label in qrels])
+    return np.stack([query, point, grades], axis=1)[(query >= 0) & (point >= 0)].astype(np.int64)
 
 
 def _found(table: Table, kept: Ids, wanted: list[Any], what: str) -> Ids:

@@ -156,7 +156,8 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
         raise DataError(f"{query_table.place}: queries have {queries.native} dimensions, points have {points.native}")
     if source.qrels:
         check_unique_ids(query_table)
-    np.save(folder / "qrels.npy", qrel_rows(source.qrels, source.points, points.rows, query_table, queries.rows))
+    qrels = qrel_rows(source.qrels, source.points, points.rows, query_table, queries.rows)
+    np.save(folder / "qrels.npy", qrels)
     if config.dataset.truth == "neighbours" and source.queries is not None:
         given = _given_neighbours(config.dataset, query_table, queries.rows, len(is_query))
         np.save(folder / "neighbours.npy", neighbour_positions(given, source.points, points.rows, query_table.place))
@@ -177,7 +178,8 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
         ef_construct=source.ef_construct,
         revision=source.revision,
     )
-    return facts, _warnings(config, facts, points, queries)
+    labelled = [_labelled(len(np.unique(qrels[:, 0])), facts.queries)] if source.qrels else []
+    return facts, [*_warnings(config, facts, points, queries), *filter(None, labelled)]
 
 
 def _split(source: Source, config: ExperimentConfig) -> tuple[Table, Any, Any]:
@@ -243,6 +245,15 @@ def _given_neighbours(dataset: DatasetConfig, queries: Table, chosen: Ids, avail
         raise DataError(f"{queries.place}: column '{column}' holds {lists.type}, not lists of neighbours")
     need_ids(lists.type.value_type, queries.place, column)
     return list(lists.take(chosen).to_pylist())
+
+
+def _labelled(labelled: int, queries: int) -> str:
+    """Return what is to be known where not every query has labels; nothing where every one has."""
+    if labelled == queries:
+        return ""
+    if labelled:
+        return f"{labelled:,} of {queries:,} queries have labels: nDCG and MRR are means over those"
+    return f"none of the {queries:,} queries has labels, so there is no nDCG or MRR; draw more with search.queries"
 
 
 def _warnings(config: ExperimentConfig, facts: DatasetFacts, points: Written, queries: Written) -> list[str]:
