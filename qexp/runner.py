@@ -133,7 +133,7 @@ def _matching(config: ExperimentConfig, data: Data, baseline: Place, checks: Che
         return None
     matching = np.array(baseline.worker.matching(), dtype=np.int64)
     log.info("search.filter: %s of %s points match", f"{len(matching):,}", f"{data.facts.points:,}")
-    validity.check_filter(baseline.spec, len(matching), checks)
+    validity.check_filter(baseline.spec, config.search.filtered_fields, len(matching), checks)
     return matching
 
 

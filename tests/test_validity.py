@@ -74,15 +74,29 @@ def test_t02_segments_too_small_for_their_index() -> None:
         validity.check_spec(replace(asked, segments=3))
 
 
+def filtered(matching: int, **indexes: str) -> list[str]:
+    checks, asked = Checks(), spec(size=16, points=4000, full_scan_threshold=100)
+    validity.check_filter(replace(asked, payload_indexes=indexes), ["city"], matching, checks)
+    return checks.warnings
+
+
 def test_t02_a_filter_that_leaves_so_few_points_that_they_are_scanned() -> None:
-    asked, checks = spec(size=16, points=4000, full_scan_threshold=100), Checks()
-    validity.check_filter(asked, 1600, checks)
-    assert checks.warnings == []
-    validity.check_filter(asked, 1599, checks)
-    assert checks.warnings == [
+    assert filtered(1600, city="keyword") == []
+    assert filtered(1599, city="keyword") == [
         "T02 search.filter lets 1599 points through, 99 KiB of vectors, below index.full_scan_threshold=100: searches "
         "scan those and use no index, so figures are of scans"
     ]
+
+
+def test_t02_a_filter_without_a_payload_index() -> None:
+    (warning,) = filtered(1599)
+    assert warning.startswith("T02 search.filter: no payload index on city: Qdrant guesses how many points match")
+    assert warning.endswith("add dataset.payload_indexes={city: …}")
+
+
+def test_t02_a_filter_that_filters_nothing() -> None:
+    (warning,) = filtered(4000, city="keyword")
+    assert warning.startswith("T02 search.filter lets all 4,000 points through")
 
 
 def test_t02_a_collection_that_is_not_indexed(tmp_path: Path) -> None:

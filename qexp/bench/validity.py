@@ -55,9 +55,30 @@ def check_spec(spec: CollectionSpec, checks: Checks | None = None) -> None:
     )
 
 
-def check_filter(spec: CollectionSpec, matching: int, checks: Checks | None = None) -> None:
-    """Look for a filter that so few points pass that Qdrant scans them and uses no index (T02)."""
+def check_filter(spec: CollectionSpec, fields: Sequence[str], matching: int, checks: Checks | None = None) -> None:
+    """Look for a filter that keeps searches from the index, or that filters nothing (T02).
+
+    `fields` are those that it looks at, `matching` the number of points that it lets through.
+    """
     checks = checks or Checks()
+    checks.prefer(
+        matching < spec.points,
+        "T02",
+        "search.filter keeps points out",
+        f"search.filter lets all {matching:,} points through; look whether the payload has the values as the filter "
+        f"writes them",
+    )
+    bare = [field for field in fields if not any(key.startswith(field) for key in spec.payload_indexes)]
+    checks.prefer(
+        not bare,
+        "T02",
+        "every field of search.filter has a payload index",
+        f"search.filter: no payload index on {', '.join(bare)}: Qdrant guesses how many points match and looks at the "
+        f"payload of one after the other, so that searches are slower and may find less; add "
+        f"dataset.payload_indexes={{{''.join(bare[:1])}: …}}",
+    )
+    if bare:
+        return  # whether few enough match to be scanned, Qdrant does not know
     kib = shard_kib(matching, spec.shards * (spec.segments or 1), spec.size, spec.datatype)
     checks.prefer(
         kib >= spec.full_scan_threshold,
