@@ -108,7 +108,8 @@ def test_points_that_get_nearer_and_nearer_are_all_looked_at() -> None:
 def given(tmp_path: Path, change: Callable[[np.ndarray], Any], limit: int = 5, unit: float = 1, **more: Any) -> Data:
     points, queries = (vectors(seed, n, 8) * np.float32(unit) for seed, n in enumerate((400, 30)))
     right = np.argsort(-(queries.astype(float) @ points.astype(float).T), axis=1)[:, :10]
-    pq.write_table(pa.table({"vector": list(points)}), tmp_path / "points.parquet")
+    ids = [f"p{row}" for row in range(len(points))]
+    pq.write_table(pa.table({"vector": list(points), "id": ids}), tmp_path / "points.parquet")
     changed = [list(map(int, row)) for row in change(right)]
     pq.write_table(pa.table({"vector": list(queries), "neighbors": changed}), tmp_path / "queries.parquet")
     queries_config = QueriesConfig(path=str(tmp_path / "queries.parquet"))
@@ -127,10 +128,11 @@ def test_a_repeat_behind_the_neighbours_that_are_used_does_no_harm(tmp_path: Pat
     assert find_truth(data, 5, tmp_path).source == "neighbours"
 
 
-def test_given_neighbours_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ids", [{}, {"id_column": "id"}])
+def test_given_neighbours_may_lie_in_a_file_of_their_own(ids: dict[str, str], tmp_path: Path) -> None:
     right = neighbours(vectors(0, 400, 8), vectors(1, 30, 8), 10, "cosine").ids.astype("<i4")
     write_vecs(tmp_path / "truth.ivecs", right)
-    data = given(tmp_path, lambda right: right * 0, neighbours_path=str(tmp_path / "truth.ivecs"))
+    data = given(tmp_path, lambda right: right * 0, neighbours_path=str(tmp_path / "truth.ivecs"), **ids)
     assert find_truth(data, 5, tmp_path).ids.tolist() == right[:, :5].tolist()
 
 

@@ -160,7 +160,10 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
     np.save(folder / "qrels.npy", qrels)
     if config.dataset.truth == "neighbours" and source.queries is not None:
         given = _given_neighbours(config.dataset, query_table, queries.rows, len(is_query))
-        np.save(folder / "neighbours.npy", neighbour_positions(given, source.points, points.rows, query_table.place))
+        known, place = source.points, query_table.place
+        if config.dataset.neighbours_path:  # a file has row numbers, whatever the ids of the points are
+            known, place = replace(known, id_column=None), config.dataset.neighbours_path
+        np.save(folder / "neighbours.npy", neighbour_positions(given, known, points.rows, place))
     digest = points.digest
     if source.payload:
         digest = digest_of([digest, write_payload(source, points.rows, folder / "payload.jsonl")])
