@@ -9,7 +9,7 @@ import pytest
 
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
-from qexp.errors import ConfigError
+from qexp.errors import ConfigError, EngineError
 from qexp.results import CollectionSpec, OperatingPoint
 from tests.test_edge import spec
 
@@ -94,3 +94,17 @@ def test_exact_search_finds_what_a_full_sort_finds(engine: Built) -> None:
     search = unfiltered.search(OperatingPoint(5, exact=True))
     assert search.ids(search.call(search.prepare([0.0, 0.0, 1.0, 0.9])))[:2] == [2, 3]
     unfiltered.close()
+
+
+def test_a_name_that_is_no_path_is_told_to_be_quoted(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^search\.filter: invalid JSON path sp ace; put a name"):
+        EdgeEngine(tmp_path, {"must": [key("sp ace", match={"value": 3})]})
+    EdgeEngine(tmp_path, {"must": [key('"sp ace"', match={"value": 3})]})
+
+
+def test_an_index_on_a_name_that_is_no_path_is_one_line(tmp_path: Path) -> None:
+    engine = EdgeEngine(tmp_path)
+    engine.create(asked := spec(payload_indexes={"sp ace": "integer"}))
+    with pytest.raises(EngineError, match="Qdrant Edge: invalid JSON path sp ace"):
+        engine.upload(np.zeros((asked.points, asked.size), dtype=np.float32))
+    engine.close()

@@ -13,7 +13,7 @@ from qexp.engine import edge_folder
 from qexp.engine.base import INDEX_ALWAYS, in_order, payload_batches
 from qexp.engine.edge_folder import SHARD
 from qexp.engine.process import drop_pages, give_back, process_memory
-from qexp.errors import EngineError
+from qexp.errors import ConfigError, EngineError
 from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class EdgeEngine:
         assert self._spec is not None
         for key, kind in self._spec.payload_indexes.items():
             schema = getattr(edge.PayloadSchemaType, kind.capitalize())
-            _engine_call(self._shard.update, edge.UpdateOperation.create_field_index(key, schema))
+            _engine_call(self._shard.update, _engine_call(edge.UpdateOperation.create_field_index, key, schema))
         starts = range(0, len(vectors), UPLOAD_BATCH)
         for start, payloads in zip(starts, payload_batches(payload, UPLOAD_BATCH), strict=False):
             rows = np.asarray(vectors[start : start + UPLOAD_BATCH]).tolist()
@@ -232,7 +232,10 @@ def _unloadable(folder: Path, error: Exception) -> EngineError:
 def _filter(condition: dict[str, Any]) -> Any:
     from qexp.engine.edge_filter import edge_filter  # Qdrant's schema takes a second to import
 
-    return edge_filter(condition)
+    try:
+        return edge_filter(condition)
+    except ValueError as error:
+        raise ConfigError(f"search.filter: {error}; put a name with blanks or dots in double quotes") from error
 
 
 def _engine_call(function: Any, *arguments: Any) -> Any:
