@@ -213,6 +213,15 @@ def test_labels_of_held_out_queries_and_points_meet_by_id(tmp_path: Path) -> Non
     assert len(data.qrels) == 10 * sum(row in (0, 50, 99) for row in range(100) if row_is_point(data, path, row))
 
 
+@pytest.mark.parametrize("name", ["neighbors", "truth"])
+def test_the_column_of_neighbours_is_no_second_column_of_vectors(name: str, tmp_path: Path) -> None:
+    points, path = parquet(tmp_path), tmp_path / "queries.parquet"
+    rows = pq.read_table(points)["vector"].to_pylist()
+    pq.write_table(pa.table({"embedding": rows, name: [[row] for row in range(100)]}), path)
+    asked = QueriesConfig(path=str(path))
+    assert of_file(points, limit=1, queries=asked, truth="neighbours", neighbours_column=name).facts.queries == 100
+
+
 def row_is_point(data: Data, path: Path, row: int) -> bool:
     vector = np.array(pq.read_table(path)["vector"][row].as_py())
     return bool((data.points() @ (vector / np.linalg.norm(vector)) > 1 - 1e-6).any())

@@ -47,14 +47,17 @@ def need_columns(rows: "Dataset", place: str, *columns: str) -> None:
 def find_vector_column(rows: "Dataset", place: str, asked: str | None, field_of: str = "dataset") -> str:
     """Return the asked column, else `vector`, else the only column that holds lists of numbers.
 
-    `field_of` is where in the configuration the column is asked for.
+    Lists of wide integers beside it are given neighbours, or tokens, and no vectors. `field_of` is where in the
+    configuration the column is asked for.
     """
     if asked:
         return asked
     schema = rows.features.arrow_schema
     if "vector" in rows.column_names:
         return "vector"
-    found = [field.name for field in schema if _is_list(field.type) and _is_number(field.type.value_type)]
+    lists = [field for field in schema if _is_list(field.type) and _is_number(field.type.value_type)]
+    components = [field for field in lists if not _is_wide_integer(field.type.value_type)]
+    found = [field.name for field in components or lists]
     if len(found) == 1:
         return str(found[0])
     if found:
@@ -169,6 +172,11 @@ def _is_list(kind: Any) -> bool:
 
 def _is_number(kind: Any) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _is_wide_integer(kind: Any) -> bool:
+    """Whether numbers are such as ids are; components that are integers have 8 bits."""
+    return bool(pa.types.is_integer(kind) and kind.bit_width > 8)
 
 
 def _is_text(kind: Any) -> bool:

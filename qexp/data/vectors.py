@@ -34,7 +34,7 @@ from qexp.results import DatasetFacts, Ids, Vectors
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 5  # raise when the files below change their meaning
+LAYOUT = 6  # raise when the files below change their meaning
 QUERY_SEED = 0
 UNNORMALISED_SHARE = 0.01  # of the points; fewer are accidents
 HELD_OUT_SHARE = 10  # held-out queries are at most one in so many rows
@@ -256,7 +256,7 @@ def _labelled(labelled: int, queries: int) -> str:
         return ""
     if labelled:
         return f"{labelled:,} of {queries:,} queries have labels: nDCG and MRR are means over those"
-    return f"none of the {queries:,} queries has labels, so there is no nDCG or MRR; draw more with search.queries"
+    return f"none of the {queries:,} queries has labels, so there is no nDCG or MRR; draw more with search.queries, or those that have"
 
 
 def _warnings(config: ExperimentConfig, facts: DatasetFacts, points: Written, queries: Written) -> list[str]:
