@@ -193,8 +193,8 @@ def test_duplicate_ids_and_unknown_payload_columns_are_refused(tmp_path: Path) -
 
 def test_payload_follows_its_point_and_changes_the_digest(tmp_path: Path) -> None:
     when = [datetime(2020, 1, 1 + row % 28) for row in range(100)]
-    path = parquet(tmp_path, row=list(range(100)), at=when, maybe=[None, 1.5] * 50)
-    bare, data = of_file(path), of_file(path, payload_columns=["row", "at", "maybe"])
+    path = parquet(tmp_path, row=list(range(100)), at=when, maybe=[None, 1.5] * 50, nan=[NAN] * 100)
+    bare, data = of_file(path), of_file(path, payload_columns=["row", "at", "maybe", "nan"])
     assert data.payload is not None
     lines = [json.loads(line) for line in data.payload.read_text().splitlines()]
     vectors = np.array(pq.read_table(path)["vector"].to_pylist(), dtype=np.float64)
@@ -202,6 +202,7 @@ def test_payload_follows_its_point_and_changes_the_digest(tmp_path: Path) -> Non
     assert np.abs(data.points() - expected[[line["row"] for line in lines]]).max() < 1e-6
     assert lines[0]["at"].startswith("2020-01-")
     assert all(("maybe" in line) == bool(line["row"] % 2) for line in lines)
+    assert {line["nan"] for line in lines} == {None}
     assert bare.payload is None
     assert bare.facts.digest != data.facts.digest
 
