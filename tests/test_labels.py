@@ -52,7 +52,7 @@ def test_labels_of_dropped_rows_go_and_unknown_ids_are_refused() -> None:
     [
         (100, ""),
         (2, "2 of 100 queries have labels: nDCG and MRR are means over those"),
-        (0, "none of the 100 queries has labels, so there is no nDCG or MRR; draw more with search.queries, or those that have"),
+        (0, "none of the 100 queries has labels: no nDCG or MRR; draw more, or those that have"),
     ],
 )
 def test_labels_of_some_queries_alone_are_told(labelled: int, said: str) -> None:

@@ -256,7 +256,7 @@ def _labelled(labelled: int, queries: int) -> str:
         return ""
     if labelled:
         return f"{labelled:,} of {queries:,} queries have labels: nDCG and MRR are means over those"
-    return f"none of the {queries:,} queries has labels, so there is no nDCG or MRR; draw more with search.queries, or those that have"
+    return f"none of the {queries:,} queries has labels: no nDCG or MRR; draw more, or those that have"
 
 
 def _warnings(config: ExperimentConfig, facts: DatasetFacts, points: Written, queries: Written) -> list[str]:
