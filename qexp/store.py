@@ -38,7 +38,7 @@ def connect() -> tuple["MlflowClient", str]:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines and two requests for each trial
     try:
-        with _in_turn():
+        with _in_turn(mlflow.get_tracking_uri()):
             client = mlflow.MlflowClient()
             if os.environ.get("MLFLOW_EXPERIMENT_ID"):
                 return client, os.environ["MLFLOW_EXPERIMENT_ID"]
@@ -50,8 +50,11 @@ def connect() -> tuple["MlflowClient", str]:
 
 
 @contextmanager
-def _in_turn() -> Iterator[None]:
-    """Let one process of the user's at a time open a store: two that make one database leave it broken."""
+def _in_turn(uri: str) -> Iterator[None]:
+    """Let one process of the user's at a time open a SQLite store: two that make one leave it broken."""
+    if not uri.startswith("sqlite:"):  # a server that does not answer must not keep others waiting
+        yield
+        return
     path = Path(tempfile.gettempdir()) / f"qexp-store-{os.getuid()}.lock"
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:

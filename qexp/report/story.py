@@ -277,7 +277,7 @@ def _everything(record: Record, decided: Recommendation) -> list[Block]:
     beaten = tuple(
         (decided.title(one), decided.title(by))
         for one, by in dominators(decided.considered)
-        if one is not decided.choice
+        if one is not decided.choice  # what beats it misses a limit
     )
     blocks: list[Block] = [Heading("Every trial"), Grid(header, table, marked, folded=f"{len(rows)} rows")]
     if beaten:
