@@ -1,6 +1,7 @@
 """Prices by exact numbers."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,14 @@ def test_unknown_bytes_and_unpublished_compression_have_no_price() -> None:
     found = price(asked, (collection(asked, None), collection(asked, None)), 15.0, None, COURSE)
     assert found.points == asked.points
     assert (found.measured, found.measured_savings_usd_month, found.theory_savings_usd_month) == (None, None, None)
+
+
+@pytest.mark.parametrize("payload", [{"payload_bytes": 200}, {"payload_in_ram": True}])
+def test_a_payload_that_was_not_measured_has_no_measured_bill(payload: dict[str, Any]) -> None:
+    asked = spec("scalar", size=100)
+    pair = collection(asked, 500), collection(asked.unquantized(), 9000)
+    assert price(asked, pair, 15.0, 4.0, COURSE).measured is not None
+    assert price(asked, pair, 15.0, 4.0, replace(COURSE, **payload)).measured is None
 
 
 def test_projection_is_linear_but_for_the_graph() -> None:

@@ -63,7 +63,8 @@ def price(
 ) -> Cost:
     """Price a collection and its baseline (`collections`) at `cost.target_points`, predicted and measured.
 
-    Predictions are made for that many points; measured bytes grow in proportion. `compression` is the published one.
+    Predictions are made for that many points; measured bytes grow in proportion, and are no bill of a payload that is
+    priced and was not measured. `compression` is the published one.
     """
     quantized, baseline = collections
     points = cost.target_points or spec.points
@@ -76,7 +77,7 @@ def price(
 
     def measured(collection: Collection) -> Bill | None:
         hot, scale = collection.hot_bytes, points / spec.points
-        if hot is None:
+        if hot is None or cost.payload_bytes or cost.payload_in_ram:
             return None
         return replace(bill(hot * scale, collection.file_bytes * scale, cost), serving=serving)
 
