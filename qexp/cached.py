@@ -26,6 +26,9 @@ def main() -> None:
     except QexpError as error:
         print(f"qexp-cache: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        print(f"qexp-cache: {error.filename or root}: {error.strerror}; see whose it is", file=sys.stderr)
+        sys.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from dataclasses import FrozenInstanceError
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from qexp import __version__
@@ -20,7 +19,7 @@ from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_sch
 from qexp.environment import MAIN_PROCESS, in_main_process, in_multirun, remedy, sweep_run
 from qexp.errors import QexpError, Refused, near_miss
 from qexp.paths import packaged
-from qexp.streams import robust
+from qexp.streams import INTERRUPTED, robust
 from qexp.usage import (
     GROUPS,
     SOURCE,
@@ -47,7 +46,7 @@ MADE_BETWEEN = 10_000
 
 AGAIN_SECONDS = 0.05  # after which an interrupt that Python has swallowed comes again
 
-OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+OK, BUG, BAD_INPUT = 0, 1, 2
 
 
 @robust
@@ -67,7 +66,7 @@ def main() -> None:
     gc.set_threshold(MADE_BETWEEN)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting, so that we can do both well
     os.environ[MAIN_PROCESS] = str(os.getpid())
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.unraisablehook = _unraisable
     try:
         code = _run()
@@ -233,6 +232,8 @@ def _end_sweep(status: str) -> int:
 
         rows, title = sweep.finish(run_id, status)
         cliff = sweep.finish_cliff(run_id, title)
+        if status == "FINISHED" and not rows:
+            raise QexpError("the sweep has no jobs, for nothing matches its glob(…); qexp --help shows what there is")
         display.show(rows, title, cliff, run_id)
         if any("error" not in row.params for row in rows):
             _decide(run_id)
@@ -268,10 +269,6 @@ def _die_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(BUG)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _unraisable(found: "sys.UnraisableHookArgs") -> None:

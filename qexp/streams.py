@@ -6,8 +6,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 
-FAULT, UNREAD = 2, 141  # exit codes: output that cannot be written; `| head`, as a shell has it of SIGPIPE
+# Exit codes: output that cannot be written; an interrupt; `| head`, as a shell has it of SIGPIPE.
+FAULT, INTERRUPTED, UNREAD = 2, 130, 141
 
 
 class _Stream(io.TextIOWrapper):
@@ -46,6 +48,9 @@ def robust(main: Callable[[], None]) -> Callable[[], None]:
             main()
         except SystemExit as end:
             code = end.code
+        except KeyboardInterrupt:
+            print(f"{Path(sys.argv[0]).stem}: interrupted", file=sys.stderr)
+            code = INTERRUPTED
         sys.stdout.flush()
         for fault in (stream.fault for stream in streams if stream and stream.fault):
             unread = isinstance(fault, BrokenPipeError)

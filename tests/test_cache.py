@@ -206,6 +206,15 @@ def test_the_command_shows_and_removes_what_a_run_has_cached(
     refused = command("rm", "nothing")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("qexp-cache: nothing: not in the cache")
+    (tmp_path / "cache" / "locks").rename(tmp_path / "locks")
+    (tmp_path / "cache" / "locks").touch()
+    unlocked = command("rm", "--all")
+    assert (unlocked.returncode, unlocked.stderr) == (
+        2,
+        f"qexp-cache: {tmp_path}/cache/locks: File exists; see whose it is\n",
+    )
+    (tmp_path / "cache" / "locks").unlink()
+    (tmp_path / "locks").rename(tmp_path / "cache" / "locks")
     first = entries(tmp_path / "cache")[0]
     assert command("rm", first.name).stdout.startswith("removed 1 of 1 entries")
     assert not first.path.exists()

@@ -58,6 +58,13 @@ def test_a_command_ends_what_it_does_whatever_becomes_of_its_output(
     assert ended(tmp_path, redirected, code=3) == (3, said)
 
 
+def test_an_interrupted_command_is_one_line() -> None:
+    code = "import sys; from qexp.streams import robust; sys.argv[0] = '/bin/qexp-report'"
+    code += "\n@robust\ndef main():\n    raise KeyboardInterrupt\nmain()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "qexp-report: interrupted\n")
+
+
 def test_what_a_stream_has_no_character_for_is_replaced(tmp_path: Path) -> None:
     ended(tmp_path, "> all")
     assert (tmp_path / "all").read_text().startswith("two ? three ? 6\n")

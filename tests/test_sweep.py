@@ -231,6 +231,14 @@ def test_what_jobs_of_one_sweep_cannot_differ_in(word: str, message: str, monkey
     assert not sweep.sweep_run()
 
 
+def test_a_sweep_without_jobs_is_no_sweep(qexp: Qexp) -> None:
+    done = qexp("-m", "quantization=glob(zzz*)", *QUICK)
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "qexp: the sweep has no jobs, for nothing matches its glob(…); qexp --help shows what there is\n"
+    )
+
+
 def test_objectives_are_those_of_a_single_trial() -> None:
     metrics = {"accuracy_retention": 0.9, "latency_p95_ms": 2.0, "ram_estimated_mib": 3.0, "recall": 0.8}
     baseline, trial = Row({"role": "baseline"}, {}), Row({}, metrics)
