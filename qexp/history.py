@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp import jobs, store, tracking
+from qexp import jobs, spool, store, tracking
 from qexp.errors import DataError, near_miss
 from qexp.report.record import CollectionRecord, Record
 from qexp.report.settings import told_apart
@@ -59,7 +59,8 @@ def run_id(reference: str) -> str:
 
 
 def latencies(collection: CollectionRecord) -> dict[str, NDArray[np.float64]]:
-    """Return every visit's pooled latencies in milliseconds, from the raw artifact; empty if it is gone."""
+    """Return every visit's pooled latencies in milliseconds, from the raw artifact; empty if it is gone or damaged."""
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
     from mlflow.exceptions import MlflowException
@@ -67,10 +68,9 @@ def latencies(collection: CollectionRecord) -> dict[str, NDArray[np.float64]]:
     client, _ = store.connect()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = client.download_artifacts(collection.run_id, "latencies.parquet", folder)
-        except (MlflowException, OSError):
+            table = pq.read_table(client.download_artifacts(collection.run_id, spool.LATENCIES_FILE, folder))
+        except (MlflowException, OSError, pa.ArrowInvalid):
             return {}
-        table = pq.read_table(path)
     visits = table["visit"].cast("string")
     return {
         name: table.filter(pc.equal(visits, name))["nanoseconds"].to_numpy() / 1e6
@@ -147,15 +147,15 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
 
 def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> CollectionRecord:
     checks = store.text_artifact(client, run.info.run_id, tracking.CHECKS_FILE)
-    config = _json_artifact(client, run.info.run_id, "config.json")
+    config = store.json_artifact(client, run.info.run_id, "config.json")
     loaded = config.get("search.clients") or config.get("search.rate")
     return CollectionRecord(
         run.info.run_id,
         config,
         dict(run.data.metrics),
         dict(run.data.tags),
-        _json_artifact(client, run.info.run_id, tracking.DATASET_FILE) or _logged_dataset(run),
-        _json_artifact(client, run.info.run_id, "environment.json"),
+        store.json_artifact(client, run.info.run_id, tracking.DATASET_FILE) or _logged_dataset(run),
+        store.json_artifact(client, run.info.run_id, tracking.ENVIRONMENT_FILE),
         tuple(rows),
         tuple(Check(**check) for check in json.loads(checks or "[]")),
         tuple(jobs.loads_of(client, run)) if loaded else (),
@@ -171,9 +171,3 @@ def _logged_dataset(run: "Run") -> dict[str, Any]:
     facts = json.loads(entry.schema or "{}") | json.loads(entry.profile or "{}")
     size = int(facts.pop("vector").partition("[")[2].rstrip("]"))
     return {"name": entry.name, "digest": entry.digest, "size": size, **facts}
-
-
-def _json_artifact(client: "MlflowClient", run_id: str, name: str) -> dict[str, Any]:
-    text = store.text_artifact(client, run_id, name)
-    found: dict[str, Any] = json.loads(text) if text else {}
-    return found

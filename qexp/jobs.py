@@ -1,5 +1,6 @@
 """The jobs of a sweep as MLflow holds them: one collection run of each configuration, and its rows."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from qexp.store import address, connect, find_run, search, store_faults, text_ar
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+log = logging.getLogger(__name__)
 
 BELOW = ("trial", "load")  # levels of the runs below a collection's
 REUSED = "qexp.reused."  # tag of a sweep: the id of a collection run of another sweep, by its config hash
@@ -77,10 +80,17 @@ def collections_of(run_id: str) -> "tuple[list[Run], bool]":
             raise ConfigError(
                 f"{run_id}: no such run in MLFLOW_TRACKING_URI={address()}; set it to the store that has the run"
             )
-        run, found = whole(client, run)
-        found = [one for one in found if one.info.status == "FINISHED" and "qexp.config_hash" in one.data.tags]
+        run, collections = whole(client, run)
+        found = [one for one in collections if one.info.status == "FINISHED" and "qexp.config_hash" in one.data.tags]
     if not found:
         raise ConfigError(f"{run_id}: is no finished run of qexp")
+    if len(found) < len(collections):
+        log.warning(
+            "%s: left out what did not finish: %d of %d",
+            run.info.run_name,
+            len(collections) - len(found),
+            len(collections),
+        )
     return found, run.data.tags.get("qexp.level") == "sweep"
 
 
@@ -106,8 +116,13 @@ def jobs_of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
 def runs_of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
     """Return a sweep's collections, trials, and the collections that it reuses."""
     run_id, experiment_id = sweep.info.run_id, sweep.info.experiment_id
-    reused = [client.get_run(value) for key, value in sorted(sweep.data.tags.items()) if key.startswith(REUSED)]
-    return reused + search(client, experiment_id, f"tags.`qexp.sweep` = '{run_id}'")
+    reused = [value for key, value in sorted(sweep.data.tags.items()) if key.startswith(REUSED)]
+    there = [run for run in (find_run(client, value) for value in reused) if run]
+    if gone := {*reused} - {run.info.run_id for run in there}:
+        log.warning(
+            "%s: left out what it reused and is deleted since: %s", sweep.info.run_name, ", ".join(sorted(gone))
+        )
+    return there + search(client, experiment_id, f"tags.`qexp.sweep` = '{run_id}'")
 
 
 def _one_each(runs: "list[Run]") -> "list[Run]":

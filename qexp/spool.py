@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 RECORD = "record.json"
 FILES = "files"
+LATENCIES_FILE = "latencies.parquet"  # every latency of every round
 PARTIAL = ".partial"
 
 
@@ -106,7 +107,7 @@ def write_latencies(experiment: Experiment, folder: Path) -> None:
     A load has samples instead of queries: those of its clients, one client after the other.
     """
     timed = zip(experiment.visits, experiment.latencies, strict=True)
-    _write([({"visit": visit}, found) for visit, found in timed], folder / "latencies.parquet")
+    _write([({"visit": visit}, found) for visit, found in timed], folder / LATENCIES_FILE)
     cold = experiment.cold_latencies.items()
     _write([({"visit": visit}, found) for visit, found in cold], folder / "cold_latencies.parquet")
     loads = [(Visit(load.role, load.point).title, load.level.title, load.raw) for load in experiment.loads]

@@ -1,6 +1,7 @@
 """The tracking store: MLflow, reached, searched and written to, with every fault in one line."""
 
 import fcntl
+import json
 import logging
 import os
 import re
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from qexp import __version__
 from qexp.environment import experiment_name
-from qexp.errors import ConfigError, TrackingError
+from qexp.errors import ConfigError, DataError, TrackingError
 from qexp.machine import user_name
 
 if TYPE_CHECKING:
@@ -159,17 +160,27 @@ def log_batches(
         client.log_batch(run_id, params=entities[start : start + BATCH])
 
 
-def artifacts(run_id: str, folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
-    """Download those of a run's artifacts that it has into a folder; return them by name."""
-    client, _ = connect()
-    with store_faults(f"reading the artifacts of run {run_id}"):
-        there = {item.path for item in client.list_artifacts(run_id)}
-        return {name: Path(client.download_artifacts(run_id, name, str(folder))) for name in names if name in there}
+def json_artifact(client: "MlflowClient", run_id: str, name: str) -> dict[str, Any]:
+    """Return what a JSON artifact holds; empty if the run has none of that name. Raises DataError if it is damaged."""
+    text = text_artifact(client, run_id, name)
+    try:
+        found: dict[str, Any] = json.loads(text or "{}")
+    except ValueError as error:
+        raise DataError(
+            f"run {run_id}: its {name} is damaged ({error}); delete the run and measure it again"
+        ) from error
+    return found
 
 
 def text_artifact(client: "MlflowClient", run_id: str, name: str) -> str | None:
     """Return an artifact's text; None if the run has none of that name."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = file_artifact(client, run_id, name, folder)
+        return path.read_text() if path else None
+
+
+def file_artifact(client: "MlflowClient", run_id: str, name: str, folder: str) -> Path | None:
+    """Download an artifact into a folder; return its path there, None if the run has none of that name."""
     if name not in {item.path for item in client.list_artifacts(run_id)}:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        return Path(client.download_artifacts(run_id, name, folder)).read_text()
+    return Path(client.download_artifacts(run_id, name, folder))

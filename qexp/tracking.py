@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ENVIRONMENT_FILE = "environment.json"  # artifact: the machine and its libraries
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 DATASET_REVISION = "qexp.dataset_revision"  # tag: the commit that the hub's dataset was loaded from
 SLO = "qexp.slo"  # tag of a sweep: the limits by which it is judged
@@ -74,7 +75,7 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
             log_batches(client, run_id, params=_params(config))
             client.log_text(run_id, json.dumps(config.flat(), indent=1), "config.json")
             client.log_text(run_id, json.dumps(config.saved(), indent=1), SAVED_CONFIG)
-            client.log_dict(run_id, machine.environment(), "environment.json")
+            client.log_dict(run_id, machine.environment(), ENVIRONMENT_FILE)
             if tags.get("qexp.git_dirty") == "true":
                 client.log_text(run_id, uncommitted(), "uncommitted.diff")
         yield record

@@ -12,10 +12,12 @@ from mlflow.entities import Dataset, DatasetInput, Run
 from qexp import history, jobs, store
 from qexp.config import ExperimentConfig, IndexConfig, SyntheticDataset
 from qexp.environment import experiment_name
+from qexp.errors import DataError
 from qexp.report.blocks import Grid
 from qexp.report.bodies import create_body
 from qexp.report.conditions import LOAD
 from qexp.report.recommend import recommend
+from qexp.report.record import CollectionRecord
 from qexp.report.story import story
 from qexp.runner import run
 
@@ -113,3 +115,24 @@ def test_a_run_under_load_stands_for_its_collection(environment: dict[str, str])
     for run_id in (collection, *below):
         top, (found,) = jobs.whole(client, client.get_run(run_id))
         assert (top.info.run_id, found.info.run_id) == (collection, collection)
+
+
+def test_what_was_reused_and_is_deleted_since_is_left_out(
+    environment: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    client, _ = store.connect()
+    kept, gone = logged("collection", 1), "0" * 32
+    sweep = client.get_run(logged("sweep", 2, **{f"{jobs.REUSED}a": kept, f"{jobs.REUSED}b": gone}))
+    assert [run.info.run_id for run in jobs.runs_of(client, sweep)] == [kept]
+    assert caplog.messages == [f"{sweep.info.run_name}: left out what it reused and is deleted since: {gone}"]
+
+
+def test_artifacts_that_are_damaged_or_gone(environment: dict[str, str]) -> None:
+    client, _ = store.connect()
+    run_id = logged("collection", 1)
+    assert store.json_artifact(client, run_id, "config.json") == {}
+    client.log_text(run_id, '{"search.limit": ', "config.json")
+    client.log_text(run_id, "PAR1", "latencies.parquet")
+    with pytest.raises(DataError, match=rf"^run {run_id}: its config.json is damaged \(Expecting value"):
+        store.json_artifact(client, run_id, "config.json")
+    assert history.latencies(CollectionRecord(run_id, {}, {}, {}, {}, {}, (), (), ())) == {}

@@ -15,7 +15,7 @@ from qexp.config import ExperimentConfig, register_schema, restored
 from qexp.errors import ConfigError
 from qexp.paths import packaged
 from qexp.provenance import reproduce_command
-from qexp.reproduce import Check, half_width, latency_ratio
+from qexp.reproduced import Check, half_width, latency_ratio
 from tests.conftest import QUICK, Qexp
 from tests.test_sweep import all_runs, of_level
 
@@ -81,6 +81,31 @@ def test_another_dataset_and_other_figures_are_said(qexp: Qexp, environment: dic
     assert "the dataset is another one, so nothing can be said" in changed.stdout
 
 
+@pytest.mark.slow
+def test_what_is_lost_of_one_run_keeps_nobody_from_the_next(
+    qexp: Qexp, environment: dict[str, str], tmp_path: Path
+) -> None:
+    assert qexp("-m", "quantization=binary,turbo_4bit", *QUICK).returncode == 0
+    (sweep,) = of_level(all_runs(environment), "sweep")
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    binary, turbo = (
+        next(run.info.run_id for run in of_level(all_runs(environment), "collection") if method in run.info.run_name)
+        for method in ("binary", "turbo_4bit")
+    )
+    client.log_text(binary, '{"search": ', "experiment.json")
+    client.log_dict(turbo, {}, "environment.json")
+    client.log_text(turbo, "PAR1", "latencies.parquet")
+    again = reproduced(environment, tmp_path, sweep.info.run_id)
+    assert again.returncode == 2
+    (said,) = [line for line in again.stderr.splitlines() if line.startswith("qexp-reproduce: ")]
+    assert f"({binary}): run {binary}: its experiment.json is damaged" in said
+    assert "machine and libraries: nothing is kept of then to compare them with" in again.stdout
+    assert "unknown" in again.stdout
+    assert f"({turbo}): 8 of 8 accuracies hold" in again.stdout
+    newest = of_level(all_runs(environment), "sweep")[0]
+    assert (newest.info.run_name, newest.info.status) == (f"reproduction of {sweep.info.run_id}", "FAILED")
+
+
 @pytest.mark.parametrize(
     ("run_id", "message"), [("nothing", "nothing: no such run"), ("last", "last: nothing is recorded yet")]
 )
@@ -108,6 +133,8 @@ def test_what_this_version_does_not_know_is_said() -> None:
     saved["search"]["values"]["colour"] = "blue"
     with pytest.raises(ConfigError, match=r"search: this version of qexp has no such SearchConfig: Key 'colour'"):
         restored(saved)
+    with pytest.raises(ConfigError, match=r"^colours: this version of qexp has no such part of an experiment"):
+        restored({"colours": {}})
 
 
 def test_accuracy_may_differ_by_chance_and_no_more() -> None:

@@ -97,6 +97,8 @@ def restored(saved: dict[str, Any], **housekeeping: Any) -> ExperimentConfig:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    if strange := sorted({*saved} - {part.name for part in fields(ExperimentConfig)}):
+        raise ConfigError(f"{strange[0]}: this version of qexp has no such part of an experiment")
     kinds = {kind.__name__: kind for kind in _kinds(ExperimentConfig)}
     parts: dict[str, Any] = {}
     for name, part in saved.items():
