@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import mlflow
+import pytest
 
 from qexp.report.canvas import LEGEND_ROOM, fitting
 from qexp.report.frontier import candidates, questions
@@ -42,7 +43,7 @@ def test_a_baseline_has_nothing_of_its_quantization() -> None:
 
 def test_of_presets_the_name_says_it_all() -> None:
     first, _ = told_apart([job(cost__name="aws", cost__gb=3.0), job(cost__name="course", cost__gb=10.0)])
-    assert settings(first) == ["cost.name=aws"] * 3
+    assert settings(first, "data") == ["cost.name=aws"] * 3
 
 
 def test_nothing_is_told_where_nothing_differs() -> None:
@@ -63,9 +64,13 @@ def test_other_data_are_another_question() -> None:
     assert [len(group) for group in questions(rows)] == [3, 3]
 
 
-def test_other_filters_are_another_question() -> None:
-    rows = [one for rows in told_apart([job(search__filter="a"), job(search__filter="b")]) for one in rows]
-    assert settings(rows, "data") == ["search.filter=a"] * 3 + ["search.filter=b"] * 3
+@pytest.mark.parametrize(
+    "key", ["search.filter", "search.queries", "search.rounds", "engine.cpus", "cost.headroom", "validity"]
+)
+def test_other_searches_measurements_and_prices_are_another_question(key: str) -> None:
+    jobs = [job(**{key.replace(".", "__"): value}) for value in ("a", "b")]
+    rows = [one for rows in told_apart(jobs) for one in rows]
+    assert settings(rows, "data") == [f"{key}=a"] * 3 + [f"{key}=b"] * 3
     assert [len(group) for group in questions(rows)] == [3, 3]
 
 

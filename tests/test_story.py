@@ -108,3 +108,11 @@ def test_why_codes_are_not_as_small_as_theory_says(datatype, compression, codes,
     one.metrics.update(compression_ratio=compression, codes_disk_mib=codes / MIB)
     lines = [line for line in answers._why([one], recommend(one.rows, SLO)) if line.startswith("scalar: ")]
     assert [line[: len(start)] for line, start in zip(lines, said, strict=True)] == said
+
+
+def test_jobs_of_one_quantization_are_one_in_the_text_to_share():
+    rows = [row("scalar", 2, accuracy=0.5, settings=f"index.m={m}") for m in (8, 16)]
+    found = job("scalar", *rows)
+    found.dataset["name"] = "words"
+    text = answers.to_share(found, recommend(rows, SLO))
+    assert text == "I measured 1 quantization of Qdrant on words (1,000 points, 64 dimensions): none kept to my limits."

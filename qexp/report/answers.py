@@ -270,7 +270,9 @@ def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
     facts, choice = collection.dataset, decided.choice
     data = f"{facts['name']} ({facts['points']:,} points, {facts['size']} dimensions)"
     if choice is None:
-        return f"I measured {len(decided.matched)} quantizations of Qdrant on {data}: none kept to my limits."
+        methods = len({found.collection[0] for found in decided.matched})
+        measured = f"{methods} quantization{'s' if methods != 1 else ''}"
+        return f"I measured {measured} of Qdrant on {data}: none kept to my limits."
     lines = [f"I optimized search over {data} with quantization on Qdrant."]
     lines.append(f"Best: {choice.title}.")
     bare = _bare(decided)

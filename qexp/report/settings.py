@@ -17,7 +17,8 @@ _NAMED = {
 }
 _ROW_BY_ROW = ("search.rescore", "search.oversampling", "search.hnsw_ef", "search.limit")  # each row has its own
 _JUDGED_AFTERWARDS = "slo"
-_ASKED = ("dataset.", "embedding.", "search.filter", "search.queries")  # what is searched, and for what
+# What is searched and for what, how it is measured, and at which prices: nobody deploys the better of two of these.
+_ASKED = ("dataset.", "embedding.", "search.", "engine.cpus", "engine.builds", "engine.ram_caps", "cost.", "validity")
 DATA, SETTINGS, DATATYPE = "data", "settings", "datatype"
 BASELINE_EFS = "baseline_efs"  # the hnsw_ef at which a job has measured its baseline
 _CHANGES_RESULTS = ("index.", "storage.", "engine.shards")  # of a baseline
@@ -55,9 +56,9 @@ def apart(params: Mapping[str, str], differing: Sequence[str]) -> str:
 def told_apart(jobs: Sequence[tuple[Mapping[str, Any], Sequence[Row]]]) -> list[list[Row]]:
     """Return the rows of every job (flat configuration, rows) with what names do not tell, as parameters.
 
-    `settings` holds what differs in how collections are built and searched, such as `index.m=8`, `data` what differs
-    in the data and the searches; both are left out where there is nothing to tell. A baseline's lack what its
-    quantization sets. `datatype` is that of storages that differ in it, `baseline_efs` the hnsw_ef of a job's
+    `settings` holds what differs in how collections are built, such as `index.m=8`, `data` what differs in the data,
+    the searches, how they are measured and priced; both are left out where there is nothing to tell. A baseline's lack
+    what its quantization sets. `datatype` is that of storages that differ in it, `baseline_efs` the hnsw_ef of a job's
     baselines, where jobs differ in them.
     """
     differing = _differing([(config, rows[-1].params) for config, rows in jobs if rows])
