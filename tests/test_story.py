@@ -111,8 +111,9 @@ def test_why_codes_are_not_as_small_as_theory_says(datatype, compression, codes,
 
 
 def test_jobs_of_one_quantization_are_one_in_the_text_to_share():
-    rows = [row("scalar", 2, accuracy=0.5, settings=f"index.m={m}") for m in (8, 16)]
+    apart = [{"settings": f"index.m={m}"} for m in (8, 16)]
+    rows = [one for told in apart for one in (baseline(**told), row("scalar", 2, accuracy=0.5, **told))]
     found = job("scalar", *rows)
     found.dataset["name"] = "words"
-    text = answers.to_share(found, recommend(rows, SLO))
+    text = answers.to_share(found, recommend(rows, replace(SLO, max_ram_mib=10)))
     assert text == "I measured 1 quantization of Qdrant on words (1,000 points, 64 dimensions): none kept to my limits."

@@ -270,7 +270,7 @@ def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
     facts, choice = collection.dataset, decided.choice
     data = f"{facts['name']} ({facts['points']:,} points, {facts['size']} dimensions)"
     if choice is None:
-        methods = len({found.collection[0] for found in decided.matched})
+        methods = len({found.best.row.params["quantization"] for found in decided.matched})
         measured = f"{methods} quantization{'s' if methods != 1 else ''}"
         return f"I measured {measured} of Qdrant on {data}: none kept to my limits."
     lines = [f"I optimized search over {data} with quantization on Qdrant."]
