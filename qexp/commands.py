@@ -19,7 +19,7 @@ from qexp.report.bodies import patch_line
 from qexp.report.export import export as write_deploy
 from qexp.report.frontier import QUESTION, point, questions, title
 from qexp.report.recommend import Recommendation, recommend
-from qexp.report.record import Record, warnings
+from qexp.report.record import Record, findings, warnings
 from qexp.report.render import write_report
 from qexp.report.words import notes, verdict_lines
 from qexp.results import Row
@@ -36,8 +36,8 @@ def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list
     """Decide on a recorded run and write its report and deploy files into `folder`, instead of a report that is there.
 
     They are kept with the run too, unless `slo` has other limits than the run's own. Returns the lines to print: each
-    recommendation in three, the request that applies it where a collection is advised, where the files are, and the
-    notes. Raises ConfigError if files are in the way that no report wrote.
+    recommendation in three, the request that applies it where a collection is advised, where the files are, what tuning
+    has found, and the notes. Raises ConfigError if files are in the way that no report wrote.
     """
     record = history.read(reference)
     _need_folder(folder)
@@ -54,7 +54,8 @@ def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list
             if asked == record.slo:
                 history.log_files(record.run_id, Path(made), "report")
                 kept = f" (and in MLflow, run {record.run_id}, below report/)"
-    return [*lines, *notes(warnings(record.collections)), f"Report: {_shown(report)}{kept}"]
+    found = [f"Found: {line}" for line in findings(record.collections)]
+    return [*lines, *found, *notes(warnings(record.collections)), f"Report: {_shown(report)}{kept}"]
 
 
 def _decided(made: Path, folder: Path, record: Record, decisions: list[Recommendation]) -> list[str]:

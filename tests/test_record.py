@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from qexp.report.record import CollectionRecord, warnings
+from qexp.report.record import CollectionRecord, findings, warnings
 from qexp.results import Row
 
 
@@ -30,3 +30,11 @@ def test_of_one_collection_no_method_is_named_and_none_twice() -> None:
         "binary: coarse"
     ]
     assert warnings([collection("scalar")]) == []
+
+
+def test_findings_are_told_as_warnings_are() -> None:
+    jobs = [
+        replace(collection(name, "small"), tags={"qexp.findings": f"2× for {name}"}) for name in ("scalar", "binary")
+    ]
+    assert findings(jobs) == ["scalar: 2× for scalar", "binary: 2× for binary"]
+    assert findings([collection("scalar", "small")]) == []

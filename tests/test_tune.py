@@ -112,6 +112,9 @@ def test_tune_from_the_command_line(qexp):
     done = qexp(*QUICK, "search=tune", "slo.min_accuracy=0.9", "quantization=binary")
     assert done.returncode == 0, done.stderr
     assert "is the smallest that reaches 0.9" in done.stderr
+    quiet = qexp("-m", "--quiet", *QUICK, "search=tune", "slo.min_accuracy=0.9", "quantization=binary")
+    (found,) = [line for line in quiet.stdout.splitlines() if line.startswith("Found: oversampling ")]
+    assert "is the smallest that reaches 0.9" in found
     bad = qexp(*QUICK, "search=tune", "search.tune.target=2")
     assert (bad.returncode, bad.stderr.count("\n")) == (2, 1)
     assert "search.tune.target=2" in bad.stderr

@@ -45,6 +45,15 @@ class CollectionRecord:
 
 def warnings(collections: Iterable[CollectionRecord]) -> list[str]:
     """Return what the collections' runs warn of, each sentence once; before it the methods, where not all say it."""
+    return _said(collections, "qexp.warnings")
+
+
+def findings(collections: Iterable[CollectionRecord]) -> list[str]:
+    """Return what tuning and adaptive policies have found, told as warnings are."""
+    return _said(collections, "qexp.findings")
+
+
+def _said(collections: Iterable[CollectionRecord], tag: str) -> list[str]:
     said: dict[str, list[str]] = {}
     methods = []
     every = list(collections)
@@ -52,7 +61,7 @@ def warnings(collections: Iterable[CollectionRecord]) -> list[str]:
     for one in every:
         quantization = str(one.config["quantization.name"])
         methods.append(full_name(quantization, one.rows[-1].params if one.rows else {}, differing))
-        for line in one.tags.get("qexp.warnings", "").splitlines():
+        for line in one.tags.get(tag, "").splitlines():
             said.setdefault(line, []).append(methods[-1])
     return [line if found == methods else f"{', '.join(dict.fromkeys(found))}: {line}" for line, found in said.items()]
 
