@@ -4,17 +4,18 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rich.markdown import Markdown
 from rich.text import Text
 
 from qexp.config import ExperimentConfig, SloConfig
 from qexp.report import cliff as cliff_report
+from qexp.report.blocks import Grid
 from qexp.report.bodies import patch_line
+from qexp.report.conditions import SPARE
 from qexp.report.memory import bill_table, memory_table, process_text
 from qexp.report.recommend import recommend
-from qexp.report.table import LEGEND, failures, rich_table
+from qexp.report.table import LEGEND, failures, grid_table, rich_table
 from qexp.report.terminal import console
-from qexp.report.trust import condition_tables
+from qexp.report.trust import condition_grids
 from qexp.report.words import notes, verdict_lines
 from qexp.results import Experiment, Row
 from qexp.results.footprint import Cliff
@@ -25,7 +26,7 @@ from qexp.store import without_password
 def show_experiment(config: ExperimentConfig, experiment: Experiment, rows: list[Row]) -> None:
     """Print all of an experiment that is no part of a sweep: memory, trials, and what is recommended."""
     show_memory(experiment)
-    also = condition_tables(rows, load_rows(config, experiment))
+    also = condition_grids(rows, load_rows(config, experiment))
     findings = [one.sentence for one in experiment.findings]
     show(rows, title(experiment), experiment.cliff, None, [*notes(experiment.warnings), *findings], also)
     decided = recommend(rows, config.slo)
@@ -54,9 +55,9 @@ def show(
     cliff: Cliff | None = None,
     sweep_id: str | None = None,
     said: Sequence[str] = (),
-    also: Sequence[str] = (),
+    also: Sequence[Grid] = (),
 ) -> None:
-    """Print the table, what failed, what is said of it, more tables (Markdown), and where to compare.
+    """Print the table, what failed, what is said of it, more tables, and where to compare.
 
     What happens under memory caps has a table of its own if it was measured.
     """
@@ -71,8 +72,9 @@ def show(
         out.print(LEGEND, style="dim")
         for line in said:
             out.print(line, markup=False, soft_wrap=True)
-        for table in also:
-            out.print(Markdown(table), crop=False)
+        for grid in also:
+            out.print()
+            out.print(grid_table(grid, out.width, SPARE), crop=False)
     if cliff:
         out.print()
         out.print(cliff_report.cliff_table(cliff, out.width), crop=False)

@@ -1,6 +1,10 @@
+import io
+
 from rich.console import Console
 
-from qexp.report.table import markdown, rich_table, speedup_text
+from qexp.report.blocks import Grid
+from qexp.report.conditions import COLD, SPARE
+from qexp.report.table import grid_table, markdown, rich_table, speedup_text
 from qexp.results import Row
 
 PARAMS = {
@@ -67,3 +71,22 @@ def test_the_servers_time_has_a_column_where_any_row_has_it() -> None:
     with console.capture() as capture:
         console.print(rich_table(rows, "title", 200))
     assert "server" in capture.get()
+
+
+def test_a_report_table_fits_a_terminal_and_says_what_it_lacks() -> None:
+    row = ("scalar", "rescoring 2×", "0.361", "1.234", "3.17× (3.02–3.32)", "12.345", "15.23")
+    grid = Grid(COLD, (row, ("binary", "baseline", *row[2:])))
+
+    def printed(width: int) -> list[str]:
+        out = io.StringIO()
+        Console(width=width, file=out).print(grid_table(grid, width, SPARE), crop=False)
+        return out.getvalue().splitlines()
+
+    assert [line.split() for line in printed(100)][3:] == [
+        " ".join(row).split(),
+        " ".join(("binary", "baseline", *row[2:])).split(),
+    ]
+    narrow = printed(60)
+    assert max(map(len, narrow)) <= 60
+    assert narrow[-1].rstrip() == "Too narrow for first query ms, faults a query."
+    assert "3.17× (3.02–3.32)" in narrow[3]

@@ -1,6 +1,9 @@
 """What a report consists of, whatever it is written in."""
 
+import re
 from dataclasses import dataclass
+
+_FIGURE = re.compile(r"^$|^[\s$+\-−]*\d")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
     marked: frozenset[int] = frozenset()
     folded: str = ""
+
+    @property
+    def figures(self) -> tuple[bool, ...]:
+        """Which columns hold nothing but figures."""
+        return tuple(all(_FIGURE.match(row[place]) for row in self.rows) for place in range(len(self.header)))
 
 
 @dataclass(frozen=True)

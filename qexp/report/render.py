@@ -110,12 +110,8 @@ def _inline(text: str) -> str:
 
 
 def _table(grid: Grid) -> str:
-    numeric = [
-        all(re.match(r"^$|^[\s$+\-−]*\d", row[column]) for row in grid.rows) for column in range(len(grid.header))
-    ]
-
     def cells(row: Sequence[str], tag: str) -> str:
-        kinds = ['class="number"' if is_number else "" for is_number in numeric]
+        kinds = ['class="number"' if is_number else "" for is_number in grid.figures]
         return "".join(f"<{tag} {kind}>{_inline(text)}</{tag}>" for kind, text in zip(kinds, row, strict=True))
 
     head = f"<thead><tr>{cells(grid.header, 'th')}</tr></thead>" if any(grid.header) else ""

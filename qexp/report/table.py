@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from qexp.report.blocks import Grid
 from qexp.report.markdown import table_markdown
 from qexp.report.settings import varying
 from qexp.report.terminal import WORDS, Cell, Column, fitted
@@ -94,6 +95,16 @@ def rich_table(rows: Sequence[Row], title: str, width: int) -> Table:
     spare = [len(extra) + shown.index(name) for name in SPARE if name in shown]
     texts: list[list[Cell]] = [[*(row.params.get(name, "") for name in extra), *_styled(row, shown)] for row in rows]
     return fitted(title, [*told_by, *figures], texts, width, spare, starts)
+
+
+def grid_table(grid: Grid, width: int, spare: Sequence[str] = ()) -> Table:
+    """Return a report's table for a terminal of `width` characters; the columns named in `spare` may go."""
+    columns = [
+        Column(name.replace(" ", "\n", 1) if figures else name, not figures, SPEEDUP if figures else WORDS)
+        for name, figures in zip(grid.header, grid.figures, strict=True)
+    ]
+    places = [grid.header.index(name) for name in spare if name in grid.header]
+    return fitted(None, columns, grid.rows, width, places)
 
 
 def _styled(row: Row, shown: Sequence[str]) -> Iterable[Text]:

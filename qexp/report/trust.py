@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from qexp.report.blocks import Grid
 from qexp.report.conditions import cold_grid, load_grid
 from qexp.report.markdown import block_markdown, table_markdown
 from qexp.report.words import notes
@@ -29,16 +30,16 @@ def trust(experiment: Experiment, rows: Sequence[Row], loads: Sequence[Row]) -> 
     if experiment.noisy:
         parts.append("**Noisy**: the baseline differs from itself in this run; every interval is widened by as much.")
     parts += notes(experiment.warnings)
-    tables = [loss_table(experiment), *condition_tables(rows, loads)]
+    tables = [loss_table(experiment), *map(block_markdown, condition_grids(rows, loads))]
     parts += [*filter(None, tables), validity_table(experiment.checks)]
     return "\n\n".join(parts)
 
 
-def condition_tables(rows: Sequence[Row], loads: Sequence[Row]) -> list[str]:
+def condition_grids(rows: Sequence[Row], loads: Sequence[Row]) -> list[Grid]:
     """Return a job's tables of cold searches and of load, where there were any."""
     name = rows[-1].params["quantization"]
     grids = (cold_grid((name, row) for row in rows), load_grid((name, row) for row in loads))
-    return [block_markdown(grid) for grid in grids if grid]
+    return [grid for grid in grids if grid]
 
 
 def validity_table(checks: Sequence[Check]) -> str:
