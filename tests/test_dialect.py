@@ -52,6 +52,13 @@ def test_old_servers_are_told_on_disk_and_always_ram() -> None:
     assert "metadata" not in creation(asked_spec(), (1, 15), {"qexp": {}})
 
 
+def test_a_method_that_the_server_does_not_know_is_refused_before_any_work(server: QdrantRest) -> None:
+    server.version = "1.17.0"
+    with pytest.raises(EngineError, match=r"^engine.url=http://\S+: quantization 'turbo' needs Qdrant 1.18"):
+        engine_version(config(server), "turbo")
+    assert engine_version(config(server), "binary") == "server-1.17.0"
+
+
 @pytest.mark.parametrize(
     ("asked", "needs"),
     [

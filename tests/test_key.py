@@ -59,6 +59,25 @@ def test_a_key_that_travels_unencrypted_is_said_once(
     assert KEY not in caplog.text
 
 
+@pytest.mark.parametrize("key", [f"{KEY}\r", f" {KEY}\n"])
+def test_ends_of_lines_around_a_key_are_not_part_of_it(
+    server: QdrantRest, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.api_key = KEY
+    monkeypatch.setenv("QDRANT_API_KEY", key)
+    assert engine_version(config(server)) == "server-1.19.0"
+    assert server.keys == {KEY}
+
+
+@pytest.mark.parametrize("key", [f"“{KEY}”", f"{KEY}\r\nx: y", f"{KEY}ü"])
+def test_what_no_header_carries_is_refused_and_not_repeated(
+    server: QdrantRest, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QDRANT_API_KEY", key)
+    assert refused(server.url).startswith("QDRANT_API_KEY: has characters that no key of Qdrant's has")
+    assert not server.keys
+
+
 @pytest.mark.slow
 def test_the_key_is_sent_and_appears_nowhere(
     server: QdrantRest, qexp: Qexp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

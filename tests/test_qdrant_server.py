@@ -125,6 +125,31 @@ def test_a_server_that_ends_at_once_is_named_with_its_log(script: Script, tmp_pa
     assert "broken config" in (script.data / "node-0" / "log").read_text()
 
 
+def test_a_port_of_somebody_elses_is_left_alone(script: Script) -> None:
+    with socket.create_server(("127.0.0.1", script.port + 1)):
+        done = script("start")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"scripts/qdrant-server: port {script.port + 1} of 127.0.0.1 is in use")
+    assert not script.data.exists()
+
+
+@pytest.mark.parametrize(("key", "code"), [("secret\r\n", 0), ("“secret”", 2)])
+def test_a_key_is_read_as_qexp_reads_it(script: Script, key: str, code: int) -> None:
+    script.environment["QDRANT_API_KEY"] = key
+    done = script("start")
+    assert done.returncode == code, done.stderr
+    assert "secret" not in done.stdout + done.stderr
+    if code == 0:
+        assert script.told()["QDRANT__SERVICE__API_KEY"] == "secret"
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(script: Script, tmp_path: Path) -> None:
+    script.data = tmp_path / "file" / "below"
+    (tmp_path / "file").touch()
+    done = script("start")
+    assert (done.returncode, done.stderr) == (2, f"scripts/qdrant-server: --data {script.data}: Not a directory\n")
+
+
 def test_another_process_with_the_same_number_is_left_alone(script: Script) -> None:
     assert script("start").returncode == 0
     state = script.data / "node-0" / "state.json"

@@ -1,7 +1,11 @@
 """What a server may do to us, on the wire: each fault is survived, or refused in one line that names it."""
 
+import logging
 import threading
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +166,59 @@ def test_a_server_that_is_never_ready_is_refused(server: QdrantRest) -> None:
     server.change = yellow
     with (
         closing(ServerEngine(config(server, ready_timeout=1))) as engine,
-        pytest.raises(BenchmarkError, match=r"T02 .* not indexed .*ready_timeout=1 s \(status yellow.*; allow more"),
+        pytest.raises(BenchmarkError, match=r"T02 .* not indexed, .*ready_timeout=1 s \(status yellow.*; allow more"),
     ):
         build_collection(engine, asked_spec(), vectors(SIZE, FEW))
     assert not server.collections
+
+
+def _unlike(path: str, result: Any, **shown: Any) -> Any:
+    """Return what is shown instead of a collection's description."""
+    return {**result, **shown} if isinstance(result, dict) and "segments_count" in result else result
+
+
+def _partial(path: str, result: Any) -> Any:
+    if not path.endswith("/cluster"):
+        return result
+    return {**result, "local_shards": [{**shard, "state": "Partial"} for shard in result["local_shards"]]}
+
+
+def _optimizing(path: str, result: Any) -> Any:
+    if not path.endswith("/optimizations"):
+        return result
+    return {**result, "summary": {**result["summary"], "queued_optimizations": 3}}
+
+
+@pytest.mark.parametrize("change", [partial(_unlike, status="yellow"), _partial, _optimizing])
+def test_a_collection_that_the_server_still_works_on_is_waited_for(
+    server: QdrantRest, change: Callable[[str, Any], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(build(server)) as engine:
+        idle = engine.state()
+        assert idle.idle
+        server.change = change
+        assert engine.state() == replace(idle, idle=False)
+    with (
+        closing(ServerEngine(config(server, ready_timeout=1))) as engine,
+        caplog.at_level(logging.INFO),
+        pytest.raises(BenchmarkError, match=r"^T02 .* not indexed, quantized and idle after engine\.ready_timeout=1 s"),
+    ):
+        engine.open(asked_spec())
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("qexp")]
+    assert said == [f"{name_of(asked_spec())}: waiting until the server has ended its work on it"]
+    server.change = lambda path, result: result
+    with closing(ServerEngine(config(server))) as engine:
+        assert engine.open(asked_spec()) is not None
+
+
+def test_a_complete_collection_whose_optimizer_failed_since_is_refused(server: QdrantRest) -> None:
+    build(server).close()
+    server.change = partial(_unlike, status="red", optimizer_status={"error": "No space left on device"})
+    with (
+        closing(ServerEngine(config(server))) as engine,
+        pytest.raises(EngineError, match=r"the server's optimizer failed: .*No space left on device"),
+    ):
+        engine.open(asked_spec())
 
 
 def test_an_optimizer_that_fails_is_named(server: QdrantRest) -> None:

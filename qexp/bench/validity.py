@@ -164,7 +164,7 @@ def check_unchanged(title: str, before: CollectionState, after: CollectionState,
         before == after,
         "T02",
         f"{title}: the collection is the same after the last round as before the first",
-        f"{title}: the engine changed the collection while it was measured; wait until it is idle and run again",
+        f"{title}: the engine worked on the collection while it was measured; wait until it is idle and run again",
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from qexp.config.checks import at_least, one_of, require
 from qexp.errors import ConfigError, near_miss
 
+MOST_CLIENTS = 256
+
 
 @dataclass(frozen=True)
 class TuneConfig:
@@ -86,6 +88,10 @@ class SearchConfig:
         for key, least in (("clients", 1), ("rate", 0.1)):
             for value in getattr(self, key):
                 at_least(f"search.{key}", value, least)
+        for value in self.clients:
+            require(
+                value <= MOST_CLIENTS, f"search.clients={value}: each is a process of its own; at most {MOST_CLIENTS}"
+            )
         for value in self.rate:
             require(
                 int(value * self.load_seconds) >= 1,

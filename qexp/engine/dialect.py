@@ -78,14 +78,19 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
     return body
 
 
+def check_method(method: str | None, version: Version, where: str) -> None:
+    """Raise EngineError for a quantization method that the version does not know."""
+    if method and METHODS.get(method, OLDEST) > version:
+        raise EngineError(
+            f"{where}: quantization '{method}' needs Qdrant {_dotted(METHODS[method])}, the server is "
+            f"{_dotted(version)}: update it or choose another quantization"
+        )
+
+
 def _refuse_unspeakable(spec: CollectionSpec, version: Version) -> None:
     """Raise EngineError for what on_disk and always_ram cannot express."""
     method = next(iter(spec.quantization or {}), None)
-    if method and METHODS.get(method, OLDEST) > version:
-        raise EngineError(
-            f"{spec.name}: quantization '{method}' needs Qdrant {_dotted(METHODS[method])}, the server is "
-            f"{_dotted(version)}: update it or choose another quantization"
-        )
+    check_method(method, version, spec.name)
     if spec.hnsw == "pinned" or (method and spec.quantized not in ("pinned", spec.vectors)):
         raise EngineError(
             f"{spec.name}: storage vectors={spec.vectors} quantized={spec.quantized} hnsw={spec.hnsw} needs Qdrant "

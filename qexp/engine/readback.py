@@ -1,5 +1,6 @@
 """What a server says it built, in our words."""
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -49,19 +50,22 @@ class Readback:
 
     def ready(self, info: dict[str, Any]) -> bool:
         """Whether every point is stored, indexed and quantized, and no update or optimization is under way."""
+        if (info.get("indexed_vectors_count") or 0) < self._spec.points or not self.idle(info):
+            return False
+        return self._spec.quantization is None or self._quantized()
+
+    def idle(self, info: dict[str, Any]) -> bool:
+        """Whether all replicas take part, and no update or optimization is under way."""
         if info["status"] != "green" or info["optimizer_status"] != "ok":
             return False
         if (info.get("update_queue") or {}).get("length"):
-            return False
-        if (info.get("indexed_vectors_count") or 0) < self._spec.points:
             return False
         if any(replica["state"] != "Active" for replica in self._replicas()):
             return False
         if self._version >= dialect.OPTIMIZATIONS:
             work = self._rest.ask("GET", self.path("/optimizations"))
-            if work["running"] or work["summary"]["queued_optimizations"]:
-                return False
-        return self._spec.quantization is None or self._quantized()
+            return not (work["running"] or work["summary"]["queued_optimizations"])
+        return True
 
     def state(self) -> CollectionState:
         """Return the configuration, the exact count, the segments, and the bytes of every component."""
@@ -74,7 +78,8 @@ class Readback:
                 f"T06 {self.name}: the server reports segments without quantized codes; remove the collection and "
                 f"build it again, with a server that knows the method"
             )
-        return read_state(info, count, len(self._replicas()), self._segments(), files, self._version)
+        state = read_state(info, count, len(self._replicas()), self._segments(), files, self._version)
+        return replace(state, idle=self.idle(info))
 
     def memory(self) -> MemoryUse | None:
         """Return the bytes in RAM of one copy; None before Qdrant 1.18, which only has estimates."""

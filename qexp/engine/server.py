@@ -1,18 +1,15 @@
 """Any Qdrant since 1.15, a binary, a container, a cluster, Cloud: one collection of ours, and nothing of others."""
 
 import logging
-import os
 import time
 import uuid
 import warnings
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -20,6 +17,7 @@ import numpy as np
 from qexp.config import ServerConfig
 from qexp.engine import dialect
 from qexp.engine.base import INDEX_ALWAYS, in_order, payload_batches
+from qexp.engine.key import api_key
 from qexp.engine.readback import Readback
 from qexp.engine.wire import Grpc, Payloads, Rest, Taken, Unavailable
 from qexp.errors import BenchmarkError, EngineError
@@ -30,14 +28,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-API_KEY = "QDRANT_API_KEY"
 UPLOAD_BATCH = 1000
 SCROLL_BATCH = 10_000
 UPLOAD_BYTES = 2 * 2**20  # of float32; as JSON it stays well below Qdrant's 32 MB a request
 GREENS = 2  # consecutive polls: between upload and optimizer a collection is green for a moment
 POLL_SECONDS = 0.2
 PINGS = 50
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,28 +62,20 @@ def connect(config: ServerConfig, condition: dict[str, Any] | None = None) -> tu
 
 
 def _client(url: str, **settings: Any) -> "QdrantClient":
-    """Return a client with the key; where that travels unencrypted is said."""
+    """Return a client with the key."""
     from qdrant_client import QdrantClient
 
-    key = os.environ.get(API_KEY) or None
-    if key and url.startswith("http://") and urlsplit(url).hostname not in _LOOPBACK:
-        _say_unencrypted(url)
+    key = api_key(url)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the one about the key is said above
+        warnings.simplefilter("ignore", UserWarning)  # the one about the key is said already
         return QdrantClient(url=url, api_key=key, check_compatibility=False, **settings)
 
 
-@cache
-def _say_unencrypted(url: str) -> None:
-    """Say it once in this process, however many clients there are."""
-    log.warning("%s: %s travels unencrypted; use https://", url, API_KEY)
-
-
-def server_version(config: ServerConfig) -> str:
+def server_version(config: ServerConfig, method: str | None) -> str:
     """Return the server's version once it is known that it is Qdrant, new enough, lets us in and has enough nodes."""
     client, rest, version = connect(config)
     try:
-        dialect.parse_version(version, rest.url)
+        dialect.check_method(method, dialect.parse_version(version, rest.url), f"engine.url={rest.url}")
         rest.ask("GET", "/collections")
         nodes = len(rest.ask("GET", "/cluster").get("peers") or [rest.url]) if config.replicas > 1 else 1
         if nodes < config.replicas:
@@ -129,6 +117,9 @@ class ServerEngine:
         complete = "index_seconds" in mark if self._marks else self._there.ready(info)
         if not complete:
             return None
+        if not self._there.idle(info):
+            log.info("%s: waiting until the server has ended its work on it", self._there.name)
+        self._wait(self._there.idle)
         self._build = mark.get("build", "")
         return Build(mark.get("upload_seconds"), mark.get("index_seconds"), self.state(), reused=True)
 
@@ -174,6 +165,13 @@ class ServerEngine:
     def wait_until_indexed(self) -> None:
         """Let the optimizers begin, and return when everything is indexed and quantized and nothing is under way."""
         self._patiently(self._optimize)
+        self._wait(self._there.ready)
+
+    def _wait(self, done: Callable[[dict[str, Any]], bool]) -> None:
+        """Return when polls in a row find it done.
+
+        Raises EngineError if the optimizer fails, BenchmarkError if it is not done after engine.ready_timeout.
+        """
         deadline = time.monotonic() + self._config.ready_timeout
         greens = 0
         while True:
@@ -182,12 +180,12 @@ class ServerEngine:
                 raise EngineError(f"{self._there.name}: the server's optimizer failed: {info['optimizer_status']}")
             if info["status"] == "grey":  # after a restart it waits to be told
                 self._patiently(self._optimize)
-            greens = greens + 1 if self._patiently(self._there.ready, info) else 0
+            greens = greens + 1 if self._patiently(done, info) else 0
             if greens == GREENS:
                 return
             if time.monotonic() > deadline:
                 raise BenchmarkError(
-                    f"T02 {self._there.name}: not indexed and quantized after engine.ready_timeout="
+                    f"T02 {self._there.name}: not indexed, quantized and idle after engine.ready_timeout="
                     f"{self._config.ready_timeout} s (status {info['status']}, "
                     f"{info.get('indexed_vectors_count')} vectors indexed); allow more, or look into the server's log"
                 )

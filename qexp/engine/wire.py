@@ -250,6 +250,8 @@ def refused(status: int, text: str, url: str) -> EngineError:
 
 def _reason(text: str) -> str:
     """Return the error inside Qdrant's envelope, else the text itself, on one line."""
+    if text.lstrip().startswith("<"):
+        return "a web page, which is no answer of Qdrant's: check host, port, and what is between"
     with contextlib.suppress(ValueError, KeyError, TypeError):
         text = json.loads(text)["status"]["error"]
     return " ".join(text.split())[:300]

@@ -102,7 +102,8 @@ class RamEstimate:
 class CollectionState:
     """What the engine says it built; `files` are bytes by component, by the names of those predicted, and other.
 
-    A server may not tell: `segments` is None then, and `files` empty.
+    It is `idle` if nothing is under way and all of it takes part. A server may not tell: `segments` is None then, and
+    `files` empty.
     """
 
     points: int
@@ -120,6 +121,7 @@ class CollectionState:
     shards: int = 1
     replicas: int = 1
     write_consistency: int = 1
+    idle: bool = True
 
 
 @dataclass(frozen=True)
