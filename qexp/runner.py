@@ -15,7 +15,7 @@ from qexp.bench import accuracy, dataset_checks, validity
 from qexp.bench.checks import Checks
 from qexp.bench.explore import adaptive, tuned
 from qexp.bench.judge import Evidence, judge
-from qexp.bench.notes import notes
+from qexp.bench.notes import between_builds, notes
 from qexp.cache import evict, locked, room, using, writable
 from qexp.config import ExperimentConfig, SearchConfig
 from qexp.data.sizes import chosen_links, held_payload
@@ -57,7 +57,8 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
     checks = Checks(config.validity == "strict")
     validity.check_engine(config.engine.name, checks)
     cache = writable(cache_root(config.cache_dir))
-    engine = engine_version(config.engine)  # first, because a server that cannot be used is known at once
+    method = next(iter(config.quantization.config or {}), None)
+    engine = engine_version(config.engine, method)  # first, because a server that cannot be used is known at once
     if config.engine.ram_caps:
         if config.engine.name != "edge":
             raise ConfigError("engine.ram_caps: caps are put on qexp's own process: cap a server where it runs")
@@ -116,7 +117,12 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         cost=price(spec, collections, forward, config.quantization.theory.compression, config.cost, payload),
         visits=tuple(visit.title for visit in timed),
         latencies=np.stack([measurement.latencies for measurement in timed.values()]),
-        warnings=(*data.warnings, *notes(spec, [trial.point for trial in trials]), *checks.warnings),
+        warnings=(
+            *data.warnings,
+            *notes(spec, [trial.point for trial in trials]),
+            *between_builds([trial.accuracy for trial in trials]),
+            *checks.warnings,
+        ),
         stop=stop,
         checks=checks.table,
         loads=loads,

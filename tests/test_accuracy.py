@@ -175,6 +175,7 @@ def test_a_summary_counts_queries_without_any_common_result() -> None:
     twice = summarize(np.vstack([retention, retention]), np.vstack([found, found - 0.1]), None, None)
     assert twice.recall == pytest.approx(0.7)
     assert twice.recall_build_sd == pytest.approx(0.1 / 2**0.5)
+    assert twice.retention_build_sd == 0.0
 
 
 def test_labels_give_ndcg_and_reciprocal_rank() -> None:

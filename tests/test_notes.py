@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
-from qexp.bench.notes import notes
-from qexp.results import OperatingPoint
+from qexp.bench.notes import between_builds, notes
+from qexp.results import Accuracy, OperatingPoint
 from tests.conftest import QUICK, Qexp
 from tests.test_edge import spec
 
@@ -33,6 +35,14 @@ def test_short_binary_codes_without_rescoring(method: str, size: int, said: bool
     assert bool(found) is said
     assert all(note.startswith(f"binary codes of {size} dimensions") for note in found)
     assert notes(asked, [RESCORED]) == []
+
+
+def test_how_far_builds_differ_is_told_of_the_widest() -> None:
+    one = Accuracy(0.9, 0.9, 0.8)
+    assert between_builds([one, one]) == []
+    several = [replace(one, builds=3, retention_build_sd=sd) for sd in (0.001, 0.0123, 0.0)]
+    (said,) = between_builds(several)
+    assert said.startswith("accuracy is the mean of 3 builds, between which retention varies by ± 0.0123 (standard")
 
 
 def test_notes_stand_below_the_table(qexp: Qexp) -> None:

@@ -133,5 +133,11 @@ def summarize(retention: Share, recall: Share, ndcg: float | None, mrr: float | 
         recall_interval=found,
         zero_overlap=float((retention == 0).sum(axis=1).mean()),
         builds=builds,
-        recall_build_sd=float(recall.mean(axis=1).std(ddof=1)) if builds > 1 else None,
+        retention_build_sd=_between(retention),
+        recall_build_sd=_between(recall),
     )
+
+
+def _between(shares: Share) -> float | None:
+    """Return the standard deviation of the means of builds of shares [build, query]; None of one build."""
+    return float(shares.mean(axis=1).std(ddof=1)) if len(shares) > 1 else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from qexp.results import INDEXED_FROM, CollectionSpec, OperatingPoint, shard_kib
+from qexp.results import INDEXED_FROM, Accuracy, CollectionSpec, OperatingPoint, shard_kib
 
 # Qdrant's article on binary quantization lists recall of 0.98 and more for 1,536 and 3,072 dimensions, and of
 # 0.94-0.96 for 768, all with rescoring; 1,024 is the usual line between them.
@@ -27,3 +27,15 @@ def notes(spec: CollectionSpec, points: Sequence[OperatingPoint]) -> list[str]:
             "rescore them (Qdrant publishes, with rescoring, a recall of 0.98 for 1,536 dimensions, 0.94–0.96 for 768)"
         )
     return found
+
+
+def between_builds(measured: Sequence[Accuracy]) -> list[str]:
+    """Return a sentence on how far builds of a collection differ at the operating point where they differ most."""
+    widest = max(measured, key=lambda one: one.retention_build_sd or 0.0)
+    if widest.retention_build_sd is None:
+        return []
+    return [
+        f"accuracy is the mean of {widest.builds} builds, between which retention varies by ± "
+        f"{widest.retention_build_sd:.4f} (standard deviation, at the operating point with the largest); "
+        "latency is the first's"
+    ]

@@ -18,6 +18,7 @@ def trust_metrics(trial: Trial) -> dict[str, float | None]:
         "recall": accuracy.recall,
         "zero_overlap_queries": accuracy.zero_overlap,
         "builds": accuracy.builds,
+        "accuracy_retention_build_sd": accuracy.retention_build_sd,
         "recall_build_sd": accuracy.recall_build_sd,
     }
     for name, interval in intervals.items():

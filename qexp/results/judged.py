@@ -34,8 +34,8 @@ class Accuracy:
     """Means over queries, and over builds of the collection, each in 0..1.
 
     `ndcg` and `mrr` (reciprocal rank) where the dataset has labels. `zero_overlap` counts queries none of whose
-    results are the baseline's, a mean over builds too. `recall_build_sd` is the standard deviation of recall between
-    builds, None with one build; intervals hold it then too.
+    results are the baseline's, a mean over builds too. `retention_build_sd` and `recall_build_sd` are standard
+    deviations between builds, None with one build; intervals hold them then too.
     """
 
     retention: float
@@ -47,6 +47,7 @@ class Accuracy:
     recall_interval: Interval | None = None
     zero_overlap: float = 0.0
     builds: int = 1
+    retention_build_sd: float | None = None
     recall_build_sd: float | None = None
 
 

@@ -75,7 +75,7 @@ def on_engine(options: argparse.Namespace) -> bool:
         factors = (1.0, *SLOWDOWNS)
 
         def visit(factor: float, with_ids: bool) -> Block:
-            return slowed(timed_block(search, queries, point.limit, 20, with_ids), factor)
+            return slowed(timed_block(search, queries, point.limit, search_config.warmup, with_ids), factor)
 
         visits: list[Callable[[bool], Block]] = [partial(visit, factor) for factor in factors]
         list(responses(search, queries))  # untimed, so that everything is in memory
