@@ -38,6 +38,30 @@ def test_the_cheapest_that_meets_the_limits():
     ]
 
 
+@pytest.mark.parametrize(
+    ("limits", "change"),
+    [
+        ({"max_p95_ms": 1.0}, ("max_p95_ms", pytest.approx(1.111), "binary, rescoring 8×")),
+        ({"max_ram_mib": 300}, ("max_ram_mib", 500, "binary, rescoring 8×")),
+        ({"min_accuracy": 0.97}, ("min_accuracy", 0.96, "binary, rescoring 8×")),
+    ],
+)
+def test_a_limit_that_alone_keeps_out_something_cheaper_is_named(limits, change):
+    rows = [baseline(cost=10), row("scalar", accuracy=0.98, p95=0.9, cost=4, ram=200)]
+    rows.append(row("binary", 8, accuracy=0.96, p95=1.1, cost=2, ram=500))
+    decided = recommend(rows, replace(SLO, **limits))
+    assert decided.choice.title == "scalar, no rescoring"
+    last = decided.changes[-1]
+    assert (last.limit, last.value, last.choice.title) == change
+
+
+def test_a_tighter_limit_on_ram_is_told_where_there_is_one():
+    rows = [baseline(cost=10), row("scalar", accuracy=0.98, cost=2, ram=300), row("binary", 8, cost=4, ram=100)]
+    assert "max_ram_mib" not in {change.limit for change in recommend(rows, SLO).changes}
+    told = {change.limit: change for change in recommend(rows, replace(SLO, max_ram_mib=310)).changes}
+    assert (told["max_ram_mib"].value, told["max_ram_mib"].choice.title) == (300, "binary, rescoring 8×")
+
+
 def test_titles_have_the_storage_where_there_are_several():
     hot = [replace(one, params=one.params | {"storage": "hot"}) for one in TABLE[:2]]
     one, two = recommend(TABLE, SLO), recommend([*TABLE, *hot], SLO)
@@ -168,6 +192,12 @@ def test_loosening_a_limit_never_makes_the_answer_dearer(rows, slo, name, data):
 def test_a_change_changes_the_choice(rows, slo):
     decided = recommend(rows, slo)
     assert all(change.choice is not decided.choice for change in decided.changes)
+    for change in decided.changes:
+        less = change.value < slo.min_accuracy
+        limit = getattr(slo, change.limit)
+        if less if change.limit == "min_accuracy" else limit is not None and change.value > limit:
+            assert change.choice.cost < decided.choice.cost
+            assert recommend(rows, replace(slo, **{change.limit: change.value})).choice.title == change.choice.title
 
 
 def test_a_limit_on_ram_is_held_against_the_cap_that_it_needed():

@@ -62,12 +62,14 @@ def test_tuning_finds_what_reaches_the_target():
     assert narrowed(SEARCH, found).oversampling == [pytest.approx(factor) for factor in (3.7, 4.7, 6.0)]
     assert found.finding.metrics["tuned_oversampling"] == pytest.approx(3.7)
     assert "3.7× is the smallest that reaches 0.95" in found.finding.sentence
+    sentence = tune(replace(SEARCH, hnsw_ef=[32, 64]), TuneConfig(target=0.95), accuracy_at).finding.sentence
+    assert sentence.startswith("oversampling 3.7× (hnsw_ef 32) is the smallest that reaches 0.95")
 
 
 def test_not_reachable_is_an_answer():
     found = tune(SEARCH, TuneConfig(target=0.95, most=3), accuracy_at)
     assert not found.reached
-    assert "not reachable by oversampling: best at" in found.finding.sentence
+    assert "not reachable by oversampling: best at 1× of up to 3×, retention 0.735" in found.finding.sentence
     assert "tuned_oversampling" not in found.finding.metrics
     assert len(narrowed(SEARCH, found).oversampling) == 1
 
@@ -91,7 +93,7 @@ def test_tuning_hnsw_ef_needs_recall():
         TuneConfig(parameter="hnsw_ef")
     with pytest.raises(ConfigError, match=r"^search\.tune\.most=5: an hnsw_ef below search\.limit=10 "):
         SearchConfig(tune=TuneConfig(parameter="hnsw_ef", measure="recall", most=5))
-    asked = TuneConfig(parameter="hnsw_ef", measure="recall", most=512)
+    asked = TuneConfig(parameter="hnsw_ef", measure="recall")
 
     def at(point, queries=400):
         return np.full(queries, 0.99 if point.hnsw_ef >= 77 else 0.9)
@@ -100,6 +102,10 @@ def test_tuning_hnsw_ef_needs_recall():
     assert found.reached
     assert found.value == 77
     assert narrowed(SEARCH, found).hnsw_ef == [77, 97, 124]
+    never = tune(SEARCH, asked, lambda point: np.full(400, 0.5 if point.hnsw_ef < 1024 else 0.9))
+    assert "not reachable by hnsw_ef: best at 1024 of up to 1024, recall 0.9" in never.finding.sentence
+    beyond = tune(replace(SEARCH, limit=2000), asked, lambda point: np.ones(400))
+    assert (beyond.reached, beyond.value) == (True, 2000)
     least = tune(replace(SEARCH, limit=1, rescore=[True]), asked, lambda point: np.ones(400))
     assert narrowed(SEARCH, least).hnsw_ef == [1, 2]
     few = tune(replace(SEARCH, rescore=[True]), asked, lambda point: at(point, queries=100))

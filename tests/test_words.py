@@ -134,10 +134,12 @@ def test_a_poor_baseline_is_no_yardstick_and_not_recommended():
         ("min_accuracy", 0.9136, "asking for recall of 0.913 leaves nothing"),
         ("min_accuracy", 0.9601, "asking for recall above 0.961 leaves nothing"),
         ("max_p95_ms", 0.266842, "a P95 limit below 0.266 ms leaves nothing"),
+        ("max_p95_ms", 1.666842, "a P95 limit of 1.667 ms leaves nothing"),
+        ("max_ram_mib", 123.45678, "a RAM limit below 123.456 MiB leaves nothing"),
     ],
 )
 def test_a_limit_that_would_change_it_is_rounded_to_where_it_does(limit, value, said):
-    decided = recommend(TABLE, replace(SLO, accuracy="recall", min_accuracy=0.95))
+    decided = recommend(TABLE, replace(SLO, accuracy="recall", min_accuracy=0.95, max_p95_ms=1.5))
     assert change(Change(limit, value, None), decided) == said
 
 

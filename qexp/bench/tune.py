@@ -9,6 +9,7 @@ from qexp.bench.halves import split
 from qexp.config import SearchConfig, TuneConfig
 from qexp.results import Finding, Interval, OperatingPoint
 
+MOST = {"oversampling": 32.0, "hnsw_ef": 1024.0}  # where search.tune.most does not say
 FURTHER = (1.25, 1.6)  # also measured, in case the other half of the queries asks for a little more
 
 
@@ -16,6 +17,7 @@ FURTHER = (1.25, 1.6)  # also measured, in case the other half of the queries as
 class Tuned:
     """The smallest `value` of a parameter that reaches `target` on one half of the queries, else the best tried.
 
+    `most` is the largest value that was to be tried, `ef` the hnsw_ef of an oversampling, None the engine's default.
     `found` is the accuracy there on the half that looked for it, `confirmed` on the other; `tried` are pairs of value
     and accuracy.
     """
@@ -25,6 +27,8 @@ class Tuned:
     target: float
     reached: bool
     value: float
+    most: float
+    ef: int | None
     found: Interval
     confirmed: Interval
     tried: tuple[tuple[float, float], ...]
@@ -38,12 +42,14 @@ class Tuned:
         return Finding(self._sentence(), metrics)
 
     def _sentence(self) -> str:
-        value = f"{self.value:g}×" if self.parameter == "oversampling" else f"{self.value:.0f}"
+        unit = "×" if self.parameter == "oversampling" else ""
+        value = f"{self.value:g}{unit}" + (f" (hnsw_ef {self.ef})" if self.ef else "")
         both = (
             f"{self.measure} {self.found.share} on the queries that looked for it, {self.confirmed.share} on the others"
         )
         if not self.reached:
-            return f"{self.measure} {self.target:g} is not reachable by {self.parameter}: best at {value}, {both}"
+            tried = f"{value} of up to {self.most:g}{unit}"
+            return f"{self.measure} {self.target:g} is not reachable by {self.parameter}: best at {tried}, {both}"
         held = "confirmed" if self.confirmed.low >= self.target else "not confirmed by the low end of the interval"
         return f"{self.parameter} {value} is the smallest that reaches {self.target:g}: {both}; {held}"
 
@@ -81,8 +87,9 @@ def tune(search: SearchConfig, asked: TuneConfig, shares: Callable[[OperatingPoi
         tried[number] = (mean_interval(found[None, first]), mean_interval(found[None, second]))
         return tried[number][0].low >= asked.target
 
-    most = ceil(asked.most * search.limit) if asked.parameter == "oversampling" else int(asked.most)
-    number = smallest(reaches, search.limit, most)
+    most = asked.most or MOST[asked.parameter]
+    last = ceil(most * search.limit) if asked.parameter == "oversampling" else max(int(most), search.limit)
+    number = smallest(reaches, search.limit, last)
     best = number if number is not None else max(tried, key=lambda one: tried[one][0].estimate)
     return Tuned(
         parameter=asked.parameter,
@@ -90,6 +97,8 @@ def tune(search: SearchConfig, asked: TuneConfig, shares: Callable[[OperatingPoi
         target=asked.target,
         reached=number is not None,
         value=_value(asked, search.limit, best),
+        most=_value(asked, search.limit, last),
+        ef=search.hnsw_ef[0] if asked.parameter == "oversampling" else None,
         found=tried[best][0],
         confirmed=tried[best][1],
         tried=tuple(sorted((_value(asked, search.limit, one), both[0].estimate) for one, both in tried.items())),

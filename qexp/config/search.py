@@ -13,18 +13,22 @@ MOST_CLIENTS = 256
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """Look for the smallest `parameter` up to `most` whose accuracy by `measure` reaches `target`."""
+    """Look for the smallest `parameter` up to `most` whose accuracy by `measure` reaches `target`.
+
+    `most` null is an oversampling of 32, or an hnsw_ef of 1024.
+    """
 
     parameter: str = "oversampling"
     measure: str = "retention"
     target: float = 0.95
-    most: float = 32.0
+    most: float | None = None
 
     def __post_init__(self) -> None:
         one_of("search.tune.parameter", self.parameter, ("oversampling", "hnsw_ef"))
         one_of("search.tune.measure", self.measure, ("retention", "recall"))
         require(0 < self.target <= 1, f"search.tune.target={self.target:g}: must be above 0 and at most 1")
-        at_least("search.tune.most", self.most, 1)
+        if self.most is not None:
+            at_least("search.tune.most", self.most, 1)
         require(
             self.parameter != "hnsw_ef" or self.measure == "recall",
             "search.tune.parameter=hnsw_ef: retention is against a baseline of the same hnsw_ef, so it cannot tell; "
@@ -110,7 +114,7 @@ class SearchConfig:
         for ef in self.hnsw_ef:
             if ef is not None:
                 at_least("search.hnsw_ef", ef, 1)
-        if self.tune and self.tune.parameter == "hnsw_ef":
+        if self.tune and self.tune.parameter == "hnsw_ef" and self.tune.most is not None:
             require(
                 self.tune.most >= self.limit,
                 f"search.tune.most={self.tune.most:g}: an hnsw_ef below search.limit={self.limit} finds no more; "

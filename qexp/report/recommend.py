@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf, nextafter
+from operator import attrgetter
 from typing import Any
 
 from qexp.config import SloConfig
@@ -16,7 +17,7 @@ VACUOUS = 2.0  # times the slowest latency: an upper end of P95 beyond that tell
 
 @dataclass(frozen=True)
 class Change:
-    """What a limit, moved just beyond `value`, would do: the choice it leads to, None for nothing left."""
+    """What a limit would do, tightened just beyond `value` or loosened to it: the choice then, None if nothing is."""
 
     limit: str
     value: float
@@ -177,8 +178,10 @@ def _shortfall(one: Candidate, slo: SloConfig) -> tuple[bool, float, float]:
 
 
 def _changes(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> tuple[Change, ...]:
-    """Return what would change the choice: the limit with the least room first, then less accuracy for less money."""
+    """Return what would change the choice: tighter limits, the least room first, then looser ones that save money."""
     room = {"min_accuracy": (choice.floor, 1.0), "max_p95_ms": (choice.ceiling, 0.0)}
+    if slo.max_ram_mib is not None:
+        room["max_ram_mib"] = (choice.ram, 0.0)
     order = sorted(
         room,
         key=lambda name: abs(getattr(slo, name) / room[name][0] - 1) if getattr(slo, name) else inf,
@@ -190,11 +193,19 @@ def _changes(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> t
             continue
         ranked = _ranked(found, _moved(slo, name, nextafter(value, towards)))
         changes.append(Change(name, value, ranked[0] if ranked else None))
-    cheaper = [one for one in found if one.cost < choice.cost and not set(shortfalls(one, slo)) - {"min_accuracy"}]
-    if cheaper:
-        least = max(one.floor for one in cheaper)
-        changes.append(Change("min_accuracy", least, _ranked(found, replace(slo, min_accuracy=least))[0]))
-    return tuple(changes)
+    return (*changes, *_savings(found, slo, choice))
+
+
+def _savings(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> list[Change]:
+    """Return for each limit that alone keeps out something cheaper how little looser it would have to be."""
+    changes = []
+    needs = {"min_accuracy": attrgetter("floor"), "max_p95_ms": attrgetter("ceiling"), "max_ram_mib": attrgetter("ram")}
+    for name, need in needs.items():
+        cheaper = [need(one) for one in found if one.cost < choice.cost and set(shortfalls(one, slo)) == {name}]
+        least = max(cheaper, default=0.0) if name == "min_accuracy" else min(cheaper, default=inf)
+        if cheaper and least < inf:
+            changes.append(Change(name, least, _ranked(found, _moved(slo, name, least))[0]))
+    return changes
 
 
 def _moved(slo: SloConfig, limit: str, value: float) -> SloConfig:

@@ -107,7 +107,10 @@ def change(one: Change, decided: Recommendation) -> str:
         less = one.value < slo.min_accuracy
         asked = f"asking for {MEASURE[slo.accuracy]} {'of' if less else 'above'} {_beyond(one.value, down=less)}"
     else:
-        asked = f"a P95 limit below {_beyond(one.value, down=True)} ms"
+        name, unit = {"max_p95_ms": ("P95", "ms"), "max_ram_mib": ("RAM", "MiB")}[one.limit]
+        given = getattr(slo, one.limit)
+        looser = given is not None and one.value > given
+        asked = f"a {name} limit {'of' if looser else 'below'} {_beyond(one.value, down=not looser)} {unit}"
     if one.choice is None:
         return f"{asked} leaves nothing"
     return f"{asked} leads to {decided.title(one.choice)} ({more_cost(one.choice, decided.choice)})"
