@@ -236,3 +236,24 @@ def test_old_servers_get_no_body_for_what_they_cannot_be_told(vectors, hnsw, cod
     if codes:
         body["quantization_config"] = {"scalar": {"memory": codes}}
     assert told_before_1_19(body) is told
+
+
+def test_what_vectors_must_be_is_said(recorded, tmp_path):
+    first = recorded.collections[0]
+    size = first.dataset["size"]
+
+    def readme(dataset=first.dataset, config=first.config, row=recorded.rows[1]):
+        export(tmp_path, replace(recorded, collections=(replace(first, dataset=dataset, config=config),)), row, [])
+        return (tmp_path / "README.md").read_text()
+
+    assert f"yours must have {size} dimensions, {first.dataset['distance'].lower()} and float32." in readme()
+    assert "components" not in readme()
+    cut = {**first.dataset, "native_size": 2 * size, "distance": "dot"}
+    assert f"the first {size} of {2 * size} components: cut the vectors of points and of queries" in readme(cut)
+    assert "normalises" not in readme(cut)
+    assert "for cosine Qdrant normalises them again" in readme({**cut, "distance": "cosine"})
+    live = {"engine.source_collection": "mine", "engine.url": "http://localhost:6333"}
+    assert "yours must have" not in readme(config=first.config | live)
+    turbo = {**first.config, "quantization.config.turbo.bits": "bits2"}
+    assert "TurboQuant needs 1.18" in readme(config=turbo)
+    assert "TurboQuant needs 1.18" not in readme(config=turbo, row=recorded.rows[0])

@@ -156,6 +156,25 @@ def _json(body: Body) -> str:
     return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
 
 
+def _vectors(collection: CollectionRecord) -> str:
+    """Return what vectors must be for the figures to hold: paragraphs for the README; nothing of a live collection."""
+    if collection.config.get("engine.source_collection"):
+        return ""
+    facts, datatype = collection.dataset, collection.config["storage.datatype"]
+    size, native, distance = facts["size"], facts.get("native_size", facts["size"]), facts["distance"].lower()
+    cut = ""
+    if native != size:
+        again = "; for cosine Qdrant normalises them again" if distance == "cosine" else ""
+        cut = (
+            f"What was measured are the first {size:,} of {native:,} components: cut the vectors of points and of "
+            f"queries alike before they are sent{again}.\n\n"
+        )
+    return (
+        f"{cut}The `PATCH` leaves size, distance and datatype of vectors as they are, which no collection can change: "
+        f"yours must have {size:,} dimensions, {distance} and {datatype}.\n\n"
+    )
+
+
 def _indexing(collection: CollectionRecord) -> str:
     """Return what is to be known where payload indexes or few points need it: paragraphs for the README."""
     paragraphs = []
@@ -200,18 +219,18 @@ def _filtered(collection: CollectionRecord) -> str:
 
 
 def _readme(collection: CollectionRecord, row: Row, why: list[str], has_old: bool) -> str:
-    turbo = (
-        " TurboQuant needs 1.18 or newer."
-        if any(key.startswith("quantization.config.turbo") for key in collection.config)
-        else ""
-    )
+    quantized = row.params.get("role") != "baseline"
+    turbo = quantized and any(key.startswith("quantization.config.turbo") for key in collection.config)
     older = (
-        f"for older servers there is `before_1_19/`.{turbo}" if has_old else "older ones cannot keep it where it was."
+        f"for older servers there is `before_1_19/`.{' TurboQuant needs 1.18 or newer.' if turbo else ''}"
+        if has_old
+        else "older ones cannot keep it where it was."
     )
     patch = "curl -X PATCH $QDRANT_URL/collections/NAME -H 'Content-Type: application/json' -d @update_collection.json"
     if collection.config.get("engine.source_collection"):
         file = f"@{'before_1_19/' if is_old(collection) else ''}update_collection.json"
         patch = patch_command(collection, file)
+    before = _vectors(collection) + _indexing(collection)
     return f"""# What to deploy
 
 {chr(10).join(f"- {line}" for line in why)}
@@ -223,9 +242,9 @@ curl -X PUT   $QDRANT_URL/collections/NAME -H 'Content-Type: application/json' -
 {patch}  # or yours
 ```
 
-{_indexing(collection)}Send `search_params.json` as `params` with every search (limit {row.params["limit"]}).
+{before}Send `search_params.json` as `params` with every search (limit {row.params["limit"]}).
 
-{_filtered(collection)}`deploy.py` does it all in Python.
+{_filtered(collection)}`deploy.py` has the same in Python, as functions `create` and `search`.
 `evidence.json` holds the runs, figures and intervals. Measured on {collection.dataset["points"]:,} points; measure
 again when your data changes.
 """
