@@ -1,6 +1,7 @@
 """Finished runs, read back from MLflow for reports and exports."""
 
 import json
+import logging
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,15 +20,18 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+log = logging.getLogger(__name__)
+
 LAST = "last"
+FINISHED = "tags.`qexp.level` = 'collection' AND attributes.status = 'FINISHED'"
 
 
 def read(reference: str) -> Record:
     """Return what a sweep, a collection or a run below one (its collection) recorded.
 
     `reference` is a run id, the name of an MLflow experiment (the newest run of each configuration), or `last` for the
-    newest sweep or single experiment. Raises DataError if there is no such run, or nothing finished in it, and
-    TrackingError if the store fails.
+    newest sweep or single experiment that has figures. Raises DataError if there is no such run, or nothing finished in
+    it, and TrackingError if the store fails.
     """
     with store.store_faults(f"reading {reference}"):
         return _read(reference)
@@ -48,7 +52,7 @@ def _read(reference: str) -> Record:
 
 
 def run_id(reference: str) -> str:
-    """Return the run that `last` stands for, the newest sweep or single experiment; any other reference as it is.
+    """Return the run that `last` stands for, the newest sweep or single experiment with figures; others as they are.
 
     Raises DataError if nothing is recorded yet, and TrackingError if the store fails.
     """
@@ -101,7 +105,14 @@ def _last(client: "MlflowClient", experiment_id: str) -> "Run":
             "last: nothing is recorded yet in this MLflow experiment; run qexp first, or name another experiment "
             "(MLFLOW_EXPERIMENT_NAME=…, mlflow run --experiment-name …)"
         )
-    return tops[-1]
+    finished = store.search(client, experiment_id, FINISHED)
+    having = {run.data.tags.get("qexp.sweep", run.info.run_id) for run in finished}
+    reusing = {run.info.run_id for run in tops if any(tag.startswith(jobs.REUSED) for tag in run.data.tags)}
+    told = [run for run in tops if run.info.run_id in having | reusing]
+    if told and told[-1] is not tops[-1]:
+        newest = tops[-1].info
+        log.warning("last: %s, for %s (%s) has no figures", told[-1].info.run_id, newest.run_id, newest.status.lower())
+    return (told or tops)[-1]
 
 
 def _run(client: "MlflowClient", experiment_id: str, run_id: str) -> "Run":
@@ -117,9 +128,7 @@ def _run(client: "MlflowClient", experiment_id: str, run_id: str) -> "Run":
 def _newest(client: "MlflowClient", experiment_id: str) -> "list[Run]":
     """Return the newest finished collection run of every configuration, oldest first."""
     newest = {}
-    for run in store.search(
-        client, experiment_id, "tags.`qexp.level` = 'collection' AND attributes.status = 'FINISHED'"
-    ):
+    for run in store.search(client, experiment_id, FINISHED):
         newest[run.data.tags.get("qexp.config_hash", run.info.run_id)] = run
     return list(newest.values())
 

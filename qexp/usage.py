@@ -124,6 +124,9 @@ def one_line(error: Exception) -> str:
     key = re.search(r"Could not (?:override|append|delete from) (?:config value at )?'([^']+)'", text)
     if key:
         name = key.group(1).split("@")[0]
+        inner = re.search(r"Key '(\w+)' not in '\w+'\s+full_key: (\w+)\s", text)
+        if inner and inner[1] == inner[2] != name:  # of an item in a list of parts
+            return f"{name}: an item has no field '{inner[1]}'; qexp --cfg job shows those that it has"
         if name in known_keys():
             group, _, field = name.partition(".")
             return f"{name}: the {group} that is chosen has no '{field}'; choose the {group}=… that has it"

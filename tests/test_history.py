@@ -92,6 +92,19 @@ def test_the_last_run_is_not_the_one_that_resumed_it(environment: dict[str, str]
     assert history._last(client, experiment_id).info.run_id == sweep
 
 
+def test_the_last_run_is_one_with_figures(environment: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    client, experiment_id = store.connect()
+    sweep = logged("sweep", 1)
+    job = logged("collection", 2, **{"mlflow.parentRunId": sweep, "qexp.sweep": sweep})
+    running = logged("collection", 3)
+    assert history._last(client, experiment_id).info.run_id == running
+    client.set_terminated(job)
+    assert history._last(client, experiment_id).info.run_id == sweep
+    assert caplog.messages == [f"last: {sweep}, for {running} (running) has no figures"]
+    reusing = logged("sweep", 4, **{f"{jobs.REUSED}a": job})
+    assert history._last(client, experiment_id).info.run_id == reusing
+
+
 def test_the_last_run_is_found_behind_any_number_of_its_own(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

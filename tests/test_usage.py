@@ -1,8 +1,12 @@
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 
 from qexp.cli import main
+from qexp.config import register_schema
 from qexp.errors import ConfigError
-from qexp.usage import QUIET_WORDS, absent_part, check_flags, expanded, help_text
+from qexp.paths import packaged
+from qexp.usage import QUIET_WORDS, absent_part, check_flags, expanded, help_text, one_line
 
 
 def test_overrides_are_split_and_empty_parameters_left_out() -> None:
@@ -62,6 +66,23 @@ def test_flags_that_hydra_takes_are_left_to_it() -> None:
         ["-i"],
     ):
         check_flags(words)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("cost.nodes=[{name: a, vcpu: 2}]", "cost.nodes: an item has no field 'vcpu'; qexp --cfg job shows"),
+        ("index.ef_constructt=2", "index.ef_constructt: no such group or field (did you mean 'index.ef_construct'?)"),
+    ],
+)
+def test_a_field_that_is_not_there_is_named(word: str, said: str) -> None:
+    register_schema()
+    with (
+        initialize_config_dir(str(packaged("conf")), version_base="1.3"),
+        pytest.raises(HydraException) as error,
+    ):
+        compose("config", [word])
+    assert one_line(error.value).startswith(said)
 
 
 @pytest.mark.parametrize("width", [64, 80, 100])

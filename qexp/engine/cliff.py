@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from mmap import PAGESIZE
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,10 +56,12 @@ def measure_cliff(
 ) -> Cliff:
     """Measure every target without a cap, then under each cap, the largest first; the first target is the baseline.
 
-    `caps` are bytes, or shares of `wanted` bytes. Under each cap every collection has a fresh worker and a cap of its
-    own, its pages are dropped before, a first round warms up, and then come the rounds that count.
+    `caps` are bytes, or shares of `wanted` bytes, of a page at least. Under each cap every collection has a fresh
+    worker and a cap of its own, its pages are dropped before, a first round warms up, and then come the rounds that
+    count.
     """
-    limits = sorted({round(value * wanted) if share else round(value) for value, share in caps}, reverse=True)
+    asked = [value * wanted if share else value for value, share in caps]
+    limits = sorted({max(PAGESIZE, round(size)) for size in asked}, reverse=True)
     trials: list[CapTrial] = []
     for limit in [None, *limits]:
         visits = _under(limit, procedure, where, targets)
