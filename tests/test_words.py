@@ -67,6 +67,25 @@ def test_nothing_qualifies_says_what_is_near_and_what_to_try():
     ]
 
 
+@pytest.mark.parametrize(
+    ("rows", "limits", "tip"),
+    [
+        ([row("scalar", accuracy=0.99, spread=0.05)], {}, "more queries (search.queries, dataset.queries.held_out)."),
+        ([row("scalar", accuracy=0.9)], {"max_p95_ms": 0.5}, "other methods (experiment=all_methods) and embedding"),
+        ([row("scalar", accuracy=0.99)], {"max_p95_ms": 0.5}, "less oversampling, a lower search.hnsw_ef, or"),
+        ([], {"accuracy": "recall", "min_accuracy": 0.9}, "a higher search.hnsw_ef, index.m or index.ef_construct."),
+    ],
+)
+def test_what_to_try_helps_against_what_is_missed(rows, limits, tip):
+    poor = baseline()
+    poor.metrics.update({f"recall_{half}{end}": 0.8 for half in "ab" for end in ("", "_low", "_high")}, recall=0.8)
+    decided = recommend(
+        [poor if not rows else baseline(p95=9.0, cost=90), *rows], replace(SLO, **limits, max_usd_month=50)
+    )
+    assert decided.choice is None
+    assert verdict_lines(decided)[2].startswith(f"To try: {tip}")
+
+
 @given(tables, st.floats(0.0, 1.0))
 def test_there_are_three_lines_whatever_was_measured_and_what_is_uncertain(rows, least):
     decided = recommend(rows, SloConfig("any", min_accuracy=least))

@@ -13,6 +13,7 @@ MEASURE = {"retention": "accuracy retention", "recall": "recall"}
 SAME = "no measurable difference"
 FAR_MORE = 1.5  # times the RAM that is counted
 WORKING_MIB = 8.0  # that searches themselves take, and a process more or less
+MORE_QUERIES = "more queries (search.queries, dataset.queries.held_out)"
 
 
 def notes(warnings: Iterable[str]) -> list[str]:
@@ -204,11 +205,10 @@ def _nothing(decided: Recommendation) -> list[str]:
         "max_ram_mib": f"{nearest.ram:.1f} MiB of RAM, {decided.slo.max_ram_mib} asked",
         "max_usd_month": f"{money(nearest.cost)} a month, {decided.slo.max_usd_month} asked",
     }
-    unknown = isinf(nearest.ceiling)
     return [
         "Nothing that was measured keeps to the limits.",
         f"Nearest: {nearest.title} (storage {nearest.collection[1]}): {'; '.join(names[name] for name in missed)}.",
-        f"To try: {'; '.join(advice(missed, unknown))}.",
+        f"To try: {'; '.join(advice(nearest, decided.slo))}.",
     ]
 
 
@@ -218,14 +218,24 @@ def _p95_text(one: Candidate) -> str:
     return f"P95 up to {one.ceiling:.3f} ms"
 
 
-def advice(missed: dict[str, float], p95_unknown: bool = False) -> list[str]:
-    """Return what to try for every limit that is missed."""
+def advice(nearest: Candidate, slo: SloConfig) -> list[str]:
+    """Return what to try for every limit that the nearest candidate misses."""
+    missed = shortfalls(nearest, slo)
     tips = {
         "min_accuracy": "more search.oversampling, a higher search.hnsw_ef, or a method with more bits",
         "max_p95_ms": "less oversampling, a lower search.hnsw_ef, or storage=hot",
         "max_ram_mib": "a method with fewer bits, storage=on_disk, or a smaller embedding",
         "max_usd_month": "a method with fewer bits, storage=on_disk, or a smaller embedding",
     }
-    if p95_unknown:
-        tips["max_p95_ms"] = "more queries (search.queries, dataset.queries.held_out)"
+    if isinf(nearest.ceiling):
+        tips["max_p95_ms"] = MORE_QUERIES
+    if "min_accuracy" in missed:
+        if all(half.estimate >= slo.min_accuracy for half in nearest.accuracy_halves):
+            tips["min_accuracy"] = MORE_QUERIES
+        elif nearest.baseline:
+            tips["min_accuracy"] = "a higher search.hnsw_ef, index.m or index.ef_construct"
+        elif len(missed) > 1:  # what helps against one makes the other worse
+            return [
+                "other methods (experiment=all_methods) and embedding sizes, or looser limits, for these pull apart"
+            ]
     return list(dict.fromkeys(tips[name] for name in missed))
