@@ -8,6 +8,7 @@ from qexp.report import answers
 from qexp.report.blocks import Grid, Paragraph
 from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord
+from qexp.report.share import to_share
 from qexp.report.story import _validity
 from qexp.results import MIB
 from tests.tables import baseline, row
@@ -78,6 +79,29 @@ def test_ram_that_grows_is_not_called_less():
     assert answers.ram_remark(decided, decided.choice) == "predicted; 100.0 MiB without quantization (1.2× more)"
 
 
+def test_what_memory_caps_showed_stands_beside_what_was_predicted():
+    rows = [baseline(cost=10), row("scalar", 2, ram=100)]
+    rows[0].metrics["ram_floor_mib"] = 1200.0
+    decided = recommend(rows, SLO)
+    assert "caps" not in answers.ram_remark(decided, decided.choice) + answers._memory(decided)
+    assert [met for met, said in answers.criteria(decided) if said.startswith("Significant memory")] == [True]
+    rows[1].metrics["ram_floor_mib"] = 800.0
+    decided = recommend(rows, SLO)
+    capped = "under memory caps it needed 800.0 MiB"
+    assert answers.ram_remark(decided, decided.choice) == (
+        f"predicted; {capped}; 1000.0 MiB without quantization (10.0× less)"
+    )
+    assert f" But {capped}." in answers._memory(decided)
+    (told,) = [one for one in answers.criteria(decided) if one[1].startswith("Significant memory savings")]
+    assert told == (
+        False,
+        f"Significant memory savings (half or more): 90% on storage on_disk, predicted, but {capped}, without "
+        "quantization 1200.0.",
+    )
+    rows[1].metrics["ram_fallen_mib"] = 900.0
+    assert "under memory caps it needed more than 900.0 MiB" in answers._memory(recommend(rows, SLO))
+
+
 def test_a_filter_that_all_searches_had_is_said_once():
     rome, bare = [{"key": "city", "match": {"value": "Rome"}}], job("scalar", baseline(), row("scalar", 2))
     filtered = replace(bare, config=bare.config | {"search.filter.must": rome})
@@ -115,5 +139,5 @@ def test_jobs_of_one_quantization_are_one_in_the_text_to_share():
     rows = [one for told in apart for one in (baseline(**told), row("scalar", 2, accuracy=0.5, **told))]
     found = job("scalar", *rows)
     found.dataset["name"] = "words"
-    text = answers.to_share(found, recommend(rows, replace(SLO, max_ram_mib=10)))
+    text = to_share(found, recommend(rows, replace(SLO, max_ram_mib=10)))
     assert text == "I measured 1 quantization of Qdrant on words (1,000 points, 64 dimensions): none kept to my limits."

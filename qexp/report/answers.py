@@ -1,4 +1,4 @@
-"""The course's questions, criteria and text to share, answered from figures."""
+"""The course's questions and criteria, answered from figures."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +20,7 @@ from qexp.report.words import (
     percent,
     speed,
     speedup,
+    under_caps,
 )
 from qexp.results import DATATYPE_BYTES, MIB, Interval, Row
 
@@ -78,11 +79,12 @@ def _effect(decided: Recommendation, found: Matched) -> str:
 
 def ram_remark(decided: Recommendation, one: Candidate) -> str:
     """Return RAM against the baseline's."""
-    bare = _bare(decided)
+    bare = bare_of(decided)
     if bare is None or one.baseline:
         return "predicted"
     mine, whole = (row.metrics["ram_estimated_mib"] for row in (one.row, bare.row))
-    return f"predicted; {whole:.1f} MiB without quantization ({more(mine, whole)})"
+    told = ["predicted", under_caps(one), f"{whole:.1f} MiB without quantization ({more(mine, whole)})"]
+    return "; ".join(filter(None, told))
 
 
 def cost_remark(row: Row) -> str:
@@ -95,7 +97,7 @@ def cost_remark(row: Row) -> str:
     return f"{verb} {money(abs(saved))} a month, {money(abs(12 * saved))} a year{points}"
 
 
-def _bare(decided: Recommendation) -> Candidate | None:
+def bare_of(decided: Recommendation) -> Candidate | None:
     """Return the baseline to compare memory with: one on the choice's storage, with its settings, else any."""
     bare = [one for one in decided.considered if one.baseline]
     same = [one for one in bare if decided.choice and one.collection[1] == decided.choice.collection[1]]
@@ -104,7 +106,7 @@ def _bare(decided: Recommendation) -> Candidate | None:
 
 
 def _memory(decided: Recommendation) -> str:
-    choice, bare = decided.choice, _bare(decided)
+    choice, bare = decided.choice, bare_of(decided)
     if choice is None or bare is None or choice.baseline:
         return "No quantized configuration was chosen, so none is saved."
     mine, whole = choice.row.metrics, bare.row.metrics
@@ -113,6 +115,8 @@ def _memory(decided: Recommendation) -> str:
         f"{_smaller(mine)}The RAM that searching wants goes from {whole['ram_estimated_mib']:.1f} to "
         f"{mine['ram_estimated_mib']:.1f} MiB, {change}, predicted; that {cost_remark(choice.row)}."
     )
+    if capped := under_caps(choice):
+        text += f" But {capped}."
     if "ram_measured_mib" in mine and "ram_measured_mib" in whole:
         text += (
             f" In memory after the last round: {whole['ram_measured_mib']:.1f} MiB without quantization, "
@@ -178,7 +182,7 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
                 f"{name}: theory compares with float32, and these vectors are {datatype}: {size} "
                 f"byte{'s' if size > 1 else ''} a dimension before any quantization."
             )
-    bare, choice = _bare(decided), decided.choice
+    bare, choice = bare_of(decided), decided.choice
     if bare and choice and not choice.baseline:
         own = _own(collections, choice)
         others = choice.row.metrics["ram_estimated_mib"] - own.metrics["codes_predicted_mib"]
@@ -253,49 +257,16 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
     ]
     named = "; ".join(f"{one.title}: {one.accuracy:.3f}, {speed(_known(one))}" for one in recovered)
     yield bool(recovered), f"Accuracy recovered by oversampling with the speed kept: {named or 'in no method'}."
-    bare, choice = _bare(decided), decided.choice
+    bare, choice = bare_of(decided), decided.choice
     saved, what = None, "nothing was chosen that could save any"
     if choice and bare:
         saved = 1 - choice.row.metrics["ram_estimated_mib"] / bare.row.metrics["ram_estimated_mib"]
         what = f"{percent(saved)} on storage {choice.collection[1]}, predicted"
+        if capped := under_caps(choice):
+            saved = min(saved, 1 - choice.ram / bare.ram)
+            what += f", but {capped}, without quantization {bare.ram:.1f}"
     yield saved is not None and saved >= 0.5, f"Significant memory savings (half or more): {what}."
     decision = (
         f"{choice.title}, confirmed by the other half of the queries" if choice else "nothing keeps to the limits"
     )
     yield choice is not None, f"An informed recommendation: {decision}."
-
-
-def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
-    """Return a short text with the result, its interval and its limits."""
-    facts, choice = collection.dataset, decided.choice
-    data = f"{facts['name']} ({facts['points']:,} points, {facts['size']} dimensions)"
-    if choice is None:
-        methods = len({found.best.row.params["quantization"] for found in decided.matched})
-        measured = f"{methods} quantization{'s' if methods != 1 else ''}"
-        return f"I measured {measured} of Qdrant on {data}: none kept to my limits."
-    lines = [f"I optimized search over {data} with quantization on Qdrant."]
-    lines.append(f"Best: {choice.title}.")
-    bare = _bare(decided)
-    if bare and not choice.baseline:
-        ram, whole = (one.row.metrics["ram_estimated_mib"] for one in (choice, bare))
-        kept = f"{MEASURE[decided.slo.accuracy]} {choice.accuracy_halves[1].share} on the half that had to confirm it"
-        lines.append(
-            f"Result: {against_baseline(choice)}; {kept}; {whole:.1f} MiB of RAM became {ram:.1f} (predicted)."
-        )
-    surprise = _surprise(collection, decided)
-    return "\n".join([*lines, *([f"Surprise: {surprise}"] if surprise else []), "Measured with qexp."])
-
-
-def _surprise(collection: CollectionRecord, decided: Recommendation) -> str:
-    """Return the widest gap between accuracy without and with rescoring."""
-    gains = []
-    for found in decided.matched:
-        points = decided.compared(found)
-        least, most = min(points, key=lambda one: one.simplicity), max(points, key=lambda one: one.accuracy)
-        gains.append((most.accuracy - least.accuracy, least, most))
-    if not gains:
-        return ""
-    gain, least, most = max(gains, key=lambda one: one[0])
-    if gain <= 0:
-        return ""
-    return f"{most.collection[0]} went from {least.accuracy:.3f} to {most.accuracy:.3f} by {oversampling(most)} alone."

@@ -9,8 +9,9 @@ from qexp.report.conditions import condition_blocks
 from qexp.report.frontier import Candidate, dominators
 from qexp.report.markdown import one_line
 from qexp.report.recommend import Recommendation
-from qexp.report.record import CollectionRecord, Record, warnings
+from qexp.report.record import CollectionRecord, Record, findings, warnings
 from qexp.report.settings import varying
+from qexp.report.share import to_share
 from qexp.report.table import cells, columns, speedup_text
 from qexp.report.words import (
     MEASURE,
@@ -34,7 +35,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
         *answers.condition(collections),
         *_picture("frontier", _frontier_alt(decided), there),
         *_matched(decided),
-        *_findings(collections, decided),
+        *_findings(collections),
         *_picture("oversampling", _oversampling_alt(decided), there),
         Heading("Domain and dataset"),
         _dataset(collections[0]),
@@ -56,7 +57,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
         *_validity(collections, decided),
         *_everything(record, decided),
         Heading("To share"),
-        Quote(answers.to_share(collections[0], decided)),
+        Quote(to_share(collections[0], decided)),
         *_provenance(record, collections),
     ]
 
@@ -132,10 +133,9 @@ def _matched(decided: Recommendation) -> list[Block]:
     return [Heading("At matched accuracy"), Paragraph(matched(decided))]
 
 
-def _findings(collections: list[CollectionRecord], decided: Recommendation) -> list[Block]:
+def _findings(collections: list[CollectionRecord]) -> list[Block]:
     """Return what tuning found, and whether adaptive policies beat fixed oversampling."""
-    told = [(decided.name(one.place), one.tags.get("qexp.findings", "").splitlines()) for one in collections]
-    said = [f"{name}: {line}" for name, lines in told for line in lines]
+    said = findings(collections)
     return [Heading("Tuned and adaptive oversampling"), Bullets(tuple(said))] if said else []
 
 

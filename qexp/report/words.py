@@ -62,6 +62,14 @@ def priced(one: Candidate) -> str:
     return f"{ram} for the points measured, {bill} for {target:,.0f} points" if target else f"{ram}, {bill}"
 
 
+def under_caps(one: Candidate) -> str:
+    """Return what memory caps showed it to need, where that is more than was predicted; empty where it is not."""
+    if one.ram <= one.row.metrics["ram_estimated_mib"]:
+        return ""
+    beyond = "" if one.row.metrics.get("ram_floor_mib") == one.ram else "more than "
+    return f"under memory caps it needed {beyond}{one.ram:.1f} MiB"
+
+
 def percent(share: float) -> str:
     """Return a share as a percentage with two significant digits at most below 10 %."""
     return f"{share:.0%}" if abs(share) >= 0.1 else f"{share:.1%}"
@@ -165,9 +173,9 @@ def _in_memory(one: Candidate) -> list[str]:
     floor, fallen = (one.row.metrics.get(f"ram_{name}_mib") for name in ("floor", "fallen"))
     less = ""
     if floor:
-        less = f"; it kept it down to a cap of {floor:.1f} MiB"
+        less = f"; it held down to a cap of {floor:.1f} MiB"
     elif fallen:
-        less = f"; with a cap of {fallen:.1f} MiB it lost it"
+        less = f"; with a cap of {fallen:.1f} MiB it fell off"
     elif one.row.params["engine"] == "edge":
         less = "; engine.ram_caps measures what less does to it"
     return [

@@ -1,0 +1,41 @@
+"""A short text about a result, to be posted where people talk about vector search."""
+
+from qexp.report.answers import bare_of
+from qexp.report.recommend import Recommendation
+from qexp.report.record import CollectionRecord
+from qexp.report.words import MEASURE, against_baseline, oversampling, under_caps
+
+
+def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
+    """Return a short text with the result, its interval and its limits."""
+    facts, choice = collection.dataset, decided.choice
+    data = f"{facts['name']} ({facts['points']:,} points, {facts['size']} dimensions)"
+    if choice is None:
+        methods = len({found.best.row.params["quantization"] for found in decided.matched})
+        measured = f"{methods} quantization{'s' if methods != 1 else ''}"
+        return f"I measured {measured} of Qdrant on {data}: none kept to my limits."
+    lines = [f"I optimized search over {data} with quantization on Qdrant."]
+    lines.append(f"Best: {choice.title}.")
+    bare = bare_of(decided)
+    if bare and not choice.baseline:
+        ram, whole = (one.row.metrics["ram_estimated_mib"] for one in (choice, bare))
+        kept = f"{MEASURE[decided.slo.accuracy]} {choice.accuracy_halves[1].share} on the half that had to confirm it"
+        told = "; ".join(filter(None, ["predicted", under_caps(choice)]))
+        lines.append(f"Result: {against_baseline(choice)}; {kept}; {whole:.1f} MiB of RAM became {ram:.1f} ({told}).")
+    surprise = _surprise(collection, decided)
+    return "\n".join([*lines, *([f"Surprise: {surprise}"] if surprise else []), "Measured with qexp."])
+
+
+def _surprise(collection: CollectionRecord, decided: Recommendation) -> str:
+    """Return the widest gap between accuracy without and with rescoring."""
+    gains = []
+    for found in decided.matched:
+        points = decided.compared(found)
+        least, most = min(points, key=lambda one: one.simplicity), max(points, key=lambda one: one.accuracy)
+        gains.append((most.accuracy - least.accuracy, least, most))
+    if not gains:
+        return ""
+    gain, least, most = max(gains, key=lambda one: one[0])
+    if gain <= 0:
+        return ""
+    return f"{most.collection[0]} went from {least.accuracy:.3f} to {most.accuracy:.3f} by {oversampling(most)} alone."
