@@ -11,6 +11,7 @@ import pytest
 
 from qexp.bench.validity import check_state
 from qexp.config import StorageConfig
+from qexp.config.collection import DATATYPES
 from qexp.data.truth import neighbours
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
@@ -106,7 +107,7 @@ def test_codes_have_the_predicted_size(method: str, size: int, tmp_path: Path) -
     assert built.state.files["codes"] == pytest.approx(600 * code_bytes(asked.quantization, size), rel=0.02)
 
 
-@pytest.mark.parametrize("datatype", ["float32", "float16", "uint8"])
+@pytest.mark.parametrize("datatype", DATATYPES)
 @pytest.mark.parametrize("distance", ["cosine", "dot", "euclid", "manhattan"])
 def test_datatypes_and_distances_are_built_as_asked(datatype: str, distance: str, tmp_path: Path) -> None:
     points = vectors(32, 500) if datatype != "uint8" else np.abs(vectors(32, 500) * 255).round()

@@ -180,7 +180,9 @@ def test_placements_are_built_as_asked(bench: Bench, storage: tuple[str, str, st
     check_state(asked, build.state)
 
 
-@pytest.mark.parametrize(("distance", "datatype"), [("euclid", "float32"), ("dot", "float16"), ("manhattan", "uint8")])
+@pytest.mark.parametrize(
+    ("distance", "datatype"), [("euclid", "float32"), ("dot", "float16"), ("manhattan", "uint8"), ("cosine", "turbo4")]
+)
 def test_distances_and_datatypes_are_built_as_asked(bench: Bench, distance: str, datatype: str) -> None:
     points = vectors(SIZE, n=500)
     points = np.abs(points * 255).round() if datatype == "uint8" else points

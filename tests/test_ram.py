@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qexp.config.collection import DATATYPES
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
-from qexp.results import CollectionSpec, Component
+from qexp.results import DATATYPE_BITS, CollectionSpec, Component
 from qexp.sizing.links import forward_links
 from qexp.sizing.payload import allocated, by_guide
 from qexp.sizing.ram import code_bytes, entry_points, graph_bytes, graph_bytes_guide, predict_ram
@@ -73,10 +74,18 @@ def test_vectors_and_codes_are_within_2_percent_of_the_files(method: str, size: 
     agree(asked, files_of(tmp_path, asked))
 
 
-@pytest.mark.parametrize("datatype", ["float16", "uint8"])
+@pytest.mark.parametrize("datatype", DATATYPES[1:])
 @pytest.mark.parametrize("method", METHODS)
 def test_other_datatypes_are_within_2_percent_of_the_files(method: str, datatype: str, tmp_path: Path) -> None:
     asked = spec(method, size=64, points=1000, m=4, ef_construct=4, datatype=datatype)
+    agree(asked, files_of(tmp_path, asked))
+
+
+@pytest.mark.parametrize("distance", ["cosine", "dot", "euclid", "manhattan"])
+@pytest.mark.parametrize("datatype", ["turbo16", "turbo8", "turbo4"])
+def test_norms_beside_components_are_counted(datatype: str, distance: str, tmp_path: Path) -> None:
+    asked = spec("none", size=25, points=1000, m=4, ef_construct=4, datatype=datatype, distance=distance)
+    assert files_of(tmp_path, asked)["vectors"] > 1000 * 25 * DATATYPE_BITS[datatype] / 8
     agree(asked, files_of(tmp_path, asked))
 
 

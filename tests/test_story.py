@@ -122,8 +122,13 @@ def test_one_method_is_not_ahead_of_a_rest():
     [
         ("float32", 4.0, 64 * 1000, []),
         ("float32", 3.5, 80 * 1000, ["scalar: a code takes 80 bytes, not 64: "]),
-        ("float16", 2.0, 64 * 1000, ["scalar: theory compares with float32, and these vectors are float16: 2 bytes"]),
-        ("uint8", 1.1, 64 * 1000, ["scalar: theory compares with float32, and these vectors are uint8: 1 byte a dim"]),
+        (
+            "float16",
+            2.0,
+            64 * 1000,
+            ["scalar: theory compares with float32, and these vectors are float16: 16 bits a dim"],
+        ),
+        ("uint8", 1.1, 64 * 1000, ["scalar: theory compares with float32, and these vectors are uint8: 8 bits a dim"]),
     ],
 )
 def test_why_codes_are_not_as_small_as_theory_says(datatype, compression, codes, said):

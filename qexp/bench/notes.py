@@ -13,7 +13,7 @@ def notes(spec: CollectionSpec, points: Sequence[OperatingPoint]) -> list[str]:
     """Return sentences on a collection and the operating points at which it is searched."""
     found = []
     segments = spec.shards * spec.segments
-    kib = shard_kib(spec.points, segments, spec.size, spec.datatype)
+    kib = shard_kib(spec.points, segments, spec.size, spec.datatype, spec.distance)
     if spec.full_scan_threshold <= kib < INDEXED_FROM:
         found.append(
             f"small corpus: {kib:,} KiB of vectors{' in a segment' if segments > 1 else ''} are below the "

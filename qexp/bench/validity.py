@@ -26,7 +26,15 @@ from qexp.sizing.ram import code_bytes
 CODES_TOLERANCE = 0.02
 FAULTS_PER_QUERY = 0.01
 NETWORK_SHARE = 0.5  # of the client's time, above which a speedup says more about the link than about the engine
-_STORED = {"float32": (1e-5, 0.0), "float16": (2e-3, 2.0**-24), "uint8": (0.0, 1.0)}  # of the largest component; a step
+# How far what is stored may be from what was given, by datatype: a share of the largest component, and a step.
+_STORED = {
+    "float32": (1e-5, 0.0),
+    "float16": (2e-3, 2.0**-24),
+    "uint8": (0.0, 1.0),
+    "turbo16": (1e-3, 0.0),
+    "turbo8": (0.05, 0.0),
+    "turbo4": (0.6, 0.0),
+}
 _INDEX_FIELDS = ("size", "distance", "datatype", "m", "ef_construct", "full_scan_threshold", "segments")
 _LAYOUT_FIELDS = ("shards", "replicas", "write_consistency")
 
@@ -44,7 +52,7 @@ def check_engine(name: str, checks: Checks | None = None) -> None:
 def check_spec(spec: CollectionSpec, checks: Checks | None = None) -> None:
     """Look for a collection that Qdrant would search by full scan although it has an index (T02)."""
     checks = checks or Checks()
-    kib = shard_kib(spec.points, spec.shards * (spec.segments or 1), spec.size, spec.datatype)
+    kib = shard_kib(spec.points, spec.shards * (spec.segments or 1), spec.size, spec.datatype, spec.distance)
     checks.expect(
         kib >= spec.full_scan_threshold,
         "T02",
@@ -79,7 +87,7 @@ def check_filter(spec: CollectionSpec, fields: Sequence[str], matching: int, che
     )
     if bare:
         return  # whether few enough match to be scanned, Qdrant does not know
-    kib = shard_kib(matching, spec.shards * (spec.segments or 1), spec.size, spec.datatype)
+    kib = shard_kib(matching, spec.shards * (spec.segments or 1), spec.size, spec.datatype, spec.distance)
     checks.prefer(
         kib >= spec.full_scan_threshold,
         "T02",

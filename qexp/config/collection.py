@@ -8,7 +8,7 @@ from qexp.config.dataset import MOST_BYTES
 from qexp.errors import ConfigError, near_miss
 from qexp.paths import packaged
 
-DATATYPES = ("float32", "float16", "uint8")
+DATATYPES = ("float32", "float16", "uint8", "turbo16", "turbo8", "turbo4")
 LEAST_SCAN = 10  # KiB of full_scan_threshold; a server refuses less
 
 

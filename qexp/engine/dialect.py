@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from qexp.errors import EngineError
-from qexp.results import DATATYPE_BYTES, CollectionSpec
+from qexp.results import CollectionSpec, vector_bytes
 
 Version = tuple[int, int]
 
@@ -14,6 +14,7 @@ OPTIMIZATIONS: Version = (1, 17)  # GET /collections/{name}/optimizations
 MEMORY_REPORT: Version = (1, 18)  # GET /collections/{name}/memory
 MEMORY_WORDS: Version = (1, 19)  # memory: cold|cached|pinned instead of on_disk and always_ram
 METHODS: dict[str, Version] = {"turbo": (1, 18)}
+DATATYPES: dict[str, Version] = {"turbo4": (1, 19), "turbo8": (1, 20), "turbo16": (1, 20)}
 
 LONGEST_NAME = 200
 INDEX_NEVER = 0
@@ -43,7 +44,13 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
     """Return the body that creates the collection, indexing deferred; EngineError if the version cannot say it."""
     from qdrant_client import models
 
-    kib = spec.points * spec.size * DATATYPE_BYTES[spec.datatype] // 1024 + 1
+    if DATATYPES.get(spec.datatype, OLDEST) > version:
+        needed = _dotted(DATATYPES[spec.datatype])
+        raise EngineError(
+            f"{spec.name}: storage.datatype={spec.datatype} needs Qdrant {needed}, the server is {_dotted(version)}: "
+            "update it or choose another datatype"
+        )
+    kib = spec.points * vector_bytes(spec.size, spec.datatype, spec.distance) // 1024 + 1
     vectors: dict[str, Any] = {"size": spec.size, "distance": spec.distance.capitalize(), "datatype": spec.datatype}
     hnsw: dict[str, Any] = {
         "m": spec.m,

@@ -14,7 +14,16 @@ from qexp.engine.base import INDEX_ALWAYS, in_order, payload_batches
 from qexp.engine.edge_folder import SHARD
 from qexp.engine.process import drop_pages, give_back, process_memory
 from qexp.errors import ConfigError, EngineError
-from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
+from qexp.results import (
+    DATATYPE_BITS,
+    Build,
+    CollectionSpec,
+    CollectionState,
+    MemoryUse,
+    OperatingPoint,
+    Search,
+    Vectors,
+)
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +35,7 @@ _DISTANCE = {
     "euclid": edge.Distance.Euclid,
     "manhattan": edge.Distance.Manhattan,
 }
-_DATATYPE = {
-    "float32": edge.VectorStorageDatatype.Float32,
-    "float16": edge.VectorStorageDatatype.Float16,
-    "uint8": edge.VectorStorageDatatype.Uint8,
-}
+_DATATYPE = {name: getattr(edge.VectorStorageDatatype, name.capitalize()) for name in DATATYPE_BITS}
 _MEMORY = {"cold": edge.Memory.Cold, "cached": edge.Memory.Cached, "pinned": edge.Memory.Pinned}
 _ENCODING = {
     "one_bit": edge.BinaryQuantizationEncoding.OneBit,

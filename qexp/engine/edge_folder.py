@@ -17,6 +17,7 @@ JOURNAL = "tracker_journal.dat"  # of the payload storage; gone after the first 
 _MANIFEST_KEYS = {"upload_seconds", "index_seconds", "sizes"}
 _COMPONENTS = (  # the first that a path below a segment has in it
     ("vectors", "vector_storage/matrix.dat"),
+    ("vectors", "vector_storage/tq_vectors.dat"),  # of TurboQuant as a datatype
     ("codes", "vector_storage/quantized.data"),
     ("graph", "vector_index/"),
     ("id tracker", "id_tracker."),

@@ -22,7 +22,7 @@ from qexp.report.words import (
     speedup,
     under_caps,
 )
-from qexp.results import DATATYPE_BYTES, MIB, Interval, Row
+from qexp.results import DATATYPE_BITS, MIB, Interval, Row
 
 
 def condition(collections: Sequence[CollectionRecord]) -> Iterator[Block]:
@@ -169,7 +169,7 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
         if not theory or "codes_disk_mib" not in metrics:
             continue
         each = metrics["codes_disk_mib"] * MIB / collection.dataset["points"]
-        ideal = collection.dataset["size"] * DATATYPE_BYTES["float32"] / theory
+        ideal = collection.dataset["size"] * DATATYPE_BITS["float32"] / 8 / theory
         name, datatype = decided.name(best.collection), config["storage.datatype"]
         if each > 1.01 * ideal:
             yield (
@@ -177,10 +177,10 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
                 f"bits."
             )
         if datatype != "float32":
-            size = DATATYPE_BYTES[datatype]
+            bits = DATATYPE_BITS[datatype]
             yield (
-                f"{name}: theory compares with float32, and these vectors are {datatype}: {size} "
-                f"byte{'s' if size > 1 else ''} a dimension before any quantization."
+                f"{name}: theory compares with float32, and these vectors are {datatype}: {bits} bits a dimension "
+                "before any quantization."
             )
     bare, choice = bare_of(decided), decided.choice
     if bare and choice and not choice.baseline:

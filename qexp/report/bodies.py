@@ -70,11 +70,13 @@ def update_body(create: Body, vector: str = "") -> Body:
 def told_before_1_19(create: Body) -> bool:
     """Whether servers before 1.19 can be told where the collection is kept.
 
-    There codes are pinned or lie where the vectors lie, and the graph is cold or cached (`engine/dialect.py`).
+    There codes are pinned or lie where the vectors lie, the graph is cold or cached, and no datatype is TurboQuant's
+    (`engine/dialect.py`).
     """
     codes = [given["memory"] for given in create.get("quantization_config", {}).values()]
     allowed = ("pinned", create["vectors"]["memory"])
-    return create["hnsw_config"]["memory"] != "pinned" and all(memory in allowed for memory in codes)
+    known = create["hnsw_config"]["memory"] != "pinned" and not create["vectors"]["datatype"].startswith("turbo")
+    return known and all(memory in allowed for memory in codes)
 
 
 def before_1_19(body: Body) -> Body:
@@ -158,7 +160,7 @@ def segment_vectors_kib(collection: CollectionRecord) -> int:
     """Return the KiB of vectors of one segment, which Qdrant compares with its thresholds."""
     config, facts = collection.config, collection.dataset
     segments = config.get("engine.shards", 1) * config["index.segments"]
-    return shard_kib(facts["points"], segments, facts["size"], config["storage.datatype"])
+    return shard_kib(facts["points"], segments, facts["size"], config["storage.datatype"], facts["distance"])
 
 
 def may_split(collection: CollectionRecord) -> bool:

@@ -230,12 +230,13 @@ def _readme(collection: CollectionRecord, row: Row, why: list[str], has_old: boo
     if collection.config.get("engine.source_collection"):
         file = f"@{'before_1_19/' if is_old(collection) else ''}update_collection.json"
         patch = patch_command(collection, file)
+    since = "1.20" if collection.config["storage.datatype"] in ("turbo16", "turbo8") else "1.19"
     before = _vectors(collection) + _indexing(collection)
     return f"""# What to deploy
 
 {chr(10).join(f"- {line}" for line in why)}
 
-For Qdrant 1.19 or newer; {older}
+For Qdrant {since} or newer; {older}
 
 ```bash
 curl -X PUT   $QDRANT_URL/collections/NAME -H 'Content-Type: application/json' -d @create_collection.json  # a new one

@@ -25,7 +25,7 @@ from qexp.results.judged import (
     Trial,
 )
 from qexp.results.values import (
-    DATATYPE_BYTES,
+    DATATYPE_BITS,
     INDEXED_FROM,
     MIB,
     DatasetFacts,
@@ -36,12 +36,13 @@ from qexp.results.values import (
     Row,
     Vectors,
     shard_kib,
+    vector_bytes,
 )
 from qexp.results.visits import NO_READS, Block, Check, LoadLevel, LoadSample, Measurement, Reads, Search, Stop, Visit
 
 __all__ = [
     "CONTROL_TOO_WIDE",
-    "DATATYPE_BYTES",
+    "DATATYPE_BITS",
     "GOOD_BASELINE",
     "INDEXED_FROM",
     "MIB",
@@ -81,4 +82,5 @@ __all__ = [
     "Vectors",
     "Visit",
     "shard_kib",
+    "vector_bytes",
 ]

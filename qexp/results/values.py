@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIB = 2**20
-DATATYPE_BYTES = {"float32": 4, "float16": 2, "uint8": 1}
+DATATYPE_BITS = {"float32": 32, "float16": 16, "uint8": 8, "turbo16": 16, "turbo8": 8, "turbo4": 4}
 # KiB of vectors; Qdrant's default of `indexing_threshold`, "based on experiments and observations" (its API's words)
 INDEXED_FROM = 10_000
 
@@ -22,9 +22,19 @@ Nanoseconds = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
 
-def shard_kib(points: int, shards: int, size: int, datatype: str) -> int:
+def vector_bytes(size: int, datatype: str, distance: str) -> int:
+    """Return the bytes of one original vector of `size` components as a storage of that datatype keeps it.
+
+    Read off the engine's own files (`tests/test_ram.py`): TurboQuant as a datatype keeps 4 bytes of norm beside the
+    bits of the components, 8 for Euclid.
+    """
+    norms = (8 if distance == "euclid" else 4) if datatype.startswith("turbo") else 0
+    return math.ceil(size * DATATYPE_BITS[datatype] / 8) + norms
+
+
+def shard_kib(points: int, shards: int, size: int, datatype: str, distance: str) -> int:
     """Return the KiB of vectors of one of several shards, or of as many segments, all of about the same size."""
-    return points // shards * size * DATATYPE_BYTES[datatype] // 1024
+    return points // shards * vector_bytes(size, datatype, distance) // 1024
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from math import ceil, log, log2
 from typing import Any
 
-from qexp.results import DATATYPE_BYTES, PAYLOAD_INDEXES, CollectionSpec, Component, RamEstimate
+from qexp.results import PAYLOAD_INDEXES, CollectionSpec, Component, RamEstimate, vector_bytes
 from qexp.sizing.indexes import preallocated
 from qexp.sizing.links import TYPICAL_FORWARD, mean_links
 from qexp.sizing.payload import NO_PAYLOAD, PayloadSize, allocated
@@ -80,7 +80,7 @@ def _packed_links(points: int, links: float) -> float:
 
 def entry_points(spec: CollectionSpec) -> int:
     """Return how many entry points Qdrant keeps: ten for every `full_scan_threshold` of vectors, at most all."""
-    per_threshold = spec.full_scan_threshold * 1024 // (spec.size * DATATYPE_BYTES[spec.datatype])
+    per_threshold = spec.full_scan_threshold * 1024 // vector_bytes(spec.size, spec.datatype, spec.distance)
     return min(spec.points, max(1, 10 * (spec.points // per_threshold if per_threshold else 0)))
 
 
@@ -100,7 +100,8 @@ def predict_ram(
     only rescoring reads, needs disk.
     """
     points = spec.points
-    vectors, codes = spec.size * DATATYPE_BYTES[spec.datatype], code_bytes(spec.quantization, spec.size)
+    vectors = vector_bytes(spec.size, spec.datatype, spec.distance)
+    codes = code_bytes(spec.quantization, spec.size)
     graph = graph_bytes(points, spec.m, forward, entry_points(spec))
     guide_graph = graph_bytes_guide(points, spec.m)
     need_vectors = _need(spec.vectors, walked=spec.quantization is None)
