@@ -12,13 +12,14 @@ from qexp.data.arrays import HDF5, MATRICES, hdf5_distance, parts_of, read_block
 from qexp.data.hub import NO_ROWS, folder_state, hush
 from qexp.data.kept import read_or_made
 from qexp.data.progress import Progress
-from qexp.data.table import digest_of, file_digest, write_arrow
+from qexp.data.table import digest_of, file_digest, write_arrow, write_records
 from qexp.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 TABLES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".arrow": "arrow"}
+ROWS = 1024  # of a Parquet file in memory at a time
 STEM = 50  # letters, of four bytes at most; a name ends at 255 bytes, and that of an unfinished file is longer
 PARTED = (".npz", *HDF5)
 NEIGHBOURS = "neighbors"  # the name in ann-benchmarks files, and of the column made from one
@@ -108,6 +109,8 @@ def _table(path: Path, cache: Path) -> "Dataset":
             raise DataError(f"{path}: is empty")
         if path.suffix == ".arrow":
             return datasets.Dataset.from_file(str(path))
+        if path.suffix == ".parquet":
+            return _parquet(path, cache)
         options = {"sep": "\t"} if path.suffix == ".tsv" else {}
         # A name of its own for every state of the file: by default a changed file can be found under the old one.
         folder = cache / Kind.DATASETS / folder_state(path)
@@ -124,6 +127,20 @@ def _table(path: Path, cache: Path) -> "Dataset":
                 " (Arrow cannot read rows without a vector from a column of fixed size: leave them out, or write lists)"
             )
         raise DataError(f"{path}: cannot be read: {' '.join(str(cause).split())}{hint}") from error
+
+
+def _parquet(path: Path, cache: Path) -> "Dataset":
+    """Copy a Parquet file to an Arrow file in the cache; `load_dataset` would hold several times the file in memory."""
+    import datasets
+    import pyarrow.parquet as pq
+
+    target = cache / Kind.ARROW / f"{path.stem[:STEM]}-{folder_state(path)}.arrow"
+
+    def make() -> None:
+        with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+            write_records(target, file.iter_batches(ROWS, use_threads=False), file.schema_arrow)
+
+    return read_or_made(target, partial(datasets.Dataset.from_file, str(target)), make)
 
 
 def _need_whole(rows: "Dataset", path: Path) -> None:

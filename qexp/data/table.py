@@ -144,13 +144,19 @@ def digest_of(parts: list[str]) -> str:
 
 def write_arrow(path: Path, batches: Iterator[dict[str, Any]]) -> None:
     """Write batches of columns (arrays [n] or [n, width]) as an Arrow stream that appears only when it is whole."""
+    write_records(path, (pa.record_batch({name: _arrow(one) for name, one in batch.items()}) for batch in batches))
+
+
+def write_records(path: Path, records: Iterator[Any], schema: Any = None) -> None:
+    """Write Arrow record batches as a stream that appears only when it is whole; of none at all with a schema alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".partial-{uuid.uuid4().hex}")
     writer: Any = None
     try:
         with pa.OSFile(str(partial), "wb") as sink:
-            for batch in batches:
-                record = pa.record_batch({name: _arrow(column) for name, column in batch.items()})
+            if schema:
+                writer = pa.ipc.new_stream(sink, schema)
+            for record in records:
                 writer = writer or pa.ipc.new_stream(sink, record.schema)
                 writer.write(record)
             if writer:
