@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from qexp.cache import evict
-from qexp.config import CollectionDataset, ExperimentConfig, QueriesConfig, SearchConfig
+from qexp.config import CollectionDataset, ExperimentConfig, QueriesConfig, SearchConfig, StorageConfig
 from qexp.data import snapshot
 from qexp.data.snapshot import take_snapshot
 from qexp.data.vectors import load_data
@@ -41,6 +42,7 @@ def test_everything_of_a_collection_is_taken_over(tmp_path: Path) -> None:
     assert np.array_equal(data.points(), live.vectors[rows])
     assert {path for path, _ in live.requests} == {
         "/collections/mine",
+        "/collections/mine/points/count",
         "/collections/mine/points/scroll",
         "/collections/mine/points",
     }
@@ -51,15 +53,28 @@ def test_a_snapshot_is_read_once_and_again_when_the_collection_grew(tmp_path: Pa
         first = take_snapshot(config(live), tmp_path)
         scrolls = len(live.requests)
         again = take_snapshot(config(live), tmp_path)
-        assert (len(live.requests) - scrolls, again.state) == (1, first.state)
+        assert (len(live.requests) - scrolls, again.state) == (2, first.state)  # what it is, and how many
         live.ids.append(10_000)
         live.vectors = np.vstack([live.vectors, live.vectors[:1]])
         live.payloads.append({})
         assert len(take_snapshot(config(live), tmp_path).rows) == 1201
 
 
+def test_another_datatype_than_is_measured_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with served(collection(datatype="float16")) as live:
+        asked = ExperimentConfig(dataset=config(live), search=SearchConfig(limit=5))
+        load_data(asked, tmp_path)
+        said = [line for line in caplog.messages if "datatype" in line]
+        assert said == [
+            "storage.datatype=float32: mine holds float16; add storage.datatype=float16 to measure what is there"
+        ]
+        caplog.clear()
+        load_data(replace(asked, storage=StorageConfig("s", datatype="float16")), tmp_path)
+        assert not [line for line in caplog.messages if "datatype" in line]
+
+
 def test_an_interrupted_snapshot_goes_on_where_it_was(tmp_path: Path) -> None:
-    with served(collection(fail_after=8)) as live:
+    with served(collection(fail_after=9)) as live:
         with pytest.raises(EngineError, match=r"answered 503.*"):
             take_snapshot(config(live), tmp_path)
         parts = sorted(tmp_path.rglob("*.arrow"))

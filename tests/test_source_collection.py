@@ -84,6 +84,7 @@ def test_it_stays_as_it_was_and_the_patch_makes_it_the_winner(
         to_it = {asked for asked in server.asked if asked.partition(" ")[2].startswith("/collections/mine")}
         assert to_it == {
             "GET /collections/mine",
+            "POST /collections/mine/points/count",
             "POST /collections/mine/points/scroll",
             "POST /collections/mine/points",
         }
@@ -211,7 +212,7 @@ def test_another_datatype_is_refused_before_a_point_is_read(tmp_path: Path) -> N
         config = advised(engine=engine, dataset=dataset, storage=StorageConfig("s", datatype="float16"))
         with pytest.raises(ConfigError, match=r"mine holds float32, .* add storage\.datatype=float32"):
             load_data(config, tmp_path / "cache")
-        assert server.asked == ["GET /collections/mine"]
+        assert server.asked == ["GET /collections/mine", "POST /collections/mine/points/count"]
     assert not (tmp_path / "cache").exists()
 
 

@@ -115,7 +115,8 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
     params = named[config.vector]
     if params.multivector_config is not None:
         raise DataError(f"{where}: vector '{config.vector}' is a multivector, which has no single embedding per point")
-    if not info.points_count:
+    points = _ask(config, partial(client.count, config.collection, exact=True)).count  # `points_count` is approximate
+    if not points:
         raise DataError(f"{where}: the collection is empty")
     own, general = params.hnsw_config, info.config.hnsw_config
     m = general.m if own is None or own.m is None else own.m
@@ -128,7 +129,7 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
         collection=config.collection,
         vector=config.vector,
         payload=config.payload,
-        points=info.points_count,
+        points=points,
         size=params.size,
         distance=params.distance.value.lower(),
         datatype=params.datatype.value if params.datatype else "float32",

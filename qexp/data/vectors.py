@@ -118,18 +118,21 @@ def _laid_out(folder: Path) -> Data:
 
 
 def _check_datatype(config: ExperimentConfig) -> None:
-    """Refuse what no update could change about the collection to be advised, before a point of it is read."""
-    if not (isinstance(config.engine, ServerConfig) and config.engine.source_collection):
+    """Say that a live collection has another datatype than is measured, before a point of it is read.
+
+    Raises ConfigError where it is the collection to be advised, whose datatype no update could change.
+    """
+    if not isinstance(config.dataset, CollectionDataset):
         return
     from qexp.data.snapshot import held_datatype
 
-    assert isinstance(config.dataset, CollectionDataset)
     asked, held = config.storage.datatype, held_datatype(config.dataset)
-    if held != asked:
-        raise ConfigError(
-            f"storage.datatype={asked}: {config.engine.source_collection} holds {held}, which cannot change in a "
-            f"collection that exists; add storage.datatype={held}"
-        )
+    if held == asked:
+        return
+    where = f"storage.datatype={asked}: {config.dataset.collection} holds {held}"
+    if isinstance(config.engine, ServerConfig) and config.engine.source_collection:
+        raise ConfigError(f"{where}, which cannot change in a collection that exists; add storage.datatype={held}")
+    log.warning("%s; add storage.datatype=%s to measure what is there", where, held)
 
 
 def _lay_out(source: Source, config: ExperimentConfig, distance: str, folder: Path) -> None:

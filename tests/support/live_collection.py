@@ -30,15 +30,16 @@ class LiveCollection:
     before_scroll: Callable[["LiveCollection", int], None] | None = None
     fail_after: int | None = None
     m: int = 24
+    datatype: str = "float32"
     url: str = ""
 
     def info(self) -> dict[str, Any]:
-        params = {"size": self.vectors.shape[1], "distance": self.distance}
+        params = {"size": self.vectors.shape[1], "distance": self.distance, "datatype": self.datatype}
         info = {
             "status": "green",
             "optimizer_status": "ok",
             "segments_count": 1,
-            "points_count": len(self.ids),
+            "points_count": len(self.ids) + 3,  # a server's is approximate
             "config": {
                 "params": {"vectors": {self.vector_name: params} if self.vector_name else params},
                 "hnsw_config": {"m": self.m, "ef_construct": 150, "full_scan_threshold": 10000},
@@ -99,6 +100,8 @@ def served(collection: LiveCollection) -> Iterator[LiveCollection]:
                 result: Any = collection.info()
             elif path == f"{base}/points/scroll":
                 result = collection.scroll(asked)
+            elif path == f"{base}/points/count":
+                result = {"count": len(collection.ids)}
             elif path == f"{base}/points":
                 result = collection.retrieve(asked)
             else:
