@@ -7,6 +7,7 @@ from socket import gethostname
 
 import pytest
 
+from qexp.engine import edge_folder
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
 from qexp.engine.edge_folder import MANIFEST, begin, complete, component, manifest_of
@@ -85,3 +86,12 @@ def test_what_others_make_or_remove_is_no_abandoned_build(tmp_path: Path) -> Non
         (tmp_path / name).mkdir()
     folder = begin(tmp_path, "mine")
     assert {path.name for path in tmp_path.iterdir()} == {*others, folder.name}
+
+
+def test_what_another_process_writes_while_it_loads_is_not_counted(tmp_path: Path) -> None:
+    shard = tmp_path / "shard"
+    (shard / "segments").mkdir(parents=True)
+    (shard / "edge_config.json").write_text("{}")
+    (shard / ".atomicwriteX1").write_text("{")
+    (shard / "gone").symlink_to(shard / "nothing")
+    assert edge_folder._component_bytes(shard, []) == {"other": 2}

@@ -4,16 +4,19 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from socket import gethostname
 from typing import Any
 
+from qexp.engine.process import files_below
 from qexp.results import PAYLOAD_INDEXES, Build, CollectionSpec, CollectionState
 
 SHARD = "shard"
 MANIFEST = "complete.json"
 JOURNAL = "tracker_journal.dat"  # of the payload storage; gone after the first loading
+UNFINISHED = ".atomicwrite"  # the configuration, which every process that loads the shard writes anew
 _MANIFEST_KEYS = {"upload_seconds", "index_seconds", "sizes"}
 _COMPONENTS = (  # the first that a path below a segment has in it
     ("vectors", "vector_storage/matrix.dat"),
@@ -108,9 +111,12 @@ def component(file: Path, indexed: list[Path]) -> str:
 
 def _component_bytes(shard: Path, indexed: list[Path]) -> dict[str, int]:
     total: dict[str, int] = {}
-    for file in filter(Path.is_file, shard.rglob("*")):
-        part = component(file, indexed)
-        total[part] = total.get(part, 0) + file.stat().st_size
+    for file in files_below(shard):
+        with suppress(FileNotFoundError):
+            size = file.stat().st_size
+            if UNFINISHED not in str(file):
+                part = component(file, indexed)
+                total[part] = total.get(part, 0) + size
     return total
 
 

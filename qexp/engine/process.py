@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from qexp.bench.blocks import reads
@@ -41,11 +42,16 @@ def drop_pages(folder: Path) -> None:
         raise EngineError(
             f"process {owner} has {folder.name} loaded, so that its pages cannot be dropped; wait for it to end"
         )
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    for path in files_below(folder):
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder, while others may come and go: one may be gone when it is looked at."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names)
 
 
 def _mapping(folder: Path) -> Iterator[str]:
