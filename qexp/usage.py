@@ -154,7 +154,23 @@ def expanded(words: list[str]) -> list[str]:
     named = [place for place, word in enumerate(words) if word.startswith(f"{SOURCE}=")]
     if named and not any(word.startswith("dataset=") for word in words):
         words = [*words[: named[0]], "dataset=source_collection", *words[named[0] :]]
-    return quoted(words)
+    return quoted([_as_path(word) for word in words])
+
+
+def _as_path(word: str) -> str:
+    """Quote the path of a file whose name Hydra's grammar has no place for, such as `~/a.npy` or `a (1).npy`."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Quote, QuotedString
+    from hydra.errors import HydraException
+
+    found = re.fullmatch(r"(dataset\.(?:\w+\.)*(?:path|neighbours_path))=(.+)", word, re.DOTALL)
+    if not found:
+        return word
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return f"{found[1]}={QuotedString(found[2], Quote.double).with_quotes()}"
+    return word
 
 
 def quoted(words: list[str]) -> list[str]:

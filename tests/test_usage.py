@@ -1,5 +1,6 @@
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from qexp.cli import main
@@ -66,6 +67,22 @@ def test_flags_that_hydra_takes_are_left_to_it() -> None:
         ["-i"],
     ):
         check_flags(words)
+
+
+@pytest.mark.parametrize(
+    "path", ["~/a.npy", "my dir/x (1).npy", "p=1/x.npy", "x[1].npy", "donnéès.npy", 'a "b"\\c\\.npy', "d\\"]
+)
+@pytest.mark.parametrize("key", ["dataset.path", "dataset.queries.path", "dataset.neighbours_path"])
+def test_a_path_is_taken_as_it_is(key: str, path: str) -> None:
+    (word,) = expanded([f"{key}={path}"])
+    override = OverridesParser.create().parse_override(word)
+    assert (override.key_or_group, override.value()) == (key, path)
+    assert expanded([word]) == [word]
+
+
+def test_paths_that_hydra_reads_are_left_to_it() -> None:
+    words = ["dataset.path=a.npy,b.npy", "dataset.path='a b'", "dataset.path=null", "dataset.label=~x", "cache_dir=~/x"]
+    assert expanded(words) == words
 
 
 @pytest.mark.parametrize(
