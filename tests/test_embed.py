@@ -102,6 +102,17 @@ def test_an_unknown_function_names_the_near_miss(tmp_path: Path) -> None:
         embed_texts(TEXTS, EmbeddingConfig(kind="callable", function="nowhere:f"), tmp_path)
 
 
+@pytest.mark.parametrize(("text", "reason"), [("def f(:", "SyntaxError"), ("undefined_name", "NameError")])
+def test_a_module_that_fails_is_one_line(
+    text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / f"broken_{reason}.py").write_text(text)
+    with pytest.raises(ConfigError, match=f"cannot import broken_{reason}: {reason}: [^\n]*$"):
+        embed_texts(TEXTS, EmbeddingConfig(kind="callable", function=f"broken_{reason}:f"), tmp_path)
+
+
 def test_a_local_model_folder_is_run_by_fastembed(tmp_path: Path) -> None:
     pytest.importorskip("fastembed")
     from tests.support.tiny_onnx import write_model

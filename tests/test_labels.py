@@ -80,13 +80,13 @@ def test_ids_are_integers_strings_or_floats(wrong: Any) -> None:
 
 
 def test_given_neighbours_keep_their_order_and_are_padded() -> None:
-    assert neighbour_positions([[3, 0], [2], None], table(None), KEPT, "queries").tolist() == [
+    assert neighbour_positions([[3, 0], [2], None], np.arange(3), table(None), KEPT, "queries").tolist() == [
         [2, 0],
         [1, -1],
         [-1, -1],
     ]
-    with pytest.raises(DataError, match="queries row 1: the neighbour 4 is no point of mine"):
-        neighbour_positions([[0], [0, 4]], table(None), KEPT, "queries")
+    with pytest.raises(DataError, match="queries row 7: the neighbour 4 is no point of mine"):
+        neighbour_positions([[0], [0, 4]], np.array([5, 7]), table(None), KEPT, "queries")
 
 
 def test_a_trec_file_is_read_and_a_bad_line_named(tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def _callable(name: str) -> Encoder:
         sys.path.insert(0, os.getcwd())  # the user's file lies where the command runs
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(f"embedding.function={name}: cannot import {module_name}: {error}") from error
+    except Exception as error:
+        raise ConfigError(f"embedding.function={name}: cannot import {module_name}: {_reason(error)}") from error
     function = getattr(module, attribute, None)
     if not callable(function):
         known = [key for key, value in vars(module).items() if callable(value)]
@@ -121,9 +121,11 @@ def _fastembed(config: EmbeddingConfig, role: str, cache: Path) -> Encoder:
             model = model or fastembed.TextEmbedding(name, **options)
             embed = model.query_embed if role == "query" else model.passage_embed
             return np.stack(list(embed(texts)))
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ConfigError(f"embedding.model={config.model}: cannot be loaded or run: {reason}") from error
+        except Exception as error:
+            raise ConfigError(
+                f"embedding.model={config.model}: cannot be loaded or run: {_reason(error)}; a folder with model.onnx "
+                f"and its tokenizer needs no network"
+            ) from error
 
     return Encoder(encode, identity)
 
@@ -149,6 +151,10 @@ def _register(fastembed: Any, folder: Path, pooling: str) -> tuple[str, str]:
             model_file=str(found.relative_to(folder)),
         )
     return name, identity
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _check_texts(texts: list[Any], start: int, place: str, column: str) -> None:

@@ -135,10 +135,10 @@ def _found(table: Table, kept: Ids, wanted: list[Any], what: str) -> Ids:
     return positions(table, kept, wanted)
 
 
-def neighbour_positions(lists: list[Any], points: Table, kept: Ids, place: str) -> Ids:
+def neighbour_positions(lists: list[Any], asked: Ids, points: Table, kept: Ids, place: str) -> Ids:
     """Return given neighbours [query, longest] as positions of points, -1 behind the end of a shorter list.
 
-    Raises DataError for a neighbour that is no point.
+    `asked` are the rows of the queries that have the lists. Raises DataError for a neighbour that is no point.
     """
     lengths = np.array([0 if found is None else len(found) for found in lists])
     owner = np.repeat(np.arange(len(lists)), lengths)
@@ -146,7 +146,9 @@ def neighbour_positions(lists: list[Any], points: Table, kept: Ids, place: str) 
     rows = positions(points, kept, flat) if flat else np.empty(0, dtype=np.int64)
     if (rows < 0).any():
         index = int(np.argmax(rows < 0))
-        raise DataError(f"{place} row {owner[index]}: the neighbour {flat[index]!r} is no point of {points.place}")
+        raise DataError(
+            f"{place} row {asked[owner[index]]}: the neighbour {flat[index]!r} is no point of {points.place}"
+        )
     found_rows = np.full((len(lists), max(1, lengths.max(initial=0))), -1, dtype=np.int64)
     found_rows[owner, np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)] = rows
     return found_rows

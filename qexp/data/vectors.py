@@ -166,7 +166,7 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
         known, place = source.points, query_table.place
         if config.dataset.neighbours_path:  # a file has row numbers, whatever the ids of the points are
             known, place = replace(known, id_column=None), config.dataset.neighbours_path
-        np.save(folder / "neighbours.npy", neighbour_positions(given, known, points.rows, place))
+        np.save(folder / "neighbours.npy", neighbour_positions(given, queries.rows, known, points.rows, place))
     digest = points.digest
     if source.payload:
         digest = digest_of([digest, write_payload(source, points.rows, folder / "payload.jsonl")])
