@@ -13,7 +13,7 @@ from hydra.experimental.callback import Callback
 
 from qexp import __version__, tracking
 from qexp.cache import Lock, writable
-from qexp.config import HOUSEKEEPING, ExperimentConfig, SloConfig
+from qexp.config import ExperimentConfig, SloConfig
 from qexp.environment import SWEEP_FOLDER, SWEEP_RUN, SWEPT, remedy, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, Refused
 from qexp.jobs import REUSED, cliff_of, collect, rows_of, runs_of
@@ -24,6 +24,7 @@ from qexp.report.table import markdown
 from qexp.results import Row
 from qexp.results.footprint import Cliff
 from qexp.store import connect, search, start_run, store_faults
+from qexp.swept import plan, told_words
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,8 +50,9 @@ class SweepCallback(Callback):
         os.environ[SWEEP_FOLDER] = str(Path(config.hydra.sweep.dir).absolute())
         try:
             swept, jobs = plan(config)
-            begin(_name(config), cache_root(config.cache_dir), config.sweep.resume)
-            _compare_words(list(config.hydra.overrides.task))
+            words = told_words(list(config.hydra.overrides.task))
+            begin(_name(config), cache_root(config.cache_dir), config.sweep.resume, words)
+            _compare_words(words)
         except QexpError as error:
             raise Refused(error) from error
         os.environ[SWEPT] = swept
@@ -63,38 +65,6 @@ def _name(config: Any) -> str:
     choices = config.hydra.runtime.choices
     swept = [word for word in config.hydra.overrides.task if "," in word]
     return f"sweep {choices.get('experiment') or ' '.join(swept) or choices.get('dataset')}"
-
-
-def plan(config: Any) -> tuple[str, int | None]:
-    """Return the keys that are swept, comma between, and the number of jobs where it is known beforehand.
-
-    Raises ConfigError for a key that jobs of one sweep cannot differ in.
-    """
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    sweeper = config.hydra.sweeper
-    words = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + list(config.hydra.overrides.task)
-    overrides = OverridesParser.create().parse_overrides(words)
-    swept = [override for override in overrides if override.is_sweep_override()]
-    for override in swept:
-        _check_swept(override.key_or_group)
-    keys = ",".join(override.get_key_element() for override in swept)
-    if not sweeper._target_.endswith(".BasicSweeper"):
-        return keys, sweeper.get("n_trials")
-    if any("glob(" in word for word in words):  # only Hydra's own parser sees the files
-        return keys, None
-    return keys, sum(len(batch) for batch in BasicSweeper.split_arguments(overrides, None))
-
-
-def _check_swept(key: str) -> None:
-    """Refuse to sweep presets, whose own sweeps only one sweeper can take, and limits, which change no measurement."""
-    if key == "experiment":
-        raise ConfigError("experiment: presets are not swept; start a sweep for each, with one experiment=… at a time")
-    if key.split(".")[0] == "slo":
-        limit = key.partition(".")[2]
-        flag = f"--{limit.replace('_', '-')}" if hasattr(SloConfig, limit) and limit != "name" else "--min-accuracy"
-        raise ConfigError(f"{key}: limits are not swept; give one, and ask again with others by qexp-report {flag} …")
 
 
 def adopt_mlflow_run() -> None:
@@ -110,9 +80,10 @@ def adopt_mlflow_run() -> None:
         os.environ[SWEEP_RUN] = run_id
 
 
-def begin(name: str, root: Path, resume: str | None) -> None:
+def begin(name: str, root: Path, resume: str | None, words: str = "") -> None:
     """Start or take up the sweep's run; this also initialises a fresh store before jobs touch it.
 
+    `words` are those that it is started with, as its tag has them.
     Raises ConfigError if the cache cannot be written, or the sweep to resume is not there or still running,
     TrackingError if the store fails.
     """
@@ -122,7 +93,7 @@ def begin(name: str, root: Path, resume: str | None) -> None:
         tracking.log_pending(client, root)
         adopted = sweep_run()
         if resume:
-            run = _to_resume(client, experiment_id, resume)
+            run = _to_resume(client, experiment_id, resume, words)
             run_id = run.info.run_id
             _locks.append(_hold(root, run_id))
             _close_unfinished(client, run)
@@ -145,12 +116,10 @@ def begin(name: str, root: Path, resume: str | None) -> None:
     os.environ[SWEEP_RUN] = run_id
 
 
-def _compare_words(words: list[str]) -> None:
+def _compare_words(now: str) -> None:
     """Note what the sweep was started with, and say where it is resumed with something else."""
     run_id = sweep_run()
     assert run_id is not None
-    told = [word for word in words if re.split("[=.]", word.lstrip("+~"), maxsplit=1)[0] not in (*HOUSEKEEPING, "slo")]
-    now = " ".join(sorted(map(_in_order, told)))
     with store_faults("starting the sweep"):
         client, _ = connect()
         before = client.get_run(run_id).data.tags.get(WORDS)
@@ -160,19 +129,8 @@ def _compare_words(words: list[str]) -> None:
             log.warning("the sweep was started with %s, not %s: it will hold the jobs of both", before, now)
 
 
-def _in_order(word: str) -> str:
-    """Return an override with the values that it sweeps in order, for they are the same jobs in any."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    if "glob(" in word:  # only Hydra's own parser sees the files
-        return word
-    override = OverridesParser.create().parse_override(word)
-    if not override.is_choice_sweep():
-        return word
-    return f"{word.split('=', 1)[0]}={','.join(sorted(override.sweep_string_iterator()))}"
-
-
-def _to_resume(client: "MlflowClient", experiment_id: str, resume: str) -> "Run":
+def _to_resume(client: "MlflowClient", experiment_id: str, resume: str, words: str) -> "Run":
+    """Return the sweep of that id; for `last` the newest of these words that did not finish, else the newest of all."""
     sweeps = search(client, experiment_id, "tags.`qexp.level` = 'sweep'")
     chosen = [run for run in sweeps if run.info.run_id == resume or resume == "last"]
     own = sweep_run()
@@ -181,7 +139,8 @@ def _to_resume(client: "MlflowClient", experiment_id: str, resume: str) -> "Run"
         recent = ", ".join(run.info.run_id for run in sweeps[-3:])
         hint = f"; the latest are {recent}" if recent else ""
         raise ConfigError(f"sweep.resume={resume}: there is no such sweep in this MLflow experiment{hint}")
-    return chosen[-1]
+    left = [run for run in chosen if run.info.status != "FINISHED" and run.data.tags.get(WORDS) == words]
+    return (left or chosen)[-1]
 
 
 def _hold(root: Path, run_id: str) -> Lock:
@@ -278,6 +237,8 @@ def finish(run_id: str, status: str) -> tuple[list[Row], str]:
             client.log_text(run_id, text, tracking.TABLE_FILE)
         if os.environ.pop(OWNED, None):
             client.set_terminated(run_id, status)
+        if status == "KILLED":  # jobs in other processes end without a word
+            _close_unfinished(client, client.get_run(run_id))
     os.environ.pop(SWEEP_RUN, None)
     while _locks:
         _locks.pop().release()

@@ -23,6 +23,7 @@ from qexp.environment import SWEEP_FOLDER
 from qexp.errors import ConfigError, Refused
 from qexp.paths import packaged
 from qexp.results import Row
+from qexp.store import connect
 from tests.conftest import QUICK, Qexp
 from tests.support.running import read_until, started
 
@@ -200,16 +201,6 @@ def test_the_course_preset_measures_the_course(qexp: Qexp, environment: dict[str
     assert len(trials) == 3 * 6
 
 
-def test_jobs_are_counted_before_they_start() -> None:
-    register_schema()
-    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
-        config = compose("config", ["experiment=quickstart"], return_hydra_config=True)
-        config.hydra.overrides.task = ["experiment=quickstart", "embedding='64','128'", "search.limit=range(5,8)"]
-    keys, jobs = sweep.plan(config)
-    assert jobs == 5 * 2 * 3
-    assert keys == "quantization,embedding,search.limit"
-
-
 @pytest.mark.parametrize(
     ("word", "message"),
     [
@@ -239,27 +230,34 @@ def test_a_sweep_without_jobs_is_no_sweep(qexp: Qexp) -> None:
     )
 
 
+def test_the_last_sweep_to_resume_is_the_one_of_these_words_that_did_not_finish(environment: dict[str, str]) -> None:
+    client, experiment_id = connect()
+
+    def logged(words: str, status: str | None, start: int) -> str:
+        tags = {"qexp.level": "sweep", sweep.WORDS: words}
+        run_id = str(client.create_run(experiment_id, start_time=start, tags=tags).info.run_id)
+        if status:
+            client.set_terminated(run_id, status)
+        return run_id
+
+    def last(words: str) -> str:
+        return str(sweep._to_resume(client, experiment_id, "last", words).info.run_id)
+
+    killed = logged("quantization=scalar", None, 1)
+    finished = logged("quantization=scalar", "FINISHED", 2)
+    mistyped = logged("quantization=scalar search.limit=0", "FAILED", 3)
+    assert last("quantization=scalar") == killed
+    assert last("quantization=scalar search.limit=0") == last("quantization=binary") == mistyped
+    client.set_terminated(killed, "FINISHED")
+    client.delete_run(mistyped)
+    assert last("quantization=scalar") == finished
+
+
 def test_objectives_are_those_of_a_single_trial() -> None:
     metrics = {"accuracy_retention": 0.9, "latency_p95_ms": 2.0, "ram_estimated_mib": 3.0, "recall": 0.8}
     baseline, trial = Row({"role": "baseline"}, {}), Row({}, metrics)
     assert objectives([baseline, trial]) == [0.9, 2.0, 3.0]
     assert objectives([baseline, trial, trial]) is None
-
-
-@pytest.mark.parametrize(
-    ("word", "ordered"),
-    [
-        ("quantization=scalar,binary", "quantization=binary,scalar"),
-        ("+a.b=choice(2,1)", "+a.b=1,2"),
-        ("search.clients=[2,1],[1,2]", "search.clients=[1,2],[2,1]"),
-        ("search.clients=[2,1]", "search.clients=[2,1]"),
-        ("search.limit=range(5,8)", "search.limit=range(5,8)"),
-        ("quantization=glob(turbo_1*)", "quantization=glob(turbo_1*)"),
-        ("~cost", "~cost"),
-    ],
-)
-def test_the_same_jobs_in_another_order_are_the_same_words(word: str, ordered: str) -> None:
-    assert sweep._in_order(word) == ordered
 
 
 def test_durations_read_well() -> None:

@@ -1,0 +1,57 @@
+"""The words of a multirun: what they sweep, how many jobs that makes, and how they are told apart from others."""
+
+import re
+from typing import Any
+
+from qexp.config import HOUSEKEEPING, SloConfig
+from qexp.errors import ConfigError
+
+
+def plan(config: Any) -> tuple[str, int | None]:
+    """Return the keys that are swept, comma between, and the number of jobs where it is known beforehand.
+
+    Raises ConfigError for a key that jobs of one sweep cannot differ in.
+    """
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    sweeper = config.hydra.sweeper
+    words = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + list(config.hydra.overrides.task)
+    overrides = OverridesParser.create().parse_overrides(words)
+    swept = [override for override in overrides if override.is_sweep_override()]
+    for override in swept:
+        _check_swept(override.key_or_group)
+    keys = ",".join(override.get_key_element() for override in swept)
+    if not sweeper._target_.endswith(".BasicSweeper"):
+        return keys, sweeper.get("n_trials")
+    if any("glob(" in word for word in words):  # only Hydra's own parser sees the files
+        return keys, None
+    return keys, sum(len(batch) for batch in BasicSweeper.split_arguments(overrides, None))
+
+
+def _check_swept(key: str) -> None:
+    """Refuse to sweep presets, whose own sweeps only one sweeper can take, and limits, which change no measurement."""
+    if key == "experiment":
+        raise ConfigError("experiment: presets are not swept; start a sweep for each, with one experiment=… at a time")
+    if key.split(".")[0] == "slo":
+        limit = key.partition(".")[2]
+        flag = f"--{limit.replace('_', '-')}" if hasattr(SloConfig, limit) and limit != "name" else "--min-accuracy"
+        raise ConfigError(f"{key}: limits are not swept; give one, and ask again with others by qexp-report {flag} …")
+
+
+def told_words(words: list[str]) -> str:
+    """Return what a sweep is started with, whatever the order: the overrides that change a figure of it."""
+    told = [word for word in words if re.split("[=.]", word.lstrip("+~"), maxsplit=1)[0] not in (*HOUSEKEEPING, "slo")]
+    return " ".join(sorted(map(_in_order, told)))
+
+
+def _in_order(word: str) -> str:
+    """Return an override with the values that it sweeps in order, for they are the same jobs in any."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    if "glob(" in word:  # only Hydra's own parser sees the files
+        return word
+    override = OverridesParser.create().parse_override(word)
+    if not override.is_choice_sweep():
+        return word
+    return f"{word.split('=', 1)[0]}={','.join(sorted(override.sweep_string_iterator()))}"

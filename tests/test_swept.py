@@ -1,0 +1,45 @@
+"""The words of a multirun, read before any job starts."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from qexp.config import register_schema
+from qexp.paths import packaged
+from qexp.swept import _in_order, plan, told_words
+
+
+def test_jobs_are_counted_before_they_start() -> None:
+    register_schema()
+    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+        config = compose("config", ["experiment=quickstart"], return_hydra_config=True)
+        config.hydra.overrides.task = ["experiment=quickstart", "embedding='64','128'", "search.limit=range(5,8)"]
+    keys, jobs = plan(config)
+    assert jobs == 5 * 2 * 3
+    assert keys == "quantization,embedding,search.limit"
+
+
+@pytest.mark.parametrize(
+    ("word", "ordered"),
+    [
+        ("quantization=scalar,binary", "quantization=binary,scalar"),
+        ("+a.b=choice(2,1)", "+a.b=1,2"),
+        ("search.clients=[2,1],[1,2]", "search.clients=[1,2],[2,1]"),
+        ("search.clients=[2,1]", "search.clients=[2,1]"),
+        ("search.limit=range(5,8)", "search.limit=range(5,8)"),
+        ("quantization=glob(turbo_1*)", "quantization=glob(turbo_1*)"),
+        ("~cost", "~cost"),
+    ],
+)
+def test_the_same_jobs_in_another_order_are_the_same_words(word: str, ordered: str) -> None:
+    assert _in_order(word) == ordered
+
+
+def test_housekeeping_and_limits_are_not_told() -> None:
+    words = [
+        "quantization=scalar,binary",
+        "cache_dir=/tmp/x",
+        "slo.min_accuracy=0.9",
+        "+search.limit=5",
+        "sweep.resume=last",
+    ]
+    assert told_words(words) == "+search.limit=5 quantization=binary,scalar"
