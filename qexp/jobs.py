@@ -80,6 +80,8 @@ def collections_of(run_id: str) -> "tuple[list[Run], bool]":
             raise ConfigError(
                 f"{run_id}: no such run in MLFLOW_TRACKING_URI={address()}; set it to the store that has the run"
             )
+        if run.info.lifecycle_stage == "deleted":
+            log.warning("%s: is deleted in MLflow; its figures are still there", run_id)
         run, collections = whole(client, run)
         found = [one for one in collections if one.info.status == "FINISHED" and "qexp.config_hash" in one.data.tags]
     if not found:

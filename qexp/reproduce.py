@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from qexp.config import ExperimentConfig, HubDataset, restored
 from qexp.environment import REPRODUCES, sweep_run
 from qexp.errors import ConfigError, QexpError
-from qexp.reproduced import Check, TrialComparison, compare, differences, same_build
+from qexp.reproduced import Check, TrialComparison, compare, differences, only_one_has, same_build
 from qexp.results import Interval
 from qexp.rows import experiment_rows
 from qexp.streams import robust
@@ -114,13 +114,14 @@ def _holds(run: "Run", cache: str | None) -> bool:
         finally:
             del os.environ[REPRODUCES]
         same = same_build(run, experiment)
-        compared = compare(jobs.recorded_rows(run), experiment_rows(config, experiment), experiment, same, latencies)
+        then, now = jobs.recorded_rows(run), experiment_rows(config, experiment)
+        compared = compare(then, now, experiment, same, latencies)
     changed = differences(run, environment, experiment)
     dataset_changed = any(line.startswith("dataset:") for line in changed)
     good = not dataset_changed and all(check.holds for trial in compared for check in trial.checks)
     out = console()
     out.print(_table(compared, str(run.info.run_name), out.width), crop=False)
-    lines = [*changed, _explained(same), _verdict(run, compared, good, dataset_changed)]
+    lines = [*changed, *only_one_has(then, now), _explained(same), _verdict(run, compared, good, dataset_changed)]
     for line in lines:
         out.print(line, markup=False)
     tracking.record_verdict(run_id, "reproduced" if good else "not reproduced", "\n".join(lines))

@@ -13,6 +13,7 @@ from scipy import stats
 
 from qexp.bench.student import CONFIDENCE
 from qexp.errors import ConfigError
+from qexp.report.frontier import title
 from qexp.results import Experiment, Interval, Row
 from qexp.rows import collection_metrics
 
@@ -60,9 +61,9 @@ def same_build(run: "Run", experiment: Experiment) -> bool:
 def compare(
     then: list[Row], now: list[Row], experiment: Experiment, same: bool, raw: Path | None
 ) -> list[TrialComparison]:
-    """Compare the trials of two measurements of one experiment, in the order of the newer one.
+    """Compare the trials that both measurements of one experiment have, in the order of the newer one.
 
-    `raw` is the file of the older one's latencies. Raises ConfigError for a trial that the older one does not have.
+    `raw` is the file of the older one's latencies. Raises ConfigError if they have none in common.
     """
     keys = ("rescore", "oversampling", "hnsw_ef", "limit")
     measured = [row for row in then if "role" not in row.params and all(name in row.metrics for name in MEASURES)]
@@ -72,8 +73,8 @@ def compare(
     new = [row for row in now if "role" not in row.params]
     for trial, row in zip(experiment.trials, new, strict=True):
         found = before.get(tuple(row.params.get(key) for key in keys))
-        if found is None:
-            raise ConfigError(f"{trial.point.title}: the recorded run has no such trial")
+        if found is None:  # tuning may find another factor with another build
+            continue
         visit = f"trial: {trial.point.title}"
         means = experiment.latencies[experiment.visits.index(visit)].mean(axis=1)
         compared.append(
@@ -83,7 +84,17 @@ def compare(
                 latency_ratio(latencies[visit], means) if visit in latencies else None,
             )
         )
+    if not compared:
+        raise ConfigError("the recorded run has none of the operating points that were measured now")
     return compared
+
+
+def only_one_has(then: list[Row], now: list[Row]) -> list[str]:
+    """Return a line for operating points that only one of two measurements has, as where tuning found others."""
+    points = [[title(row.params) for row in rows if "role" not in row.params] for rows in (then, now)]
+    apart = [[one for one in mine if one not in other] for mine, other in (points, points[::-1])]
+    lines = zip(("then", "now"), apart, strict=True)
+    return [f"measured {when} only, and not compared: {'; '.join(those)}" for when, those in lines if those]
 
 
 def _check(measure: str, then: Row, now: Row, queries: int, same: bool) -> Check:

@@ -15,8 +15,9 @@ from qexp.config import ExperimentConfig, register_schema, restored
 from qexp.errors import ConfigError
 from qexp.paths import packaged
 from qexp.provenance import reproduce_command
-from qexp.reproduced import Check, half_width, latency_ratio
+from qexp.reproduced import Check, half_width, latency_ratio, only_one_has
 from tests.conftest import QUICK, Qexp
+from tests.tables import row
 from tests.test_sweep import all_runs, of_level
 
 
@@ -144,6 +145,15 @@ def test_accuracy_may_differ_by_chance_and_no_more() -> None:
     assert Check("recall", 0.9, 0.95, 0.06).holds
     assert not Check("recall", 0.9, 0.95, 0.04).holds
     assert Check("recall", 0.9, 0.9, 0.0).holds
+
+
+def test_points_that_only_one_measurement_has_are_told() -> None:
+    then, now = [row("binary", 2.4), row("binary", 3.0)], [row("binary", 3.0), row("binary", 2.5), row("binary", 4.0)]
+    assert only_one_has(then, now) == [
+        "measured then only, and not compared: binary, rescoring 2.4×",
+        "measured now only, and not compared: binary, rescoring 2.5×; binary, rescoring 4×",
+    ]
+    assert only_one_has(then, then) == []
 
 
 def test_latency_ratio_is_now_over_then() -> None:
