@@ -47,6 +47,8 @@ def chosen(cached: list[Entry], names: list[str], older_than: float | None, ever
     """Return the entries that are asked for; raise ConfigError for a name that is not there, and for no choice."""
     if not names and older_than is None and not everything:
         raise ConfigError("rm: say what to remove: names, --older-than DAYS or --all")
+    if older_than is not None and not older_than >= 0:
+        raise ConfigError(f"--older-than {older_than:g}: must be 0 or more days")
     known = {entry.name for entry in cached}
     for name in names:
         if name not in known:

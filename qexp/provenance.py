@@ -36,8 +36,9 @@ def uncommitted() -> str:
     folder = checkout()
     if folder is None:
         return ""
-    untracked = _git(folder, "ls-files", "--others", "--exclude-standard", "--", "qexp", "conf")
-    return "\n".join(part for part in (_git(folder, "diff", "HEAD"), untracked and f"untracked:\n{untracked}") if part)
+    untracked = _git(folder, "ls-files", "-z", "--others", "--exclude-standard", "--", "qexp", "conf")
+    new = [_git(folder, "diff", "--no-index", "--", "/dev/null", name) for name in filter(None, untracked.split("\0"))]
+    return "\n".join(part for part in (_git(folder, "diff", "HEAD"), *new) if part)
 
 
 def reproduce_command(words: list[str]) -> str:
@@ -64,4 +65,5 @@ def _git(folder: Path, *words: str) -> str:
         found = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, errors="replace")
     except FileNotFoundError:
         return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
+    expected = int("--no-index" in words)  # 1 is git's for files that differ, and what is asked for does
+    return found.stdout.strip() if found.returncode == expected else ""

@@ -15,6 +15,7 @@ from qexp.paths import install, packaged
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 SOURCE = "engine.source_collection"
 QUIET = "--quiet"
+ALONE = ("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")  # Hydra's flags that go with no multirun
 LEAST = 25  # characters that a column of descriptions is worth
 QUIET_WORDS = [f"hydra.{kind}.loggers.qexp.level=WARNING" for kind in ("job_logging", "hydra_logging")]
 
@@ -82,7 +83,7 @@ def check_flags(words: list[str]) -> None:
     """Raise ConfigError for a flag that Hydra does not know, and for flags and words that do not go together."""
     from hydra._internal.utils import get_args_parser
 
-    alone = [flag for flag in ("--cfg", "--info") if any(word.split("=")[0] == flag for word in words)]
+    alone = [flag for flag in ALONE if any(word.split("=")[0] == flag for word in words)]
     if alone and {"-m", "--multirun"} & set(words):
         raise ConfigError(f"-m {alone[0]}: shows the configuration of one experiment; leave out -m and what it sweeps")
     parser = get_args_parser()

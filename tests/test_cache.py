@@ -176,6 +176,8 @@ def test_what_to_remove_is_said(cache: Path) -> None:
         chosen(cached, [NEW[:-1]], None, False)
     with pytest.raises(ConfigError, match="say what to remove"):
         chosen(cached, [], None, False)
+    with pytest.raises(ConfigError, match=r"^--older-than -1: must be 0 or more days"):
+        chosen(cached, [], -1, False)
 
 
 def test_laid_out_vectors_are_held_before_their_neighbours_are_searched(

@@ -20,3 +20,6 @@ def test_changed_files_may_be_in_any_encoding(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("qexp.provenance.checkout", lambda: tmp_path)
     assert code_tags()["qexp.git_dirty"] == "true"
     assert "+caf\ufffd" in uncommitted()
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "new é.yaml").write_text("name: mine\n")
+    assert "+name: mine" in uncommitted()
