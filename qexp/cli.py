@@ -28,6 +28,7 @@ from qexp.usage import (
     check_flags,
     check_urls,
     expanded,
+    from_anywhere,
     help_text,
     one_line,
     quoted,
@@ -210,7 +211,7 @@ def _words(hydra_config: Any) -> list[str]:
     named = {group: choices[group] for group in GROUPS if choices.get(group) is not None}
     rest = [word for word in hydra_config.overrides.task if re.split("[=.]", word, maxsplit=1)[0] not in HOUSEKEEPING]
     rest = [word for word in rest if word.split("=", 1)[0] not in GROUPS]
-    return quoted([f"{group}={choice}" for group, choice in named.items()]) + rest
+    return quoted([f"{group}={choice}" for group, choice in named.items()]) + [from_anywhere(word) for word in rest]
 
 
 def objectives(rows: "list[Row]") -> list[float] | None:

@@ -7,12 +7,12 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qexp import machine, spool
-from qexp.config import ExperimentConfig
+from qexp.config import ExperimentConfig, located, with_paths
 from qexp.environment import REPRODUCES, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, TrackingError
 from qexp.paths import cache_root
@@ -74,7 +74,8 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
         with store_faults("starting a run"):
             log_batches(client, run_id, params=_params(config))
             client.log_text(run_id, json.dumps(config.flat(), indent=1), "config.json")
-            client.log_text(run_id, json.dumps(config.saved(), indent=1), SAVED_CONFIG)
+            from_anywhere = replace(config, dataset=with_paths(config.dataset, located))
+            client.log_text(run_id, json.dumps(from_anywhere.saved(), indent=1), SAVED_CONFIG)
             client.log_dict(run_id, machine.environment(), ENVIRONMENT_FILE)
             if tags.get("qexp.git_dirty") == "true":
                 client.log_text(run_id, uncommitted(), "uncommitted.diff")

@@ -7,11 +7,12 @@ from shutil import get_terminal_size
 from textwrap import wrap
 from traceback import walk_tb
 
-from qexp.config import known_keys
+from qexp.config import known_keys, located
 from qexp.config.checks import MISSING, no_secret
 from qexp.errors import ConfigError, near_miss
 from qexp.paths import install, packaged
 
+_PATH = re.compile(r"(dataset\.(?:\w+\.)*(?:path|neighbours_path))=(.+)", re.DOTALL)
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 SOURCE = "engine.source_collection"
 QUIET = "--quiet"
@@ -161,17 +162,35 @@ def expanded(words: list[str]) -> list[str]:
 def _as_path(word: str) -> str:
     """Quote the path of a file whose name Hydra's grammar has no place for, such as `~/a.npy` or `a (1).npy`."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import Quote, QuotedString
     from hydra.errors import HydraException
 
-    found = re.fullmatch(r"(dataset\.(?:\w+\.)*(?:path|neighbours_path))=(.+)", word, re.DOTALL)
+    found = _PATH.fullmatch(word)
     if not found:
         return word
     try:
         OverridesParser.create().parse_override(word)
     except HydraException:
-        return f"{found[1]}={QuotedString(found[2], Quote.double).with_quotes()}"
+        return f"{found[1]}={_in_quotes(found[2])}"
     return word
+
+
+def from_anywhere(word: str) -> str:
+    """Return the word with the path of what is here so that it can be found from any other folder."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    found = _PATH.fullmatch(word)
+    if not found:
+        return word
+    path = OverridesParser.create().parse_override(word).value()
+    if not isinstance(path, str) or located(path) == path:
+        return word
+    return f"{found[1]}={_in_quotes(located(path))}"
+
+
+def _in_quotes(text: str) -> str:
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return str(QuotedString(text, Quote.double).with_quotes())
 
 
 def quoted(words: list[str]) -> list[str]:

@@ -83,6 +83,20 @@ def test_another_dataset_and_other_figures_are_said(qexp: Qexp, environment: dic
 
 
 @pytest.mark.slow
+def test_a_file_is_found_from_another_folder(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).standard_normal((2000, 64)).astype(np.float32))
+    words = [word for word in QUICK if not word.startswith("dataset")]
+    done = qexp("quantization=scalar", "dataset=file", "dataset.path=mine.npy", "dataset.queries.held_out=100", *words)
+    assert done.returncode == 0, done.stderr
+    (collection,) = of_level(all_runs(environment), "collection")
+    assert f'dataset.path="{tmp_path}/mine.npy"' in collection.data.tags["qexp.reproduce"].replace("\\", "")
+    (tmp_path / "elsewhere").mkdir()
+    again = reproduced(environment, tmp_path / "elsewhere", collection.info.run_id)
+    assert again.returncode == 0, again.stderr
+    assert "its results must be the same to the bit" in again.stdout
+
+
+@pytest.mark.slow
 def test_what_is_lost_of_one_run_keeps_nobody_from_the_next(
     qexp: Qexp, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -7,7 +9,7 @@ from qexp.cli import main
 from qexp.config import register_schema
 from qexp.errors import ConfigError
 from qexp.paths import packaged
-from qexp.usage import QUIET_WORDS, absent_part, check_flags, expanded, help_text, one_line
+from qexp.usage import QUIET_WORDS, absent_part, check_flags, expanded, from_anywhere, help_text, one_line
 
 
 def test_overrides_are_split_and_empty_parameters_left_out() -> None:
@@ -121,3 +123,13 @@ def test_what_describes_a_choice_goes_on_below_its_beginning() -> None:
         "  qexp -m group=choice,choice … [group.field=a,b …]  a sweep over every",
         " " * 53 + "combination",
     ]
+
+
+def test_what_is_here_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a b.npy").touch()
+    (word,) = expanded(["dataset.path=a b.npy"])
+    assert from_anywhere(word) == f'dataset.path="{tmp_path}/a b.npy"'
+    assert from_anywhere(from_anywhere(word)) == from_anywhere(word)
+    for other in ("dataset.path=user/words", "dataset.label=a", "dataset.queries.path=null"):
+        assert from_anywhere(other) == other

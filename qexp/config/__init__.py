@@ -12,6 +12,8 @@ from qexp.config.dataset import (
     QueriesConfig,
     SyntheticDataset,
     TableDataset,
+    located,
+    with_paths,
 )
 from qexp.config.engine import EngineConfig, ServerConfig, parse_cap
 from qexp.config.experiment import HOUSEKEEPING, ExperimentConfig, SweepConfig
@@ -44,7 +46,9 @@ __all__ = [
     "TheoryConfig",
     "TuneConfig",
     "known_keys",
+    "located",
     "parse_cap",
     "register_schema",
     "restored",
+    "with_paths",
 ]

@@ -1,7 +1,10 @@
 """The schema of datasets and embeddings."""
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from qexp.config.checks import MISSING, at_least, one_of, require, server_url
 
@@ -232,3 +235,21 @@ class EmbeddingConfig:
             self.kind != "callable" or (self.function or "").count(":") == 1,
             f"embedding.function={self.function}: must be module:function; add embedding.function=…",
         )
+
+
+def with_paths(config: DatasetConfig, change: Callable[[str], str]) -> DatasetConfig:
+    """Return the dataset with every path in it changed, those of its queries, labels and neighbours too."""
+    own: dict[str, Any] = {}
+    if isinstance(config, TableDataset):
+        own["path"] = change(config.path)
+    if isinstance(config, TableDataset | CollectionDataset):
+        for part in ("queries", "qrels"):
+            asked = getattr(config, part)
+            own[part] = replace(asked, path=asked.path and change(asked.path))
+    return replace(config, neighbours_path=config.neighbours_path and change(config.neighbours_path), **own)
+
+
+def located(path: str) -> str:
+    """Return the path of what is here so that it can be found from anywhere; any other as it is."""
+    here = Path(path).expanduser()
+    return str(here.absolute()) if here.exists() else path

@@ -66,7 +66,7 @@ def place_of(path: str, name: str | None) -> str:
 def folder_state(folder: Path) -> str:
     """Return a digest that changes when any file of the folder (or the file itself) is written."""
     files = [folder] if folder.is_file() else sorted(file for file in folder.rglob("*") if file.is_file())
-    states = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    states = [f"{file.absolute()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
     return digest_of(states)
 
 

@@ -21,6 +21,7 @@ from qexp.config import (
     QueriesConfig,
     SyntheticDataset,
     TableDataset,
+    with_paths,
 )
 from qexp.data.files import content_digest, file_distance, is_file_dataset, load_file, query_part
 from qexp.data.hub import commit_of, load_hub, place_of
@@ -68,14 +69,7 @@ class _Loaded:
 
 def expanded(config: DatasetConfig) -> DatasetConfig:
     """Return the dataset with `~` in its paths as the home that it stands for."""
-    own: dict[str, Any] = {}
-    if isinstance(config, TableDataset):
-        own["path"] = expanduser(config.path)
-    if isinstance(config, TableDataset | CollectionDataset):
-        for part in ("queries", "qrels"):
-            asked = getattr(config, part)
-            own[part] = replace(asked, path=asked.path and expanduser(asked.path))
-    return replace(config, neighbours_path=config.neighbours_path and expanduser(config.neighbours_path), **own)
+    return with_paths(config, expanduser)
 
 
 def open_source(config: DatasetConfig, embedding: EmbeddingConfig, cache: Path) -> Source:
