@@ -146,3 +146,13 @@ def test_jobs_of_one_quantization_are_one_in_the_text_to_share():
     found.dataset["name"] = "words"
     text = to_share(found, recommend(rows, replace(SLO, max_ram_mib=10)))
     assert text == "I measured 1 quantization of Qdrant on words (1,000 points, 64 dimensions): none kept to my limits."
+
+
+def test_a_latency_that_was_brought_to_the_speed_of_all_jobs_says_so():
+    rows = [baseline(p95=2.0), row("scalar", 2, p95=1.0), baseline(p95=2.002), row("binary", 2, p95=1.0)]
+    assert {answers.latency_remark(one) for one in recommend(rows, SLO).considered} == {"one client, closed loop"}
+    rows[2:] = [baseline(p95=8.0), row("binary", 2, p95=4.0)]
+    remarks = {one.title: answers.latency_remark(one) for one in recommend(rows, SLO).considered}
+    assert remarks["binary, rescoring 2×"] == (
+        "one client, closed loop; 2.000 ms at the machine speed of all jobs, which plots and comparisons have"
+    )

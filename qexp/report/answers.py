@@ -77,6 +77,14 @@ def _effect(decided: Recommendation, found: Matched) -> str:
     )
 
 
+def latency_remark(one: Candidate) -> str:
+    """Return what the latency is of, and what comparisons make of it where its job was faster or slower than all."""
+    told = "one client, closed loop"
+    if not one.levelled:
+        return told
+    return f"{told}; {one.latency:.3f} ms at the machine speed of all jobs, which plots and comparisons have"
+
+
 def ram_remark(decided: Recommendation, one: Candidate) -> str:
     """Return RAM against the baseline's."""
     bare = bare_of(decided)

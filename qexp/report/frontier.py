@@ -13,6 +13,7 @@ QUESTION = ("dataset", DATA, "embedding_size", "engine", "limit")  # rows that d
 HALVES = ("a", "b")
 _SPEEDUP = {"latency_p95_ms": "speedup_p95", "latency_mean_ms": "speedup_mean"}
 UNQUANTIZED = "none"
+SAME_PACE = 0.005
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Candidate:
     def baseline(self) -> bool:
         """Whether this is the unquantized collection."""
         return self.row.params.get("role") == "baseline"
+
+    @property
+    def levelled(self) -> bool:
+        """Whether its job met the machine at another speed than all jobs together."""
+        return abs(self.pace - 1) > SAME_PACE
 
     @property
     def collection(self) -> tuple[str, str]:
