@@ -131,7 +131,7 @@ def serve(pipe: Connection, imported: object) -> None:
     while True:
         try:
             request, arguments = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):  # the other side is gone
             return
         if request == "make":
             made = arguments
