@@ -122,9 +122,9 @@ def _fastembed(config: EmbeddingConfig, role: str, cache: Path) -> Encoder:
             embed = model.query_embed if role == "query" else model.passage_embed
             return np.stack(list(embed(texts)))
         except Exception as error:
+            hint = "" if folder.is_dir() else "; a folder with model.onnx and its tokenizer needs no network"
             raise ConfigError(
-                f"embedding.model={config.model}: cannot be loaded or run: {_reason(error)}; a folder with model.onnx "
-                f"and its tokenizer needs no network"
+                f"embedding.model={config.model}: cannot be loaded or run: {_reason(error)}{hint}"
             ) from error
 
     return Encoder(encode, identity)
