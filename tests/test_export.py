@@ -236,6 +236,8 @@ def test_old_servers_get_no_body_for_what_they_cannot_be_told(vectors, hnsw, cod
     if codes:
         body["quantization_config"] = {"scalar": {"memory": codes}}
     assert told_before_1_19(body) is told
+    body["vectors"]["datatype"] = "turbo4"
+    assert not told_before_1_19(body)
 
 
 def test_what_vectors_must_be_is_said(recorded, tmp_path):

@@ -75,7 +75,9 @@ def told_before_1_19(create: Body) -> bool:
     """
     codes = [given["memory"] for given in create.get("quantization_config", {}).values()]
     allowed = ("pinned", create["vectors"]["memory"])
-    known = create["hnsw_config"]["memory"] != "pinned" and not create["vectors"]["datatype"].startswith("turbo")
+    known = create["hnsw_config"]["memory"] != "pinned" and not create["vectors"].get("datatype", "").startswith(
+        "turbo"
+    )
     return known and all(memory in allowed for memory in codes)
 
 
