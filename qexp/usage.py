@@ -161,12 +161,12 @@ def expanded(words: list[str]) -> list[str]:
 
 def _as_path(word: str) -> str:
     """Quote the path of a file whose name Hydra's grammar has no place for, such as `~/a.npy` or `a (1).npy`."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
     found = _PATH.fullmatch(word)
     if not found:
         return word
+    from hydra.core.override_parser.overrides_parser import OverridesParser  # only now: --help takes no parser
+    from hydra.errors import HydraException
+
     try:
         OverridesParser.create().parse_override(word)
     except HydraException:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,9 @@ def test_what_is_here_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest
     assert from_anywhere(from_anywhere(word)) == from_anywhere(word)
     for other in ("dataset.path=user/words", "dataset.label=a", "dataset.queries.path=null"):
         assert from_anywhere(other) == other
+
+
+def test_words_that_are_no_paths_are_read_without_hydra() -> None:
+    code = "import sys; from qexp.usage import expanded; expanded(['--help', 'index.m=8'])"
+    code += "; assert 'hydra' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
