@@ -195,3 +195,17 @@ def test_a_disk_without_room_for_the_copy_is_named_as_that(tmp_path: Path, monke
     monkeypatch.setattr("datasets.load_dataset", full)
     with pytest.raises(DataError, match="someone/name: there is no room for a copy of it: free space"):
         load_hub("someone/name", None, None, None, tmp_path)
+
+
+def test_a_split_is_loaded_once_until_a_file_of_its_folder_changes(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cache = tmp_path_factory.mktemp("cache")  # elsewhere: its files would be the folder's
+    first, state = load_hub(str(folder), "corpus", None, None, cache)
+    assert load_hub(str(folder), "corpus", None, None, cache) == (first, state)
+    assert load_hub(str(folder), "corpus", None, None, cache)[0] is first
+    fewer = {"id": pa.array([1], pa.int64()), "vector": pa.array([[1.0, 0.0]])}
+    pq.write_table(pa.table(fewer), folder / "corpus.parquet")
+    again, changed = load_hub(str(folder), "corpus", None, None, cache)
+    assert len(again) == 1
+    assert changed != state

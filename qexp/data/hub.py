@@ -2,7 +2,7 @@
 
 import logging
 import re
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,16 +30,24 @@ def load_hub(
     hush()
     folder = packaged(path) if path.startswith("bundled/") else Path(path)
     state = folder_state(folder) if folder.is_dir() else ""
-    # A folder's copy in the default cache is found again by its name and card alone, whatever its files hold now.
-    load = partial(datasets.load_dataset, str(folder) if state else path, name, revision=revision)
     split = split or "train"
+    # A folder's copy in the default cache is found again by its name and card alone, whatever its files hold now.
+    copies = str(cache / Kind.DATASETS / state) if state else None
     try:
-        rows = load(split=split, cache_dir=str(cache / Kind.DATASETS / state) if state else None)
+        rows = _loaded(str(folder) if state else path, name, split, revision, copies)
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         raise DataError(f"{place_of(path, name)}: {_reason(error, path, split)}") from error
     if len(rows) == 0:
         raise DataError(f"{place_of(path, name)}: split '{split}' is empty")
     return rows, f"{state} {rows._fingerprint} {commit_of(rows) or ''}".rstrip()
+
+
+@lru_cache(maxsize=8)
+def _loaded(path: str, name: str | None, split: str, revision: str | None, copies: str | None) -> "Dataset":
+    """Load a split once for all jobs of this process: the hub is asked once, and cannot change between them."""
+    import datasets
+
+    return datasets.load_dataset(path, name, split=split, revision=revision, cache_dir=copies)
 
 
 def hush() -> None:
