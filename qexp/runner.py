@@ -74,7 +74,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             validity.check_spec(spec, checks)
             if spec.datatype == "uint8":
                 dataset_checks.check_whole_numbers(data.points()[_sample(data.facts.points)], checks)
-            forward, payload = chosen_links(data, spec), held_payload(data, spec)
+            links, payload = partial(chosen_links, data), held_payload(data, spec)
             loader = Loader(config, data, cache, checks)
             quantized, baseline = loader.pair(workers, spec)
             validity.check_same_index(baseline.build.state, quantized.build.state, checks)
@@ -90,7 +90,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
                 judged = partial(_judged_by, search, baseline, data, truth)  # at the hnsw_ef that tuning found
             steps = Steps(replace(config, search=search), loader)
             timed, stop = steps.timed(quantized, baseline)
-            collections = (steps.sized(quantized, forward, payload), steps.sized(baseline, forward, payload))
+            collections = (steps.sized(quantized, links, payload), steps.sized(baseline, links, payload))
             steps.check_after(timed, quantized, baseline)
             results = steps.results(timed, quantized)
             cold = steps.cold(quantized, baseline) if config.search.cache == "cold" else {}
@@ -99,7 +99,9 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
                 findings += adaptive(search, quantized.worker, judged, data.facts.queries)
             workers.close()
             cliff = (
-                steps.cliff(spec, predict_ram(baseline.spec, forward, payload).ram) if config.engine.ram_caps else None
+                steps.cliff(spec, predict_ram(baseline.spec, links(baseline.spec), payload).ram)
+                if config.engine.ram_caps
+                else None
             )
         with machine.turn(False, config.wait_seconds, log.info):
             steps.add_builds(results, spec)
@@ -114,7 +116,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         baseline_collection=collections[1],
         baselines=baselines,
         trials=trials,
-        cost=price(spec, collections, forward, config.quantization.theory.compression, config.cost, payload),
+        cost=price(spec, collections, links, config.quantization.theory.compression, config.cost, payload),
         visits=tuple(visit.title for visit in timed),
         latencies=np.stack([measurement.latencies for measurement in timed.values()]),
         warnings=(

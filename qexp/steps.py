@@ -35,6 +35,7 @@ from qexp.results import (
 )
 from qexp.results.footprint import Cliff
 from qexp.sizing.cost import priced_ram
+from qexp.sizing.links import Links
 from qexp.sizing.measured import compare
 from qexp.sizing.payload import PayloadSize
 from qexp.sizing.ram import predict_ram
@@ -102,14 +103,14 @@ class Steps:
             for place in {id(place): place for place in places}.values():
                 place.moments.append(place.worker.memory())
 
-    def sized(self, place: Place, forward: float, payload: PayloadSize) -> Collection:
+    def sized(self, place: Place, links: Links, payload: PayloadSize) -> Collection:
         """Put the collection's predicted and measured memory together.
 
         Only what is there is compared; what is wanted has the payload that is priced.
         """
-        there, last = predict_ram(place.spec, forward, payload), place.worker.memory()
+        there, last = predict_ram(place.spec, links(place.spec), payload), place.worker.memory()
         comparisons = compare(there, place.build.state, [*place.moments, last])
-        ram = priced_ram(place.spec, forward, payload, self.config.cost)
+        ram = priced_ram(place.spec, links, payload, self.config.cost)
         return Collection(place.spec.name, place.build, ram, last, comparisons, place.worker.round_trip())
 
     def cliff(self, spec: CollectionSpec, wanted: int) -> Cliff:

@@ -20,6 +20,10 @@ COURSE = CostConfig("course", usd_per_gb_month=10)
 SMALL, LARGE = NodeConfig("small", 16, 0.1), NodeConfig("large", 64, 0.35)
 
 
+def links(spec: CollectionSpec) -> float:
+    return TYPICAL_FORWARD
+
+
 def test_ram_and_disk_by_the_gigabyte() -> None:
     assert bill(5e9, 7e9, COURSE).usd_month == 50.0
     dear = replace(COURSE, replication=2, headroom=0.2, disk_usd_per_gb_month=0.1)
@@ -59,7 +63,7 @@ def collection(asked: CollectionSpec, resident: int | None) -> Collection:
 def test_predicted_measured_and_theory_are_priced_side_by_side() -> None:
     asked = spec("scalar", size=100)
     cost = replace(COURSE, target_points=asked.points * 1000)
-    found = price(asked, (collection(asked, 500), collection(asked.unquantized(), 9000)), 15.0, 4.0, cost)
+    found = price(asked, (collection(asked, 500), collection(asked.unquantized(), 9000)), links, 4.0, cost)
     target = replace(asked, points=cost.target_points)
     assert found.points == 2_000_000
     assert found.usd_month == pytest.approx(predict_ram(target, 15.0).ram / 1e9 * 10)
@@ -77,7 +81,7 @@ def test_predicted_measured_and_theory_are_priced_side_by_side() -> None:
 
 def test_throughput_is_priced_at_the_measured_points_with_every_copy_serving() -> None:
     def priced(asked: CollectionSpec, cost: CostConfig) -> Cost:
-        return price(asked, (collection(asked, 500), collection(asked.unquantized(), 9000)), 15.0, None, cost)
+        return price(asked, (collection(asked, 500), collection(asked.unquantized(), 9000)), links, None, cost)
 
     one = spec("scalar", size=100)
     single, double = priced(one, COURSE), priced(one, replace(COURSE, replication=2))
@@ -96,7 +100,7 @@ def test_throughput_is_priced_at_the_measured_points_with_every_copy_serving() -
 
 def test_unknown_bytes_and_unpublished_compression_have_no_price() -> None:
     asked = spec("scalar")
-    found = price(asked, (collection(asked, None), collection(asked, None)), 15.0, None, COURSE)
+    found = price(asked, (collection(asked, None), collection(asked, None)), links, None, COURSE)
     assert found.points == asked.points
     assert (found.measured, found.measured_savings_usd_month, found.theory_savings_usd_month) == (None, None, None)
 
@@ -105,8 +109,8 @@ def test_unknown_bytes_and_unpublished_compression_have_no_price() -> None:
 def test_a_payload_that_was_not_measured_has_no_measured_bill(payload: dict[str, Any]) -> None:
     asked = spec("scalar", size=100)
     pair = collection(asked, 500), collection(asked.unquantized(), 9000)
-    assert price(asked, pair, 15.0, 4.0, COURSE).measured is not None
-    assert price(asked, pair, 15.0, 4.0, replace(COURSE, **payload)).measured is None
+    assert price(asked, pair, links, 4.0, COURSE).measured is not None
+    assert price(asked, pair, links, 4.0, replace(COURSE, **payload)).measured is None
 
 
 def test_projection_is_linear_but_for_the_graph() -> None:
@@ -137,8 +141,16 @@ def test_prices_are_checked(make: object, message: str) -> None:
 def test_what_is_priced_is_what_is_predicted() -> None:
     asked, own = spec("scalar", size=100), PayloadSize(100, 90)
     bare = predict_ram(asked).ram
-    assert priced_ram(asked, TYPICAL_FORWARD, own, COURSE) == predict_ram(asked, payload=own)
+    assert priced_ram(asked, links, own, COURSE) == predict_ram(asked, payload=own)
     dear = replace(COURSE, payload_in_ram=True)
-    assert priced_ram(asked, TYPICAL_FORWARD, own, dear).ram == bare + asked.points * 450
+    assert priced_ram(asked, links, own, dear).ram == bare + asked.points * 450
     dear = replace(dear, payload_bytes=200)
-    assert priced_ram(asked, TYPICAL_FORWARD, own, dear).ram == bare + asked.points * 900
+    assert priced_ram(asked, links, own, dear).ram == bare + asked.points * 900
+
+
+def test_each_collection_is_priced_with_the_links_of_its_own_graph() -> None:
+    asked = spec("binary", size=100)
+    pair = collection(asked, 500), collection(asked.unquantized(), 9000)
+    found = price(asked, pair, lambda spec: 20.0 if spec.quantization else 10.0, None, COURSE)
+    assert found.predicted.ram_bytes == predict_ram(asked, 20.0).ram
+    assert found.baseline.ram_bytes == predict_ram(asked.unquantized(), 10.0).ram

@@ -204,5 +204,5 @@ def test_indexes_are_priced_whatever_payload_is() -> None:
     assert (part.name, part.need, part.bytes, part.disk) == (PAYLOAD_INDEXES, "resident", 40_000, 50_000)
     assert part.spare == 2 * (FLAGS - 125)
     bare = predict_ram(asked, payload=by_guide(200))
-    priced = priced_ram(asked, 15.0, PayloadSize(100, 90, size), CostConfig("own", payload_bytes=200))
+    priced = priced_ram(asked, lambda spec: 15.0, PayloadSize(100, 90, size), CostConfig("own", payload_bytes=200))
     assert (priced.ram - bare.ram, priced.disk - bare.disk) == (40_000, 50_000)

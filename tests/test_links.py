@@ -35,3 +35,12 @@ def test_links_double_until_they_are_thinned_out() -> None:
     assert mean_links(0.0, 32) == 0.0
     assert mean_links(1.0, 1000) == pytest.approx(1.9, rel=1e-3)
     assert mean_links(1000.0, 32) == pytest.approx(32.0)
+
+
+def test_by_signs_only_the_side_of_the_mean_counts() -> None:
+    drawn = np.random.default_rng(0).standard_normal((800, 16)).astype(np.float32)
+    signs = np.where(drawn > drawn.mean(axis=0), np.float32(1), np.float32(-1))
+    expected = forward_links(signs, 16, 100, "dot")
+    assert forward_links(drawn, 16, 100, "cosine", by_signs=True) == expected
+    assert forward_links(1000 + 3 * drawn, 16, 100, "euclid", by_signs=True) == pytest.approx(expected, rel=0.01)
+    assert forward_links(drawn, 16, 100, "dot") != expected

@@ -12,7 +12,7 @@ from qexp.engine.edge import EdgeEngine
 from qexp.results import DATATYPE_BITS, CollectionSpec, Component
 from qexp.sizing.links import forward_links
 from qexp.sizing.payload import allocated, by_guide
-from qexp.sizing.ram import code_bytes, entry_points, graph_bytes, graph_bytes_guide, predict_ram
+from qexp.sizing.ram import code_bytes, entry_points, graph_bytes, graph_bytes_guide, linked_by_signs, predict_ram
 from tests.test_edge import METHODS, spec, vectors
 
 CODES = {
@@ -132,6 +132,26 @@ def test_the_graph_is_within_15_percent_of_its_files(
     )
     assert graph.disk == pytest.approx(built, rel=0.15)
     assert graph.guide > 1.3 * built
+
+
+@pytest.mark.parametrize("method", ["binary", "binary_1_5bit", "binary_2bit", "turbo_1", "turbo_1_5", "turbo_2"])
+def test_a_graph_built_by_codes_of_few_bits_is_within_15_percent_and_larger(method: str, tmp_path: Path) -> None:
+    points = points_of("clusters", 5000, 384)
+    asked = spec(method, size=384, points=5000, m=16, ef_construct=100, full_scan_threshold=100)
+    built = build_collection(EdgeEngine(tmp_path), asked, points).state.files["graph"]
+    signs, floats = (forward_links(points, 16, 100, "cosine", by_signs) for by_signs in (True, False))
+    assert graph_bytes(5000, 16, signs, entry_points(asked)) == pytest.approx(built, rel=0.15)
+    assert signs > floats
+
+
+def test_codes_of_at_most_two_bits_are_linked_by_signs() -> None:
+    of_few_bits = {method for method in METHODS if linked_by_signs(METHODS[method])}
+    assert of_few_bits == {method for method in METHODS if method.startswith("binary")} | {
+        "turbo_1",
+        "turbo_1_5",
+        "turbo_2",
+    }
+    assert not linked_by_signs({"turbo": {}})  # four bits, where nothing is said
 
 
 def test_the_graph_by_exact_numbers() -> None:

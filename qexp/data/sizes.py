@@ -12,11 +12,12 @@ from qexp.results import CollectionSpec
 from qexp.sizing.indexes import index_size
 from qexp.sizing.links import forward_links
 from qexp.sizing.payload import PayloadSize, payload_size
+from qexp.sizing.ram import linked_by_signs
 
 
 def chosen_links(data: Data, spec: CollectionSpec) -> float:
-    """Return `forward_links` of the points."""
-    return _chosen_links(data.vectors, spec.m, spec.ef_construct, spec.distance)
+    """Return `forward_links` of the points, by what the collection's graph is built with."""
+    return _chosen_links(data.vectors, spec.m, spec.ef_construct, spec.distance, linked_by_signs(spec.quantization))
 
 
 def held_payload(data: Data, spec: CollectionSpec) -> PayloadSize:
@@ -25,8 +26,8 @@ def held_payload(data: Data, spec: CollectionSpec) -> PayloadSize:
 
 
 @lru_cache
-def _chosen_links(vectors: Path, m: int, ef_construct: int, distance: str) -> float:
-    return forward_links(np.load(vectors, mmap_mode="r"), m, ef_construct, distance)
+def _chosen_links(vectors: Path, m: int, ef_construct: int, distance: str, by_signs: bool) -> float:
+    return forward_links(np.load(vectors, mmap_mode="r"), m, ef_construct, distance, by_signs)
 
 
 @lru_cache

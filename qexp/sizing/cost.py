@@ -7,6 +7,7 @@ from math import ceil
 from qexp.config import CostConfig, NodeConfig
 from qexp.results import Collection, CollectionSpec, RamEstimate
 from qexp.results.footprint import Bill, Cost
+from qexp.sizing.links import Links
 from qexp.sizing.payload import NO_PAYLOAD, PayloadSize, by_guide
 from qexp.sizing.ram import predict_ram
 
@@ -44,19 +45,19 @@ def theory_usd_month(spec: CollectionSpec, points: int, compression: float, cost
     return points * spec.size * FLOAT_BYTES / GB / compression * cost.usd_per_gb_month
 
 
-def priced_ram(spec: CollectionSpec, forward: float, payload: PayloadSize, cost: CostConfig) -> RamEstimate:
+def priced_ram(spec: CollectionSpec, links: Links, payload: PayloadSize, cost: CostConfig) -> RamEstimate:
     """Return every component with the payload that is priced: `cost.payload_bytes`, where given, instead of the own.
 
     Its indexes are priced as they are.
     """
     held = replace(by_guide(cost.payload_bytes), indexes=payload.indexes) if cost.payload_bytes else payload
-    return predict_ram(spec, forward, held, cost.payload_in_ram)
+    return predict_ram(spec, links(spec), held, cost.payload_in_ram)
 
 
 def price(
     spec: CollectionSpec,
     collections: tuple[Collection, Collection],
-    forward: float,
+    links: Links,
     compression: float | None,
     cost: CostConfig,
     payload: PayloadSize = NO_PAYLOAD,
@@ -72,7 +73,7 @@ def price(
     serving = cost.replication / spec.replicas if points == spec.points else None
 
     def predicted(wanted: CollectionSpec) -> Bill:
-        estimate = priced_ram(wanted, forward, payload, cost)
+        estimate = priced_ram(wanted, links, payload, cost)
         return replace(bill(estimate.ram, estimate.disk, cost), serving=serving)
 
     def measured(collection: Collection) -> Bill | None:

@@ -1,11 +1,15 @@
 """How many links a point of an HNSW graph has on average: it depends on the data, so a sample of it is asked."""
 
+from collections.abc import Callable
 from math import tanh
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.results import Vectors
+from qexp.results import CollectionSpec, Vectors
+
+Links: TypeAlias = Callable[[CollectionSpec], float]  # `forward_links` of one dataset, for any collection of it
 
 SAMPLE_POINTS = 100_000
 SAMPLE_PIVOTS = 200
@@ -14,23 +18,33 @@ SATURATION = 1.9  # fitted to 30 graphs of real and synthetic vectors (docs/memo
 TYPICAL_FORWARD = 15.0  # all-MiniLM-L6-v2 embeddings of WordNet: 12 at 1,000 points, 17 at 20,000
 
 
-def forward_links(vectors: Vectors, m: int, ef_construct: int, distance: str, seed: int = 0) -> float:
+def forward_links(
+    vectors: Vectors, m: int, ef_construct: int, distance: str, by_signs: bool = False, seed: int = 0
+) -> float:
     """Return how many links a point of `vectors` [n, size] chooses itself when it is added, on average.
 
     What Qdrant's builder does, with exact candidates: of the `ef_construct` nearest points that are there already,
     those are kept, nearest first, that are nearer to the new point than to any kept before, up to 2m. Asked of 200
-    points, among at most 100,000 in the order of their rows; vectors for cosine must be normalised.
+    points, among at most 100,000 in the order of their rows; vectors for cosine must be normalised. The builder
+    compares codes where there are some: `by_signs` stands for codes of one or two bits a component, and compares on
+    which side of its mean each component is.
     """
     rows = np.linspace(0, len(vectors) - 1, min(len(vectors), SAMPLE_POINTS)).astype(np.int64)
     if len(rows) < 2:
         return 0.0
     places = np.sort(np.random.default_rng(seed).integers(1, len(rows), SAMPLE_PIVOTS))
-    pivots = np.asarray(vectors[rows[places]], dtype=np.float32)
-    scores, nearest = _nearest_before(vectors, rows, places, pivots, ef_construct, distance)
+    centre = vectors[rows[:: max(1, len(rows) // BLOCK)]].mean(axis=0)
+
+    def read(wanted: NDArray[np.int64]) -> Vectors:
+        found = np.asarray(vectors[rows[wanted]], dtype=np.float32)
+        return np.where(found > centre, np.float32(1), np.float32(-1)) if by_signs else found
+
+    distance = "dot" if by_signs else distance
+    scores, nearest = _nearest_before(read, places, ef_construct, distance)
     counts = []
     for own, candidates in zip(scores, nearest, strict=True):
         there = np.isfinite(own)
-        counts.append(_kept(np.asarray(vectors[rows[candidates[there]]]), own[there], 2 * m, distance))
+        counts.append(_kept(read(candidates[there]), own[there], 2 * m, distance))
     return float(np.mean(counts))
 
 
@@ -43,14 +57,15 @@ def mean_links(forward: float, most: int) -> float:
 
 
 def _nearest_before(
-    vectors: Vectors, rows: NDArray[np.int64], places: NDArray[np.int64], pivots: Vectors, count: int, distance: str
+    read: Callable[[NDArray[np.int64]], Vectors], places: NDArray[np.int64], count: int, distance: str
 ) -> tuple[Vectors, NDArray[np.int64]]:
     """Return scores and places [pivot, count] of each pivot's nearest earlier points, nearest first; -inf is none."""
+    pivots = read(places)
     scores = np.full((len(places), count), -np.inf, dtype=np.float32)
     nearest = np.zeros((len(places), count), dtype=np.int64)
     for start in range(0, int(places.max()), BLOCK):
         block = np.arange(start, min(start + BLOCK, int(places.max())))
-        found = _scores(pivots, np.asarray(vectors[rows[block]], dtype=np.float32), distance)
+        found = _scores(pivots, read(block), distance)
         found[block[None, :] >= places[:, None]] = -np.inf
         scores = np.concatenate([scores, found], axis=1)
         nearest = np.concatenate([nearest, np.broadcast_to(block, found.shape)], axis=1)

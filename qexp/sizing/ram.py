@@ -48,6 +48,18 @@ def code_bytes(quantization: dict[str, Any] | None, size: int) -> int:
     return ceil(size * bits / 8) + extra
 
 
+def linked_by_signs(quantization: dict[str, Any] | None) -> bool:
+    """Return whether codes keep so little that a graph built with them has the links of signs (`sizing/links.py`).
+
+    Those of one to two bits a component of binary quantization and TurboQuant. Graphs built with product
+    quantization's follow neither signs nor floats.
+    """
+    if quantization is None:
+        return False
+    method, given = next(iter(quantization.items()))
+    return method == "binary" or (method == "turbo" and _TURBO[given.get("bits") or "bits4"][0] <= 2)
+
+
 def graph_bytes_guide(points: int, m: int) -> int:
     """Return the bytes of the HNSW graph by Qdrant's capacity planning guide: points × 2m links × 4 bytes × 1.2."""
     return round(points * 2 * m * GUIDE_LINK_BYTES * GUIDE_OVERHEAD)
@@ -92,7 +104,7 @@ def predict_ram(
 ) -> RamEstimate:
     """Return every component with its bytes and need.
 
-    `forward` is `forward_links` of the dataset.
+    `forward` is `forward_links` of the dataset, for such a collection.
 
     A pinned component, the id tracker and payload indexes are resident. A cached one is hot. What every search walks
     is hot whatever its placement: the graph, and the codes, or the original vectors where there are no codes; stored
