@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qexp import machine, spool
-from qexp.config import ExperimentConfig, located, with_paths
+from qexp.config import ExperimentConfig, located, located_encoder, with_paths
 from qexp.environment import REPRODUCES, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, TrackingError
 from qexp.paths import cache_root
@@ -74,7 +74,8 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
         with store_faults("starting a run"):
             log_batches(client, run_id, params=_params(config))
             client.log_text(run_id, json.dumps(config.flat(), indent=1), "config.json")
-            from_anywhere = replace(config, dataset=with_paths(config.dataset, located))
+            dataset, embedding = with_paths(config.dataset, located), located_encoder(config.embedding)
+            from_anywhere = replace(config, dataset=dataset, embedding=embedding)
             client.log_text(run_id, json.dumps(from_anywhere.saved(), indent=1), SAVED_CONFIG)
             client.log_dict(run_id, machine.environment(), ENVIRONMENT_FILE)
             if tags.get("qexp.git_dirty") == "true":

@@ -7,12 +7,12 @@ from shutil import get_terminal_size
 from textwrap import wrap
 from traceback import walk_tb
 
-from qexp.config import known_keys, located
+from qexp.config import known_keys, located, located_function
 from qexp.config.checks import MISSING, no_secret
 from qexp.errors import ConfigError, near_miss
 from qexp.paths import install, packaged
 
-_PATH = re.compile(r"(dataset\.(?:\w+\.)*(?:path|neighbours_path))=(.+)", re.DOTALL)
+_PATH = re.compile(r"(dataset\.(?:\w+\.)*(?:path|neighbours_path)|embedding\.(?:model|function))=(.+)", re.DOTALL)
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 SOURCE = "engine.source_collection"
 QUIET = "--quiet"
@@ -182,9 +182,10 @@ def from_anywhere(word: str) -> str:
     if not found:
         return word
     path = OverridesParser.create().parse_override(word).value()
-    if not isinstance(path, str) or located(path) == path:
+    if not isinstance(path, str):
         return word
-    return f"{found[1]}={_in_quotes(located(path))}"
+    there = located_function(path) if found[1] == "embedding.function" else located(path)
+    return word if there == path else f"{found[1]}={_in_quotes(there)}"
 
 
 def _in_quotes(text: str) -> str:

@@ -102,6 +102,17 @@ def test_an_unknown_function_names_the_near_miss(tmp_path: Path) -> None:
         embed_texts(TEXTS, EmbeddingConfig(kind="callable", function="nowhere:f"), tmp_path)
 
 
+def test_a_function_is_found_in_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "sizes_of_texts.py"
+    file.write_text("def f(texts):\n    return [[len(text), 1.0] for text in texts]\n")
+    asked = EmbeddingConfig(kind="callable", function=f"{file}:f")
+    assert embed_texts(["red"], asked, tmp_path) == [[3.0, 1.0]]
+    (tmp_path / "tomllib.py").write_text("")
+    for name, reason in (("tomllib", "tomllib/__init__.py has the same name; rename"), ("nothing", "ModuleNotFound")):
+        with pytest.raises(ConfigError, match=reason):
+            embed_texts(["red"], EmbeddingConfig(kind="callable", function=f"{tmp_path}/{name}.py:f"), tmp_path)
+
+
 @pytest.mark.parametrize(("text", "reason"), [("def f(:", "SyntaxError"), ("undefined_name", "NameError")])
 def test_a_module_that_fails_is_one_line(
     text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -83,13 +83,21 @@ def test_another_dataset_and_other_figures_are_said(qexp: Qexp, environment: dic
 
 
 @pytest.mark.slow
-def test_a_file_is_found_from_another_folder(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
-    np.save(tmp_path / "mine.npy", np.random.default_rng(0).standard_normal((2000, 64)).astype(np.float32))
+def test_files_are_found_from_another_folder(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("text\n" + "".join(f"text {number}\n" for number in range(2000)))
+    (tmp_path / "encoders.py").write_text(
+        "import numpy as np\n"
+        "def encode(texts):\n"
+        "    return [np.random.default_rng(int(text.split()[1])).standard_normal(64) for text in texts]\n"
+    )
     words = [word for word in QUICK if not word.startswith("dataset")]
-    done = qexp("quantization=scalar", "dataset=file", "dataset.path=mine.npy", "dataset.queries.held_out=100", *words)
+    texts = ["dataset=file", "dataset.path=mine.csv", "dataset.text_column=text", "dataset.queries.held_out=100"]
+    done = qexp("quantization=scalar", *texts, "embedding=callable", "embedding.function=encoders:encode", *words)
     assert done.returncode == 0, done.stderr
     (collection,) = of_level(all_runs(environment), "collection")
-    assert f'dataset.path="{tmp_path}/mine.npy"' in collection.data.tags["qexp.reproduce"].replace("\\", "")
+    command = collection.data.tags["qexp.reproduce"].replace("\\", "")
+    assert f'dataset.path="{tmp_path}/mine.csv"' in command
+    assert f'embedding.function="{tmp_path}/encoders.py:encode"' in command
     (tmp_path / "elsewhere").mkdir()
     again = reproduced(environment, tmp_path / "elsewhere", collection.info.run_id)
     assert again.returncode == 0, again.stderr

@@ -133,6 +133,15 @@ def test_what_is_here_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest
     (word,) = expanded(["dataset.path=a b.npy"])
     assert from_anywhere(word) == f'dataset.path="{tmp_path}/a b.npy"'
     assert from_anywhere(from_anywhere(word)) == from_anywhere(word)
+    (tmp_path / "encoders.py").touch()
+    (tmp_path / "model").mkdir()
+    for module in ("encoders", "encoders.py"):
+        located = from_anywhere(f"embedding.function={module}:encode")
+        assert located == f'embedding.function="{tmp_path}/encoders.py:encode"'
+        assert from_anywhere(located) == located
+    assert from_anywhere("embedding.model=model") == f'embedding.model="{tmp_path}/model"'
+    for other in ("embedding.function=others:encode", "embedding.model=BAAI/bge-small-en-v1.5"):
+        assert from_anywhere(other) == other
     for other in ("dataset.path=user/words", "dataset.label=a", "dataset.queries.path=null"):
         assert from_anywhere(other) == other
 

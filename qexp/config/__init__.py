@@ -13,6 +13,8 @@ from qexp.config.dataset import (
     SyntheticDataset,
     TableDataset,
     located,
+    located_encoder,
+    located_function,
     with_paths,
 )
 from qexp.config.engine import EngineConfig, ServerConfig, parse_cap
@@ -47,6 +49,8 @@ __all__ = [
     "TuneConfig",
     "known_keys",
     "located",
+    "located_encoder",
+    "located_function",
     "parse_cap",
     "register_schema",
     "restored",

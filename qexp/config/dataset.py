@@ -215,7 +215,7 @@ class EmbeddingConfig:
     """Where vectors come from, and their size: native (null), or the first `size` components, normalised again.
 
     `kind` is `column` (the dataset has vectors), `fastembed` (`model` names a fastembed model or a local folder) or
-    `callable` (`function` is `module:function`, a list of texts in, [n, size] out).
+    `callable` (`function` is `module:function` or `file.py:function`, a list of texts in, [n, size] out).
     """
 
     name: str = "native"
@@ -233,7 +233,8 @@ class EmbeddingConfig:
         require(self.kind != "fastembed" or bool(self.model), "embedding.model: must be given; add embedding.model=…")
         require(
             self.kind != "callable" or (self.function or "").count(":") == 1,
-            f"embedding.function={self.function}: must be module:function; add embedding.function=…",
+            f"embedding.function={self.function}: must be module:function or file.py:function; "
+            "add embedding.function=…",
         )
 
 
@@ -253,3 +254,16 @@ def located(path: str) -> str:
     """Return the path of what is here so that it can be found from anywhere; any other as it is."""
     here = Path(path).expanduser()
     return str(here.absolute()) if here.exists() else path
+
+
+def located_function(name: str) -> str:
+    """Return `module:function` as `file.py:function` where the module is a file that lies here; any other as it is."""
+    module, _, function = name.rpartition(":")
+    file = module if module.endswith(".py") else f"{module}.py"
+    return f"{located(file)}:{function}" if located(file) != file else name
+
+
+def located_encoder(config: EmbeddingConfig) -> EmbeddingConfig:
+    """Return the embedding with a model or function that lies here so that it is found from anywhere."""
+    model, function = config.model and located(config.model), config.function and located_function(config.function)
+    return replace(config, model=model, function=function)

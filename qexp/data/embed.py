@@ -80,19 +80,23 @@ def make_encoder(config: EmbeddingConfig, role: str, cache: Path) -> Encoder:
 
 
 def _callable(name: str) -> Encoder:
-    module_name, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # the user's file lies where the command runs
+    module_name, _, attribute = name.rpartition(":")
+    file = Path(module_name).expanduser().absolute() if module_name.endswith(".py") else None
+    folder, module_name = (str(file.parent), file.stem) if file else (os.getcwd(), module_name)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
         raise ConfigError(f"embedding.function={name}: cannot import {module_name}: {_reason(error)}") from error
+    source = inspect.getsourcefile(module)
+    if file and source != str(file):
+        raise ConfigError(f"embedding.function={name}: {source} has the same name; rename your file")
     function = getattr(module, attribute, None)
     if not callable(function):
         known = [key for key, value in vars(module).items() if callable(value)]
         raise ConfigError(f"embedding.function={name}: no function '{attribute}'{near_miss(attribute, known)}")
-    source = inspect.getsourcefile(module)
-    return Encoder(function, f"{name} {file_digest(Path(source)) if source else ''}")
+    return Encoder(function, f"{module_name}:{attribute} {file_digest(Path(source)) if source else ''}")
 
 
 def _fastembed(config: EmbeddingConfig, role: str, cache: Path) -> Encoder:
