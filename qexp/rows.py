@@ -26,15 +26,25 @@ def experiment_rows(config: ExperimentConfig, experiment: Experiment) -> list[Ro
 
 def unlogged(config: ExperimentConfig, experiment: Experiment, rows: list[Row]) -> CollectionRecord:
     """Return a job as its record holds it, as far as deploying needs it, before it can be read back."""
+    tags = {"qexp.engine": experiment.engine}
+    return CollectionRecord("", config.flat(), {}, tags, dataset_facts(experiment), {}, tuple(rows))
+
+
+def dataset_facts(experiment: Experiment) -> dict[str, str | int]:
+    """Return what a job has of its data; those of the index as built, since a live collection may bring them."""
     facts, built = experiment.dataset, experiment.quantized.build.state
-    dataset = {
-        "points": facts.points,
+    return {
+        "name": facts.title,
+        "digest": facts.digest,
         "size": facts.size,
         "distance": facts.distance,
+        "points": facts.points,
+        "queries": facts.queries,
+        "native_size": facts.native_size,
         "m": built.m,
         "ef_construct": built.ef_construct,
+        "full_scan_threshold": built.full_scan_threshold,
     }
-    return CollectionRecord("", config.flat(), {}, {"qexp.engine": experiment.engine}, dataset, {}, tuple(rows))
 
 
 def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) -> Row:

@@ -21,7 +21,7 @@ from qexp.report.sizing import write_sizing
 from qexp.report.table import markdown
 from qexp.report.trust import trust
 from qexp.results import Experiment
-from qexp.rows import collection_metrics, experiment_rows, load_rows, title, trial_row
+from qexp.rows import collection_metrics, dataset_facts, experiment_rows, load_rows, title, trial_row
 from qexp.store import address, connect, log_batches, search, start_run, store_faults
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _record(
             write_sizing(experiment, title(experiment), folder / spool.FILES)
             checks = json.dumps([asdict(check) for check in experiment.checks], indent=1)
             (folder / spool.FILES / CHECKS_FILE).write_text(checks)
-            (folder / spool.FILES / DATASET_FILE).write_text(json.dumps(_dataset_facts(experiment), indent=1))
+            (folder / spool.FILES / DATASET_FILE).write_text(json.dumps(dataset_facts(experiment), indent=1))
             (folder / spool.FILES / TRUST_FILE).write_text(why)
             (folder / spool.FILES / TABLE_FILE).write_text(table)
             folder = spool.seal(folder, record)
@@ -225,22 +225,6 @@ def record_verdict(run_id: str, verdict: str, text: str) -> None:
         run = search(client, experiment_id, f"tags.`qexp.reproduces` = '{run_id}' AND tags.`qexp.level` = 'collection'")
         client.set_tag(run[-1].info.run_id, "qexp.verdict", verdict)
         client.log_text(run[-1].info.run_id, text, "reproduction.md")
-
-
-def _dataset_facts(experiment: Experiment) -> dict[str, str | int]:
-    """Return what a run has of its data; `m` and `ef_construct` as built, since a live collection may bring them."""
-    facts, built = experiment.dataset, experiment.quantized.build.state
-    return {
-        "name": facts.title,
-        "digest": facts.digest,
-        "size": facts.size,
-        "distance": facts.distance,
-        "points": facts.points,
-        "queries": facts.queries,
-        "native_size": facts.native_size,
-        "m": built.m,
-        "ef_construct": built.ef_construct,
-    }
 
 
 def _dataset_entry(experiment: Experiment) -> dict[str, str]:

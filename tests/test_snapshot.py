@@ -36,7 +36,7 @@ def test_everything_of_a_collection_is_taken_over(tmp_path: Path) -> None:
     assert (data.facts.points, data.facts.queries, data.facts.size) == (1180, 20, 8)
     assert data.facts.distance == "dot"
     spec = collection_spec(ExperimentConfig(dataset=config(live)), data.facts, "edge")
-    assert (spec.m, spec.ef_construct) == (24, 150)
+    assert (spec.m, spec.ef_construct, spec.full_scan_threshold) == (24, 150, 2000)
     assert data.payload is not None
     rows = [int(line.split(":")[1].strip("} \n")) for line in data.payload.read_text().splitlines()]
     assert np.array_equal(data.points(), live.vectors[rows])

@@ -35,7 +35,6 @@ from tests.test_edge import spec, vectors
 SIZE, POINTS = 64, 2000
 WORDS = [
     "quantization=scalar",
-    "index.full_scan_threshold=100",
     "search=quick",
     "search.rounds=2",
     "search.warmup=5",

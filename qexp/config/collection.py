@@ -113,13 +113,13 @@ class StorageConfig:
 class IndexConfig:
     """HNSW parameters; `full_scan_threshold` is in KiB of vectors, as in Qdrant.
 
-    `m` and `ef_construct` null: those of the live collection that the dataset comes from, else Qdrant's 16 and 100.
+    Null is what the live collection has that the dataset comes from, else Qdrant's default: 16, 100 and 10,000.
     """
 
     name: str = "hnsw"
     m: int | None = None
     ef_construct: int | None = None
-    full_scan_threshold: int = 10_000
+    full_scan_threshold: int | None = None
     segments: int = 1
 
     def __post_init__(self) -> None:
@@ -127,5 +127,6 @@ class IndexConfig:
             at_least("index.m", self.m, 2)
         if self.ef_construct is not None:
             at_least("index.ef_construct", self.ef_construct, 4)
-        at_least("index.full_scan_threshold", self.full_scan_threshold, LEAST_SCAN)
+        if self.full_scan_threshold is not None:
+            at_least("index.full_scan_threshold", self.full_scan_threshold, LEAST_SCAN)
         at_least("index.segments", self.segments, 1)

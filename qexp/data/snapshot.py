@@ -40,6 +40,7 @@ class Snapshot:
     distance: str
     m: int | None
     ef_construct: int | None
+    full_scan_threshold: int | None
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class _About:
     datatype: str
     m: int | None
     ef_construct: int | None
+    full_scan_threshold: int | None
 
 
 def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
@@ -87,7 +89,7 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
             )
     rows = datasets.concatenate_datasets(parts)
     state = digest_of([*names, json.dumps(asdict(about)), rows._fingerprint])
-    return Snapshot(rows, state, about.distance, about.m, about.ef_construct)
+    return Snapshot(rows, state, about.distance, about.m, about.ef_construct, about.full_scan_threshold)
 
 
 def held_datatype(config: CollectionDataset) -> str:
@@ -135,6 +137,7 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
         datatype=params.datatype.value if params.datatype else "float32",
         m=m,
         ef_construct=(own and own.ef_construct) or general.ef_construct,
+        full_scan_threshold=(own and own.full_scan_threshold) or general.full_scan_threshold,
     )
 
 

@@ -42,7 +42,8 @@ class Source:
     """Points, queries (None: to be held out of the points) and labels; `key` changes when any of them does.
 
     `payload` names the columns that travel with the points, as values, or as JSON where `payload_json`. `distance`,
-    `m` and `ef_construct` are what the source itself says, if it does. `revision` is the hub's commit of the points.
+    `m`, `ef_construct` and `full_scan_threshold` are what the source itself says, if it does. `revision` is the hub's
+    commit of the points.
     """
 
     points: Table
@@ -56,6 +57,7 @@ class Source:
     distance: str | None = None
     m: int | None = None
     ef_construct: int | None = None
+    full_scan_threshold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def _open_collection(config: CollectionDataset, embedding: EmbeddingConfig, cach
         distance=snapshot.distance,
         m=snapshot.m,
         ef_construct=snapshot.ef_construct,
+        full_scan_threshold=snapshot.full_scan_threshold,
     )
     return _with_queries(source, loaded, config, embedding, cache)
 

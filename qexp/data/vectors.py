@@ -182,6 +182,7 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
         source=source.place,
         m=source.m,
         ef_construct=source.ef_construct,
+        full_scan_threshold=source.full_scan_threshold,
         revision=source.revision,
     )
     labelled = [_labelled(len(np.unique(qrels[:, 0])), facts.queries)] if source.qrels else []

@@ -28,6 +28,7 @@ COLLECTIONS = Kind.COLLECTIONS
 INDEX_ALWAYS = 1  # KiB: with Qdrant's default small collections would stay unindexed and unquantized
 DEFAULT_M = 16  # Qdrant's own
 DEFAULT_EF_CONSTRUCT = 100
+DEFAULT_FULL_SCAN = 10_000  # KiB
 
 
 def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) -> CollectionSpec:
@@ -46,7 +47,7 @@ def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) 
         hnsw=config.storage.hnsw,
         m=config.index.m or facts.m or DEFAULT_M,
         ef_construct=config.index.ef_construct or facts.ef_construct or DEFAULT_EF_CONSTRUCT,
-        full_scan_threshold=config.index.full_scan_threshold,
+        full_scan_threshold=config.index.full_scan_threshold or facts.full_scan_threshold or DEFAULT_FULL_SCAN,
         segments=config.index.segments,
         engine=engine,
         payload_indexes=config.dataset.payload_indexes,

@@ -30,7 +30,7 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
         "hnsw_config": {
             "m": collection.built("m"),
             "ef_construct": collection.built("ef_construct"),
-            "full_scan_threshold": config["index.full_scan_threshold"],
+            "full_scan_threshold": collection.built("full_scan_threshold"),
             "memory": config["storage.hnsw"],
         },
         "optimizers_config": {"default_segment_number": config["index.segments"]},
@@ -44,7 +44,7 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
         body["quantization_config"] = {method: {**given, "memory": config["storage.quantized"]}}
     kib = segment_vectors_kib(collection)
     if kib < INDEXED_FROM:  # by default nothing would be indexed, nor quantized
-        body["optimizers_config"]["indexing_threshold"] = config["index.full_scan_threshold"]
+        body["optimizers_config"]["indexing_threshold"] = collection.built("full_scan_threshold")
     if may_split(collection):
         body["optimizers_config"]["max_segment_size"] = 2 * kib
     return body

@@ -197,7 +197,7 @@ def _indexing(collection: CollectionRecord) -> str:
             f"of them than were measured; one of these has {kib:,} KiB: hence `max_segment_size`, room for twice as "
             "many."
         )
-    threshold = collection.config["index.full_scan_threshold"] if kib < INDEXED_FROM else INDEXED_FROM
+    threshold = collection.built("full_scan_threshold") if kib < INDEXED_FROM else INDEXED_FROM
     paragraphs.append(
         "All points were in the index when it was measured. Points that are uploaded later wait outside of it until "
         f"they are {threshold:,} KiB of vectors, and every search scans those that wait. To have a new collection as "

@@ -39,7 +39,7 @@ class CollectionRecord:
         return self.name, str(self.config["storage.name"])
 
     def built(self, name: str) -> int:
-        """Return `m` or `ef_construct` of the index as it was built; the configuration may leave them open."""
+        """Return a parameter of the graph as it was built, such as `m`; the configuration may leave it open."""
         return int(self.dataset.get(name) or self.config[f"index.{name}"])
 
 

@@ -107,8 +107,9 @@ class OperatingPoint:
 class DatasetFacts:
     """What identifies a dataset in a record: its content, not where it lies.
 
-    `digest` is of the points alone, with their payload, `queries_digest` of the queries. `m` and `ef_construct` are
-    those of the live collection that it was read from, `revision` the commit of the hub's dataset.
+    `digest` is of the points alone, with their payload, `queries_digest` of the queries. `m`, `ef_construct`
+    and `full_scan_threshold` are those of the live collection that it was read from, `revision` the commit of the
+    hub's dataset.
     """
 
     title: str
@@ -122,6 +123,7 @@ class DatasetFacts:
     source: str
     m: int | None = None
     ef_construct: int | None = None
+    full_scan_threshold: int | None = None
     revision: str | None = None
 
 

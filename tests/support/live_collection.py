@@ -42,7 +42,7 @@ class LiveCollection:
             "points_count": len(self.ids) + 3,  # a server's is approximate
             "config": {
                 "params": {"vectors": {self.vector_name: params} if self.vector_name else params},
-                "hnsw_config": {"m": self.m, "ef_construct": 150, "full_scan_threshold": 10000},
+                "hnsw_config": {"m": self.m, "ef_construct": 150, "full_scan_threshold": 2000},
                 "optimizer_config": {
                     "deleted_threshold": 0.2,
                     "vacuum_min_vector_number": 1000,
