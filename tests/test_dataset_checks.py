@@ -29,9 +29,9 @@ def test_t10_duplicates_are_found_bit_for_bit_wherever_they_are() -> None:
 @pytest.mark.parametrize("unit", [1e-7, 1, 1e7])
 def test_t12_truth_of_other_points_in_any_unit(unit: float) -> None:
     scores = -unit * np.linspace(1, 2, 30).reshape(3, 10)
-    dataset_checks.check_truth(scores, scores * (1 + 1e-12))
+    dataset_checks.check_truth(scores, scores * (1 + 1e-12), Checks())
     with pytest.raises(BenchmarkError, match=r"^T12 the exact neighbours in the cache are not this dataset's"):
-        dataset_checks.check_truth(scores, scores[:, ::-1])
+        dataset_checks.check_truth(scores, scores[:, ::-1], Checks())
 
 
 @pytest.mark.parametrize(("source", "remedy"), [("exact", "the folder 'truth'"), ("engine", "dataset.truth=exact")])
@@ -40,7 +40,7 @@ def test_t12_neighbours_that_are_not_the_nearest(source: str, remedy: str) -> No
     dataset_checks.check_nearest(0.01, source, checks)
     assert [check.verdict for check in checks.done] == ["held"]
     with pytest.raises(BenchmarkError, match=rf"^T12 25% of a sample of exact neighbours are farther .*{remedy}"):
-        dataset_checks.check_nearest(0.25, source)
+        dataset_checks.check_nearest(0.25, source, Checks())
 
 
 def test_t12_neighbours_in_the_cache_are_searched_again(small: ExperimentConfig, tmp_path: Path) -> None:
@@ -59,11 +59,11 @@ def test_t12_neighbours_in_the_cache_are_searched_again(small: ExperimentConfig,
 
 def test_t12_uint8_keeps_whole_numbers() -> None:
     whole = np.array([[0, 255, 3], [17, 1, 2]], dtype=np.float32)
-    dataset_checks.check_whole_numbers(whole)
-    dataset_checks.check_whole_numbers(whole * 0.99)
+    dataset_checks.check_whole_numbers(whole, Checks())
+    dataset_checks.check_whole_numbers(whole * 0.99, Checks())
     for wrong in (whole / 256, -whole, whole * 2, vectors(32, 3)):
         with pytest.raises(BenchmarkError, match=r"^T12 storage.datatype=uint8 keeps whole numbers from 0 to 255; "):
-            dataset_checks.check_whole_numbers(wrong)
+            dataset_checks.check_whole_numbers(wrong, Checks())
 
 
 def test_t12_uint8_is_refused_before_anything_is_built(small: ExperimentConfig, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from qexp.bench.checks import Checks
 from qexp.bench.validity import check_state
 from qexp.engine.base import engine_version
 from qexp.engine.dialect import creation, parse_version
@@ -34,7 +35,7 @@ def test_placements_are_said_and_read_in_the_words_of_the_version(
         engine = build(server, asked)
         found = engine.open(asked)
         assert found is not None
-        check_state(asked, found.state)
+        check_state(asked, found.state, Checks())
         assert (found.upload_seconds is None) is (version < "1.16")
         assert (engine.memory() is None) is (version < "1.18")
         engine.close()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qexp.bench.checks import Checks
 from qexp.bench.validity import check_state
 from qexp.config import StorageConfig
 from qexp.config.collection import DATATYPES
@@ -78,7 +79,7 @@ def test_built_indexed_and_quantized_as_asked(method: str, tmp_path: Path) -> No
     engine = EdgeEngine(tmp_path)
     build = engine.open(asked)
     assert build is not None
-    check_state(asked, build.state)
+    check_state(asked, build.state, Checks())
     predicted = POINTS * code_bytes(asked.quantization, 100)
     assert build.state.files.get("codes", 0) == pytest.approx(predicted, rel=0.02)
     assert build.state.files["vectors"] == pytest.approx(POINTS * 400, rel=0.02)
@@ -112,7 +113,7 @@ def test_codes_have_the_predicted_size(method: str, size: int, tmp_path: Path) -
 def test_datatypes_and_distances_are_built_as_asked(datatype: str, distance: str, tmp_path: Path) -> None:
     points = vectors(32, 500) if datatype != "uint8" else np.abs(vectors(32, 500) * 255).round()
     asked = spec("none", size=32, points=500, datatype=datatype, distance=distance)
-    check_state(asked, build_collection(EdgeEngine(tmp_path), asked, points.astype(np.float32)).state)
+    check_state(asked, build_collection(EdgeEngine(tmp_path), asked, points.astype(np.float32)).state, Checks())
 
 
 def test_a_complete_collection_is_found_again_and_a_damaged_one_is_not(
@@ -213,9 +214,9 @@ def test_a_collection_that_is_not_what_was_asked_for_is_refused(tmp_path: Path) 
         (replace(asked, quantization=METHODS["binary"]), "T05"),
     ]:
         with pytest.raises(BenchmarkError, match=trap):
-            check_state(wrong, state)
+            check_state(wrong, state, Checks())
     with pytest.raises(BenchmarkError, match="T06"):
-        check_state(asked, replace(state, files=state.files | {"codes": 0}))
+        check_state(asked, replace(state, files=state.files | {"codes": 0}), Checks())
 
 
 def test_a_shard_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from qexp.bench.adaptive import compare
 from qexp.bench.blocks import timed_block
+from qexp.bench.checks import Checks
 from qexp.bench.validity import check_state, check_stored
 from qexp.config import AdaptiveConfig, EngineConfig, SearchConfig, ServerConfig
 from qexp.data.truth import neighbours
@@ -100,7 +101,7 @@ def test_builds_what_was_asked_and_finds_the_neighbours(bench: Bench, method: st
     points, queries = vectors(SIZE), vectors(SIZE, n=40, seed=1)
     engine, build = bench.build(asked := bench.spec(method), points)
     assert build.reused
-    check_state(asked, build.state)
+    check_state(asked, build.state, Checks())
     exact = neighbours(points, queries, 10, "cosine").ids
     shares = []
     for point in (OperatingPoint(10), OperatingPoint(10, 256, True, 8.0)):
@@ -177,7 +178,7 @@ def test_the_seconds_of_the_build_are_found_again(bench: Bench) -> None:
 def test_placements_are_built_as_asked(bench: Bench, storage: tuple[str, str, str]) -> None:
     held = dict(zip(("vectors", "quantized", "hnsw"), storage, strict=True))
     _, build = bench.build(asked := bench.spec("binary", **held), vectors(SIZE))
-    check_state(asked, build.state)
+    check_state(asked, build.state, Checks())
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_distances_and_datatypes_are_built_as_asked(bench: Bench, distance: str,
     points = np.abs(points * 255).round() if datatype == "uint8" else points
     asked = bench.spec("none", points=500, distance=distance, datatype=datatype)
     engine, build = bench.build(asked, points.astype(np.float32))
-    check_state(asked, build.state)
+    check_state(asked, build.state, Checks())
     nearest = neighbours(points, points[:20], 1, distance).ids
     found = timed_block(engine.search(OperatingPoint(1, 256)), points[:20].tolist(), 1, 0, True).ids
     assert found is not None
@@ -199,9 +200,9 @@ def test_stored_vectors_come_back_in_the_order_asked(bench: Bench) -> None:
     points, rows = vectors(SIZE), [699, 0, 7, 350]
     engine, _ = bench.build(asked := bench.spec("none"), points)
     stored = np.array(engine.vectors(rows), dtype=np.float32)
-    check_stored(asked, rows, stored, points[rows])
+    check_stored(asked, rows, stored, points[rows], Checks())
     with pytest.raises(BenchmarkError, match="T12"):
-        check_stored(asked, rows, stored[::-1], points[rows])
+        check_stored(asked, rows, stored[::-1], points[rows], Checks())
 
 
 def test_a_lost_point_is_named(bench: Bench) -> None:

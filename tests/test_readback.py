@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from qexp.bench.blocks import timed_block
+from qexp.bench.checks import Checks
 from qexp.bench.validity import check_state
 from qexp.engine.readback import report_files, report_memory
 from qexp.errors import BenchmarkError
@@ -44,7 +45,7 @@ def test_another_configuration_is_refused(server: QdrantRest, where: tuple[str, 
     found = engine.open(asked_spec())
     assert found is not None
     with pytest.raises(BenchmarkError, match=trap) as error:
-        check_state(asked_spec(), found.state)
+        check_state(asked_spec(), found.state, Checks())
     assert "remove the collection from the server and build it again" in one_line(error.value)
     server.change = lambda path, result: result
     engine.close()
@@ -66,7 +67,7 @@ def test_lost_codes_are_refused(tmp_path: Path, version: str) -> None:
 
         server.change = change
         with pytest.raises(BenchmarkError, match=r"T06 .*; remove the collection .*and build it"):
-            check_state(asked_spec(), engine.state())
+            check_state(asked_spec(), engine.state(), Checks())
         engine.close()
 
 
@@ -76,14 +77,14 @@ def test_shards_and_replicas_are_asked_for_and_compared(server: QdrantRest) -> N
     found = engine.open(asked)
     assert found is not None
     assert (found.state.shards, found.state.segments) == (2, 1)
-    check_state(asked, found.state)
+    check_state(asked, found.state, Checks())
     queries = vectors(SIZE, 10, seed=1)
     ids = timed_block(engine.search(OperatingPoint(10, 128, True, 4.0)), queries.tolist(), 10, 0, True).ids
     exact = np.argsort(-(queries @ vectors(SIZE, FEW).T), axis=1)[:, :10]
     assert ids is not None
     assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(ids, exact, strict=True)]) > 0.95
     with pytest.raises(BenchmarkError, match="shards=3"):
-        check_state(replace(asked, shards=3), found.state)
+        check_state(replace(asked, shards=3), found.state, Checks())
     engine.close()
 
 
@@ -92,7 +93,7 @@ def test_a_replica_that_is_not_there_is_refused(server: QdrantRest) -> None:
     found = engine.open(asked_spec())
     assert found is not None
     with pytest.raises(BenchmarkError, match=r"T05 .* replicas=2 was asked for, the engine built 1"):
-        check_state(replace(asked_spec(), replicas=2), found.state)
+        check_state(replace(asked_spec(), replicas=2), found.state, Checks())
     engine.close()
 
 

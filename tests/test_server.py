@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from qexp.bench.blocks import timed_block
+from qexp.bench.checks import Checks
 from qexp.bench.validity import check_state
 from qexp.engine.base import build_collection
 from qexp.engine.dialect import collection_name, creation
@@ -36,7 +37,7 @@ def test_an_upload_outlasts_a_fault(server: QdrantRest, how: dict[str, Any]) -> 
     engine = build(server)
     found = engine.open(asked_spec())
     assert found is not None
-    check_state(asked_spec(), found.state)
+    check_state(asked_spec(), found.state, Checks())
     assert len([asked for asked in server.asked if asked.endswith("/points") and "PUT" in asked]) >= 4
     engine.close()
 
@@ -70,7 +71,7 @@ def test_a_build_outlasts_a_restart_of_the_server(
         assert restarted.is_set()
         found = engine.open(asked_spec())
         assert found is not None
-        check_state(asked_spec(), found.state)
+        check_state(asked_spec(), found.state, Checks())
         assert found.state.points == FEW
         engine.close()
 

@@ -64,14 +64,14 @@ def test_t01_local_mode_is_no_engine() -> None:
 def test_t02_a_collection_too_small_for_its_index(points: int, threshold: int, remedy: str) -> None:
     asked = spec(size=16, points=points, full_scan_threshold=threshold)
     with pytest.raises(BenchmarkError, match=rf"^T02 .* skip the index; {remedy}$"):
-        validity.check_spec(asked)
+        validity.check_spec(asked, Checks())
 
 
 def test_t02_segments_too_small_for_their_index() -> None:
     asked = spec(size=16, points=4000, full_scan_threshold=100)  # 250 KiB
-    validity.check_spec(replace(asked, segments=2))
+    validity.check_spec(replace(asked, segments=2), Checks())
     with pytest.raises(BenchmarkError, match=r"^T02 .* skip the index"):
-        validity.check_spec(replace(asked, segments=3))
+        validity.check_spec(replace(asked, segments=3), Checks())
 
 
 def filtered(matching: int, **indexes: str) -> list[str]:
@@ -103,7 +103,7 @@ def test_t02_a_collection_that_is_not_indexed(tmp_path: Path) -> None:
     asked = spec(size=32)
     engine = unfinished(tmp_path, asked)
     with pytest.raises(BenchmarkError, match=r"^T02 .* 0 indexed; remove the collection"):
-        validity.check_state(asked, engine.state())
+        validity.check_state(asked, engine.state(), Checks())
     engine.drop()
 
 
@@ -111,11 +111,11 @@ def test_t02_an_optimizer_that_works_while_searches_are_timed(tmp_path: Path) ->
     asked = spec(size=32)
     engine = built(tmp_path, asked)
     before = engine.state()
-    validity.check_unchanged("scalar", before, engine.state())
+    validity.check_unchanged("scalar", before, engine.state(), Checks())
     point = edge.Point(POINTS + 1, vectors(32, 1)[0].tolist())
     engine._shard.update(edge.UpdateOperation.upsert_points([point]))
     with pytest.raises(BenchmarkError, match=r"^T02 scalar: the engine worked on the collection"):
-        validity.check_unchanged("scalar", before, engine.state())
+        validity.check_unchanged("scalar", before, engine.state(), Checks())
     engine.close()
 
 
@@ -150,7 +150,7 @@ def test_t04_search_parameters_are_no_property_of_a_collection(given: dict[str, 
 def test_t05_what_was_built_is_not_what_was_asked_for(tmp_path: Path, otherwise: dict[str, Any]) -> None:
     engine = built(tmp_path, replace(spec(size=32), **otherwise))
     with pytest.raises(BenchmarkError, match=r"^T05 .* was asked for, the engine built"):
-        validity.check_state(spec(size=32), engine.state())
+        validity.check_state(spec(size=32), engine.state(), Checks())
     engine.close()
 
 
@@ -164,7 +164,7 @@ def test_t06_no_codes(tmp_path: Path) -> None:
     lost = built(tmp_path, asked)
     next((tmp_path / asked.name).rglob("quantized.data")).unlink()
     with pytest.raises(BenchmarkError, match=r"^T06 .*: 0 bytes of quantized codes, .*; remove the collection"):
-        validity.check_state(asked, lost.state())
+        validity.check_state(asked, lost.state(), Checks())
     lost.close()
 
 
@@ -175,7 +175,7 @@ def test_t07_collections_with_different_indexes(tmp_path: Path) -> None:
         states.append(engine.state())
         engine.close()
     with pytest.raises(BenchmarkError, match=r"^T07 the baseline has m=16, the quantized collection 8; build both"):
-        validity.check_same_index(*states)
+        validity.check_same_index(*states, Checks())
 
 
 def test_t11_a_result_as_near_as_the_kth_is_a_hit(tmp_path: Path) -> None:
@@ -200,16 +200,18 @@ def test_t12_points_in_another_order(tmp_path: Path) -> None:
     rows = [0, 7, 1999]
     stored = np.array(engine.vectors(rows), dtype=np.float32)
     engine.close()
-    validity.check_stored(asked, rows, stored, vectors(32)[rows])
+    validity.check_stored(asked, rows, stored, vectors(32)[rows], Checks())
     with pytest.raises(BenchmarkError, match=r"^T12 .*point 0 is stored with another vector"):
-        validity.check_stored(asked, rows, stored, vectors(32)[[1, 8, 1998]])
+        validity.check_stored(asked, rows, stored, vectors(32)[[1, 8, 1998]], Checks())
     with pytest.raises(BenchmarkError, match=r"^T12 .*point 7 is stored with another vector"):
-        validity.check_stored(asked, rows, stored[[0, 2, 1]] * 1e-7, stored * 1e-7)
+        validity.check_stored(asked, rows, stored[[0, 2, 1]] * 1e-7, stored * 1e-7, Checks())
 
 
 def test_t12_float16_may_round_to_its_smallest_step(tmp_path: Path) -> None:
     given = vectors(32)[:3] * np.float32(1e-7)
-    validity.check_stored(spec(datatype="float16"), [0, 1, 2], given.astype(np.float16).astype(np.float32), given)
+    validity.check_stored(
+        spec(datatype="float16"), [0, 1, 2], given.astype(np.float16).astype(np.float32), given, Checks()
+    )
 
 
 def test_t13_searches_that_wait_for_the_disk(tmp_path: Path) -> None:
@@ -222,12 +224,12 @@ def test_t13_searches_that_wait_for_the_disk(tmp_path: Path) -> None:
     with Worker(make, tmp_path / "queries.npy", "t") as worker:
         worker.open(asked)
         worker.block(OperatingPoint(10), 0, True)
-        validity.check_reads("warm", worker.block(OperatingPoint(10), 0, False).reads, 30)
+        validity.check_reads("warm", worker.block(OperatingPoint(10), 0, False).reads, 30, Checks())
         cold = worker.cold_block(OperatingPoint(10), False).reads
     if not cold.major_faults:
         pytest.skip("the file system of the temporary directory keeps its pages in memory")
     with pytest.raises(BenchmarkError, match=r"^T13 cold: \d+ major page faults in 30 .*search\.cache=cold"):
-        validity.check_reads("cold", cold, 30)
+        validity.check_reads("cold", cold, 30, Checks())
 
 
 @pytest.mark.parametrize(("engine", "home"), [("edge-0.9.0", "cache"), ("server-1.19.0", "server")])
@@ -242,7 +244,7 @@ def test_t12_a_trial_with_recall_zero(engine: str, home: str) -> None:
     assert f"; use more bits, or remove {asked.name} from the {home} and build it again" in warning
     none = [replace(baselines[0], accuracy=replace(baselines[0].accuracy, recall=0.0))]
     with pytest.raises(BenchmarkError, match=f"^T12 baseline, .*; remove {asked.unquantized().name} from the {home} "):
-        validity.check_accuracy(asked, none, [good])
+        validity.check_accuracy(asked, none, [good], Checks())
 
 
 @pytest.mark.parametrize(
@@ -275,6 +277,6 @@ def test_t14_controls_of_several_hnsw_ef_are_told_apart() -> None:
 
 
 def test_t13_a_few_faults_in_many_queries_are_none() -> None:
-    validity.check_reads("warm", Reads(25, None), 2500)
+    validity.check_reads("warm", Reads(25, None), 2500, Checks())
     with pytest.raises(BenchmarkError):
-        validity.check_reads("warm", Reads(26, None), 2500)
+        validity.check_reads("warm", Reads(26, None), 2500, Checks())

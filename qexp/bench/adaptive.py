@@ -12,7 +12,7 @@ from qexp.bench.accuracy import Share
 from qexp.bench.blocks import measure
 from qexp.bench.halves import split
 from qexp.bench.latency import speedup_mean
-from qexp.bench.policies import Fixed, Margin, NonZero, Policy, Seen, calibrate_fixed, calibrate_margin
+from qexp.bench.policies import Fixed, Margin, NonZero, Policy, Seen, calibrate_fixed, calibrate_margin, one_more
 from qexp.bench.student import t_halfwidth
 from qexp.bench.tune import oversampling_of
 from qexp.config import AdaptiveConfig, SearchConfig
@@ -136,12 +136,8 @@ def _visit(place: Place, search: SearchConfig, policy: Policy) -> tuple[Block, I
 
 def _see(place: Place, search: SearchConfig, point: OperatingPoint, shares: Callable[[Ids], Share], rows: Ids) -> Seen:
     block, ids = _visit(place, search, Fixed(point))
-    margins = place.margins(_one_more(point), point.limit)
+    margins = place.margins(one_more(point), point.limit)
     return Seen(point, shares(ids)[rows], margins[rows], float(np.median(block.latencies[rows])) / 1e6)
-
-
-def _one_more(point: OperatingPoint) -> OperatingPoint:
-    return OperatingPoint(point.limit + 1, point.hnsw_ef, point.rescore, point.oversampling)
 
 
 def _explained(

@@ -11,9 +11,9 @@ WRONG_NEIGHBOURS = 0.01
 UINT8_LOSS = 0.1  # of the vectors' length
 
 
-def check_truth(claimed: NDArray[np.float64], computed: NDArray[np.float64], checks: Checks | None = None) -> None:
+def check_truth(claimed: NDArray[np.float64], computed: NDArray[np.float64], checks: Checks) -> None:
     """Look for exact neighbours that are another dataset's or shifted (T12): scores [query, k], saved and new."""
-    checks, largest = checks or Checks(), np.abs(computed).max(axis=1, keepdims=True)
+    largest = np.abs(computed).max(axis=1, keepdims=True)
     checks.expect(
         np.allclose(claimed, computed, rtol=0, atol=TRUTH_TOLERANCE * largest),
         "T12",
@@ -22,9 +22,8 @@ def check_truth(claimed: NDArray[np.float64], computed: NDArray[np.float64], che
     )
 
 
-def check_nearest(wrong: float, source: str, checks: Checks | None = None) -> None:
+def check_nearest(wrong: float, source: str, checks: Checks) -> None:
     """Look for exact neighbours that are not the nearest (T12): the share of a sample that is farther than the k-th."""
-    checks = checks or Checks()
     remedy = "remove the folder 'truth' from the cache"
     if source == "engine":
         remedy = "the engine's exact search finds others; set dataset.truth=exact"
@@ -36,9 +35,8 @@ def check_nearest(wrong: float, source: str, checks: Checks | None = None) -> No
     )
 
 
-def check_whole_numbers(sample: Vectors, checks: Checks | None = None) -> None:
+def check_whole_numbers(sample: Vectors, checks: Checks) -> None:
     """Look for vectors [rows, size] of which uint8 keeps little (T12): no fractions, signs, nor what exceeds 255."""
-    checks = checks or Checks()
     kept = np.trunc(np.clip(sample, 0, 255))
     lost = float(np.linalg.norm(sample - kept) / np.linalg.norm(sample))
     checks.expect(
@@ -51,9 +49,8 @@ def check_whole_numbers(sample: Vectors, checks: Checks | None = None) -> None:
     )
 
 
-def check_queries(duplicates: int, queries: int, checks: Checks | None = None) -> None:
+def check_queries(duplicates: int, queries: int, checks: Checks) -> None:
     """Look for queries that are points (T10)."""
-    checks = checks or Checks()
     checks.prefer(
         duplicates == 0,
         "T10",

@@ -1,7 +1,7 @@
 """Policies of oversampling: who decides, query by query, how many candidates to rescore."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,7 +77,7 @@ class NonZero:
         """Prepare every factor's request, and choose among them within the call."""
         base = self.point
         factors = sorted({max(1.0, base.oversampling * scale) for scale in (0.8, 1.0, 1.5)})
-        searches = {factor: at(OperatingPoint(base.limit, base.hnsw_ef, base.rescore, factor)) for factor in factors}
+        searches = {factor: at(replace(base, oversampling=factor)) for factor in factors}
 
         def prepare(query: list[float]) -> Any:
             return query, {factor: search.prepare(query) for factor, search in searches.items()}
@@ -127,6 +127,11 @@ class Margin:
         return Search(prepare, call, lambda found: ids(found)[:k])
 
 
+def one_more(point: OperatingPoint) -> OperatingPoint:
+    """Return the point with one result more, which shows the gap behind the last."""
+    return replace(point, limit=point.limit + 1)
+
+
 def margin(scores: Sequence[float], k: int) -> float:
     """Return the gap between rank k and the next; infinite if there is no next. Larger scores or smaller: no matter."""
     return abs(scores[k - 1] - scores[k]) if len(scores) > k else float("inf")
@@ -163,10 +168,7 @@ def calibrate_margin(seen: Sequence[Seen], fixed: Seen) -> tuple[Margin | None, 
                 again = first.margins < gap
                 accuracy = float(np.where(again, second.shares, first.shares).mean())
                 latency = first.latency + float(again.mean()) * second.latency
-                cheap = OperatingPoint(
-                    first.point.limit + 1, first.point.hnsw_ef, first.point.rescore, first.point.oversampling
-                )
-                options.append((latency, accuracy, Margin(cheap, second.point, gap)))
+                options.append((latency, accuracy, Margin(one_more(first.point), second.point, gap)))
     accurate = [one for one in options if one[1] >= fixed.shares.mean()]
     fast = [one for one in options if one[0] <= fixed.latency]
     fastest = min(accurate, key=lambda one: (one[0], -one[1]), default=None)

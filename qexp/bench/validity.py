@@ -39,9 +39,8 @@ _INDEX_FIELDS = ("size", "distance", "datatype", "m", "ef_construct", "full_scan
 _LAYOUT_FIELDS = ("shards", "replicas", "write_consistency")
 
 
-def check_engine(name: str, checks: Checks | None = None) -> None:
+def check_engine(name: str, checks: Checks) -> None:
     """Refuse, in any mode, what is not an engine but qdrant-client's local mode (T01)."""
-    checks = checks or Checks()
     if name in ("local", "memory", ":memory:", "path"):
         raise BenchmarkError(
             f"T01 engine.name={name}: qdrant-client's local mode ignores quantization silently; use engine=edge"
@@ -49,10 +48,9 @@ def check_engine(name: str, checks: Checks | None = None) -> None:
     checks.expect(True, "T01", f"{name} is a real engine, not qdrant-client's local mode", "")
 
 
-def check_spec(spec: CollectionSpec, checks: Checks | None = None) -> None:
+def check_spec(spec: CollectionSpec, checks: Checks) -> None:
     """Look for a collection that Qdrant would search by full scan although it has an index (T02)."""
-    checks = checks or Checks()
-    kib = shard_kib(spec.points, spec.shards * (spec.segments or 1), spec.size, spec.datatype, spec.distance)
+    kib = shard_kib(spec.points, spec.shards * spec.segments, spec.size, spec.datatype, spec.distance)
     checks.expect(
         kib >= spec.full_scan_threshold,
         "T02",
@@ -63,12 +61,11 @@ def check_spec(spec: CollectionSpec, checks: Checks | None = None) -> None:
     )
 
 
-def check_filter(spec: CollectionSpec, fields: Sequence[str], matching: int, checks: Checks | None = None) -> None:
+def check_filter(spec: CollectionSpec, fields: Sequence[str], matching: int, checks: Checks) -> None:
     """Look for a filter that keeps searches from the index, or that filters nothing (T02).
 
     `fields` are those that it looks at, `matching` the number of points that it lets through.
     """
-    checks = checks or Checks()
     checks.prefer(
         matching < spec.points,
         "T02",
@@ -87,7 +84,7 @@ def check_filter(spec: CollectionSpec, fields: Sequence[str], matching: int, che
     )
     if bare:
         return  # whether few enough match to be scanned, Qdrant does not know
-    kib = shard_kib(matching, spec.shards * (spec.segments or 1), spec.size, spec.datatype, spec.distance)
+    kib = shard_kib(matching, spec.shards * spec.segments, spec.size, spec.datatype, spec.distance)
     checks.prefer(
         kib >= spec.full_scan_threshold,
         "T02",
@@ -97,9 +94,8 @@ def check_filter(spec: CollectionSpec, fields: Sequence[str], matching: int, che
     )
 
 
-def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks | None = None) -> None:
+def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks) -> None:
     """Look for a collection that is not what was asked for: index, fields, placement, codes (T02, T05, T06)."""
-    checks = checks or Checks()
     again = f"remove the collection from the {spec.home} and build it again; if that does not help, the engine cannot"
     checks.expect(
         state.points == spec.points and state.indexed_vectors >= spec.points,
@@ -137,9 +133,8 @@ def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks | N
     )
 
 
-def check_same_index(baseline: CollectionState, quantized: CollectionState, checks: Checks | None = None) -> None:
+def check_same_index(baseline: CollectionState, quantized: CollectionState, checks: Checks) -> None:
     """Look for collections that differ in more than quantization (T07)."""
-    checks = checks or Checks()
     for field in ("points", *_INDEX_FIELDS, *_LAYOUT_FIELDS):
         ours, theirs = getattr(quantized, field), getattr(baseline, field)
         checks.expect(
@@ -150,9 +145,7 @@ def check_same_index(baseline: CollectionState, quantized: CollectionState, chec
         )
 
 
-def check_stored(
-    spec: CollectionSpec, rows: list[int], stored: Vectors, given: Vectors, checks: Checks | None = None
-) -> None:
+def check_stored(spec: CollectionSpec, rows: list[int], stored: Vectors, given: Vectors, checks: Checks) -> None:
     """Look for points that are not the dataset's rows (T12); both [rows, size]."""
     checks, (share, step) = checks or Checks(), _STORED[spec.datatype]
     far = np.abs(stored - given).max(axis=1) > share * np.abs(given).max(axis=1) + step
@@ -165,9 +158,8 @@ def check_stored(
     )
 
 
-def check_unchanged(title: str, before: CollectionState, after: CollectionState, checks: Checks | None = None) -> None:
+def check_unchanged(title: str, before: CollectionState, after: CollectionState, checks: Checks) -> None:
     """Look for optimizers that worked while searches were timed (T02)."""
-    checks = checks or Checks()
     checks.expect(
         before == after,
         "T02",
@@ -176,9 +168,8 @@ def check_unchanged(title: str, before: CollectionState, after: CollectionState,
     )
 
 
-def check_reads(title: str, reads: Reads, queries: int, checks: Checks | None = None) -> None:
+def check_reads(title: str, reads: Reads, queries: int, checks: Checks) -> None:
     """Look for timed searches that waited for the disk (T13)."""
-    checks = checks or Checks()
     checks.expect(
         reads.major_faults <= FAULTS_PER_QUERY * queries,
         "T13",
@@ -189,10 +180,9 @@ def check_reads(title: str, reads: Reads, queries: int, checks: Checks | None = 
 
 
 def check_accuracy(
-    spec: CollectionSpec, baselines: Sequence[Baseline], trials: Sequence[Trial], checks: Checks | None = None
+    spec: CollectionSpec, baselines: Sequence[Baseline], trials: Sequence[Trial], checks: Checks
 ) -> None:
     """Look for a baseline that is no yardstick (T08), and for truth that nothing agrees with (T12)."""
-    checks = checks or Checks()
     for base in baselines:
         recall = base.accuracy.recall
         checks.expect(
@@ -219,12 +209,11 @@ def check_accuracy(
     )
 
 
-def check_noise(baselines: Sequence[Baseline], target: float, checks: Checks | None = None) -> None:
+def check_noise(baselines: Sequence[Baseline], target: float, checks: Checks) -> None:
     """Look for a machine so unsteady that the baseline differs from itself, or nobody can tell (T14).
 
     `target` is the half-width to which speedups are to be known.
     """
-    checks = checks or Checks()
     for base in baselines:
         control, ef = base.control, f" (ef {base.point.hnsw_ef or 'default'})" if len(baselines) > 1 else ""
         found = f"the baseline{ef} against itself is {control.low:.3f}–{control.high:.3f}×"
@@ -242,9 +231,8 @@ def check_noise(baselines: Sequence[Baseline], target: float, checks: Checks | N
         )
 
 
-def check_network(title: str, client_ms: float, server_ms: float, checks: Checks | None = None) -> None:
+def check_network(title: str, client_ms: float, server_ms: float, checks: Checks) -> None:
     """Look for latency that is mostly the way to the server and back (T20)."""
-    checks = checks or Checks()
     share = 1 - server_ms / client_ms
     checks.prefer(
         share <= NETWORK_SHARE,

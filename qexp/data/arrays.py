@@ -115,7 +115,7 @@ def _vecs(path: Path, part: str | None) -> Blocks:
             if other.size:
                 row = int(other[0])
                 raise DataError(f"{path} row {start + row}: {block[row, 0]} dimensions; row 0 has {size}")
-            yield block[:, 1:].view(kind) if kind.kind == "i" else np.ascontiguousarray(block[:, 1:]).view(kind)
+            yield block[:, 1:].view(kind)
 
 
 def _bin(path: Path, part: str | None) -> Blocks:

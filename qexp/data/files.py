@@ -147,7 +147,7 @@ def _need_whole(rows: "Dataset", path: Path) -> None:
     """Refuse a folder whose files hold fewer rows than its own description says."""
     splits = rows.info.splits or {}
     expected = sum(split.num_examples for split in splits.values()) if len(splits) == 1 else len(rows)
-    if rows.info.splits and len(rows) < expected:
+    if len(rows) < expected:
         raise DataError(f"{path}: has {len(rows)} rows, its description says {expected}: truncated?")
 
 
@@ -164,7 +164,7 @@ def _columns(path: Path, part: str | None) -> Iterator[dict[str, Any]]:
     """Yield batches of `vector`, and of `neighbors` for the queries of an ann-benchmarks file."""
     beside = path.suffix in HDF5 and part == "test" and NEIGHBOURS in parts_of(path)
     neighbours = np.concatenate(list(read_blocks(path, NEIGHBOURS))).astype(np.int64) if beside else None
-    progress, done, size = Progress(f"reading {path.name}", path.stat().st_size), 0, None
+    progress, done = Progress(f"reading {path.name}", path.stat().st_size), 0
     for block in read_blocks(path, part):
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused by row
             columns: dict[str, Any] = {"vector": block.astype(np.float32)}
@@ -172,8 +172,6 @@ def _columns(path: Path, part: str | None) -> Iterator[dict[str, Any]]:
             if len(neighbours) < done + len(block):
                 raise DataError(f"{path}: has {len(neighbours)} rows of neighbors, fewer than queries")
             columns[NEIGHBOURS] = neighbours[done : done + len(block)]
-        done, size = done + len(block), block.shape[1]
+        done += len(block)
         progress.advance(block.nbytes)
         yield columns
-    if size is None:
-        raise DataError(f"{path}: is empty")

@@ -141,7 +141,7 @@ def _with_queries(
     queries = None
     own_part = query_part(Path(config.path)) if isinstance(config, FileDataset) else None
     if asked.path or asked.name or asked.split or own_part:
-        loaded = _beside(config, asked, own_part, cache)
+        loaded = _beside(config, asked, cache)
         queries = _table(loaded, asked, embedding, "query", cache)
         states.append(loaded.state)
     elif asked.vector_column or asked.text_column:
@@ -153,7 +153,7 @@ def _with_queries(
     elif config.qrels.path and Path(config.qrels.path).suffix in TREC_FILES:
         raise DataError(f"dataset.qrels.path={config.qrels.path}: no such file")
     elif config.qrels.path or config.qrels.name:
-        loaded = _beside(config, config.qrels, None, cache)
+        loaded = _beside(config, config.qrels, cache)
         qrels = table_qrels(loaded.rows, loaded.place, config.qrels)
         states.append(loaded.state)
     if config.truth == "neighbours" and config.neighbours_path:
@@ -162,16 +162,14 @@ def _with_queries(
     return replace(source, queries=queries, qrels=qrels, key=key)
 
 
-def _beside(
-    config: TableDataset | CollectionDataset, asked: QueriesConfig | QrelsConfig, part: str | None, cache: Path
-) -> _Loaded:
+def _beside(config: TableDataset | CollectionDataset, asked: QueriesConfig | QrelsConfig, cache: Path) -> _Loaded:
     """Load queries or labels: from a path of their own, else from another configuration or split of the dataset."""
     path = asked.path or (config.path if isinstance(config, TableDataset) else None)
     if path is None:
         raise DataError("dataset.queries: a collection has no configurations or splits; set dataset.queries.path=…")
     if not asked.path and isinstance(config, FileDataset) and asked.name:
         raise DataError(f"{path}: a file has no configuration '{asked.name}'; set dataset.queries.path=…")
-    return _load(config, path, asked.name, asked.split or (part if not asked.path else query_part(Path(path))), cache)
+    return _load(config, path, asked.name, asked.split or query_part(Path(path)), cache)
 
 
 def _load(config: DatasetConfig, path: str, name: str | None, split: str | None, cache: Path) -> _Loaded:

@@ -216,7 +216,7 @@ def _split(source: Source, config: ExperimentConfig) -> tuple[Table, Any, Any]:
     is_point[held] = False
     is_query = np.zeros(total, dtype=bool)
     is_query[_sample(held, config.search.queries, QUERY_SEED)] = True
-    return replace(source.points, sparse=False), is_point, is_query
+    return source.points, is_point, is_query
 
 
 def _sample(available: Ids, cap: int | None, seed: int) -> Ids:

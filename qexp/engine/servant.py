@@ -24,11 +24,9 @@ from qexp.results import (
     Block,
     Build,
     CollectionSpec,
-    CollectionState,
     Ids,
     LoadLevel,
     LoadSample,
-    MemoryUse,
     OperatingPoint,
 )
 from qexp.results.footprint import ProcessMemory
@@ -73,9 +71,8 @@ class _Servant:
 
     def prepare_load(self, point: OperatingPoint, client: int, clients: int, warmup: int) -> None:
         search = self.engine.search(point)
-        queries = np.load(self.queries)
-        rows = queries[client % len(queries) :: clients].tolist()
-        self._load = search.call, [search.prepare(query) for query in rows]
+        own = self._queries[client % len(self._queries) :: clients]
+        self._load = search.call, [search.prepare(query) for query in own]
         for request in self._load[1][:warmup]:
             search.call(request)
 
@@ -94,29 +91,8 @@ class _Servant:
         assert search.scores is not None
         return np.array([margin(search.scores(response), k) for response in responses(search, self._queries)])
 
-    def matching(self) -> list[int]:
-        return self.engine.matching()
-
-    def vectors(self, rows: list[int]) -> list[list[float]]:
-        return self.engine.vectors(rows)
-
-    def state(self) -> CollectionState:
-        return self.engine.state()
-
-    def memory(self) -> MemoryUse | None:
-        return self.engine.memory()
-
-    def round_trip(self) -> float | None:
-        return self.engine.round_trip()
-
     def process(self) -> ProcessMemory | None:
         return process_memory()
-
-    def drop(self) -> None:
-        self.engine.drop()
-
-    def close(self) -> None:
-        self.engine.close()
 
 
 def serve(pipe: Connection, imported: object) -> None:
@@ -139,7 +115,8 @@ def serve(pipe: Connection, imported: object) -> None:
         reply: tuple[Any, QexpError | str | None]
         try:
             servant = servant or _Servant(*made)  # what it raises is the first request's answer
-            reply = (getattr(servant, request)(*arguments), None)
+            act = getattr(servant, request, None) or getattr(servant.engine, request)
+            reply = (act(*arguments), None)
         except QexpError as error:
             reply = (None, error)
         except Exception:  # noqa: BLE001 - the parent re-raises whatever it is

@@ -211,14 +211,13 @@ class Worker:
     def _how_it_died(self, request: str) -> str:
         self._process.join(STOP_SECONDS)
         code = self._process.exitcode
-        how = f"ended with exit code {code}"
-        if code is not None and code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
-        hint = {
+        by = signal.Signals(-code) if code is not None and code < 0 else None
+        how = f"was killed by {by.name}" if by else f"ended with exit code {code}"
+        hints: dict[signal.Signals | None, str] = {
             signal.SIGKILL: "; if nobody did that, memory ran out: use fewer points or a storage with less in RAM",
             signal.SIGBUS: "; the disk that holds the cache is full: free space or set cache_dir",
-        }.get(signal.Signals(-code) if code is not None and code < 0 else signal.SIGTERM, "")
-        return f"the engine's process for {self._title} {how} during '{request}'{hint}"
+        }
+        return f"the engine's process for {self._title} {how} during '{request}'{hints.get(by, '')}"
 
 
 def warm(points: Mapping[Worker, Iterable[OperatingPoint]]) -> None:

@@ -16,7 +16,6 @@ from qexp.report.words import (
     matched,
     money,
     more,
-    oversampling,
     percent,
     speed,
     speedup,
@@ -71,8 +70,8 @@ def _effect(decided: Recommendation, found: Matched) -> str:
         return f"{name}: one operating point was measured."
     gain = most.accuracy - least.accuracy
     return (
-        f"{name}: {MEASURE[decided.slo.accuracy]} went from {least.accuracy:.3f} ({oversampling(least)}) to "
-        f"{most.accuracy:.3f} ({oversampling(most)}), {gain:+.3f}; the latter "
+        f"{name}: {MEASURE[decided.slo.accuracy]} went from {least.accuracy:.3f} ({least.point}) to "
+        f"{most.accuracy:.3f} ({most.point}), {gain:+.3f}; the latter "
         f"{is_speed(times_faster(most, least), decided.latency)}."
     )
 
@@ -226,11 +225,11 @@ def insights(decided: Recommendation) -> Iterator[str]:
             yield f"{name} needs no rescoring: {bare.accuracy:.3f} without it."
         elif found.reached and bare:
             reached = found.reached
-            yield f"{name} alone keeps {bare.accuracy:.3f}; {oversampling(reached)} brings {reached.accuracy:.3f}."
+            yield f"{name} alone keeps {bare.accuracy:.3f}; {reached.point} brings {reached.accuracy:.3f}."
         elif not found.reached:
-            yield f"{name} stays below the limit: {found.best.accuracy:.3f} at best, with {oversampling(found.best)}."
-        slowest = min((_known(one) for one in points if _known(one)), key=lambda ratio: ratio.high, default=None)
-        if slowest and slowest.high < 1:
+            yield f"{name} stays below the limit: {found.best.accuracy:.3f} at best, with {found.best.point}."
+        slowest = min(map(_known, points), key=lambda ratio: ratio.high)
+        if slowest.high < 1:
             yield f"{name} can be slower than no quantization: {speed(slowest)}."
 
 

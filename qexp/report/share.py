@@ -3,7 +3,7 @@
 from qexp.report.answers import bare_of
 from qexp.report.recommend import Recommendation
 from qexp.report.record import CollectionRecord
-from qexp.report.words import MEASURE, against_baseline, oversampling, under_caps
+from qexp.report.words import MEASURE, against_baseline, under_caps
 
 
 def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
@@ -38,4 +38,4 @@ def _surprise(collection: CollectionRecord, decided: Recommendation) -> str:
     gain, least, most = max(gains, key=lambda one: one[0])
     if gain <= 0:
         return ""
-    return f"{most.collection[0]} went from {least.accuracy:.3f} to {most.accuracy:.3f} by {oversampling(most)} alone."
+    return f"{most.collection[0]} went from {least.accuracy:.3f} to {most.accuracy:.3f} by {most.point} alone."

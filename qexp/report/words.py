@@ -90,18 +90,13 @@ def more_cost(one: Candidate, other: Candidate) -> str:
     return f"costs {percent(abs(share))} {'more' if share > 0 else 'less'}"
 
 
-def oversampling(one: Candidate) -> str:
-    """Return what a candidate asks of each search: `rescoring at 2×` or `no rescoring`."""
-    return one.point if not one.baseline else "nothing"
-
-
 def matched(decided: Recommendation) -> str:
     """Return what every method needs for the same accuracy, cheapest first."""
     slo = decided.slo
     reached = sorted((one.reached.cost, one.collection, one.reached) for one in decided.matched if one.reached)
-    needs = [f"{decided.name(collection)} needs {oversampling(one)}" for _, collection, one in reached]
+    needs = [f"{decided.name(collection)} needs {one.point}" for _, collection, one in reached]
     misses = [
-        f"{decided.name(one.collection)} does not reach it ({one.best.accuracy:.3f} with {oversampling(one.best)})"
+        f"{decided.name(one.collection)} does not reach it ({one.best.accuracy:.3f} with {one.best.point})"
         for one in decided.matched
         if not one.reached
     ]
