@@ -15,7 +15,7 @@ from qexp.bench import accuracy, dataset_checks, validity
 from qexp.bench.checks import Checks
 from qexp.bench.explore import adaptive, tuned
 from qexp.bench.judge import Evidence, judge
-from qexp.bench.notes import between_builds, notes
+from qexp.bench.notes import between_builds, labels_under_filter, notes
 from qexp.cache import evict, locked, room, using, writable
 from qexp.config import ExperimentConfig, SearchConfig
 from qexp.data.sizes import chosen_links, held_payload
@@ -106,7 +106,8 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         with machine.turn(False, config.wait_seconds, log.info):
             steps.add_builds(results, spec)
     recall, retention = partial(_recall, data, truth), partial(_retention, data, truth)
-    relevance = accuracy.relevance(data.qrels, config.search.limit)
+    labels = data.qrels if matching is None else accuracy.labels_of(data.qrels, matching)
+    relevance = accuracy.relevance(labels, config.search.limit)
     baselines, trials = judge(Evidence(timed, cold, results, recall, retention, relevance))
     validity.check_accuracy(spec, baselines, trials, checks)
     validity.check_noise(baselines, config.search.target_halfwidth, checks)
@@ -121,6 +122,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         latencies=np.stack([measurement.latencies for measurement in timed.values()]),
         warnings=(
             *data.warnings,
+            *labels_under_filter(data.qrels, labels),
             *notes(spec, [trial.point for trial in trials]),
             *between_builds([trial.accuracy for trial in trials]),
             *checks.warnings,
@@ -188,7 +190,7 @@ def _sample(count: int) -> Ids:
 
 def _check_data(checks: Checks, data: Data, truth: Truth, matching: Ids | None) -> None:
     points, queries = data.points(), np.asarray(data.query_vectors())
-    dataset_checks.check_queries(dataset_checks.duplicates(points, queries), len(queries), checks)
+    dataset_checks.check_queries(dataset_checks.duplicates(points, queries), queries, checks)
     sample = _sample(len(queries))
     computed = exact_scores(points, queries[sample], truth.ids[sample], data.facts.distance)
     dataset_checks.check_truth(truth.scores[sample], computed, checks)

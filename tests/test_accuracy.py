@@ -6,7 +6,17 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from qexp.bench import accuracy
-from qexp.bench.accuracy import mean_interval, overlap, recall, relevance, retention, summarize, worst_decile
+from qexp.bench.accuracy import (
+    labels_of,
+    mean_interval,
+    overlap,
+    recall,
+    relevance,
+    retention,
+    summarize,
+    worst_decile,
+)
+from qexp.bench.notes import labels_under_filter
 from qexp.data.truth import exact_scores, magnitude, neighbours
 
 # Coordinates from a handful of values give ties and duplicates in most examples.
@@ -187,3 +197,15 @@ def test_labels_give_ndcg_and_reciprocal_rank() -> None:
     assert judged(np.array([[7, 5, 9], [-1, -1, -1]])) == (0.5, 0.5)  # a query without results counts as 0
     assert judged(np.full((2, 3), -1)) == (0.0, 0.0)
     assert relevance(labels[:0], 3)(np.array([[5, 7, 9]])) == (None, None)
+
+
+def test_labels_of_points_that_a_filter_keeps_out_count_for_nothing() -> None:
+    labels = np.array([[0, 7, 1], [0, 8, 1], [1, 8, 1]])
+    kept = labels_of(labels, np.array([2, 7]))
+    assert kept.tolist() == [[0, 7, 1]]
+    assert relevance(kept, 3)(np.array([[7, 2, -1], [2, -1, -1]])) == (1.0, 1.0)
+    assert labels_of(labels[:0], np.array([2])).tolist() == []
+    assert labels_under_filter(labels, kept) == [
+        "search.filter leaves labels to 1 of 2 labelled queries: nDCG and MRR are means over those"
+    ]
+    assert labels_under_filter(labels, labels) == []

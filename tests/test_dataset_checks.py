@@ -71,3 +71,13 @@ def test_t12_uint8_is_refused_before_anything_is_built(small: ExperimentConfig, 
     with pytest.raises(BenchmarkError, match="as cosine scales vectors to length 1"):
         measure_experiment(replace(small, storage=storage, cache_dir=str(tmp_path)))
     assert not [*(tmp_path / "collections").glob("*")]
+
+
+def test_t10_queries_that_repeat() -> None:
+    different = np.eye(100, dtype=np.float32)
+    for repeats, warned in ((5, False), (6, True)):
+        checks, queries = Checks(), different.copy()
+        queries[:repeats] = different[-1]
+        dataset_checks.check_queries(0, queries, checks)
+        assert bool(checks.warnings) == warned
+    assert checks.warnings[0].startswith("T10 only 94 of 100 queries differ: intervals of accuracy are too narrow")

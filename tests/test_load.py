@@ -58,6 +58,22 @@ def test_what_was_not_served_in_time_is_counted() -> None:
     assert found.unserved == 100 - len(found.latencies) > 50
 
 
+def test_the_last_to_wait_are_served_after_the_end() -> None:
+    start = time.perf_counter_ns()
+    due = [start + turn * MS for turn in range(200)]
+    pauses = iter([0.0] * 198 + [0.02, 0.02])
+    found = open_loop(lambda _: time.sleep(next(pauses)), [None], due, start, 0.2)
+    assert (len(found.latencies), found.unserved) == (200, 0)
+    assert found.latencies[-1] / MS >= 20 + 19
+
+
+def test_t15_rounds_that_begin_with_the_same_queries_make_no_percentiles() -> None:
+    visit, level = Visit("baseline", POINT), LoadLevel(1, 10.0)
+    (few,) = judge_load({(visit, level): [sample(*[5.0] * 20)] * 5}, queries=500)
+    (enough,) = judge_load({(visit, level): [sample(*[5.0] * 100)] * 5}, queries=500)
+    assert (few.latency.p95, enough.latency.p95, enough.latency.p99) == (None, 5.0, None)
+
+
 def test_no_more_is_served_than_arrives() -> None:
     start, level = time.perf_counter_ns(), LoadLevel(3, 100.0)  # two arrivals, so the third client has none
     due = [arrivals(client, level, start, 0.02) for client in range(3)]

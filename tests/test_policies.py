@@ -81,6 +81,7 @@ def test_calibration_prefers_the_cheapest_and_the_most_accurate():
     ("name", "speedup", "gain", "verdict"),
     [
         (EQUAL_ACCURACY, (1.2, 1.1, 1.3), (0.0, -0.01, 0.01), "beats it"),
+        (EQUAL_ACCURACY, (1.2, 1.1, 1.3), (0.0, -0.011, 0.01), "faster, but its accuracy is not known well enough"),
         (EQUAL_ACCURACY, (0.8, 0.5, 1.4), (0.1, 0.05, 0.15), "no measurable difference in latency"),
         (EQUAL_ACCURACY, (0.8, 0.7, 0.9), (0.0, -0.01, 0.01), "loses"),
         (EQUAL_LATENCY, (1.0, 0.97, 1.03), (0.1, 0.05, 0.15), "beats it"),

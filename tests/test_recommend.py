@@ -200,11 +200,15 @@ def test_a_change_changes_the_choice(rows, slo):
             assert recommend(rows, replace(slo, **{change.limit: change.value})).choice.title == change.choice.title
 
 
-def test_a_limit_on_ram_is_held_against_the_cap_that_it_needed():
+def test_caps_count_for_a_limit_on_ram_where_they_contradict_the_prediction():
     rows = [baseline(), row("scalar", accuracy=0.99, ram=8)]
     within = replace(SLO, max_ram_mib=10)
     assert recommend(rows, within).choice.title == "scalar, no rescoring"
-    rows[1].metrics["ram_floor_mib"] = 12.0
+    rows[1].metrics["ram_floor_mib"] = 12.0  # nothing smaller was tried
+    assert recommend(rows, within).choice.title == "scalar, no rescoring"
+    rows[1].metrics["ram_fallen_mib"] = 7.9
+    assert recommend(rows, within).choice.title == "scalar, no rescoring"
+    rows[1].metrics["ram_fallen_mib"] = 9.0
     decided = recommend(rows, within)
     assert decided.choice is None
     assert decided.nearest.ram == 12.0

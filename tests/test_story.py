@@ -87,7 +87,11 @@ def test_what_memory_caps_showed_stands_beside_what_was_predicted():
     assert [met for met, said in answers.criteria(decided) if said.startswith("Significant memory")] == [True]
     rows[1].metrics["ram_floor_mib"] = 800.0
     decided = recommend(rows, SLO)
-    capped = "under memory caps it needed 800.0 MiB"
+    assert "cap" not in answers.ram_remark(decided, decided.choice) + answers._memory(decided)
+    rows[0].metrics["ram_fallen_mib"] = 1000.0
+    rows[1].metrics["ram_fallen_mib"] = 600.0
+    decided = recommend(rows, SLO)
+    capped = "it fell off with a memory cap of 600.0 MiB, held with 800.0"
     assert answers.ram_remark(decided, decided.choice) == (
         f"predicted; {capped}; 1000.0 MiB without quantization (10.0× less)"
     )
@@ -98,8 +102,8 @@ def test_what_memory_caps_showed_stands_beside_what_was_predicted():
         f"Significant memory savings (half or more): 90% on storage on_disk, predicted, but {capped}, without "
         "quantization 1200.0.",
     )
-    rows[1].metrics["ram_fallen_mib"] = 900.0
-    assert "under memory caps it needed more than 900.0 MiB" in answers._memory(recommend(rows, SLO))
+    del rows[1].metrics["ram_floor_mib"]
+    assert "But it fell off with a memory cap of 600.0 MiB." in answers._memory(recommend(rows, SLO))
 
 
 def test_a_filter_that_all_searches_had_is_said_once():

@@ -92,6 +92,8 @@ def test_t02_a_filter_without_a_payload_index() -> None:
     (warning,) = filtered(1599)
     assert warning.startswith("T02 search.filter: no payload index on city: Qdrant guesses how many points match")
     assert warning.endswith("add dataset.payload_indexes={city: …}")
+    assert len(filtered(1599, city_name="keyword")) == 1  # of another field
+    assert filtered(1600, **{"city[].name": "keyword"}) == filtered(1600, **{"city.name": "keyword"}) == []
 
 
 def test_t02_a_filter_that_filters_nothing() -> None:

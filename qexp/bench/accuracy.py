@@ -73,6 +73,11 @@ def worst_decile(shares: Share) -> float:
     return float(worst.mean())
 
 
+def labels_of(qrels: Ids, points: Ids) -> Ids:
+    """Return the labels of these points: under a filter, those of others are no fault of a search."""
+    return qrels[np.isin(qrels[:, 1], points)] if len(qrels) else qrels
+
+
 def relevance(qrels: Ids, k: int) -> Relevance:
     """Return what judges results [query, k] by labels: mean nDCG@k and MRR@k over labelled queries, None without any.
 

@@ -20,6 +20,7 @@ from qexp.results import Block, Finding, Ids, Interval, OperatingPoint
 
 EQUAL_ACCURACY, EQUAL_LATENCY, COURSE = "adaptive at equal accuracy", "adaptive at equal latency", "course heuristic"
 KEPT = 0.95  # a speedup whose low end is above this has kept the latency
+LOST = 0.01  # a gain whose low end is above minus this has kept the accuracy
 
 
 class Place(Protocol):
@@ -67,7 +68,9 @@ class PolicyResult:
             return "beats it" if self.speedup.low >= KEPT else "more accurate, but its latency is not known well enough"
         if slower or worse:
             return "loses"
-        return "beats it" if faster else "no measurable difference in latency"
+        if not faster:
+            return "no measurable difference in latency"
+        return "beats it" if self.gain.low >= -LOST else "faster, but its accuracy is not known well enough"
 
     @property
     def finding(self) -> Finding:

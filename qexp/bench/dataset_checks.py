@@ -8,6 +8,7 @@ from qexp.results import Vectors
 
 TRUTH_TOLERANCE = 1e-9  # of a query's largest score
 WRONG_NEIGHBOURS = 0.01
+MOST_REPEATS = 0.05  # of the queries
 UINT8_LOSS = 0.1  # of the vectors' length
 
 
@@ -49,13 +50,21 @@ def check_whole_numbers(sample: Vectors, checks: Checks) -> None:
     )
 
 
-def check_queries(duplicates: int, queries: int, checks: Checks) -> None:
-    """Look for queries that are points (T10)."""
+def check_queries(duplicates: int, queries: Vectors, checks: Checks) -> None:
+    """Look for queries [q, d] that are points, of which there are `duplicates`, and for repeats among them (T10)."""
+    count, different = len(queries), len(np.unique(queries, axis=0))
+    checks.prefer(
+        different >= (1 - MOST_REPEATS) * count,
+        "T10",
+        f"{different:,} of {count:,} queries differ",
+        f"only {different:,} of {count:,} queries differ: intervals of accuracy are too narrow, P95 is of few, and both "
+        f"halves share queries; give each once",
+    )
     checks.prefer(
         duplicates == 0,
         "T10",
-        f"none of {queries:,} queries is a point",
-        f"{duplicates} of {queries} queries are points of the collection: they find themselves, and accuracy looks "
+        f"none of {count:,} queries is a point",
+        f"{duplicates} of {count} queries are points of the collection: they find themselves, and accuracy looks "
         f"better than for new queries; hold the queries out",
     )
 

@@ -37,15 +37,16 @@ def open_loop(
 ) -> LoadSample:
     """Search at each of `arrivals` (ns), or as soon after as the queries before it allow, `seconds` from `start_ns` on.
 
-    Latency counts from the intended start, so that waiting for a slow query before is part of it. What has not been
-    started in time is not searched, but counted. All clients' seconds count from `start_ns`, whoever is due first.
+    Latency counts from the intended start, so that waiting for a slow query before is part of it. What was due in time
+    and not served is searched after it, for leaving out the last to wait would flatter; unless so much is left that
+    the load is too high, which is counted. All clients' seconds count from `start_ns`, whoever is due first.
     """
     end_ns = start_ns + int(seconds * 1e9)
     latencies: list[int] = []
     with without_collection():
         for turn, arrival in enumerate(arrivals):
             _wait_until(arrival)
-            if perf_counter_ns() >= end_ns:
+            if perf_counter_ns() >= end_ns and len(arrivals) - turn > SATURATED * len(arrivals):
                 break
             call(requests[turn % len(requests)])
             latencies.append(perf_counter_ns() - arrival)
@@ -94,7 +95,7 @@ def measure_load(
 def judge_load(found: Mapping[LoadVisit, Sequence[LoadSample]], queries: int) -> tuple[Load, ...]:
     """Return every operating point under every load, against the baseline of its hnsw_ef under the same load.
 
-    `queries` is how many different ones the clients have.
+    `queries` is how many different ones the clients have, of which every block begins with the same.
     """
     bases = {
         (visit.point.hnsw_ef, level): samples for (visit, level), samples in found.items() if visit.role == "baseline"
@@ -103,13 +104,14 @@ def judge_load(found: Mapping[LoadVisit, Sequence[LoadSample]], queries: int) ->
     for (visit, level), samples in found.items():
         base = bases[visit.point.hnsw_ef, level]
         total = np.concatenate([sample.latencies for sample in samples])
+        different = min(queries, max(len(sample.latencies) for sample in samples))
         loads.append(
             Load(
                 visit.role,
                 visit.point,
                 level,
                 qps=len(total) / sum(sample.seconds for sample in samples),
-                latency=None if _saturated(samples) else latency_stats(total, min(queries, len(total))),
+                latency=None if _saturated(samples) else latency_stats(total, different),
                 speedup=None if visit.role == "baseline" else _speedup(base, samples, level),
                 raw=tuple(sample.latencies for sample in samples),
             )

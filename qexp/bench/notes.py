@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from qexp.results import INDEXED_FROM, Accuracy, CollectionSpec, OperatingPoint, shard_kib
+import numpy as np
+
+from qexp.results import INDEXED_FROM, Accuracy, CollectionSpec, Ids, OperatingPoint, shard_kib
 
 # Qdrant's article on binary quantization lists recall of 0.98 and more for 1,536 and 3,072 dimensions, and of
 # 0.94-0.96 for 768, all with rescoring; 1,024 is the usual line between them.
@@ -38,4 +40,14 @@ def between_builds(measured: Sequence[Accuracy]) -> list[str]:
         f"accuracy is the mean of {widest.builds} builds, between which retention varies by ± "
         f"{widest.retention_build_sd:.4f} (standard deviation, at the operating point with the largest); "
         "latency is the first's"
+    ]
+
+
+def labels_under_filter(qrels: Ids, kept: Ids) -> list[str]:
+    """Return a sentence where a filter keeps out all labelled points of some queries; both are labels [n, 3]."""
+    before, after = (len(np.unique(labels[:, 0])) for labels in (qrels, kept))
+    if before == after:
+        return []
+    return [
+        f"search.filter leaves labels to {after:,} of {before:,} labelled queries: nDCG and MRR are means over those"
     ]

@@ -73,7 +73,7 @@ def check_filter(spec: CollectionSpec, fields: Sequence[str], matching: int, che
         f"search.filter lets all {matching:,} points through; look whether the payload has the values as the filter "
         f"writes them",
     )
-    bare = [field for field in fields if not any(key.startswith(field) for key in spec.payload_indexes)]
+    bare = [field for field in fields if not any(_holds(key, field) for key in spec.payload_indexes)]
     checks.prefer(
         not bare,
         "T02",
@@ -92,6 +92,11 @@ def check_filter(spec: CollectionSpec, fields: Sequence[str], matching: int, che
         f"search.filter lets {matching} points through, {kib} KiB of vectors, below index.full_scan_threshold="
         f"{spec.full_scan_threshold}: searches scan those and use no index, so figures are of scans",
     )
+
+
+def _holds(indexed: str, field: str) -> bool:
+    """Whether a payload index is of a field, or of something within it."""
+    return indexed == field or indexed.startswith((f"{field}.", f"{field}["))
 
 
 def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks) -> None:

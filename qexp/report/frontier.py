@@ -83,13 +83,14 @@ class Candidate:
 
     @property
     def ram(self) -> float:
-        """MiB of RAM that it needs: as predicted, or by memory caps, if that is more.
+        """MiB of RAM that it needs: as predicted, unless it fell off under a memory cap of as much or more.
 
-        That is the smallest cap under which it held, and more than the largest under which it did not.
+        Then it is the smallest cap under which it held; without one, more than the largest under which it fell off.
         """
-        metrics = self.row.metrics
-        fallen = nextafter(metrics.get("ram_fallen_mib", 0.0), inf)
-        return max(metrics["ram_estimated_mib"], metrics.get("ram_floor_mib", 0.0), fallen)
+        predicted, fallen = self.row.metrics["ram_estimated_mib"], self.row.metrics.get("ram_fallen_mib")
+        if fallen is None or fallen < predicted:
+            return predicted
+        return self.row.metrics.get("ram_floor_mib", nextafter(fallen, inf))
 
     @property
     def floor(self) -> float:

@@ -63,11 +63,11 @@ def priced(one: Candidate) -> str:
 
 
 def under_caps(one: Candidate) -> str:
-    """Return what memory caps showed it to need, where that is more than was predicted; empty where it is not."""
+    """Return what memory caps showed where that is more than was predicted; empty where it is not."""
     if one.ram <= one.row.metrics["ram_estimated_mib"]:
         return ""
-    beyond = "" if one.row.metrics.get("ram_floor_mib") == one.ram else "more than "
-    return f"under memory caps it needed {beyond}{one.ram:.1f} MiB"
+    held = f", held with {one.ram:.1f}" if "ram_floor_mib" in one.row.metrics else ""
+    return f"it fell off with a memory cap of {one.row.metrics['ram_fallen_mib']:.1f} MiB{held}"
 
 
 def percent(share: float) -> str:
@@ -151,7 +151,10 @@ def verdict_lines(decided: Recommendation) -> list[str]:
             f"{MEASURE[slo.accuracy]} {choice.accuracy:.3f} against {runner_up.accuracy:.3f}."
         )
     elif decided.beaten:
-        lines.append("Margin: what else keeps to the limits is nowhere better, and dearer, slower or less accurate.")
+        lines.append(
+            "Margin: all else that keeps to the limits is dominated: some other configuration is nowhere worse, and "
+            "cheaper, measurably faster or more accurate."
+        )
     else:
         lines.append("Margin: no other collection keeps to the limits.")
     lines += [*_in_memory(choice), *_unsure(decided)]
