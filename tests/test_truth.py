@@ -59,6 +59,27 @@ def test_what_single_precision_cannot_tell_apart_is_told_apart(distance: str) ->
     assert found.scores == pytest.approx(-np.sort(-scores, axis=1)[:, :7], rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("distance", "scale", "offset"),
+    [("euclid", 6.1e-5, 1000.0), ("euclid", 1e19, 0.0), ("dot", 1e18, 0.0), ("dot", 1e-23, 0.0)],
+    ids=["few units in the last place apart", "squares overflow", "products overflow", "products underflow"],
+)
+def test_neighbours_are_exact_at_the_ends_of_single_precision(distance: str, scale: float, offset: float) -> None:
+    points, queries = (
+        (np.round(3 * vectors(seed, n, 64) * 8) * scale + offset).astype(np.float32) for seed, n in ((0, 500), (1, 20))
+    )
+    wide = points.astype(np.longdouble), queries.astype(np.longdouble)
+    if distance == "dot":
+        scores = wide[1] @ wide[0].T
+    else:
+        scores = -np.sqrt(((wide[0][None] - wide[1][:, None]) ** 2).sum(axis=2))
+    found = neighbours(points, queries, 10, distance)
+    kth = np.sort(scores, axis=1)[:, -10]
+    worst = np.take_along_axis(scores, found.ids, axis=1).min(axis=1)
+    assert np.allclose((worst / kth).astype(float), 1, rtol=1e-12, atol=0)
+    assert neighbours(points, queries, 10, distance, np.arange(500)).ids.tolist() == found.ids.tolist()
+
+
 def test_more_equal_points_than_candidates() -> None:
     points = np.concatenate([np.tile([[0.6, 0.8]], (50, 1)), [[1.0, 0.0]]]).astype(np.float32)
     found = neighbours(points, np.array([[1.0, 0.0]], dtype=np.float32), 3, "euclid")

@@ -57,8 +57,8 @@ def check_queries(duplicates: int, queries: Vectors, checks: Checks) -> None:
         different >= (1 - MOST_REPEATS) * count,
         "T10",
         f"{different:,} of {count:,} queries differ",
-        f"only {different:,} of {count:,} queries differ: intervals of accuracy are too narrow, P95 is of few, and both "
-        f"halves share queries; give each once",
+        f"only {different:,} of {count:,} queries differ: intervals of accuracy are too narrow, P95 is of few, and "
+        f"both halves share queries; give each once",
     )
     checks.prefer(
         duplicates == 0,

@@ -17,6 +17,7 @@ FIRST_BLOCK = 256
 Precision = type[np.float32] | type[np.float64]
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def candidates(
     points: Vectors,
     queries: Vectors,
@@ -27,7 +28,8 @@ def candidates(
 ) -> tuple[Ids, NDArray[np.float64]]:
     """Return row numbers [query, width], in no order, and the exact score [query] that no other point can exceed.
 
-    Shapes: points [n, d], queries [q, d]; `among`: only these row numbers. Memory is constant in n.
+    Shapes: points [n, d], queries [q, d]; `among`: only these row numbers. Memory is constant in n. Where squares
+    exceed the precision, row numbers are -1 or the score is infinite.
     """
     count = len(points) if among is None else len(among)
     best = _Best(len(queries), width, precision)
@@ -35,8 +37,12 @@ def candidates(
     block = max(1, min(BLOCK_BYTES // max(1, len(queries)), POINT_BYTES // points.shape[1]) // 4)
     first = min(block, FIRST_BLOCK)  # few points give thresholds, so that few of the rest are looked at
     asked: NDArray[Any] = queries.astype(precision, copy=False)
+    seen, centre = asked, None
     if distance == "euclid":  # nearest is where the product less half the squared length is largest
-        asked = np.hstack([asked, np.ones((len(asked), 1), dtype=precision)])
+        some = points[:first] if among is None else points[among[:first]]
+        centre = some.mean(axis=0, dtype=np.float64).astype(precision)  # far from the origin, lengths hide distances
+        seen = asked - centre
+        asked = np.hstack([seen, np.ones((len(asked), 1), dtype=precision)])
     buffers = cycle(np.empty((2, len(asked) * block), dtype=precision))
     of_any_length, longest = distance in ("dot", "euclid"), 0.0
     with ThreadPoolExecutor(1) as pool:  # the next block is scored while this one is looked through
@@ -44,6 +50,8 @@ def candidates(
         for start, end in pairwise([0, *range(first, count, block), count]):
             rows = points[start:end] if among is None else points[among[start:end]]
             part: NDArray[Any] = np.asarray(rows, dtype=precision)
+            if centre is not None:
+                part = part - centre
             squares: NDArray[Any] = np.einsum("ij,ij->i", part, part) if of_any_length else np.ones(1)
             longest = max(longest, float(squares.max(initial=0.0)) ** 0.5)
             out = next(buffers)[: len(asked) * len(part)].reshape(len(asked), len(part))
@@ -55,8 +63,8 @@ def candidates(
         if looking:
             looking.result()
     ids, bar = best.found()
-    reach = _reach(bar, queries, longest, distance, precision) if width < count else np.full(len(queries), -np.inf)
-    return ids if among is None else among[ids], reach
+    reach = _reach(bar, seen, longest, distance, precision) if width < count else np.full(len(queries), -np.inf)
+    return ids if among is None else np.where(ids < 0, -1, among[ids]), reach
 
 
 def _reach(
@@ -65,17 +73,18 @@ def _reach(
     """Return the exact score that points may have whose computed score is at most `bar`.
 
     A product of d terms is off by at most d·u·|q|·|p| in any order of summation, u the unit roundoff (Higham, Accuracy
-    and Stability of Numerical Algorithms, section 3.1). A few more u are for the squared lengths and their sum.
+    and Stability of Numerical Algorithms, section 3.1), and by what underflows. A few more u are for the squared
+    lengths and their sum, and for taking off the centre, from which `queries` and points of euclid count.
     """
     unit = float(np.finfo(precision).eps) / 2
     if distance == "manhattan":  # computed in double precision, then rounded
         return np.asarray(bar + 2 * unit * np.abs(bar))
     squares = np.einsum("ij,ij->i", queries, queries, dtype=np.float64)
-    share = (queries.shape[1] + 8) * unit
+    share, lost = (queries.shape[1] + 16) * unit, queries.shape[1] * float(np.finfo(precision).tiny)
     if distance == "euclid":
-        nearest = squares - 2 * (bar + share * (np.sqrt(squares) + longest) ** 2)
+        nearest = squares - 2 * (bar + lost + share * (np.sqrt(squares) + longest) ** 2)
         return np.asarray(-np.sqrt(np.maximum(nearest, 0.0)))
-    return np.asarray(bar + share * np.sqrt(squares) * longest)
+    return np.asarray(bar + lost + share * np.sqrt(squares) * longest)
 
 
 class _Best:

@@ -16,7 +16,7 @@ from qexp.errors import DataError
 from qexp.results import Ids, Vectors
 
 SCORE_BYTES = 2 * 2**20
-WAY = "2"  # raise when neighbours are found in another way, so that none of the old ones are used
+WAY = "3"  # raise when neighbours are found in another way, so that none of the old ones are used
 SPARE = 8  # candidates beyond k that single precision may have put in the wrong order
 
 Scores = NDArray[np.float64]
@@ -140,7 +140,8 @@ def neighbours(points: Vectors, queries: Vectors, k: int, distance: str, among: 
     width = min(k + SPARE, len(points) if among is None else len(among))
     ids, reach = candidates(points, queries, width, distance, among)
     scores = exact_scores(points, queries, ids, distance)
-    unsure = np.flatnonzero(np.sort(scores, axis=1)[:, -min(k, width)] < reach)
+    sure = (np.sort(scores, axis=1)[:, -min(k, width)] >= reach) & (ids >= 0).all(axis=1)  # -1: squares overflowed
+    unsure = np.flatnonzero(~sure)
     if unsure.size:
         ids[unsure], _ = candidates(points, queries[unsure], width, distance, among, np.float64)
         scores[unsure] = exact_scores(points, queries[unsure], ids[unsure], distance)
