@@ -1,5 +1,6 @@
 """Predicted beside measured, by exact numbers and in a worker of the engine's."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -66,7 +67,12 @@ def test_payload_indexes_share_the_rest_of_the_heap_with_the_id_tracker() -> Non
     assert found["payload indexes"].file_disagreement == pytest.approx(100 * (330 / 340 - 1))
     whole = Collection("c", Build(1, 1, state(files)), ESTIMATE, loaded, compared)
     assert whole.file_bytes == 4004 + 1000 + 500 + 211 + 300
-    assert whole.hot_bytes == 1000 + 0 + 340 + 160
+    assert whole.hot_bytes is None  # no page of the graph has been read
+    walked = replace(found["graph"], mapped=490)
+    whole = replace(whole, comparisons=(*(part for part in compared if part.name != "graph"), walked))
+    assert whole.hot_bytes == 1000 + 490 + 340 + 160
+    few = replace(walked, mapped=489)
+    assert replace(whole, comparisons=(*whole.comparisons[:-1], few)).hot_bytes is None
 
 
 def test_a_pinned_component_with_mapped_pages_is_not_counted_twice() -> None:

@@ -176,9 +176,12 @@ class Collection:
 
     @property
     def hot_bytes(self) -> int | None:
-        """Bytes in RAM of what searching wants there: no pages of what may stay on disk, no working memory."""
-        wanted = [part.resident for part in self.comparisons if part.need != "disk" and part.predicted]
-        known = [resident for resident in wanted if resident is not None]
+        """Bytes in RAM of what searching wants there: no pages of what may stay on disk, no working memory.
+
+        None where it is not known, or where few queries have not walked through all that others would.
+        """
+        wanted = [part for part in self.comparisons if part.need != "disk" and part.predicted]
+        known = [part.resident for part in wanted if part.resident is not None and not part.half_read]
         return sum(known) if known and len(known) == len(wanted) else None
 
     @property

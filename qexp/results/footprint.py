@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+READ_THROUGH = 0.98  # of a file's bytes in memory: all of it was read
 SLOWED = 2.0  # times slower than with all the memory it wants
 WAITING = 0.05  # page faults a query without which being slower is the machine's mood, and not want of memory
 
@@ -49,6 +50,13 @@ class Comparison:
     def resident(self) -> int | None:
         """Bytes in RAM after the last round."""
         return None if self.mapped is None or self.heap is None else self.mapped + self.heap
+
+    @property
+    def half_read(self) -> bool:
+        """Whether it is read page by page as searches walk, and some of it has not been."""
+        if self.need != "hot" or self.file is None or self.resident is None:
+            return False
+        return self.resident < READ_THROUGH * (self.file - self.spare)
 
     @property
     def file_disagreement(self) -> float | None:
