@@ -179,10 +179,10 @@ def _about(path: Path) -> str:
 
 def _made(path: Path) -> str:
     if (path / "complete.json").exists():
-        made = json.loads((path / "complete.json").read_text())["spec"]
+        made = json.loads((path / "complete.json").read_text(encoding="utf-8"))["spec"]
         return f"{made['points']:,} points of {made['size']} dimensions, {made['method']}, {made['engine']}"
     if (path / "facts.json").exists():
-        made = json.loads((path / "facts.json").read_text())
+        made = json.loads((path / "facts.json").read_text(encoding="utf-8"))
         return f"{made['points']:,} points of {made['size']} dimensions, {made['queries']:,} queries, {made['source']}"
     return ""
 

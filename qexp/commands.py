@@ -93,7 +93,7 @@ def _replace(made: Path, folder: Path, name: str) -> None:
     for place in sorted({parent for path in before for parent in path.parents[:-1]}, reverse=True):
         if (folder / place).is_dir() and not any((folder / place).iterdir()):
             (folder / place).rmdir()
-    written.write_text("".join(f"{path}\n" for path in files), "utf-8")
+    written.write_text("".join(f"{path}\n" for path in files), encoding="utf-8")
     for path in files:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(made / path, folder / path)
@@ -102,7 +102,7 @@ def _replace(made: Path, folder: Path, name: str) -> None:
 def _listed(written: Path) -> list[Path]:
     """Return the paths in a list that are there; none that lead out of its folder, for those are of someone else."""
     try:
-        lines = written.read_text("utf-8").splitlines()
+        lines = written.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:

@@ -96,7 +96,7 @@ def _take(handle: int, path: Path, measuring: bool, wait_seconds: float, say: Ca
 def owner(path: Path) -> str:
     """Return who measures, since when, as text; a note whose process is gone is told to be stale."""
     try:
-        note = json.loads(path.read_text())
+        note = json.loads(path.read_text(encoding="utf-8"))
         pid, user, age = int(note["pid"]), str(note["user"]), time.time() - float(note["since"])
     except (OSError, ValueError, KeyError, TypeError):
         return "another job that loads or builds collections"
@@ -166,6 +166,6 @@ def _cpuinfo(key: str) -> str | None:
 
 def _text(path: str) -> str | None:
     try:
-        return Path(path).read_text().strip()
+        return Path(path).read_text(encoding="utf-8").strip()
     except OSError:
         return None

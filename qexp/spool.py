@@ -57,7 +57,7 @@ def new(root: Path) -> Path:
 
 def seal(folder: Path, record: Record) -> Path:
     """Write the record, and rename the folder to the run's id: from now on it is pending."""
-    (folder / RECORD).write_text(json.dumps(asdict(record)))
+    (folder / RECORD).write_text(json.dumps(asdict(record)), encoding="utf-8")
     target = folder.parent / record.run_id
     folder.rename(target)
     return target
@@ -65,7 +65,7 @@ def seal(folder: Path, record: Record) -> Path:
 
 def load(folder: Path) -> Record:
     """Read a record back."""
-    raw: dict[str, Any] = json.loads((folder / RECORD).read_text())
+    raw: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     trials = tuple(TrialRecord(**trial) for trial in raw.pop("trials"))
     return Record(**raw, trials=trials)
 

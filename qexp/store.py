@@ -176,7 +176,7 @@ def text_artifact(client: "MlflowClient", run_id: str, name: str) -> str | None:
     """Return an artifact's text; None if the run has none of that name."""
     with tempfile.TemporaryDirectory() as folder:
         path = file_artifact(client, run_id, name, folder)
-        return path.read_text() if path else None
+        return path.read_text(encoding="utf-8") if path else None
 
 
 def file_artifact(client: "MlflowClient", run_id: str, name: str, folder: str) -> Path | None:

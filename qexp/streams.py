@@ -1,5 +1,6 @@
 """Standard output and error that stop no work: closed, of few characters, or of no use to anybody any more."""
 
+import codecs
 import io
 import os
 import sys
@@ -71,7 +72,8 @@ def _opened(name: str, number: int) -> _Stream | None:
         _to_nowhere(number)
         before = os.fdopen(number, "w", closefd=False)
         setattr(sys, f"__{name}__", before)
-    errors = "replace" if before.errors == "strict" else before.errors
+    whole = before.errors != "strict" and codecs.lookup(before.encoding).name == "utf-8"
+    errors = before.errors if whole else "replace"  # the C locale's `surrogateescape` is strict for what it has not
     lines, through = before.line_buffering, before.write_through
     stream = _Stream(before.buffer, before.encoding, errors, line_buffering=lines, write_through=through)
     setattr(sys, name, stream)

@@ -146,10 +146,12 @@ def _record(
             spool.write_latencies(experiment, folder / spool.FILES)
             write_sizing(experiment, title(experiment), folder / spool.FILES)
             checks = json.dumps([asdict(check) for check in experiment.checks], indent=1)
-            (folder / spool.FILES / CHECKS_FILE).write_text(checks)
-            (folder / spool.FILES / DATASET_FILE).write_text(json.dumps(dataset_facts(experiment), indent=1))
-            (folder / spool.FILES / TRUST_FILE).write_text(why)
-            (folder / spool.FILES / TABLE_FILE).write_text(table)
+            (folder / spool.FILES / CHECKS_FILE).write_text(checks, encoding="utf-8")
+            (folder / spool.FILES / DATASET_FILE).write_text(
+                json.dumps(dataset_facts(experiment), indent=1), encoding="utf-8"
+            )
+            (folder / spool.FILES / TRUST_FILE).write_text(why, encoding="utf-8")
+            (folder / spool.FILES / TABLE_FILE).write_text(table, encoding="utf-8")
             folder = spool.seal(folder, record)
         except OSError as error:
             raise ConfigError(f"cache_dir={root}: what was measured cannot be kept there: {error.strerror}") from error

@@ -36,11 +36,11 @@ def help_text(width: int | None = None) -> str:
         "",
         "Groups and choices (* is the default):",
     ]
-    defaults = (packaged("conf") / "config.yaml").read_text()
+    defaults = (packaged("conf") / "config.yaml").read_text(encoding="utf-8")
     for group in GROUPS:
         lines += ["", group]
         for file in sorted((packaged("conf") / group).glob("*.yaml"), key=lambda file: _natural(file.stem)):
-            comments = [line for line in file.read_text().splitlines() if line.startswith("# ")]
+            comments = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
             about = next(line[2:] for line in comments if not line.startswith("# @"))
             mark = "*" if re.search(rf"- {group}: {file.stem}\b", defaults) else " "
             lines.append(f"{mark} {file.stem:24}{about}")

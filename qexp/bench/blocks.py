@@ -78,7 +78,7 @@ def reads() -> Reads:
 
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
     try:
-        lines = Path("/proc/self/io").read_text().splitlines()
+        lines = Path("/proc/self/io").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux, or not allowed
         return Reads(faults, None)
     return Reads(faults, next(int(line.split()[1]) for line in lines if line.startswith("read_bytes")))

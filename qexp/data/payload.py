@@ -42,7 +42,7 @@ def write_payload(source: Source, kept: Ids, path: Path) -> str:
 def payload_lines(path: Path | None, points: int) -> Iterator[str]:
     """Yield the lines of a payload file of its first `points`; none without a file."""
     if path is not None:
-        with path.open() as lines:
+        with path.open(encoding="utf-8") as lines:
             yield from islice(lines, points)
 
 

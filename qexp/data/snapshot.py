@@ -164,7 +164,7 @@ def _read(client: "QdrantClient", config: CollectionDataset, about: _About, fold
         path = folder / f"{len(_parts(folder)):06d}.arrow"
         write_arrow(path, iter(batches))
         note = path.with_suffix(".partial")
-        note.write_text(json.dumps({"points": count, "offset": offset}))
+        note.write_text(json.dumps({"points": count, "offset": offset}), encoding="utf-8")
         note.rename(path.with_suffix(".json"))  # whole, or not there
         done += count
     if done != about.points:
@@ -233,7 +233,7 @@ def _resume(folder: Path) -> tuple[int, Any]:
     for part in folder.glob("*.arrow"):
         if not part.with_suffix(".json").exists():
             part.unlink()
-    notes = [json.loads(part.with_suffix(".json").read_text()) for part in _parts(folder)]
+    notes = [json.loads(part.with_suffix(".json").read_text(encoding="utf-8")) for part in _parts(folder)]
     return sum(note["points"] for note in notes), notes[-1]["offset"] if notes else None
 
 

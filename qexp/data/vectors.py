@@ -104,13 +104,13 @@ def _laid_out(folder: Path) -> Data:
     """Return what a folder holds; OSError, ValueError and the like where one of its files is broken."""
     payload, neighbours = folder / "payload.jsonl", folder / "neighbours.npy"
     data = Data(
-        DatasetFacts(**json.loads((folder / "facts.json").read_text())),
+        DatasetFacts(**json.loads((folder / "facts.json").read_text(encoding="utf-8"))),
         folder / "vectors.npy",
         folder / "queries.npy",
         np.load(folder / "qrels.npy"),
         payload if payload.exists() else None,
         neighbours if neighbours.exists() else None,
-        tuple(json.loads((folder / "warnings.json").read_text())),
+        tuple(json.loads((folder / "warnings.json").read_text(encoding="utf-8"))),
     )
     for matrix in filter(None, (data.vectors, data.queries, data.neighbours)):
         _mapped(matrix)  # which a file that was cut off cannot be
@@ -141,8 +141,8 @@ def _lay_out(source: Source, config: ExperimentConfig, distance: str, folder: Pa
     unfinished = Path(tempfile.mkdtemp(prefix=folder.name, suffix=".partial", dir=folder.parent))
     try:
         facts, warnings = _write(source, config, distance, unfinished)
-        (unfinished / "warnings.json").write_text(json.dumps(warnings, indent=1))
-        (unfinished / "facts.json").write_text(json.dumps(asdict(facts), indent=1))
+        (unfinished / "warnings.json").write_text(json.dumps(warnings, indent=1), encoding="utf-8")
+        (unfinished / "facts.json").write_text(json.dumps(asdict(facts), indent=1), encoding="utf-8")
         if not folder.exists():
             unfinished.rename(folder)
     finally:

@@ -116,7 +116,7 @@ def payload_batches(path: Path | None, size: int) -> Iterator[list[dict[str, Any
     if path is None:
         yield from repeat([None] * size)
         return
-    with path.open() as lines:
+    with path.open(encoding="utf-8") as lines:
         while batch := list(islice(lines, size)):
             yield [json.loads(line) for line in batch]
 

@@ -70,15 +70,15 @@ def _all_of_version_2() -> Hierarchy | None:
 
 def _delegated() -> Hierarchy | None:
     """Return this process's own group if it may be divided; its processes then move into a leaf, as they must."""
-    line = next((line for line in OWN.read_text().splitlines() if line.startswith("0::")), "0::/")
+    line = next((line for line in OWN.read_text(encoding="utf-8").splitlines() if line.startswith("0::")), "0::/")
     folder = CGROUPS / line.removeprefix("0::").lstrip("/")
     if folder == CGROUPS or not _may_divide(folder):
         return None
     leaf = folder / f"{PREFIX}{os.getpid()}-main"
     leaf.mkdir(exist_ok=True)
-    for pid in (folder / "cgroup.procs").read_text().split():
+    for pid in (folder / "cgroup.procs").read_text(encoding="utf-8").split():
         with suppress(ProcessLookupError):  # it has ended since
-            (leaf / "cgroup.procs").write_text(pid)
+            (leaf / "cgroup.procs").write_text(pid, encoding="utf-8")
     return _version_2(folder)
 
 
@@ -91,14 +91,14 @@ def _enable_memory(folder: Path) -> bool:
     control = folder / "cgroup.subtree_control"
     if "memory" not in _words(control):
         try:
-            control.write_text("+memory")
+            control.write_text("+memory", encoding="utf-8")
         except OSError:
             return False
     return True
 
 
 def _words(file: Path) -> list[str]:
-    return file.read_text().split() if file.exists() else []
+    return file.read_text(encoding="utf-8").split() if file.exists() else []
 
 
 class Cap:
@@ -117,7 +117,7 @@ class Cap:
     def __enter__(self) -> Self:
         self.folder.mkdir()
         try:
-            (self.folder / self._where.limit).write_text(str(self._limit))
+            (self.folder / self._where.limit).write_text(str(self._limit), encoding="utf-8")
             self._forbid_swap()
         except OSError:
             self.folder.rmdir()
@@ -131,7 +131,7 @@ class Cap:
 
     def add(self, pid: int) -> None:
         """Put a process under the cap."""
-        (self.folder / "cgroup.procs").write_text(str(pid))
+        (self.folder / "cgroup.procs").write_text(str(pid), encoding="utf-8")
 
     @property
     def killed(self) -> bool:
@@ -142,7 +142,7 @@ class Cap:
     def _forbid_swap(self) -> None:
         swap = self.folder / self._where.swap_limit
         if swap.exists():  # version 1 counts memory and swap together, version 2 swap alone
-            swap.write_text(str(self._limit if "memsw" in swap.name else 0))
+            swap.write_text(str(self._limit if "memsw" in swap.name else 0), encoding="utf-8")
 
 
 def _remove(folder: Path) -> None:

@@ -49,7 +49,7 @@ def complete(folder: Path, spec: CollectionSpec, build: Build) -> Path:
         "index_seconds": build.index_seconds,
         "sizes": _sizes(folder / SHARD),
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     target = folder.parent / spec.name
     if target.exists():
         shutil.rmtree(folder)
@@ -64,7 +64,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     Raises FileNotFoundError or ValueError if it is not complete, or has changed since; other OSErrors say that it
     cannot be read.
     """
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if not isinstance(manifest, dict) or not manifest.keys() >= _MANIFEST_KEYS:
         raise ValueError(f"{MANIFEST} is not complete")
     if _sizes(folder / SHARD) != manifest["sizes"]:
@@ -75,7 +75,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
 def read_state(folder: Path, points: int, indexed_vectors: int) -> CollectionState:
     """Read the shard's configuration files, and the sizes of its files by component, beside what the engine counts."""
     shard = folder / SHARD
-    config = json.loads((shard / "edge_config.json").read_text())
+    config = json.loads((shard / "edge_config.json").read_text(encoding="utf-8"))
     vectors = config["vectors"][""]
     hnsw = config["hnsw_config"]
     quantization = config.get("quantization_config")

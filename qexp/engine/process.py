@@ -74,7 +74,10 @@ def give_back() -> None:
 
 
 def _fields(file: Path) -> dict[str, str]:
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in file.read_text().splitlines())}
+    return {
+        name: value.strip()
+        for name, _, value in (line.partition(":") for line in file.read_text(encoding="utf-8").splitlines())
+    }
 
 
 def _kib(text: str) -> int:

@@ -71,7 +71,7 @@ def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]
     for name, text in texts.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         paths.append(path)
     return paths
 

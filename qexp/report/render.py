@@ -41,9 +41,9 @@ def write_report(
         pages.append("\n".join(_html(block, pictures) for block in blocks))
         texts.append("\n\n".join(block_markdown(block, suffix) for block in blocks))
     title = f"Which quantization for {record.collections[0].dataset['name']}?"
-    (folder / "report.md").write_text(f"# {title}\n\n" + "\n\n---\n\n".join(texts) + "\n")
+    (folder / "report.md").write_text(f"# {title}\n\n" + "\n\n---\n\n".join(texts) + "\n", encoding="utf-8")
     page = folder / "report.html"
-    page.write_text(_page(title, "<hr>".join(pages)))
+    page.write_text(_page(title, "<hr>".join(pages)), encoding="utf-8")
     return page
 
 

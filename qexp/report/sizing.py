@@ -61,8 +61,8 @@ def floor_metrics(experiment: Experiment, method: str, point: OperatingPoint, pr
 
 def write_sizing(experiment: Experiment, title: str, folder: Path) -> None:
     """Write what was predicted and measured of memory and money, and the cliff where there is one."""
-    (folder / "memory.md").write_text(memory_markdown(experiment))
+    (folder / "memory.md").write_text(memory_markdown(experiment), encoding="utf-8")
     if experiment.cliff:
-        (folder / CLIFF_FILE).write_text(cliff_report.to_json(experiment.cliff))
-        (folder / "cliff.md").write_text(cliff_report.markdown(experiment.cliff))
+        (folder / CLIFF_FILE).write_text(cliff_report.to_json(experiment.cliff), encoding="utf-8")
+        (folder / "cliff.md").write_text(cliff_report.markdown(experiment.cliff), encoding="utf-8")
         (folder / "cliff.png").write_bytes(cliff_picture(experiment.cliff, title))
