@@ -5,7 +5,7 @@ import logging
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,28 +155,21 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
 
 
 def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> CollectionRecord:
-    checks = store.text_artifact(client, run.info.run_id, tracking.CHECKS_FILE)
+    checks = store.json_artifact(client, run.info.run_id, tracking.CHECKS_FILE)
     config = store.json_artifact(client, run.info.run_id, "config.json")
+    dataset = store.json_artifact(client, run.info.run_id, tracking.DATASET_FILE)
+    for name, found in (("config.json", config), (tracking.DATASET_FILE, dataset)):
+        if not found:
+            raise DataError(f"run {run.info.run_id}: has no {name}; delete the run and measure it again")
     loaded = config.get("search.clients") or config.get("search.rate")
     return CollectionRecord(
         run.info.run_id,
         config,
         dict(run.data.metrics),
         dict(run.data.tags),
-        store.json_artifact(client, run.info.run_id, tracking.DATASET_FILE) or _logged_dataset(run),
+        dataset,
         store.json_artifact(client, run.info.run_id, tracking.ENVIRONMENT_FILE),
         tuple(rows),
-        tuple(Check(**check) for check in json.loads(checks or "[]")),
+        tuple(Check(**check) for check in checks),
         tuple(jobs.loads_of(client, run)) if loaded else (),
     )
-
-
-def _logged_dataset(run: "Run") -> dict[str, Any]:
-    """Return the facts of the run's input, in which runs that have no file of their own keep them."""
-    inputs = run.inputs.dataset_inputs if run.inputs else []
-    if not inputs:
-        return {}
-    entry = inputs[0].dataset
-    facts = json.loads(entry.schema or "{}") | json.loads(entry.profile or "{}")
-    size = int(facts.pop("vector").partition("[")[2].rstrip("]"))
-    return {"name": entry.name, "digest": entry.digest, "size": size, **facts}

@@ -11,7 +11,7 @@ from qexp.report.sizing import CLIFF_FILE
 from qexp.results import Row
 from qexp.results.footprint import Cliff
 from qexp.rows import failed_row, with_baselines
-from qexp.store import address, connect, find_run, search, store_faults, text_artifact
+from qexp.store import address, connect, find_run, json_artifact, search, store_faults
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,8 +63,8 @@ def capped(config: Mapping[str, Any]) -> bool:
 
 def merged_cliff(client: "MlflowClient", jobs: Sequence[tuple[str, Sequence[Row]]]) -> Cliff | None:
     """Return what jobs (run id, rows) measured under memory caps, as one; None without any."""
-    texts = [(rows, text_artifact(client, run_id, CLIFF_FILE)) for run_id, rows in jobs]
-    found = [(rows, from_json(text)) for rows, text in texts if text]
+    read = [(rows, json_artifact(client, run_id, CLIFF_FILE)) for run_id, rows in jobs]
+    found = [(rows, from_json(cliff)) for rows, cliff in read if cliff]
     return merged(found) if found else None
 
 

@@ -160,23 +160,17 @@ def log_batches(
         client.log_batch(run_id, params=entities[start : start + BATCH])
 
 
-def json_artifact(client: "MlflowClient", run_id: str, name: str) -> dict[str, Any]:
-    """Return what a JSON artifact holds; empty if the run has none of that name. Raises DataError if it is damaged."""
-    text = text_artifact(client, run_id, name)
+def json_artifact(client: "MlflowClient", run_id: str, name: str) -> Any:
+    """Return what a JSON artifact holds; `{}` if the run has none of that name. Raises DataError if it is damaged."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = file_artifact(client, run_id, name, folder)
+        text = path.read_text(encoding="utf-8") if path else "{}"
     try:
-        found: dict[str, Any] = json.loads(text or "{}")
+        return json.loads(text)
     except ValueError as error:
         raise DataError(
             f"run {run_id}: its {name} is damaged ({error}); delete the run and measure it again"
         ) from error
-    return found
-
-
-def text_artifact(client: "MlflowClient", run_id: str, name: str) -> str | None:
-    """Return an artifact's text; None if the run has none of that name."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = file_artifact(client, run_id, name, folder)
-        return path.read_text(encoding="utf-8") if path else None
 
 
 def file_artifact(client: "MlflowClient", run_id: str, name: str, folder: str) -> Path | None:

@@ -15,12 +15,14 @@ from qexp.bench.halves import split
 from qexp.config import (
     CollectionDataset,
     CostConfig,
+    EngineConfig,
     ExperimentConfig,
     FileDataset,
     IndexConfig,
     QuantizationConfig,
     QueriesConfig,
     SearchConfig,
+    ServerConfig,
     StorageConfig,
     SyntheticDataset,
     known_keys,
@@ -54,7 +56,8 @@ def test_every_designed_quantization_is_a_choice() -> None:
 def test_every_quantization_composes_and_passes_qdrants_schema(method: str) -> None:
     quantization = composed(f"quantization={method}").quantization
     assert quantization.name == method
-    QuantizationConfig("under another name, so that the schema is asked", quantization.config)
+    if quantization.config:
+        QuantizationConfig("under another name, so that the schema is asked", quantization.config)
 
 
 def test_what_comes_with_qexp_needs_no_slow_schema_and_what_is_changed_does() -> None:
@@ -224,10 +227,13 @@ def test_quantization_is_held_against_qdrants_schema(config: dict[str, object], 
         (lambda: CostConfig("c", usd_per_gb_month=-1), "cost.usd_per_gb_month=-1"),
         (lambda: SyntheticDataset(points=0), "dataset.points=0"),
         (lambda: SyntheticDataset(label="a/b"), "dataset.label=a/b: names files, so it must be without /"),
-        (lambda: SyntheticDataset(label="a" * 121), "of at most 120 bytes"),
+        (lambda: SyntheticDataset(label="a" * 65), "of at most 64 bytes"),
         (lambda: QuantizationConfig("a/b"), "quantization.name='a/b': names files, so it must be printable, without /"),
         (lambda: QuantizationConfig(""), "quantization.name='': names files"),
-        (lambda: QuantizationConfig("a" * 121), "of 1 to 120 bytes"),
+        (lambda: QuantizationConfig("a" * 65), "of 1 to 64 bytes"),
+        (lambda: QuantizationConfig("floats"), "quantization.name=floats: there is no quantization.config, which is"),
+        (lambda: EngineConfig("mine"), "engine.name=mine: names the kind of the engine; add engine=…"),
+        (lambda: ServerConfig("edge", url="http://host"), "engine.name=edge: names the kind of the engine"),
         (lambda: QuantizationConfig("\udcff"), "must be printable"),
         (lambda: SyntheticDataset(queries=1), "dataset.queries=1: must be at least 2"),
         (lambda: SyntheticDataset(seed=-1), "dataset.seed=-1: must be at least 0"),

@@ -24,6 +24,10 @@ def three_rows(texts: list[str]) -> np.ndarray:
     return np.zeros((3, 2))
 
 
+def no_columns(texts: list[str]) -> np.ndarray:
+    return np.zeros((len(texts), 0))
+
+
 def fails_late(texts: list[str]) -> np.ndarray:
     if "blue" in texts:
         raise KeyboardInterrupt
@@ -87,6 +91,7 @@ def test_a_query_log_keeps_its_repeats(tmp_path: Path) -> None:
     [
         (["a", None], "lengths", "colours row 1: no text in column 'text'"),
         ([1, 2], "lengths", "colours row 0: int, not text, in column 'text'"),
+        (["a"], "no_columns", r"returned shape \(1, 0\) for 1 texts; must be \[1, size\]"),
         (["a"], "three_rows", r"returned shape \(3, 2\) for 1 texts; must be \[1, size\]"),
     ],
 )
@@ -98,6 +103,8 @@ def test_bad_texts_and_encoders_are_named(texts: list[Any], function: str, messa
 def test_an_unknown_function_names_the_near_miss(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no function 'lenghts' \(did you mean 'lengths'\?\)"):
         embed_texts(TEXTS, config("lenghts"), tmp_path)
+    with pytest.raises(DataError, match="returned no matrix of numbers|returned shape"):
+        embed_texts(TEXTS, EmbeddingConfig(kind="callable", function="builtins:len"), tmp_path)
     with pytest.raises(ConfigError, match="cannot import nowhere"):
         embed_texts(TEXTS, EmbeddingConfig(kind="callable", function="nowhere:f"), tmp_path)
 

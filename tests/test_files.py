@@ -64,7 +64,7 @@ def test_a_long_name_is_cut_in_the_cache(letter: str, tmp_path: Path) -> None:
     np.save(tmp_path / f"{letter * (250 // len(letter.encode()))}.npy", MATRIX)
     data = load(next(tmp_path.glob("*.npy")))
     assert find_truth(data, 3, tmp_path / "cache").ids.shape == (5, 3)
-    assert data.facts.title == letter * (120 // len(letter.encode()))
+    assert data.facts.title == letter * (64 // len(letter.encode()))
 
 
 @pytest.mark.parametrize("suffix", MATRICES)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, Run
+from mlflow.entities import Run
 
 from qexp import history, jobs, store
 from qexp.config import ExperimentConfig, IndexConfig, SyntheticDataset
@@ -71,19 +71,15 @@ def test_what_was_measured_under_load_has_the_settings_of_its_job(
     assert names[::2] == [("scalar (index.m=16)", "baseline"), ("scalar (index.m=8)", "baseline")]
 
 
-def test_a_run_without_facts_of_its_own_has_those_of_its_input(environment: dict[str, str]) -> None:
-    run_id = logged("collection", 1)
-    client = MlflowClient()
-    entry = {"schema": '{"vector": "float32[32]", "distance": "dot"}', "profile": '{"points": 1000, "m": 8}'}
-    client.log_inputs(run_id, [DatasetInput(Dataset("words", "1a", "huggingface", "{}", **entry), [])])
-    assert history._logged_dataset(client.get_run(run_id)) == {
-        "name": "words",
-        "digest": "1a",
-        "size": 32,
-        "distance": "dot",
-        "points": 1000,
-        "m": 8,
-    }
+@pytest.mark.parametrize(("name", "text"), [("validity.json", "[{"), ("dataset.json", "{}"), ("config.json", '{"se')])
+def test_artifacts_that_are_damaged_or_gone_are_one_line(
+    name: str, text: str, small: ExperimentConfig, environment: dict[str, str]
+) -> None:
+    run(replace(small, search=replace(small.search, rescore=[True])), [])
+    (collection,) = store.search(*store.connect(), "tags.`qexp.level` = 'collection'")
+    MlflowClient().log_text(collection.info.run_id, text, name)
+    with pytest.raises(DataError, match=rf"^run \w+: (its|has no) {name}.*; delete the run and measure it again$"):
+        history.read(collection.info.run_id)
 
 
 def test_the_last_run_is_not_the_one_that_resumed_it(environment: dict[str, str]) -> None:

@@ -149,7 +149,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "split", "message"),
     [
-        ("corpse", None, r"no such configuration"),
+        ("corpse", None, r"no such configuration \(did you mean 'corpus'\?\)"),
         ("corpus", "trian", r"no split 'trian' \(did you mean 'train'\?\)"),
     ],
 )

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from qexp.bench.tune import narrowed, oversampling_of, smallest, tune
 from qexp.config import SearchConfig, TuneConfig
 from qexp.errors import ConfigError
+from qexp.results import OperatingPoint
 from tests.conftest import QUICK
 
 
@@ -86,6 +87,17 @@ def test_confirmed_only_if_the_other_half_says_so():
 
     sentence = tune(SEARCH, TuneConfig(target=0.95), lucky).finding.sentence
     assert sentence.endswith("not confirmed by the low end of the interval")
+
+
+def test_no_more_is_tried_than_most() -> None:
+    tried = []
+
+    def low(point: OperatingPoint) -> np.ndarray:
+        tried.append(point.oversampling)
+        return np.full(100, 0.5)
+
+    found = tune(SEARCH, TuneConfig(target=0.95, most=1.29), low)
+    assert (found.most, max(tried)) == (1.2, 1.2)
 
 
 def test_tuning_hnsw_ef_needs_recall():

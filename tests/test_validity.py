@@ -16,7 +16,7 @@ from qexp.bench import validity
 from qexp.bench.accuracy import overlap, recall
 from qexp.bench.checks import Checks
 from qexp.bench.judge import judge
-from qexp.config import QuantizationConfig
+from qexp.config import QuantizationConfig, ServerConfig
 from qexp.data.truth import neighbours
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
@@ -43,8 +43,8 @@ def unfinished(home: Path, asked: CollectionSpec) -> EdgeEngine:
 
 
 def test_t01_local_mode_is_no_engine() -> None:
-    with pytest.raises(BenchmarkError, match=r"^T01 .*use engine=edge"):
-        validity.check_engine(":memory:", Checks(strict=False))
+    with pytest.raises(ConfigError, match=r"^T01 .*use engine=edge"):
+        ServerConfig("server", url=":memory:")
     mode = QdrantClient(":memory:")
     int8 = models.ScalarQuantization(scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8))
     space = models.VectorParams(size=4, distance=models.Distance.COSINE)

@@ -88,7 +88,7 @@ def tune(search: SearchConfig, asked: TuneConfig, shares: Callable[[OperatingPoi
         return tried[number][0].low >= asked.target
 
     most = asked.most or MOST[asked.parameter]
-    last = ceil(most * search.limit) if asked.parameter == "oversampling" else max(int(most), search.limit)
+    last = int(round(most * search.limit, 6)) if asked.parameter == "oversampling" else max(int(most), search.limit)
     number = smallest(reaches, search.limit, last)
     best = number if number is not None else max(tried, key=lambda one: tried[one][0].estimate)
     return Tuned(

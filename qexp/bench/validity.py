@@ -9,7 +9,6 @@ import numpy as np
 
 from qexp.bench.checks import Checks
 from qexp.config.collection import LEAST_SCAN
-from qexp.errors import BenchmarkError
 from qexp.results import (
     CONTROL_TOO_WIDE,
     GOOD_BASELINE,
@@ -37,15 +36,6 @@ _STORED = {
 }
 _INDEX_FIELDS = ("size", "distance", "datatype", "m", "ef_construct", "full_scan_threshold", "segments")
 _LAYOUT_FIELDS = ("shards", "replicas", "write_consistency")
-
-
-def check_engine(name: str, checks: Checks) -> None:
-    """Refuse, in any mode, what is not an engine but qdrant-client's local mode (T01)."""
-    if name in ("local", "memory", ":memory:", "path"):
-        raise BenchmarkError(
-            f"T01 engine.name={name}: qdrant-client's local mode ignores quantization silently; use engine=edge"
-        )
-    checks.expect(True, "T01", f"{name} is a real engine, not qdrant-client's local mode", "")
 
 
 def check_spec(spec: CollectionSpec, checks: Checks) -> None:

@@ -37,11 +37,14 @@ def no_secret(key: str, url: str) -> None:
 
 def server_url(key: str, url: str) -> None:
     """Refuse what is no URL of a server, or carries a secret."""
+    from urllib3.exceptions import LocationParseError  # here, because every worker imports this module
+    from urllib3.util import parse_url
+
     no_secret(key, url)
     try:
         parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as error:
+        _ = parts.port, (parts.hostname or "").encode("idna"), parse_url(url)
+    except (ValueError, LocationParseError) as error:
         raise ConfigError(f"{key}={url}: {error}") from error
     require(
         parts.scheme in ("http", "https") and bool(parts.hostname),

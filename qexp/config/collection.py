@@ -38,6 +38,11 @@ class QuantizationConfig:
             self.name != "none" or not self.config,
             "quantization.config: is given, so that it is not quantization=none any more; add quantization.name=…",
         )
+        require(
+            bool(self.config) or self.name in ("none", MISSING),
+            f"quantization.name={self.name}: there is no quantization.config, which is quantization=none; add "
+            "quantization.config=…, or leave the name out",
+        )
         if self.config and not _as_packaged(self.name, self.config):
             _check_quantization(self.config)
 

@@ -1,5 +1,6 @@
 """The schema of datasets and embeddings."""
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ DISTANCES = ("cosine", "dot", "euclid", "manhattan")
 TRUTHS = ("exact", "neighbours", "engine")
 PAYLOAD_INDEXES = ("keyword", "integer", "float", "geo", "text", "bool", "datetime", "uuid")
 _FIRST_STEP = re.compile(r'^(?:"([^"]*)"|([^.\[]*))')  # of a JSON path: "a key" or a_key
-MOST_BYTES = 120  # of a title, which is part of the names of files, and those end at 255
+MOST_BYTES = 64  # of a title and of a method: two of them name files, with host and process, and these end at 255
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         require(
-            self.label is None or ("/" not in self.label and self.label == _short(self.label)),
+            self.label is None or ("/" not in self.label and self.label == short(self.label)),
             f"dataset.label={self.label}: names files, so it must be without / and of at most {MOST_BYTES} bytes",
         )
         if self.distance is not None:
@@ -122,7 +123,7 @@ class TableDataset(DatasetConfig):
     @property
     def title(self) -> str:
         """The label, else the last part of the path without its suffixes."""
-        return self.label or _short(self.path.rstrip("/").rsplit("/", 1)[-1].split(".")[0]) or "dataset"
+        return self.label or short(self.path.rstrip("/").rsplit("/", 1)[-1].split(".")[0]) or "dataset"
 
     @property
     def has_own_ids(self) -> bool:
@@ -171,7 +172,7 @@ class CollectionDataset(DatasetConfig):
     @property
     def title(self) -> str:
         """The label, else the collection's name."""
-        return self.label or _short(self.collection)
+        return self.label or short(self.collection)
 
     @property
     def has_own_ids(self) -> bool:
@@ -205,7 +206,7 @@ class SyntheticDataset(DatasetConfig):
         return self.label or "synthetic"
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """Return the beginning of a name, of `MOST_BYTES` at most."""
     return name.encode(errors="ignore")[:MOST_BYTES].decode(errors="ignore")
 
@@ -253,7 +254,7 @@ def with_paths(config: DatasetConfig, change: Callable[[str], str]) -> DatasetCo
 def located(path: str) -> str:
     """Return the path of what is here so that it can be found from anywhere; any other as it is."""
     here = Path(path).expanduser()
-    return str(here.absolute()) if here.exists() else path
+    return str(here.absolute()) if os.path.exists(here) else path
 
 
 def located_function(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from qexp.config.checks import MISSING, at_least, require, server_url
 from qexp.errors import ConfigError
@@ -32,7 +33,13 @@ class EngineConfig:
     builds: int = 1
     cpus: list[int] = field(default_factory=list)
 
+    kind: ClassVar[str] = "edge"
+
     def __post_init__(self) -> None:
+        require(
+            self.name in (self.kind, MISSING),
+            f"engine.name={self.name}: names the kind of the engine; add engine=… to choose another",
+        )
         at_least("engine.builds", self.builds, 1)
         for cpu in self.cpus:
             at_least("engine.cpus", cpu, 0)
@@ -63,6 +70,7 @@ class ServerConfig(EngineConfig):
     shards: int = 1
     replicas: int = 1
     write_consistency: int = 1
+    kind: ClassVar[str] = "server"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from qexp.config.collection import IndexConfig, QuantizationConfig, StorageConfig
+from qexp.config.collection import IndexConfig, QuantizationConfig, StorageConfig, TheoryConfig
 from qexp.config.cost import CostConfig, SloConfig
 from qexp.config.dataset import (
     CollectionDataset,
@@ -64,32 +64,25 @@ def _composable(schema: type) -> Any:
 
 def known_keys() -> set[str]:
     """Return every dotted key of the schema, to find near misses."""
-    keys: set[str] = set()
-
-    def walk(prefix: str, schema: Any) -> None:
-        for item in fields(schema):
-            keys.add(f"{prefix}{item.name}")
-
-    walk("", ExperimentConfig)
-    for group, schema in {
-        "dataset": tuple(DATASETS.values()),
-        "dataset.queries": (QueriesConfig,),
-        "dataset.qrels": (QrelsConfig,),
-        "embedding": (EmbeddingConfig,),
-        "quantization": (QuantizationConfig,),
-        "storage": (StorageConfig,),
-        "index": (IndexConfig,),
-        "search": (SearchConfig,),
-        "search.tune": (TuneConfig,),
-        "search.adaptive": (AdaptiveConfig,),
-        "engine": (EngineConfig, ServerConfig),
-        "cost": (CostConfig,),
-        "slo": (SloConfig,),
-        "sweep": (SweepConfig,),
-    }.items():
-        for kind in schema:
-            walk(f"{group}.", kind)
-    return keys
+    groups: dict[str, tuple[type, ...]] = {
+        "": (ExperimentConfig,),
+        "dataset.": tuple(DATASETS.values()),
+        "dataset.queries.": (QueriesConfig,),
+        "dataset.qrels.": (QrelsConfig,),
+        "embedding.": (EmbeddingConfig,),
+        "quantization.": (QuantizationConfig,),
+        "quantization.theory.": (TheoryConfig,),
+        "storage.": (StorageConfig,),
+        "index.": (IndexConfig,),
+        "search.": (SearchConfig,),
+        "search.tune.": (TuneConfig,),
+        "search.adaptive.": (AdaptiveConfig,),
+        "engine.": (EngineConfig, ServerConfig),
+        "cost.": (CostConfig,),
+        "slo.": (SloConfig,),
+        "sweep.": (SweepConfig,),
+    }
+    return {f"{group}{item.name}" for group, kinds in groups.items() for kind in kinds for item in fields(kind)}
 
 
 def restored(saved: dict[str, Any], **housekeeping: Any) -> ExperimentConfig:
@@ -110,7 +103,7 @@ def restored(saved: dict[str, Any], **housekeeping: Any) -> ExperimentConfig:
             parts[name] = OmegaConf.to_object(node)
         except (KeyError, OmegaConfBaseException) as error:
             reason = str(error).strip().splitlines()[0]
-            raise ConfigError(f"{name}: this version of qexp has no such {part['kind']}: {reason}") from error
+            raise ConfigError(f"{name}: this version of qexp has no such {part.get('kind')}: {reason}") from error
     return ExperimentConfig(**parts, **housekeeping)
 
 

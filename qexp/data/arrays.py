@@ -44,7 +44,7 @@ def parts_of(path: Path) -> list[str]:
     try:
         if path.suffix == ".npz":
             with zipfile.ZipFile(path) as archive:
-                return [name.removesuffix(".npy") for name in archive.namelist()]
+                return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         with _open_hdf5(path) as file:
             return [name for name, item in file.items() if getattr(item, "ndim", 0) == 2]
     except (OSError, zipfile.BadZipFile) as error:

@@ -1,7 +1,6 @@
 """Texts to vectors, by a fastembed model or the user's own function, cached by text and model."""
 
 import importlib
-import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -89,7 +88,7 @@ def _callable(name: str) -> Encoder:
         module = importlib.import_module(module_name)
     except Exception as error:
         raise ConfigError(f"embedding.function={name}: cannot import {module_name}: {_reason(error)}") from error
-    source = inspect.getsourcefile(module)
+    source = getattr(module, "__file__", None)
     if file and source != str(file):
         raise ConfigError(f"embedding.function={name}: {source} has the same name; rename your file")
     function = getattr(module, attribute, None)
@@ -174,6 +173,6 @@ def _matrix(made: Any, rows: int, config: EmbeddingConfig) -> Vectors:
         matrix: Vectors = np.asarray(made, dtype=np.float32)
     except (ValueError, TypeError) as error:
         raise DataError(f"embedding {name}: returned no matrix of numbers: {error}") from error
-    if matrix.ndim != 2 or len(matrix) != rows:
+    if matrix.ndim != 2 or len(matrix) != rows or not matrix.shape[1]:
         raise DataError(f"embedding {name}: returned shape {matrix.shape} for {rows} texts; must be [{rows}, size]")
     return matrix

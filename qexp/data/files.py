@@ -1,5 +1,6 @@
 """Local files as Hugging Face datasets: tables by `datasets` itself, matrices converted to Arrow once."""
 
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,7 @@ def load_file(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str
     A matrix becomes a column `vector` in an Arrow file in the cache, named after its content. Raises DataError if the
     file is missing, truncated, empty, of an unknown format, or without parts where one is asked for.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # False also of what has no name that a system could have
         raise DataError(f"{path}: no such file or folder")
     if part and path.suffix not in PARTED and not (path / "dataset_dict.json").is_file():
         raise DataError(
@@ -81,7 +82,7 @@ def read_matrix(path: Path) -> np.ndarray:
     """Return a whole small matrix, such as the neighbours of the queries."""
     if path.suffix not in MATRICES:
         raise DataError(f"{path}: unknown format '{path.suffix}'; known: {', '.join(MATRICES)}")
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(f"{path}: no such file")
     part = NEIGHBOURS if path.suffix in HDF5 else None
     return np.concatenate(list(read_blocks(path, part)))

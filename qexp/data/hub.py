@@ -36,7 +36,7 @@ def load_hub(
     try:
         rows = _loaded(str(folder) if state else path, name, split, revision, copies)
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
-        raise DataError(f"{place_of(path, name)}: {_reason(error, path, split)}") from error
+        raise DataError(f"{place_of(path, name)}: {_reason(error, path, name, split)}") from error
     if len(rows) == 0:
         raise DataError(f"{place_of(path, name)}: split '{split}' is empty")
     return rows, f"{state} {rows._fingerprint} {commit_of(rows) or ''}".rstrip()
@@ -78,7 +78,7 @@ def folder_state(folder: Path) -> str:
     return digest_of(states)
 
 
-def _reason(error: Exception, path: str, split: str) -> str:
+def _reason(error: Exception, path: str, name: str | None, split: str) -> str:
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
     text = " ".join(str(error).split())
@@ -99,7 +99,7 @@ def _reason(error: Exception, path: str, split: str) -> str:
         return f"its files cannot be read: {' '.join(str(error.__cause__).split())}"
     if "BuilderConfig" in text:
         known = text.partition("Available: ")[2].strip("[]").replace("'", "").split(", ")
-        return f"no such configuration{near_miss(path, known)}"
+        return f"no such configuration{near_miss(name or 'default', known)}"
     if text.startswith("Unknown split"):
         known = text.partition("Should be one of ")[2].strip("[].").replace("'", "").split(", ")
         return f"no split '{split}'{near_miss(split, known)}"

@@ -14,6 +14,7 @@ import numpy as np
 
 from qexp.cache import Kind, lock_name, locked
 from qexp.config import CollectionDataset
+from qexp.config.dataset import short
 from qexp.data.progress import Progress
 from qexp.data.table import digest_of, write_arrow
 from qexp.errors import DataError, EngineError, near_miss
@@ -70,7 +71,7 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
 
     client = _connect(config)
     about = _about(client, config)
-    folder = cache / Kind.SNAPSHOTS / f"{config.collection}-{digest_of([json.dumps(asdict(about))])}"
+    folder = cache / Kind.SNAPSHOTS / f"{short(config.collection)}-{digest_of([json.dumps(asdict(about))])}"
     with locked(cache, lock_name(folder), alone=True):  # parts of two readers would mix
         if (folder / "complete").exists():
             log.info("snapshot of %s found in the cache; delete %s to read it again", config.collection, folder)

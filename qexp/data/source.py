@@ -152,7 +152,7 @@ def _with_queries(
         states.append(digest_of([str(qrel) for qrel in qrels]))
     elif config.qrels.path and Path(config.qrels.path).suffix in TREC_FILES:
         raise DataError(f"dataset.qrels.path={config.qrels.path}: no such file")
-    elif config.qrels.path or config.qrels.name:
+    elif config.qrels.path or config.qrels.name or config.qrels.split:
         loaded = _beside(config, config.qrels, cache)
         qrels = table_qrels(loaded.rows, loaded.place, config.qrels)
         states.append(loaded.state)
@@ -165,10 +165,11 @@ def _with_queries(
 def _beside(config: TableDataset | CollectionDataset, asked: QueriesConfig | QrelsConfig, cache: Path) -> _Loaded:
     """Load queries or labels: from a path of their own, else from another configuration or split of the dataset."""
     path = asked.path or (config.path if isinstance(config, TableDataset) else None)
+    part = "dataset.queries" if isinstance(asked, QueriesConfig) else "dataset.qrels"
     if path is None:
-        raise DataError("dataset.queries: a collection has no configurations or splits; set dataset.queries.path=…")
+        raise DataError(f"{part}: a collection has no configurations or splits; set {part}.path=…")
     if not asked.path and isinstance(config, FileDataset) and asked.name:
-        raise DataError(f"{path}: a file has no configuration '{asked.name}'; set dataset.queries.path=…")
+        raise DataError(f"{path}: a file has no configuration '{asked.name}'; set {part}.path=…")
     return _load(config, path, asked.name, asked.split or query_part(Path(path)), cache)
 
 

@@ -204,7 +204,7 @@ def _envelope(response: httpx.Response, url: str) -> dict[str, Any]:
 def unreachable(error: httpx.HTTPError, url: str) -> EngineError:
     """Say why no answer came, and what to do."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+    if isinstance(error, httpx.UnsupportedProtocol):
         return EngineError(f"engine.url={url}: {reason}")
     if "WRONG_VERSION_NUMBER" in reason or "RECORD_LAYER_FAILURE" in reason:
         return EngineError(f"engine.url={url}: the server there does not speak TLS; use http://, or its TLS port")

@@ -14,8 +14,6 @@ Body = dict[str, Any]
 # of vectors in a segment for every indexing thread: Qdrant's default of `max_segment_size`, 256,000 in newer versions
 SEGMENT_KIB = 200_000
 
-_DISTANCE = {"cosine": "Cosine", "dot": "Dot", "euclid": "Euclid", "manhattan": "Manhattan"}
-
 
 def create_body(collection: CollectionRecord, quantized: bool) -> Body:
     """Return the body of `PUT /collections/{name}` for servers from 1.19, as the collection was measured."""
@@ -23,7 +21,7 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
     body: Body = {
         "vectors": {
             "size": collection.dataset["size"],
-            "distance": _DISTANCE[collection.dataset["distance"]],
+            "distance": collection.dataset["distance"].capitalize(),
             "datatype": config["storage.datatype"],
             "memory": config["storage.vectors"],
         },

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate
+from typing import Any
 
 from rich.table import Table
 
@@ -54,9 +55,8 @@ def to_json(cliff: Cliff) -> str:
     return json.dumps(asdict(cliff), indent=1)
 
 
-def from_json(text: str) -> Cliff:
-    """Return the cliff that `to_json` wrote."""
-    found = json.loads(text)
+def from_json(found: dict[str, Any]) -> Cliff:
+    """Return the cliff that `to_json` wrote, as it is read."""
     return Cliff(found["wanted"], tuple(CapTrial(**trial) for trial in found["trials"]))
 
 

@@ -1,6 +1,7 @@
 """The plots of a report, drawn from its figures."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import log10
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,19 @@ if TYPE_CHECKING:
 
 Samples = Mapping[str, NDArray[np.float64]]
 
-
 MARKERS = "os^Dv<>phX*P"
 WITHOUT = 0.65  # where the points without rescoring are drawn, left of 1×
-ENOUGH_FOR_P99 = 1000  # samples (T15)
 TOP = 4.0  # accuracy of 1 is drawn where 0.9999 is
+
+
+@dataclass(frozen=True)
+class Box:
+    """Raw latencies in ms of an operating point, and whether so many tell of their P99 (T15)."""
+
+    collection: tuple[str, str]
+    title: str
+    values: NDArray[np.float64]
+    p99_known: bool
 
 
 def plots(
@@ -158,9 +167,9 @@ def _oversampling(decided: Recommendation, frame: Frame) -> "Figure":
 
 def _latencies(
     collections: Sequence[CollectionRecord], decided: Recommendation, samples: Mapping[str, Samples]
-) -> list[tuple[tuple[str, str], str, NDArray[np.float64]]]:
-    """Return collection, title and raw latencies of the compared points, and of the first baseline."""
-    boxes: list[tuple[tuple[str, str], str, NDArray[np.float64]]] = []
+) -> list[Box]:
+    """Return the compared points, and the first baseline."""
+    boxes: list[Box] = []
     for found in decided.matched:
         one = found.reached or found.best
         collection = next((c for c in collections if any(row is one.row for row in c.rows)), None)
@@ -168,11 +177,12 @@ def _latencies(
         ours = own.get(f"trial: {_visit(one)}")
         if ours is None:
             continue
+        known = "latency_p99_ms" in one.row.metrics
         searched = OperatingPoint(int(one.row.params["limit"]), _ef(one)).title
         if not boxes and f"baseline: {searched}" in own:
             without = f"no quantization{searched.removeprefix('no rescore')}"
-            boxes.append((("baseline", ""), without, own[f"baseline: {searched}"]))
-        boxes.append((one.collection, decided.title(one), ours))
+            boxes.append(Box(("baseline", ""), without, own[f"baseline: {searched}"], known))
+        boxes.append(Box(one.collection, decided.title(one), ours, known))
     return boxes
 
 
@@ -187,9 +197,7 @@ def _ef(one: Candidate) -> int | None:
     return None if ef == "default" else int(ef)
 
 
-def _latency(
-    boxes: list[tuple[tuple[str, str], str, NDArray[np.float64]]], decided: Recommendation, frame: Frame
-) -> "Figure":
+def _latency(boxes: list[Box], decided: Recommendation, frame: Frame) -> "Figure":
     """P5 to P95 as whiskers, quartiles as a box, the median as a line, P99 as a dot where enough samples know it."""
     key = "box: quartiles and median, line: P5 to P95, dot: P99"
     axis = f"latency of a search, ms{chr(10) if frame.narrow else ' '}({key})"
@@ -197,15 +205,15 @@ def _latency(
     axes.grid(axis="y", visible=False)
     theme = frame.theme
     styles = _styles(decided, theme)
-    for number, (collection, _, values) in enumerate(reversed(boxes)):
-        colour = styles.get(collection, (theme.muted, ""))[0]
+    for number, box in enumerate(reversed(boxes)):
+        values, colour = box.values, styles.get(box.collection, (theme.muted, ""))[0]
         five, lower, median, upper, most, last = np.percentile(values, [5, 25, 50, 75, 95, 99])
         axes.plot([five, most], [number, number], color=colour, linewidth=1.6)
         axes.barh(number, upper - lower, left=lower, height=0.5, color=colour, alpha=0.45)
         axes.plot([median, median], [number - 0.25, number + 0.25], color=colour, linewidth=2.4)
-        if values.size >= ENOUGH_FOR_P99:
+        if box.p99_known:
             axes.plot([last], [number], marker="o", markersize=4, color=colour)
-    titles = [title.replace(", ", "\n") if frame.narrow else title for _, title, _ in reversed(boxes)]
+    titles = [title.replace(", ", "\n") if frame.narrow else title for title in (box.title for box in reversed(boxes))]
     axes.set_yticks(range(len(boxes)), titles, color=theme.ink)
     plain_numbers(axes, frame)
     return figure
