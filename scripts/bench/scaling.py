@@ -92,13 +92,16 @@ def sizing(points: int, size: int) -> list[str]:
 
     from qexp.engine.base import collection_spec
     from qexp.sizing.cost import bill
-    from qexp.sizing.ram import predict_ram
+    from qexp.sizing.links import TYPICAL_BY_SIGNS, TYPICAL_FORWARD
+    from qexp.sizing.ram import linked_by_signs, predict_ram
 
     columns = ["method", "RAM, GB", "disk, GB", *(f"USD a month, cost={cost}" for cost in COSTS)]
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     for method in ("none", "scalar", "turbo_4bit", "binary"):
         config = composed(f"quantization={method}")
-        parts = predict_ram(collection_spec(config, facts(points, 0, size), ""))
+        spec = collection_spec(config, facts(points, 0, size), "")
+        links = TYPICAL_BY_SIGNS if linked_by_signs(spec.quantization) else TYPICAL_FORWARD
+        parts = predict_ram(spec, links)
         bills = [bill(parts.ram, parts.disk, composed(f"cost={cost}").cost) for cost in COSTS]
         cells = [method, f"{parts.ram / 1e9:,.0f}", f"{parts.disk / 1e9:,.0f}", *(f"{b.usd_month:,.0f}" for b in bills)]
         lines.append("| " + " | ".join(cells) + " |")
