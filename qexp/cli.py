@@ -137,13 +137,27 @@ def _job(composed: Any) -> list[float] | None:
         multiprocessing.set_start_method("spawn", force=True)  # joblib's own is unknown to the workers of a job
         threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
-        return objectives(_experiment(composed))
+        rows = _experiment(composed)
+        found = objectives(rows)
+        if found is None and _optimizes():
+            raise QexpError(
+                f"{len(rows)} rows, or no P95: a sweeper that optimizes needs jobs of one operating point, and 100 "
+                "queries (search.queries, dataset.queries.held_out)"
+            )
+        return found
     except QexpError as error:
         if not in_main_process():
             raise
         _complain(str(error))
         _job_codes.append(BAD_INPUT)
         return None
+
+
+def _optimizes() -> bool:
+    """Whether Hydra's sweeper learns from what jobs return."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return "direction" in HydraConfig.get().sweeper
 
 
 def _experiment(composed: Any) -> "list[Row]":

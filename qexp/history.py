@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexp import jobs, spool, store, tracking
-from qexp.errors import DataError, near_miss
+from qexp.errors import MOST_NAMED, DataError, near_miss
 from qexp.report.record import CollectionRecord, Record
 from qexp.report.settings import told_apart
 from qexp.results import Check, Row
@@ -118,10 +118,8 @@ def _last(client: "MlflowClient", experiment_id: str) -> "Run":
 def _run(client: "MlflowClient", experiment_id: str, run_id: str) -> "Run":
     found = store.find_run(client, run_id)
     if found is None:
-        known = client.search_runs([experiment_id], "tags.`qexp.level` = 'sweep'", max_results=10)
-        raise DataError(
-            f"{run_id}: no such run or MLflow experiment{near_miss(run_id, [run.info.run_id for run in known])}"
-        )
+        known = ["last", *(one.name for one in client.search_experiments(max_results=MOST_NAMED))]
+        raise DataError(f"{run_id}: no such run or MLflow experiment{near_miss(run_id, known)}")
     return found
 
 
@@ -141,7 +139,8 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
         if rows:
             collections.append(_collection(client, run, rows))
         else:
-            failures.append((run.info.run_name, run.data.tags.get("qexp.error", run.info.status.lower())))
+            gone = "its trials were deleted" if run.info.status == "FINISHED" else run.info.status.lower()
+            failures.append((run.info.run_name, run.data.tags.get("qexp.error", gone)))
     if not collections:
         reason = f": {failures[0][1]}" if failures else ""
         raise DataError(f"{title} ({run_id}): no finished collection to report on{reason}")

@@ -45,6 +45,11 @@ def connect() -> tuple["MlflowClient", str]:
                 return client, os.environ["MLFLOW_EXPERIMENT_ID"]
             name = experiment_name()
             found = client.get_experiment_by_name(name)
+            if found and found.lifecycle_stage == "deleted":
+                raise ConfigError(
+                    f"the MLflow experiment '{name}' was deleted; set MLFLOW_EXPERIMENT_NAME=…, or take it back with "
+                    f"mlflow experiments restore --experiment-id {found.experiment_id}"
+                )
             return client, found.experiment_id if found else client.create_experiment(name)
     except _faults(ImportError, ValueError) as error:  # no driver for the database, a port that is no number
         raise ConfigError(f"MLFLOW_TRACKING_URI={address()}: cannot be used: {_reason(error)}") from error

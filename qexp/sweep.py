@@ -73,8 +73,9 @@ def adopt_mlflow_run() -> None:
     if run_id:
         with store_faults(f"looking for MLFLOW_RUN_ID={run_id}"):
             client, _ = connect()
-            client.set_tag(run_id, "qexp.level", "sweep")
             run = client.get_run(run_id)
+            os.environ["MLFLOW_EXPERIMENT_ID"] = run.info.experiment_id  # jobs are looked for where their parent is
+            client.set_tag(run_id, "qexp.level", "sweep")
             if _RANDOM_NAME.fullmatch(run.info.run_name or ""):
                 client.set_tag(run_id, "mlflow.runName", UNNAMED + run.data.tags.get("mlflow.project.entryPoint", ""))
         os.environ[SWEEP_RUN] = run_id

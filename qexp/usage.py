@@ -122,6 +122,8 @@ def one_line(error: Exception) -> str:
             extra = name.partition("_")[0]
             return f"{group}={name}: not installed; if it is an extra of qexp, run {install(extra)}"
         known = [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
+        if group == "embedding" and name.isdigit():
+            return f"embedding={name}: no such choice; any size is embedding.size={name}"
         return f"{group}={name}: no such choice{near_miss(name, known)}"
     key = re.search(r"Could not (?:override|append|delete from) (?:config value at )?'([^']+)'", text)
     if key:
@@ -133,6 +135,9 @@ def one_line(error: Exception) -> str:
             group, _, field = name.partition(".")
             return f"{name}: the {group} that is chosen has no '{field}'; choose the {group}=… that has it"
         return f"{name}: no such group or field{near_miss(name, {*GROUPS, *known_keys()})}"
+    single = re.search(r"override ([\w.]+)=(\S+)\n.*: (?:int|float|str|bool) is not a ListConfig", text, re.DOTALL)
+    if single:
+        return f"{single[1]}={single[2]}: is a list; write [{single[2]}], and in a sweep [{single[2]}],[…]"
     return " ".join(text.partition("full_key:")[0].split())
 
 

@@ -88,6 +88,12 @@ def test_a_condition_that_edge_does_not_have_is_refused(tmp_path: Path) -> None:
         EdgeEngine(tmp_path, {"must": [{"has_vector": "image"}]})
 
 
+@pytest.mark.parametrize("clause", ["must", "should", "must_not"])
+def test_a_boolean_which_edge_would_never_match_is_refused(clause: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Qdrant Edge matches no booleans; use engine=server"):
+        EdgeEngine(tmp_path, {clause: [key("open", match={"value": True})]})
+
+
 def test_exact_search_finds_what_a_full_sort_finds(engine: Built) -> None:
     unfiltered = EdgeEngine(engine.home)
     assert unfiltered.open(engine.asked)

@@ -103,7 +103,7 @@ def test_bad_texts_and_encoders_are_named(texts: list[Any], function: str, messa
 def test_an_unknown_function_names_the_near_miss(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no function 'lenghts' \(did you mean 'lengths'\?\)"):
         embed_texts(TEXTS, config("lenghts"), tmp_path)
-    with pytest.raises(DataError, match="returned no matrix of numbers|returned shape"):
+    with pytest.raises(DataError, match=r"returned no matrix of numbers|returned shape"):
         embed_texts(TEXTS, EmbeddingConfig(kind="callable", function="builtins:len"), tmp_path)
     with pytest.raises(ConfigError, match="cannot import nowhere"):
         embed_texts(TEXTS, EmbeddingConfig(kind="callable", function="nowhere:f"), tmp_path)

@@ -212,6 +212,14 @@ def test_a_missing_file_and_several_columns_are_named(tmp_path: Path) -> None:
     assert load(tmp_path / "two.parquet", vector_column="b").facts.points == 55
 
 
+def test_a_column_without_a_type_in_datasets_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    maps = pa.array([[("a", 1)]] * len(MATRIX), pa.map_(pa.string(), pa.int64()))
+    columns = {"m": maps, "vector": list(MATRIX), "part": [{"m": 1}] * len(MATRIX)}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    assert load(tmp_path / "a.parquet").facts.points == 55
+    assert "a.parquet: left out what the library `datasets` has no type for: m (map<string" in caplog.text
+
+
 def test_several_columns_of_queries_are_named_where_to_choose(tmp_path: Path) -> None:
     np.save(tmp_path / "points.npy", MATRIX)
     pq.write_table(pa.table({"a": list(MATRIX), "b": list(MATRIX)}), tmp_path / "two.parquet")

@@ -82,6 +82,16 @@ def test_artifacts_that_are_damaged_or_gone_are_one_line(
         history.read(collection.info.run_id)
 
 
+def test_a_run_whose_trials_were_deleted_says_so(small: ExperimentConfig, environment: dict[str, str]) -> None:
+    run(replace(small, search=replace(small.search, rescore=[True])), [])
+    client, experiment_id = store.connect()
+    for trial in store.search(client, experiment_id, "tags.`qexp.level` = 'trial'"):
+        client.delete_run(trial.info.run_id)
+    (collection,) = store.search(client, experiment_id, "tags.`qexp.level` = 'collection'")
+    with pytest.raises(DataError, match=r"no finished collection to report on: its trials were deleted$"):
+        history.read(collection.info.run_id)
+
+
 def test_the_last_run_is_not_the_one_that_resumed_it(environment: dict[str, str]) -> None:
     sweep, _ = logged("sweep", 1), logged("resume", 2)
     client, experiment_id = store.connect()

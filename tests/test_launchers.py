@@ -92,6 +92,9 @@ def test_optuna_weighs_accuracy_latency_and_memory(qexp: Qexp, environment: dict
     assert {run.data.params["rescore"] for run in trials} == {"true"}
     (front,) = tmp_path.glob("multirun/*/*/optimization_results.yaml")
     assert "solutions" in front.read_text()
+    few = qexp("-m", "experiment=optuna", *quick, "hydra.sweeper.n_trials=1", "search.queries=99")
+    assert few.returncode == 2
+    assert "a sweeper that optimizes needs jobs of one operating point, and 100 queries" in few.stderr
 
 
 def test_a_launcher_that_is_not_installed_is_one_line(qexp: Qexp) -> None:

@@ -77,6 +77,13 @@ def test_an_address_that_cannot_be_used_is_named(
     assert "s3cret" not in str(raised.value)
 
 
+def test_a_deleted_experiment_is_one_line(environment: dict[str, str]) -> None:
+    client, experiment_id = connect()
+    client.delete_experiment(experiment_id)
+    with pytest.raises(ConfigError, match=rf"was deleted; .* experiments restore --experiment-id {experiment_id}$"):
+        connect()
+
+
 def test_a_database_without_its_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pymysql", None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql+pymysql://me:s3cret@host/x")

@@ -300,3 +300,14 @@ def test_a_single_run_of_mlflow_run_is_judged_by_its_own_limits(qexp: Qexp, envi
     again = qexp(*words, "skip_existing=true", "slo.min_accuracy=0.1", MLFLOW_RUN_ID=parent)
     assert again.returncode == 0, again.stderr
     assert "Deploy scalar" in again.stdout
+
+
+def test_jobs_are_recorded_where_the_run_lies_that_is_their_parent(qexp: Qexp, environment: dict[str, str]) -> None:
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    mine = client.create_experiment("mine")
+    parent = client.create_run(mine).info.run_id
+    done = qexp("-m", "quantization=scalar", *QUICK, MLFLOW_RUN_ID=parent)
+    assert done.returncode == 0, done.stderr
+    assert "Report: " in done.stdout
+    (collection,) = client.search_runs([mine], "tags.`qexp.level` = 'collection'")
+    assert collection.data.tags["mlflow.parentRunId"] == parent

@@ -93,6 +93,9 @@ def test_paths_that_hydra_reads_are_left_to_it() -> None:
     ("word", "said"),
     [
         ("cost.nodes=[{name: a, vcpu: 2}]", "cost.nodes: an item has no field 'vcpu'; qexp --cfg job shows"),
+        ("search.hnsw_ef=64", "search.hnsw_ef=64: is a list; write [64], and in a sweep [64],[…]"),
+        ("embedding=32", "embedding=32: no such choice; any size is embedding.size=32"),
+        ("quantization.theory.compresion=2", "quantization.theory.compresion: no such group or field (did you mean"),
         ("index.ef_constructt=2", "index.ef_constructt: no such group or field (did you mean 'index.ef_construct'?)"),
     ],
 )
@@ -102,7 +105,7 @@ def test_a_field_that_is_not_there_is_named(word: str, said: str) -> None:
         initialize_config_dir(str(packaged("conf")), version_base="1.3"),
         pytest.raises(HydraException) as error,
     ):
-        compose("config", [word])
+        compose("config", expanded([word]))
     assert one_line(error.value).startswith(said)
 
 

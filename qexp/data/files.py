@@ -1,5 +1,6 @@
 """Local files as Hugging Face datasets: tables by `datasets` itself, matrices converted to Arrow once."""
 
+import logging
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -24,6 +25,8 @@ ROWS = 1024  # of a Parquet file in memory at a time
 STEM = 50  # letters, of four bytes at most; a name ends at 255 bytes, and that of an unfinished file is longer
 PARTED = (".npz", *HDF5)
 NEIGHBOURS = "neighbors"  # the name in ann-benchmarks files, and of the column made from one
+
+log = logging.getLogger(__name__)
 
 
 def is_file_dataset(path: str) -> bool:
@@ -133,15 +136,36 @@ def _table(path: Path, cache: Path) -> "Dataset":
 def _parquet(path: Path, cache: Path) -> "Dataset":
     """Copy a Parquet file to an Arrow file in the cache; `load_dataset` would hold several times the file in memory."""
     import datasets
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     target = cache / Kind.ARROW / f"{path.stem[:STEM]}-{folder_state(path)}.arrow"
 
     def make() -> None:
         with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
-            write_records(target, file.iter_batches(ROWS, use_threads=False), file.schema_arrow)
+            places = _typed(file.schema_arrow, path)
+            schema = pa.schema([file.schema_arrow.field(place) for place in places], file.schema_arrow.metadata)
+            batches = file.iter_batches(ROWS, use_threads=False)
+            write_records(target, (batch.select(places) for batch in batches), schema)
 
     return read_or_made(target, partial(datasets.Dataset.from_file, str(target)), make)
+
+
+def _typed(schema: Any, path: Path) -> list[int]:
+    """Return the places of the columns that `datasets` has a type for; a warning names the others."""
+    import datasets
+    import pyarrow as pa
+
+    kept, others = [], []
+    for place, column in enumerate(schema):
+        try:
+            datasets.Features.from_arrow_schema(pa.schema([column]))
+            kept.append(place)
+        except ValueError:
+            others.append(f"{column.name} ({column.type})")
+    if others:
+        log.warning("%s: left out what the library `datasets` has no type for: %s", path, ", ".join(others))
+    return kept
 
 
 def _need_whole(rows: "Dataset", path: Path) -> None:

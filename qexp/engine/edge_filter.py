@@ -58,6 +58,8 @@ def _condition(given: Any) -> Any:
 
 def _match(given: Any) -> Any:
     """Every kind of match has one field, which is the argument of Edge's class of the same name."""
+    if isinstance(given, models.MatchValue) and isinstance(given.value, bool):  # Edge makes a 1 of it, found nowhere
+        raise ConfigError("search.filter: Qdrant Edge matches no booleans; use engine=server")
     return getattr(edge, type(given).__name__)(*given.model_dump().values())
 
 

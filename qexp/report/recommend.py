@@ -140,8 +140,11 @@ def _qualifies(one: Candidate, slo: SloConfig) -> bool:
 
 
 def _unsure(one: Candidate, slo: SloConfig) -> bool:
-    """Whether it reaches the accuracy on both halves as estimated, and only the intervals are too wide to say so."""
-    reaches = all(half.estimate >= slo.min_accuracy for half in one.accuracy_halves)
+    """Whether it reaches the accuracy on both halves as estimated, and only the intervals are too wide to say so.
+
+    No number of queries vouches for an accuracy of 1.
+    """
+    reaches = slo.min_accuracy < 1 and all(half.estimate >= slo.min_accuracy for half in one.accuracy_halves)
     return reaches and set(shortfalls(one, slo)) == {"min_accuracy"}
 
 

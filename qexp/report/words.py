@@ -236,7 +236,9 @@ def advice(nearest: Candidate, slo: SloConfig) -> list[str]:
     if isinf(nearest.ceiling):
         tips["max_p95_ms"] = MORE_QUERIES
     if "min_accuracy" in missed:
-        if all(half.estimate >= slo.min_accuracy for half in nearest.accuracy_halves):
+        if slo.min_accuracy == 1:
+            tips["min_accuracy"] = "slo.min_accuracy below 1, for no number of queries vouches for all others"
+        elif all(half.estimate >= slo.min_accuracy for half in nearest.accuracy_halves):
             tips["min_accuracy"] = MORE_QUERIES
         elif nearest.baseline:
             tips["min_accuracy"] = "a higher search.hnsw_ef, index.m or index.ef_construct"
