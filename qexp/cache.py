@@ -84,13 +84,10 @@ class Lock:
             os.close(self._file)
             raise
 
-    def alone(self, wait: bool = True) -> bool:
-        """Hold it alone, once nobody else holds it; in between, another may have held it alone.
-
-        Without `wait` return whether it worked; if not, it is not held at all.
-        """
+    def try_alone(self) -> bool:
+        """Hold it alone if nobody else holds it; return whether it worked; if not, it is not held at all."""
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True

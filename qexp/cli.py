@@ -103,6 +103,8 @@ def _run() -> int:
     except (HydraException, OmegaConfBaseException) as error:
         _complain(one_line(error))
         code = BAD_INPUT
+    except SystemExit as end:  # Hydra's, which has said what one of its flags cannot do
+        code = BAD_INPUT if end.code else OK
     except AssertionError as error:
         if not (absent := absent_part(error, sys.argv[1:])):
             raise

@@ -213,7 +213,7 @@ def _found(worker: Worker, spec: CollectionSpec, held: Lock) -> Build | None:
     build = worker.open(spec)
     while build is None:
         # Not to wait here: who has built it may be waiting for our turn on this machine to end.
-        if held.alone(wait=False):
+        if held.try_alone():
             return worker.open(spec)
         sleep(POLL_SECONDS)
         build = worker.open(spec)

@@ -209,6 +209,11 @@ def test_bad_input_is_one_line_and_exit_code_2(qexp: Qexp, words: list[str], mes
     assert "Traceback" not in done.stderr
 
 
+def test_what_a_flag_of_hydra_cannot_do_is_bad_input(qexp: Qexp) -> None:
+    done = qexp("-c", "job", "-p", "nope")
+    assert (done.returncode, done.stderr) == (2, "package 'nope' not found in config\n")
+
+
 def test_a_bad_job_does_not_stop_the_others(qexp: Qexp, environment: dict[str, str]) -> None:
     done = qexp("-m", *QUICK, "search.limit=10,5000")
     assert done.returncode == 2

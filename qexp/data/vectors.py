@@ -267,7 +267,8 @@ def _warnings(config: ExperimentConfig, facts: DatasetFacts, points: Written, qu
     warnings = []
     dropped = points.dropped + queries.dropped
     if dropped:
-        warnings.append(f"{facts.source}: {dropped} rows without a usable vector were left out")
+        rows = "1 row without a usable vector was" if dropped == 1 else f"{dropped:,} rows without a usable vector were"
+        warnings.append(f"{facts.source}: {rows} left out")
     if facts.revision and isinstance(config.dataset, HubDataset) and config.dataset.revision != facts.revision:
         warnings.append(
             f"{facts.source}: its revision is not pinned, and the hub's may change; this is commit {facts.revision}: "

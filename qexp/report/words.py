@@ -37,9 +37,9 @@ def is_speed(ratio: Interval, latency: str) -> str:
     return f"{'is' if ratio.distinguishable else 'shows'} {speed(ratio, latency)}"
 
 
-def speedup(row: Row, name: str = "speedup_mean") -> Interval | None:
-    """Return a trial's speedup over its baseline."""
-    return Interval.of(row.metrics, name)
+def speedup(row: Row) -> Interval | None:
+    """Return a trial's speedup over its baseline, by mean latency."""
+    return Interval.of(row.metrics, "speedup_mean")
 
 
 def against_baseline(one: Candidate) -> str:
