@@ -28,6 +28,7 @@ from qexp.config import (
     known_keys,
     register_schema,
 )
+from qexp.config.dataset import PAYLOAD_INDEXES
 from qexp.errors import ConfigError, near_miss
 from qexp.paths import packaged
 
@@ -140,7 +141,26 @@ ROME = {"key": "city", "match": {"value": "Rome"}}
     ],
 )
 def test_the_fields_of_a_filter_are_known(given: dict[str, Any], fields: list[str]) -> None:
-    assert SearchConfig(filter=given).filtered_fields == fields
+    assert [*SearchConfig(filter=given).filtered_fields] == fields
+
+
+@pytest.mark.parametrize(
+    ("condition", "kinds"),
+    [
+        ({"match": {"value": "Rome"}}, ("keyword", "uuid")),
+        ({"match": {"any": ["Rome"]}}, ("keyword", "uuid")),
+        ({"match": {"except": [1, 2]}}, ("integer",)),
+        ({"match": {"value": True}}, ("bool",)),
+        ({"match": {"text": "quick"}}, ("text",)),
+        ({"range": {"gt": 1}}, ("integer", "float")),
+        ({"range": {"lt": "2020-01-01T00:00:00Z"}}, ("datetime",)),
+        ({"geo_radius": {"center": {"lon": 1, "lat": 2}, "radius": 3}}, ("geo",)),
+        ({"is_null": True}, PAYLOAD_INDEXES),
+    ],
+)
+def test_what_index_serves_a_condition_is_known(condition: dict[str, Any], kinds: tuple[str, ...]) -> None:
+    given = {"must": [{"key": "field", **condition}]}
+    assert SearchConfig(filter=given).filtered_fields == {"field": kinds}
 
 
 def test_a_filter_on_ids_that_are_not_those_of_the_dataset_is_refused() -> None:

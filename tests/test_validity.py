@@ -76,7 +76,7 @@ def test_t02_segments_too_small_for_their_index() -> None:
 
 def filtered(matching: int, **indexes: str) -> list[str]:
     checks, asked = Checks(), spec(size=16, points=4000, full_scan_threshold=100)
-    validity.check_filter(replace(asked, payload_indexes=indexes), ["city"], matching, checks)
+    validity.check_filter(replace(asked, payload_indexes=indexes), {"city": ("keyword", "uuid")}, matching, checks)
     return checks.warnings
 
 
@@ -90,9 +90,12 @@ def test_t02_a_filter_that_leaves_so_few_points_that_they_are_scanned() -> None:
 
 def test_t02_a_filter_without_a_payload_index() -> None:
     (warning,) = filtered(1599)
-    assert warning.startswith("T02 search.filter: no payload index on city: Qdrant guesses how many points match")
-    assert warning.endswith("add dataset.payload_indexes={city: …}")
-    assert len(filtered(1599, city_name="keyword")) == 1  # of another field
+    assert warning.startswith(
+        "T02 search.filter: no payload index that serves it on city: Qdrant guesses how many points match"
+    )
+    assert warning.endswith("add dataset.payload_indexes={city: keyword}")
+    for other in ({"city_name": "keyword"}, {"city": "integer"}):
+        assert filtered(1599, **other) == [warning]
     assert filtered(1600, **{"city[].name": "keyword"}) == filtered(1600, **{"city.name": "keyword"}) == []
 
 

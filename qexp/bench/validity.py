@@ -3,7 +3,7 @@
 Each check says what it looked at, so that a run can show why to believe it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -51,10 +51,11 @@ def check_spec(spec: CollectionSpec, checks: Checks) -> None:
     )
 
 
-def check_filter(spec: CollectionSpec, fields: Sequence[str], matching: int, checks: Checks) -> None:
+def check_filter(spec: CollectionSpec, fields: Mapping[str, Sequence[str]], matching: int, checks: Checks) -> None:
     """Look for a filter that keeps searches from the index, or that filters nothing (T02).
 
-    `fields` are those that it looks at, `matching` the number of points that it lets through.
+    `fields` are those that it looks at, with the kinds of index that serve, `matching` the number of points that it
+    lets through.
     """
     checks.prefer(
         matching < spec.points,
@@ -63,14 +64,14 @@ def check_filter(spec: CollectionSpec, fields: Sequence[str], matching: int, che
         f"search.filter lets all {matching:,} points through; look whether the payload has the values as the filter "
         f"writes them",
     )
-    bare = [field for field in fields if not any(_holds(key, field) for key in spec.payload_indexes)]
+    bare = [field for field, kinds in fields.items() if not _indexed(spec.payload_indexes, field, kinds)]
     checks.prefer(
         not bare,
         "T02",
         "every field of search.filter has a payload index",
-        f"search.filter: no payload index on {', '.join(bare)}: Qdrant guesses how many points match and looks at the "
-        f"payload of one after the other, so that searches are slower and may find less; add "
-        f"dataset.payload_indexes={{{''.join(bare[:1])}: …}}",
+        f"search.filter: no payload index that serves it on {', '.join(bare)}: Qdrant guesses how many points match "
+        f"and looks at the payload of one after the other, so that searches are slower and may find less; add "
+        f"dataset.payload_indexes={{{', '.join(f'{field}: {fields[field][0]}' for field in bare[:1])}}}",
     )
     if bare:
         return  # whether few enough match to be scanned, Qdrant does not know
@@ -84,9 +85,9 @@ def check_filter(spec: CollectionSpec, fields: Sequence[str], matching: int, che
     )
 
 
-def _holds(indexed: str, field: str) -> bool:
-    """Whether a payload index is of a field, or of something within it."""
-    return indexed == field or indexed.startswith((f"{field}.", f"{field}["))
+def _indexed(indexes: Mapping[str, str], field: str, kinds: Sequence[str]) -> bool:
+    """Whether a payload index is of a field, in one of these kinds, or of something within it."""
+    return indexes.get(field) in kinds or any(key.startswith((f"{field}.", f"{field}[")) for key in indexes)
 
 
 def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks) -> None:

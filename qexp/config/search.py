@@ -6,6 +6,7 @@ from math import ceil
 from typing import Any
 
 from qexp.config.checks import at_least, one_of, require
+from qexp.config.dataset import PAYLOAD_INDEXES
 from qexp.errors import ConfigError, near_miss
 
 MOST_CLIENTS = 256
@@ -124,9 +125,9 @@ class SearchConfig:
             _check_filter(self.filter)
 
     @property
-    def filtered_fields(self) -> list[str]:
-        """The payload fields that the filter looks at, in order."""
-        return list(dict.fromkeys(_fields(self.filter)))
+    def filtered_fields(self) -> dict[str, tuple[str, ...]]:
+        """The payload fields that the filter looks at, in order, each with the kinds of index that it can use."""
+        return dict(_fields(self.filter))
 
     @property
     def filters_ids(self) -> bool:
@@ -134,16 +135,30 @@ class SearchConfig:
         return _has_ids(self.filter)
 
 
-def _fields(condition: Any) -> Iterator[str]:
+def _fields(condition: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the fields of a condition, and of those in it; of what is nested in a field, that field alone."""
     if isinstance(condition, list):
         for one in condition:
             yield from _fields(one)
     elif isinstance(condition, dict):
         if "key" in condition:
-            yield str(condition["key"])
+            yield str(condition["key"]), _served_by(condition)
         else:
             yield from _fields(list(condition.values()))
+
+
+def _served_by(condition: dict[str, Any]) -> tuple[str, ...]:
+    """Return the kinds of payload index that a condition on a field can use, by the types of what it compares with."""
+    kinds: dict[type, tuple[str, ...]] = {str: ("keyword", "uuid"), bool: ("bool",), int: ("integer",)}
+    match, ends = condition.get("match") or {}, condition.get("range") or {}
+    if any(name.startswith(("text", "phrase")) for name in match):
+        return ("text",)
+    for value in match.values():
+        first = value[0] if isinstance(value, list) and value else value
+        return kinds.get(type(first), PAYLOAD_INDEXES)
+    for end in ends.values():
+        return ("datetime",) if isinstance(end, str) else ("integer", "float")
+    return ("geo",) if any(name.startswith("geo") for name in condition) else PAYLOAD_INDEXES
 
 
 def _has_ids(condition: Any) -> bool:
