@@ -99,9 +99,10 @@ def check_flags(words: list[str]) -> None:
 
 def check_choices(words: list[str]) -> None:
     """Refuse a group without a choice, for which Hydra has a traceback."""
-    for group, _, choice in (word.partition("=") for word in words):
-        if choice == "null" and group in GROUPS:
-            raise ConfigError(f"{group}=null: must be one of its choices; qexp --help shows them")
+    for word in words:
+        group, _, choice = word.removeprefix("~").partition("=")
+        if group in GROUPS and (choice == "null" or (word.startswith("~") and group != "experiment")):
+            raise ConfigError(f"{word}: must be one of its choices; qexp --help shows them")
 
 
 def check_urls(words: list[str]) -> None:
@@ -125,16 +126,27 @@ def one_line(error: Exception) -> str:
         if group == "embedding" and name.isdigit():
             return f"embedding={name}: no such choice; any size is embedding.size={name}"
         return f"{group}={name}: no such choice{near_miss(name, known)}"
-    key = re.search(r"Could not (?:override|append|delete from) (?:config value at )?'([^']+)'", text)
+    key = re.search(r"Could not (?:override|append|delete from) (?:config value at |config\. )?'([^']+)'", text)
     if key:
         name = key.group(1).split("@")[0]
         inner = re.search(r"Key '(\w+)' not in '\w+'\s+full_key: (\w+)\s", text)
         if inner and inner[1] == inner[2] != name:  # of an item in a list of parts
             return f"{name}: an item has no field '{inner[1]}'; qexp --cfg job shows those that it has"
+        if name in GROUPS:
+            return f"{name}: no such choices; they are listed as a,b, and glob(…) stands alone; qexp --help shows them"
         if name in known_keys():
+            if "delete from" in key[0]:
+                return f"~{name}: no field of the schema can be taken out; {name}=null leaves it unset, where it may be"
             group, _, field = name.partition(".")
             return f"{name}: the {group} that is chosen has no '{field}'; choose the {group}=… that has it"
         return f"{name}: no such group or field{near_miss(name, {*GROUPS, *known_keys()})}"
+    twice = re.search(r"Multiple values for (\w+)\.", text)
+    if twice and twice[1] in GROUPS:
+        return f"+{twice[1]}=…: is chosen already; leave out the +"
+    if "override_grammar" in text:  # the page of Hydra's that it sends to
+        named = re.match(r"Error parsing override '(.*)'\n", text)
+        said = named[1] if named else re.sub(r"^\w+Exception: |\s*\^?\s*See https.*", "", text, flags=re.DOTALL)
+        return f"""{said}: not in Hydra's grammar; put quotes around such text within the word, as in 'key="città"'"""
     single = re.search(r"override ([\w.]+)=(\S+)\n.*: (?:int|float|str|bool) is not a ListConfig", text, re.DOTALL)
     if single:
         return f"{single[1]}={single[2]}: is a list; write [{single[2]}], and in a sweep [{single[2]}],[…]"

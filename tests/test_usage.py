@@ -93,6 +93,10 @@ def test_paths_that_hydra_reads_are_left_to_it() -> None:
     ("word", "said"),
     [
         ("cost.nodes=[{name: a, vcpu: 2}]", "cost.nodes: an item has no field 'vcpu'; qexp --cfg job shows"),
+        ("~slo.max_p95_ms", "~slo.max_p95_ms: no field of the schema can be taken out; slo.max_p95_ms=null leaves it"),
+        ("+quantization=binary", "+quantization=…: is chosen already; leave out the +"),
+        ("index.m=ä(", "index.m=ä(: not in Hydra's grammar; put quotes around such text within the word"),
+        ("dataset.label=(x", "dataset.label=(x: not in Hydra's grammar"),
         ("search.hnsw_ef=64", "search.hnsw_ef=64: is a list; write [64], and in a sweep [64],[…]"),
         ("embedding=32", "embedding=32: no such choice; any size is embedding.size=32"),
         ("quantization.theory.compresion=2", "quantization.theory.compresion: no such group or field (did you mean"),

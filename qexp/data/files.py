@@ -47,7 +47,8 @@ def load_file(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str
     file is missing, truncated, empty, of an unknown format, or without parts where one is asked for.
     """
     if not os.path.exists(path):  # False also of what has no name that a system could have
-        raise DataError(f"{path}: no such file or folder")
+        where = "" if path.is_absolute() else f" in {os.getcwd()}"  # of Hydra or `mlflow run`, maybe
+        raise DataError(f"{path}: no such file or folder{where}")
     if part and path.suffix not in PARTED and not (path / "dataset_dict.json").is_file():
         raise DataError(
             f"{path}: has no part '{part}', as only {', '.join(PARTED)} have; leave the split out, or name another "
