@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -69,25 +70,25 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
     """
     import datasets
 
-    client = _connect(config)
-    about = _about(client, config)
-    folder = cache / Kind.SNAPSHOTS / f"{short(config.collection)}-{digest_of([json.dumps(asdict(about))])}"
-    with locked(cache, lock_name(folder), alone=True):  # parts of two readers would mix
-        if (folder / "complete").exists():
-            log.info("snapshot of %s found in the cache; delete %s to read it again", config.collection, folder)
-            os.utime(folder)  # it is used now
-        else:
-            _read(client, config, about, folder)
-            _compare(client, config, about, folder)
-            (folder / "complete").touch()
-        parts = [datasets.Dataset.from_file(str(part)) for part in _parts(folder)]
-        names, found = [part.name for part in _parts(folder)], sum(map(len, parts))
-        if found != about.points:
-            shutil.rmtree(folder)
-            raise DataError(
-                f"{folder}: holds {found} points, {config.url} {config.collection} has {about.points}; it was removed: "
-                "run again to read it anew"
-            )
+    with closing(_connect(config)) as client:
+        about = _about(client, config)
+        folder = cache / Kind.SNAPSHOTS / f"{short(config.collection)}-{digest_of([json.dumps(asdict(about))])}"
+        with locked(cache, lock_name(folder), alone=True):  # parts of two readers would mix
+            if (folder / "complete").exists():
+                log.info("snapshot of %s found in the cache; delete %s to read it again", config.collection, folder)
+                os.utime(folder)  # it is used now
+            else:
+                _read(client, config, about, folder)
+                _compare(client, config, about, folder)
+                (folder / "complete").touch()
+            parts = [datasets.Dataset.from_file(str(part)) for part in _parts(folder)]
+            names, found = [part.name for part in _parts(folder)], sum(map(len, parts))
+            if found != about.points:
+                shutil.rmtree(folder)
+                raise DataError(
+                    f"{folder}: holds {found} points, {config.url} {config.collection} has {about.points}; it was "
+                    "removed: run again to read it anew"
+                )
     rows = datasets.concatenate_datasets(parts)
     state = digest_of([*names, json.dumps(asdict(about)), rows._fingerprint])
     return Snapshot(rows, state, about.distance, about.m, about.ef_construct, about.full_scan_threshold)
@@ -95,7 +96,8 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
 
 def held_datatype(config: CollectionDataset) -> str:
     """Return the datatype of a collection's vectors, of which nothing is read for that; EngineError, DataError."""
-    return _about(_connect(config), config).datatype
+    with closing(_connect(config)) as client:
+        return _about(client, config).datatype
 
 
 def _connect(config: CollectionDataset) -> "QdrantClient":

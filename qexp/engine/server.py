@@ -235,7 +235,7 @@ class ServerEngine:
                 return rows
 
     def memory(self) -> MemoryUse | None:
-        """Return the collection's bytes in RAM on all nodes; None before Qdrant 1.18, which only has estimates."""
+        """Return the bytes in RAM of one copy of the collection; None before Qdrant 1.18, which only has estimates."""
         return self._there.memory()
 
     def round_trip(self) -> float:
