@@ -100,10 +100,10 @@ def test_a_delegated_group_is_divided_into_a_leaf_and_caps(scope: Path) -> None:
 def test_a_process_that_has_ended_need_not_move(scope: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_text = Path.write_text
 
-    def written(file: Path, text: str) -> int:
+    def written(file: Path, text: str, encoding: str) -> int:
         if text == "11":
             raise ProcessLookupError(errno.ESRCH, "No such process")
-        return write_text(file, text)
+        return write_text(file, text, encoding)
 
     monkeypatch.setattr(Path, "write_text", written)
     assert caps._delegated() is not None
