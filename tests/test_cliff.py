@@ -67,9 +67,8 @@ def test_a_stalled_round_or_a_slow_machine_is_no_fall(typical: float, faults: fl
 
 def test_jobs_are_merged_with_one_baseline_and_survive_json() -> None:
     jobs = [Cliff(100 * MIB, (*FLOATS, *CODES)), Cliff(100 * MIB, (*reversed(FLOATS), *DEAD))]
-    found = merged(
-        [(rows_of(name), from_json(json.loads(to_json(job)))) for name, job in zip(("binary", "scalar"), jobs, strict=True)]
-    )
+    read = [from_json(json.loads(to_json(job))) for job in jobs]
+    found = merged([(rows_of(name), job) for name, job in zip(("binary", "scalar"), read, strict=True)])
     assert found == Cliff(100 * MIB, tuple(replace(one, wanted=100 * MIB) for one in CLIFF.trials))
 
 

@@ -29,10 +29,10 @@ def test_what_the_system_does_not_say_is_unknown_and_not_zero(monkeypatch: pytes
     assert whole.read is not None
     read_text = Path.read_text
 
-    def forbidden(path: Path) -> str:
+    def forbidden(path: Path, encoding: str) -> str:
         if path.name == "io":
             raise PermissionError(13, "Permission denied")
-        return read_text(path)
+        return read_text(path, encoding)
 
     monkeypatch.setattr(Path, "read_text", forbidden)
     found = process_memory()
