@@ -31,8 +31,14 @@ def test_a_note_that_is_too_long_keeps_whole_lines_and_says_where_the_rest_is() 
     assert (empty, rest) == ("", "This is cut short: all of it is in the artifacts, table.md.")
 
 
+def artifact(run_id: str, folder: Path) -> str:
+    path = store.file_artifact(MlflowClient(), run_id, tracking.TABLE_FILE, str(folder))
+    assert path is not None
+    return path.read_text()
+
+
 def test_the_table_of_a_long_sweep_is_whole_in_its_file(
-    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, experiment_id = store.connect()
     run_id = store.start_run(client, experiment_id, "sweep", "sweep", {})
@@ -40,8 +46,7 @@ def test_the_table_of_a_long_sweep_is_whole_in_its_file(
     monkeypatch.setattr(sweep, "collect", lambda run_id: (rows, "title"))
     sweep.finish(run_id, "FINISHED")
     shown = client.get_run(run_id).data.tags["mlflow.note.content"]
-    table = store.text_artifact(client, run_id, tracking.TABLE_FILE)
-    assert table is not None
+    table = artifact(run_id, tmp_path)
     assert "| method_199 |" in table
     assert table.endswith(LEGEND)
     assert len(shown) <= tracking.NOTE
@@ -51,7 +56,7 @@ def test_the_table_of_a_long_sweep_is_whole_in_its_file(
 
 
 def test_a_collections_note_is_whole_in_its_files(
-    small: ExperimentConfig, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    small: ExperimentConfig, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracking, "NOTE", 600)
     run(small, [])
@@ -60,8 +65,7 @@ def test_a_collections_note_is_whole_in_its_files(
     shown = found.data.tags["mlflow.note.content"]
     assert len(shown) <= 600
     assert shown.endswith("all of it is in the artifacts, table.md and validity.md.")
-    table = store.text_artifact(client, found.info.run_id, tracking.TABLE_FILE)
-    assert table is not None
+    table = artifact(found.info.run_id, tmp_path)
     assert table.endswith(LEGEND)
 
 
