@@ -141,7 +141,7 @@ def _job(composed: Any) -> list[float] | None:
     try:
         rows = _experiment(composed)
         found = objectives(rows)
-        if found is None and _optimizes():
+        if found is None and in_multirun() and _optimizes():
             raise QexpError(
                 f"{len(rows)} rows, or no P95: a sweeper that optimizes needs jobs of one operating point, and 100 "
                 "queries (search.queries, dataset.queries.held_out)"

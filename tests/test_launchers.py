@@ -95,6 +95,8 @@ def test_optuna_weighs_accuracy_latency_and_memory(qexp: Qexp, environment: dict
     few = qexp("-m", "experiment=optuna", *quick, "hydra.sweeper.n_trials=1", "search.queries=99")
     assert few.returncode == 2
     assert "a sweeper that optimizes needs jobs of one operating point, and 100 queries" in few.stderr
+    alone = qexp("experiment=optuna", *quick, "search.queries=99")
+    assert alone.returncode == 0, alone.stderr
 
 
 def test_a_launcher_that_is_not_installed_is_one_line(qexp: Qexp) -> None:
