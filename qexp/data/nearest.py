@@ -13,6 +13,7 @@ from qexp.results import Ids, Vectors
 BLOCK_BYTES = 4 * 2**20  # scores of one block, which stay in the processor's cache
 POINT_BYTES = 16 * 2**20  # of one block
 FIRST_BLOCK = 256
+FAR = 0.5  # of the mean squared length, from which on the centre of points is taken off: lengths would hide distances
 
 Precision = type[np.float32] | type[np.float64]
 
@@ -39,9 +40,11 @@ def candidates(
     asked: NDArray[Any] = queries.astype(precision, copy=False)
     seen, centre = asked, None
     if distance == "euclid":  # nearest is where the product less half the squared length is largest
-        some = points[:first] if among is None else points[among[:first]]
-        centre = some.mean(axis=0, dtype=np.float64).astype(precision)  # far from the origin, lengths hide distances
-        seen = asked - centre
+        some = np.asarray(points[:first] if among is None else points[among[:first]], dtype=np.float64)
+        mean = some.mean(axis=0)
+        if mean @ mean > FAR * (some**2).sum() / len(some):
+            centre = mean.astype(precision)
+            seen = asked - centre
         asked = np.hstack([seen, np.ones((len(asked), 1), dtype=precision)])
     buffers = cycle(np.empty((2, len(asked) * block), dtype=precision))
     of_any_length, longest = distance in ("dot", "euclid"), 0.0
