@@ -135,13 +135,15 @@ def _hydra_main() -> None:
 
 def _job(composed: Any) -> list[float] | None:
     """Run one job of Hydra's and return its objectives. Bad input of a job here does not stop the jobs after it."""
+    from hydra.core.hydra_config import HydraConfig
+
     if not in_main_process():
         multiprocessing.set_start_method("spawn", force=True)  # joblib's own is unknown to the workers of a job
         threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
         rows = _experiment(composed)
         found = objectives(rows)
-        if found is None and in_multirun() and _optimizes():
+        if found is None and in_multirun() and "direction" in HydraConfig.get().sweeper:  # it learns from them
             raise QexpError(
                 f"{len(rows)} rows, or no P95: a sweeper that optimizes needs jobs of one operating point, and 100 "
                 "queries (search.queries, dataset.queries.held_out)"
@@ -153,13 +155,6 @@ def _job(composed: Any) -> list[float] | None:
         _complain(str(error))
         _job_codes.append(BAD_INPUT)
         return None
-
-
-def _optimizes() -> bool:
-    """Whether Hydra's sweeper learns from what jobs return."""
-    from hydra.core.hydra_config import HydraConfig
-
-    return "direction" in HydraConfig.get().sweeper
 
 
 def _experiment(composed: Any) -> "list[Row]":
