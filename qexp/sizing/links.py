@@ -34,11 +34,11 @@ def forward_links(
     if len(rows) < 2:
         return 0.0
     places = np.sort(np.random.default_rng(seed).integers(1, len(rows), SAMPLE_PIVOTS))
-    centre = vectors[rows[:: max(1, len(rows) // BLOCK)]].mean(axis=0)
+    centre = vectors[rows[:: max(1, len(rows) // BLOCK)]].mean(axis=0) if by_signs else None
 
     def read(wanted: NDArray[np.int64]) -> Vectors:
         found = np.asarray(vectors[rows[wanted]], dtype=np.float32)
-        return np.where(found > centre, np.float32(1), np.float32(-1)) if by_signs else found
+        return found if centre is None else np.where(found > centre, np.float32(1), np.float32(-1))
 
     distance = "dot" if by_signs else distance
     scores, nearest = _nearest_before(read, places, ef_construct, distance)
