@@ -1,6 +1,7 @@
 """What runs are compared by: parameters and metrics under their public names."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from qexp.config import ExperimentConfig
 from qexp.report.figures import cold_metrics, load_metrics, trust_metrics
@@ -30,7 +31,7 @@ def unlogged(config: ExperimentConfig, experiment: Experiment, rows: list[Row]) 
     return CollectionRecord("", config.flat(), {}, tags, dataset_facts(experiment), {}, tuple(rows))
 
 
-def dataset_facts(experiment: Experiment) -> dict[str, str | int]:
+def dataset_facts(experiment: Experiment) -> dict[str, Any]:
     """Return what a job has of its data; those of the index as built, since a live collection may bring them."""
     facts, built = experiment.dataset, experiment.quantized.build.state
     return {
@@ -44,6 +45,7 @@ def dataset_facts(experiment: Experiment) -> dict[str, str | int]:
         "m": built.m,
         "ef_construct": built.ef_construct,
         "full_scan_threshold": built.full_scan_threshold,
+        "payload_indexes": facts.payload_indexes,
     }
 
 

@@ -156,6 +156,9 @@ def test_payload_indexes_are_exported(recorded, tmp_path):
     record = replace(recorded, collections=(indexed,))
     export(tmp_path, record, record.rows[1], [])
     assert load(tmp_path, "payload_index_1.json") == {"field_name": "colour", "field_schema": "keyword"}
+    taken_over = replace(first, dataset=first.dataset | {"payload_indexes": {"row": "integer"}})
+    export(tmp_path, replace(recorded, collections=(taken_over,)), record.rows[1], [])
+    assert load(tmp_path, "payload_index_1.json") == {"field_name": "row", "field_schema": "integer"}
 
 
 def test_a_collection_of_a_cluster_is_exported_as_it_was_measured(recorded):

@@ -48,6 +48,28 @@ def test_everything_of_a_collection_is_taken_over(tmp_path: Path) -> None:
     }
 
 
+def test_payload_indexes_are_taken_over_and_what_is_not_of_them_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    schema = {
+        "row": {"data_type": "integer", "params": {"type": "integer", "lookup": False}, "points": 1200},
+        "city": {"data_type": "keyword", "points": 900},
+    }
+    with served(collection(payload_schema=schema)) as live:
+        data = load_data(ExperimentConfig(dataset=config(live)), tmp_path)
+        bare = load_data(ExperimentConfig(dataset=config(live, payload=False)), tmp_path)
+    told = "mine: measured without the parameters of its index on: row"
+    assert told in caplog.messages
+
+    def indexes(**asked: Any) -> dict[str, str]:
+        composed = ExperimentConfig(dataset=config(live, **asked))
+        return collection_spec(composed, data.facts, "edge").payload_indexes
+
+    assert indexes() == {"city": "keyword", "row": "integer"}
+    assert indexes(payload_indexes={"row": "float"}) == {"row": "float"}
+    assert bare.facts.payload_indexes == {}
+
+
 def test_a_snapshot_is_read_once_and_again_when_the_collection_grew(tmp_path: Path) -> None:
     with served(collection()) as live:
         first = take_snapshot(config(live), tmp_path)

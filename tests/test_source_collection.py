@@ -53,6 +53,7 @@ def used(server: QdrantRest, vector: str) -> None:
     }
     server.answer("PUT", "/collections/mine", {}, body)
     mine = server.collections["mine"]
+    mine.index({"field_name": "row", "field_schema": "integer"})
     mine.upsert(list(range(POINTS)), vectors(SIZE, POINTS).tolist(), [{"row": row} for row in range(POINTS)])
     mine._optimize()
 
@@ -91,6 +92,7 @@ def test_it_stays_as_it_was_and_the_patch_makes_it_the_winner(
         assert len(ours) == 2
         assert all(name.startswith("qexp-mine-") for name in ours)
         assert {server.collections[name].asked.hnsw_config.m for name in ours} == {12}
+        assert all(set(server.collections[name].payload_schema) == {"row"} for name in ours)
 
         (line,) = [line for line in done.stdout.splitlines() if line.startswith("mine is as it was. To apply this")]
         curl = shlex.split(line.partition(": ")[2])

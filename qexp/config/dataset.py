@@ -23,7 +23,8 @@ class DatasetConfig:
     `label` names it in tables and runs. `distance` null is the dataset's own, else cosine. `truth` is computed
     (`exact`), given (`neighbours`: a column of the queries, or a file with one row per query), or found by the
     engine's exact search (`engine`). `on_bad_vector: drop` leaves out rows without a usable vector. `matryoshka` says
-    that the model was trained for truncation. `payload_indexes` maps payload fields to Qdrant's index types.
+    that the model was trained for truncation. `payload_indexes` maps payload fields to Qdrant's index types; empty
+    is what the live collection has that the dataset comes from, else none.
     """
 
     label: str | None = None

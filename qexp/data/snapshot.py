@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from qexp.errors import DataError, EngineError, near_miss
 if TYPE_CHECKING:
     from datasets import Dataset
     from qdrant_client import QdrantClient
+    from qdrant_client.models import CollectionInfo
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Snapshot:
     m: int | None
     ef_construct: int | None
     full_scan_threshold: int | None
+    payload_indexes: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class _About:
     m: int | None
     ef_construct: int | None
     full_scan_threshold: int | None
+    payload_indexes: dict[str, str] = field(default_factory=dict)
 
 
 def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
@@ -91,7 +94,9 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
                 )
     rows = datasets.concatenate_datasets(parts)
     state = digest_of([*names, json.dumps(asdict(about)), rows._fingerprint])
-    return Snapshot(rows, state, about.distance, about.m, about.ef_construct, about.full_scan_threshold)
+    return Snapshot(
+        rows, state, about.distance, about.m, about.ef_construct, about.full_scan_threshold, about.payload_indexes
+    )
 
 
 def held_datatype(config: CollectionDataset) -> str:
@@ -141,7 +146,21 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
         m=m,
         ef_construct=(own and own.ef_construct) or general.ef_construct,
         full_scan_threshold=(own and own.full_scan_threshold) or general.full_scan_threshold,
+        payload_indexes=_payload_indexes(info, config) if config.payload else {},
     )
+
+
+def _payload_indexes(info: "CollectionInfo", config: CollectionDataset) -> dict[str, str]:
+    """Return the kind of every payload index; a warning names those whose parameters are not taken over."""
+    indexes = dict(sorted(info.payload_schema.items()))
+    special = [
+        key
+        for key, index in indexes.items()
+        if index.params and index.params.model_dump(exclude_none=True, exclude={"type"})
+    ]
+    if special and not config.payload_indexes:
+        log.warning("%s: measured without the parameters of its index on: %s", config.collection, ", ".join(special))
+    return {key: index.data_type.value for key, index in indexes.items()}
 
 
 def _read(client: "QdrantClient", config: CollectionDataset, about: _About, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from os.path import expanduser
 from pathlib import Path
@@ -42,8 +42,8 @@ class Source:
     """Points, queries (None: to be held out of the points) and labels; `key` changes when any of them does.
 
     `payload` names the columns that travel with the points, as values, or as JSON where `payload_json`. `distance`,
-    `m`, `ef_construct` and `full_scan_threshold` are what the source itself says, if it does. `revision` is the hub's
-    commit of the points.
+    `m`, `ef_construct`, `full_scan_threshold` and `payload_indexes` are what the source itself says, if it does.
+    `revision` is the hub's commit of the points.
     """
 
     points: Table
@@ -58,6 +58,7 @@ class Source:
     m: int | None = None
     ef_construct: int | None = None
     full_scan_threshold: int | None = None
+    payload_indexes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ def _open_collection(config: CollectionDataset, embedding: EmbeddingConfig, cach
         m=snapshot.m,
         ef_construct=snapshot.ef_construct,
         full_scan_threshold=snapshot.full_scan_threshold,
+        payload_indexes=snapshot.payload_indexes,
     )
     return _with_queries(source, loaded, config, embedding, cache)
 

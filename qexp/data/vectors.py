@@ -183,6 +183,7 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
         m=source.m,
         ef_construct=source.ef_construct,
         full_scan_threshold=source.full_scan_threshold,
+        payload_indexes=source.payload_indexes,
         revision=source.revision,
     )
     labelled = [_labelled(len(np.unique(qrels[:, 0])), facts.queries)] if source.qrels else []

@@ -50,7 +50,7 @@ def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) 
         full_scan_threshold=config.index.full_scan_threshold or facts.full_scan_threshold or DEFAULT_FULL_SCAN,
         segments=config.index.segments,
         engine=engine,
-        payload_indexes=config.dataset.payload_indexes,
+        payload_indexes=config.dataset.payload_indexes or facts.payload_indexes,
     )
     if isinstance(config.engine, ServerConfig):
         spec = replace(

@@ -78,11 +78,13 @@ def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]
 
 def _payload_indexes(collection: CollectionRecord) -> list[Body]:
     """Return the bodies of `PUT /collections/{name}/index` for every payload index."""
-    return [
-        {"field_name": key.removeprefix(_PAYLOAD_INDEXES), "field_schema": kind}
+    asked = {
+        key.removeprefix(_PAYLOAD_INDEXES): kind
         for key, kind in collection.config.items()
         if key.startswith(_PAYLOAD_INDEXES)
-    ]
+    }
+    built = asked or collection.dataset.get("payload_indexes", {})
+    return [{"field_name": key, "field_schema": kind} for key, kind in built.items()]
 
 
 def evidence(record: Record, collection: CollectionRecord, row: Row, why: list[str]) -> Body:
@@ -181,8 +183,8 @@ def _indexing(collection: CollectionRecord) -> str:
     if _payload_indexes(collection):
         paragraphs.append(
             "Before any point is uploaded, or before the `PATCH`, `PUT` each `payload_index_*.json` to "
-            "`/collections/NAME/index`: the graph has the links for searches with a filter, as measured, only if it is "
-            "built when the payload indexes are there."
+            "`/collections/NAME/index`, unless the collection has an index on that field: the graph has the links for "
+            "searches with a filter, as measured, only if it is built when the payload indexes are there."
         )
     kib = segment_vectors_kib(collection)
     if kib < INDEXED_FROM:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,9 +107,9 @@ class OperatingPoint:
 class DatasetFacts:
     """What identifies a dataset in a record: its content, not where it lies.
 
-    `digest` is of the points alone, with their payload, `queries_digest` of the queries. `m`, `ef_construct`
-    and `full_scan_threshold` are those of the live collection that it was read from, `revision` the commit of the
-    hub's dataset.
+    `digest` is of the points alone, with their payload, `queries_digest` of the queries. `m`, `ef_construct`,
+    `full_scan_threshold` and `payload_indexes` are those of the live collection that it was read from, `revision` the
+    commit of the hub's dataset.
     """
 
     title: str
@@ -124,6 +124,7 @@ class DatasetFacts:
     m: int | None = None
     ef_construct: int | None = None
     full_scan_threshold: int | None = None
+    payload_indexes: dict[str, str] = field(default_factory=dict)
     revision: str | None = None
 
 

@@ -39,6 +39,7 @@ class Collection:
         self.lock = threading.Lock()
         self.optimizer: threading.Thread | None = None
         self.operations = 0
+        self.payload_schema: dict[str, models.PayloadIndexInfo] = {}
         self.shards = [self._shard(number) for number in range(self.asked.shard_number or 1)]
         self.optimized = not self.wants_indexing or all(s.info().indexed_vectors_count for s in self.shards)
 
@@ -160,6 +161,8 @@ class Collection:
         for shard in self.shards:
             schema = getattr(edge.PayloadSchemaType, str(asked.field_schema.value).capitalize())
             shard.update(edge.UpdateOperation.create_field_index(asked.field_name, schema))
+        points = self.count()
+        self.payload_schema[asked.field_name] = models.PayloadIndexInfo(data_type=asked.field_schema, points=points)
         return 0
 
     def upsert(self, ids: list[int], rows: list[list[float]], payloads: list[Any] | None = None) -> int:

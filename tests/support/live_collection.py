@@ -31,6 +31,7 @@ class LiveCollection:
     fail_after: int | None = None
     m: int = 24
     datatype: str = "float32"
+    payload_schema: dict[str, Any] = field(default_factory=dict)
     url: str = ""
 
     def info(self) -> dict[str, Any]:
@@ -50,7 +51,7 @@ class LiveCollection:
                     "flush_interval_sec": 5,
                 },
             },
-            "payload_schema": {},
+            "payload_schema": self.payload_schema,
         }
         models.CollectionInfo.model_validate(info)  # what the client itself accepts
         return info

@@ -22,7 +22,7 @@ def info(of: Collection) -> models.CollectionInfo:
         points_count=sum(info.points_count for info in counted),
         indexed_vectors_count=sum(info.indexed_vectors_count for info in counted),
         segments_count=sum(len(list((of.folder / f"shard-{n}").glob("segments/*"))) for n in range(len(counted))),
-        payload_schema={},
+        payload_schema=of.payload_schema,
         update_queue=models.UpdateQueueInfo(length=0) if of.version >= (1, 17) else None,
         config=models.CollectionConfig(
             params=models.CollectionParams(
