@@ -163,6 +163,17 @@ def test_what_index_serves_a_condition_is_known(condition: dict[str, Any], kinds
     assert SearchConfig(filter=given).filtered_fields == {"field": kinds}
 
 
+def test_several_conditions_on_a_field_ask_for_the_index_that_serves_all() -> None:
+    between, words = {"key": "field", "range": {"gt": 1}}, {"key": "field", "match": {"text": "quick"}}
+    is_five = {"key": "field", "match": {"value": 5}}
+    for conditions, kinds in (
+        ([is_five, between], ("integer",)),
+        ([between, is_five], ("integer",)),
+        ([between, words], ("integer", "float")),
+    ):
+        assert SearchConfig(filter={"must": conditions}).filtered_fields == {"field": kinds}
+
+
 def test_a_filter_on_ids_that_are_not_those_of_the_dataset_is_refused() -> None:
     search = SearchConfig(filter={"must_not": [{"must": [{"has_id": [5]}]}]})
     assert ExperimentConfig(dataset=FileDataset(path="mine.npy"), search=search).search.filters_ids

@@ -126,8 +126,15 @@ class SearchConfig:
 
     @property
     def filtered_fields(self) -> dict[str, tuple[str, ...]]:
-        """The payload fields that the filter looks at, in order, each with the kinds of index that it can use."""
-        return dict(_fields(self.filter))
+        """The payload fields that the filter looks at, in order, each with the kinds of index that it can use.
+
+        Of several conditions on a field, those that serve all; where none does, those that serve the first.
+        """
+        fields: dict[str, tuple[str, ...]] = {}
+        for key, kinds in _fields(self.filter):
+            known = fields.get(key, kinds)
+            fields[key] = tuple(kind for kind in known if kind in kinds) or known
+        return fields
 
     @property
     def filters_ids(self) -> bool:
