@@ -172,6 +172,7 @@ def _visited_metrics(experiment: Experiment, base: Baseline) -> dict[str, float]
     """Return what was measured of the baseline at one hnsw_ef."""
     metrics = _known(
         baseline_latency_mean_ms=base.latency.mean,
+        baseline_latency_p50_ms=base.latency.p50,
         baseline_latency_p95_ms=base.latency.p95,
         baseline_recall=base.accuracy.recall,
         baseline_ndcg=base.accuracy.ndcg,

@@ -246,3 +246,17 @@ def test_recall_decides_where_storages_keep_vectors_in_other_datatypes():
     kept = [("on_disk", "float32"), ("half", "float16")]
     rows = [one for storage, kind in kept for one in (baseline(storage=storage, datatype=kind), row("scalar"))]
     assert recommend(rows, SLO).slo.accuracy == "recall"
+
+
+def test_the_recommended_point_stands_for_its_collection() -> None:
+    simple, fast = row("scalar", 2, p95=1.0, hnsw_ef="64"), row("scalar", 3, p95=0.2, hnsw_ef="32")
+    rows = [baseline(hnsw_ef="64"), simple, row("binary", 2, cost=2.0, hnsw_ef="64"), baseline(hnsw_ef="32"), fast]
+    decided = recommend(rows, SLO)
+    assert decided.choice is not None
+    assert decided.choice.row is fast
+    scalar, binary = decided.matched
+    assert scalar.reached is not None
+    assert scalar.reached.row is simple  # the least that it needs
+    assert decided.shown(scalar) is decided.choice
+    assert [one.row for one in decided.compared(scalar)] == [fast]
+    assert decided.shown(binary) is binary.reached

@@ -51,11 +51,11 @@ def _best(decided: Recommendation) -> str:
     reached = [min((one for one in enough if one.collection == place), key=lambda one: one.latency) for place in places]
     fastest = min(reached, key=lambda one: one.latency)
     level = [decided.title(one) for one in reached if one is not fastest and times_faster(fastest, one).low <= 1]
-    others = ", measurably ahead of the rest" if len(reached) > 1 else ""
+    others = " It is measurably ahead of the rest." if len(reached) > 1 else ""
     if level:
-        others = f"; no measurable difference from it: {', '.join(level)}"
-    text = f"At {measure} ≥ {least:g} the fastest by {decided.latency} is {decided.title(fastest)}{others}"
-    text += f" ({against_baseline(fastest)})."
+        others = f" No measurable difference from it: {', '.join(level)}."
+    text = f"At {measure} ≥ {least:g} the fastest by {decided.latency} is {decided.title(fastest)}"
+    text += f" ({against_baseline(fastest)}).{others}"
     if decided.choice and not decided.choice.baseline and decided.choice.collection != fastest.collection:
         text += f" The cheapest is {decided.title(decided.choice)} ({against_baseline(decided.choice)})."
     return text
@@ -221,12 +221,12 @@ def insights(decided: Recommendation) -> Iterator[str]:
         name = decided.name(found.collection)
         points = decided.compared(found)
         bare = next((one for one in points if one.row.params["rescore"] == "false"), None)
-        if found.reached and bare is found.reached:
+        reached = decided.shown(found) if found.reached else None
+        if bare and bare is reached:
             yield f"{name} needs no rescoring: {bare.accuracy:.3f} without it."
-        elif found.reached and bare:
-            reached = found.reached
+        elif reached and bare:
             yield f"{name} alone keeps {bare.accuracy:.3f}; {reached.point} brings {reached.accuracy:.3f}."
-        elif not found.reached:
+        elif not reached:
             yield f"{name} stays below the limit: {found.best.accuracy:.3f} at best, with {found.best.point}."
         slowest = min(map(_known, points), key=lambda ratio: ratio.high)
         if slowest.high < 1:

@@ -31,6 +31,8 @@ from qexp.results import INDEXED_FROM, Row
 LINE = 100  # characters in a line of deploy.py
 
 _PAYLOAD_INDEXES = "dataset.payload_indexes."
+_REQUEST = "$QDRANT_URL/collections/NAME"
+_HEADERS = """-H "api-key: $QDRANT_API_KEY" -H 'Content-Type: application/json'"""
 
 
 def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]:
@@ -171,9 +173,14 @@ def _vectors(collection: CollectionRecord) -> str:
             f"What was measured are the first {size:,} of {native:,} components: cut the vectors of points and of "
             f"queries alike before they are sent{again}.\n\n"
         )
+    unnamed = (
+        "The `PATCH` has every segment built anew, into as many as were measured; leave `optimizers_config` out of it "
+        'to keep the number that you have. Where it says `""`, put the name of your vector if it has one. '
+    )
     return (
-        f"{cut}The `PATCH` leaves size, distance and datatype of vectors as they are, which no collection can change: "
-        f"yours must have {size:,} dimensions, {distance} and {datatype}.\n\n"
+        f"{cut}{'' if vector_name(collection) else unnamed}The `PATCH` leaves size, distance and datatype of vectors "
+        f"as they are, which no collection can change: yours must have {size:,} dimensions, {distance} and "
+        f"{datatype}.\n\n"
     )
 
 
@@ -203,10 +210,23 @@ def _indexing(collection: CollectionRecord) -> str:
     paragraphs.append(
         "All points were in the index when it was measured. Points that are uploaded later wait outside of it until "
         f"they are {threshold:,} KiB of vectors, and every search scans those that wait. To have a new collection as "
-        "it was measured, create it with `indexing_threshold` 0, upload all points, and only then `PATCH` "
+        "it was measured, create it with `indexing_threshold` 0 in `optimizers_config`, upload all points, and only "
+        "then `PATCH` "
         f'`{{"optimizers_config": {{"indexing_threshold": {threshold}}}}}`.'
     )
     return "".join(f"{paragraph}\n\n" for paragraph in paragraphs)
+
+
+def _params(row: Row) -> str:
+    """Return what a search has to send, with an example: paragraphs for the README."""
+    params, limit = search_body(row), int(row.params["limit"])
+    if not params:
+        return f"A search sends no `params` (limit {limit})."
+    return (
+        f"Send `search_params.json` as `params` with every search (limit {limit}):\n\n```bash\n"
+        f"curl -X POST {_REQUEST}/points/query {_HEADERS} "
+        f'-d \'{{"query": VECTOR, "limit": {limit}, "params": {json.dumps(params)}}}\'\n```'
+    )
 
 
 def _filtered(collection: CollectionRecord) -> str:
@@ -228,10 +248,12 @@ def _readme(collection: CollectionRecord, row: Row, why: list[str], has_old: boo
         if has_old
         else "older ones cannot keep it where it was."
     )
-    patch = "curl -X PATCH $QDRANT_URL/collections/NAME -H 'Content-Type: application/json' -d @update_collection.json"
+    patch = f"curl -X PATCH {_REQUEST} {_HEADERS} -d @update_collection.json"
     if collection.config.get("engine.source_collection"):
         file = f"@{'before_1_19/' if is_old(collection) else ''}update_collection.json"
         patch = patch_command(collection, file)
+    put = f"curl -X PUT {_REQUEST}/index {_HEADERS} -d @payload_index"
+    indexes = "".join(f"{put}_{number}.json\n" for number, _ in enumerate(_payload_indexes(collection), 1))
     since = "1.20" if collection.config["storage.datatype"] in ("turbo16", "turbo8") else "1.19"
     before = _vectors(collection) + _indexing(collection)
     return f"""# What to deploy
@@ -241,11 +263,11 @@ def _readme(collection: CollectionRecord, row: Row, why: list[str], has_old: boo
 For Qdrant {since} or newer; {older}
 
 ```bash
-curl -X PUT   $QDRANT_URL/collections/NAME -H 'Content-Type: application/json' -d @create_collection.json  # a new one
+curl -X PUT {_REQUEST} {_HEADERS} -d @create_collection.json  # a new one
 {patch}  # or yours
-```
+{indexes}```
 
-{before}Send `search_params.json` as `params` with every search (limit {row.params["limit"]}).
+{before}{_params(row)}
 
 {_filtered(collection)}`deploy.py` has the same in Python, as functions `create` and `search`.
 `evidence.json` holds the runs, figures and intervals. Measured on {collection.dataset["points"]:,} points; measure

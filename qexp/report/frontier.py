@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, hypot, inf, log, nextafter, sqrt
+from math import exp, hypot, inf, log, nextafter
 
-from qexp.report.settings import BASELINE_EFS, DATA, SETTINGS, method_name
+from qexp.report.pace import built, drifts_of, paced, searched, share_baseline
+from qexp.report.settings import DATA, SETTINGS, method_name
 from qexp.results import Interval, Row
 
 METRIC = {"retention": "accuracy_retention", "recall": "recall"}
@@ -21,10 +22,10 @@ class Candidate:
     """A measured configuration: its row, accuracy, latency in ms, and US dollars per month.
 
     `latency` is P95 (the mean where a row has too few samples for it), brought to the same machine speed as the other
-    jobs' through the baseline that they share: `pace` times what was measured. `accuracy_halves` and `p95_halves` have
-    their intervals, as measured. `base` is the row of the baseline that it was measured beside, `gain` the speedup over
-    it, round by round; `drift` is how far its latency may be off against jobs that share no baseline, as half a width
-    on the logarithm.
+    jobs' through the baseline that they share: `pace`, one for a job, times what was measured. `accuracy_halves` and
+    `p95_halves` have their intervals, as measured. `base` is the row of the baseline that it was measured beside,
+    `gain` the speedup over it, round by round; `drift` is how far its latency may be off against jobs that share no
+    baseline, as half a width on the logarithm.
     """
 
     row: Row
@@ -143,24 +144,18 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
     """
     judged = [row for row in rows if _halves(row, METRIC[measure])]
     name = "latency_p95_ms" if all("latency_p95_ms" in row.metrics for row in judged) else "latency_mean_ms"
-    baselines: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    for row in rows:
-        if row.params.get("role") == "baseline":
-            baselines[_searched(row)].append(row.metrics[name])
-    drifts = _drifts(rows, name)
+    drifts = drifts_of(rows, name)
     found: list[Candidate] = []
     own = None
-    for row in rows:
+    for row, pace in paced(rows):
         if row.params.get("role") == "baseline":
             own = row
         halves = _halves(row, METRIC[measure])
         if own is None or halves is None or _is_baseline_again(row):
             continue
-        shared = baselines[_searched(own)]
-        pace = exp(sum(map(log, shared)) / len(shared)) / own.metrics[name]
         accuracy = 1.0 if row is own and measure == "retention" else row.metrics[METRIC[measure]]
         cost = row.metrics["ram_cost_usd_month"] + row.metrics.get("disk_cost_usd_month", 0.0)
-        p95, drift = _halves(row, "latency_p95_ms"), drifts[_built(own)]
+        p95, drift = _halves(row, "latency_p95_ms"), drifts[built(own)]
         gain = 1.0 if row is own else row.metrics.get(_SPEEDUP[name], own.metrics[name] / row.metrics[name])
         candidate = Candidate(row, own, accuracy, row.metrics[name] * pace, cost, halves, p95, gain, pace, drift)
         known = candidate.baseline and any(
@@ -177,43 +172,6 @@ def _is_baseline_again(row: Row) -> bool:
     return row.params["quantization"] == UNQUANTIZED and row.metrics.get("compression_ratio", 1.0) == 1.0
 
 
-def _searched(baseline: Row) -> tuple[str, ...]:
-    """Return what baselines that should take equally long have in common."""
-    return (*_built(baseline), baseline.params.get("hnsw_ef", ""))
-
-
-def _built(baseline: Row) -> tuple[str, ...]:
-    """Return what baselines of different jobs must have in common to tell the machine's speed in one from the other."""
-    return tuple(baseline.params.get(name, "") for name in ("storage", SETTINGS))
-
-
-def _share_baseline(one: Row, other: Row) -> bool:
-    """Whether the jobs of two baselines, or the one that both are of, have measured the same baseline."""
-    mine, its = (set(base.params.get(BASELINE_EFS, "").split()) for base in (one, other))
-    return _built(one) == _built(other) and (mine == its or bool(mine & its))
-
-
-def _drifts(rows: Sequence[Row], name: str) -> dict[tuple[str, ...], float]:
-    """Return how far the machine's mood may have moved the latency of each kind of baseline.
-
-    As half a width of a 95 % interval on the logarithm: Student's t with the standard deviation of jobs around the
-    mean of those that share a baseline. Infinite where no two jobs do, for then nothing tells.
-    """
-    from scipy.special import stdtrit
-
-    logs: dict[tuple[str, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        if row.params.get("role") == "baseline":
-            logs[_built(row)][row.params.get("hnsw_ef", "")].append(log(row.metrics[name]))
-    jobs = {built: next(iter(by_ef.values())) for built, by_ef in logs.items()}  # one hnsw_ef of a job tells for all
-    freedom = sum(len(own) - 1 for own in jobs.values())
-    if not freedom:
-        return dict.fromkeys(jobs, inf)
-    squares = sum((one - sum(own) / len(own)) ** 2 for own in jobs.values() for one in own)
-    width = float(stdtrit(freedom, 0.975)) * sqrt(squares / freedom)
-    return {built: width / sqrt(len(own)) for built, own in jobs.items()}
-
-
 def _halves(row: Row, name: str) -> tuple[Interval, Interval] | None:
     first, second = (Interval.of(row.metrics, f"{name}_{half}") for half in HALVES)
     return (first, second) if first and second else None
@@ -228,10 +186,10 @@ def times_faster(one: Candidate, other: Candidate) -> Interval:
     measured beside, a trial's own interval says it all. Where their jobs share no baseline, the drift of the machine
     between them is added.
     """
-    alike = _searched(one.base) == _searched(other.base)
+    alike = searched(one.base) == searched(other.base)
     estimate = one.gain / other.gain if alike else other.latency / one.latency
     alone = [mine for mine, its in ((one, other), (other, one)) if mine.base is its.row and not mine.baseline]
-    drift = 0.0 if _share_baseline(one.base, other.base) else hypot(one.drift, other.drift)
+    drift = 0.0 if share_baseline(one.base, other.base) else hypot(one.drift, other.drift)
     spread = exp(hypot(*map(_log_half_width, alone or (one, other)), drift))
     return Interval(estimate, estimate / spread, estimate * spread)
 

@@ -159,7 +159,7 @@ def _oversampling(decided: Recommendation, frame: Frame) -> "Figure":
         )
     axes.set_xscale("log")
     axes.minorticks_off()
-    axes.set_xticks([WITHOUT, *sorted(factors)], ["none", *(f"{factor:g}×" for factor in sorted(factors))])
+    axes.set_xticks([WITHOUT, *sorted(factors)], ["no rescoring", *(f"{factor:g}×" for factor in sorted(factors))])
     _accuracy_axis(axes, decided, frame.theme)
     legend(figure, axes, frame, 3 if frame.narrow else 5)
     return figure
@@ -171,7 +171,7 @@ def _latencies(
     """Return the compared points, and the first baseline."""
     boxes: list[Box] = []
     for found in decided.matched:
-        one = found.reached or found.best
+        one = decided.shown(found)
         collection = next((c for c in collections if any(row is one.row for row in c.rows)), None)
         own = samples.get(collection.run_id, {}) if collection else {}
         ours = own.get(f"trial: {_visit(one)}")
@@ -199,9 +199,9 @@ def _ef(one: Candidate) -> int | None:
 
 def _latency(boxes: list[Box], decided: Recommendation, frame: Frame) -> "Figure":
     """P5 to P95 as whiskers, quartiles as a box, the median as a line, P99 as a dot where enough samples know it."""
-    key = "box: quartiles and median, line: P5 to P95, dot: P99"
-    axis = f"latency of a search, ms{chr(10) if frame.narrow else ' '}({key})"
-    figure, axes = axes_of(frame, axis, "", "Latency, each at the point compared")
+    key = "box: quartiles, line: P5 to P95"
+    key += ", dot: P99" if any(box.p99_known for box in boxes) else ""
+    figure, axes = axes_of(frame, "latency of a search, ms", "", f"Latency at the point compared\n{key}")
     axes.grid(axis="y", visible=False)
     theme = frame.theme
     styles = _styles(decided, theme)

@@ -60,9 +60,15 @@ class Recommendation:
         known = all("latency_p95_ms" in one.row.metrics for one in self.considered)
         return "P95 latency" if known else "mean latency"
 
+    def shown(self, found: Matched) -> Candidate:
+        """Return the point that stands for a collection: the choice, else what reaches the accuracy, else the best."""
+        if self.choice and self.choice.collection == found.collection:
+            return self.choice
+        return found.reached or found.best
+
     def compared(self, found: Matched) -> list[Candidate]:
-        """Return the points of a collection that differ in rescoring alone: those at the hnsw_ef of the best."""
-        ef = (found.reached or found.best).row.params["hnsw_ef"]
+        """Return the points of a collection that differ in rescoring alone: those at the hnsw_ef of the one shown."""
+        ef = self.shown(found).row.params["hnsw_ef"]
         own = [one for one in self.considered if one.collection == found.collection]
         return [one for one in own if one.row.params["hnsw_ef"] == ef]
 

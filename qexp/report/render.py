@@ -84,7 +84,7 @@ def _html(block: Block, pictures: Mapping[str, tuple[str, str]]) -> str:
             return (
                 '<ul class="ticks">'
                 + "".join(
-                    f'<li class="{kind}"><span aria-label="{said}">{mark}</span> {_inline(text)}</li>'
+                    f'<li class="{kind}"><span role="img" aria-label="{said}">{mark}</span> {_inline(text)}</li>'
                     for (kind, mark, said), text in lines
                 )
                 + "</ul>"
@@ -112,14 +112,16 @@ def _inline(text: str) -> str:
 def _table(grid: Grid) -> str:
     def cells(row: Sequence[str], tag: str) -> str:
         kinds = ['class="number"' if is_number else "" for is_number in grid.figures]
-        return "".join(f"<{tag} {kind}>{_inline(text)}</{tag}>" for kind, text in zip(kinds, row, strict=True))
+        end = tag.partition(" ")[0]
+        return "".join(f"<{tag} {kind}>{_inline(text)}</{end}>" for kind, text in zip(kinds, row, strict=True))
 
-    head = f"<thead><tr>{cells(grid.header, 'th')}</tr></thead>" if any(grid.header) else ""
+    head = f"<thead><tr>{cells(grid.header, 'th scope=col')}</tr></thead>" if any(grid.header) else ""
     body = "".join(
         f"<tr{' class=marked' if number in grid.marked else ''}>{cells(row, 'td')}</tr>"
         for number, row in enumerate(grid.rows)
     )
-    table = f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
+    region = '<div class="scroll" tabindex="0" role="region" aria-label="table">'
+    table = f"{region}<table>{head}<tbody>{body}</tbody></table></div>"
     return f"<details><summary>{html.escape(grid.folded)}</summary>{table}</details>" if grid.folded else table
 
 

@@ -161,9 +161,9 @@ def _dataset(collection: CollectionRecord) -> Grid:
 
 
 def _comparison(decided: Recommendation) -> list[Block]:
-    """Every collection at the operating point that reaches the accuracy, else at its most accurate one."""
+    """Every collection at one operating point."""
     chosen = [one for one in decided.considered if one.baseline]
-    chosen += [found.reached or found.best for found in decided.matched]
+    chosen += [decided.shown(found) for found in decided.matched]
     header = ("method", "at", "mean ms", "P95 ms", "speedup (95 % interval)", MEASURE[decided.slo.accuracy], "RAM MiB")
     rows = []
     for one in chosen:
@@ -185,7 +185,7 @@ def _comparison(decided: Recommendation) -> list[Block]:
     note = f" {', '.join(missed)}: at the most accurate point that was measured." if missed else ""
     return [
         Heading("Methods compared"),
-        Paragraph(f"Each at the simplest operating point that reaches the accuracy asked for.{note}"),
+        Paragraph(f"The recommended point; of the others the simplest that reaches the accuracy asked for.{note}"),
         Grid(header, tuple(rows), marked),
     ]
 
@@ -197,7 +197,7 @@ def _loss(decided: Recommendation) -> list[Block]:
     """Return where recall is lost, for the compared points, in points of 100."""
     rows = []
     for found in decided.matched:
-        one = found.reached or found.best
+        one = decided.shown(found)
         metrics = one.row.metrics
         if all(name in metrics for name, _ in STEPS):
             steps = (f"{100 * sign * metrics[name]:+.1f}" for name, sign in STEPS)

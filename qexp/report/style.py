@@ -32,5 +32,10 @@ details { margin: .8rem 0; } summary { cursor: pointer; color: var(--accent); }
 pre { background: var(--card); padding: .9rem 1rem; border-radius: .6rem; white-space: pre-wrap;
   overflow-wrap: anywhere; font-size: .85rem; }
 hr { border: 0; border-top: 3px solid var(--line); margin: 4rem 0; }
-@media print { details > * { display: block; } }
+@media print {
+  details::details-content { content-visibility: visible; display: block; }
+  .scroll { overflow: visible; } table { font-size: 7pt; } .number { white-space: normal; }
+  th, td { padding-right: .3rem; }
+  tr, figure, .tile, pre { break-inside: avoid; } h2 { break-after: avoid; }
+}
 """

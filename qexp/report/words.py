@@ -100,7 +100,8 @@ def matched(decided: Recommendation) -> str:
         for one in decided.matched
         if not one.reached
     ]
-    return f"At {MEASURE[slo.accuracy]} ≥ {slo.min_accuracy:g}: {'; '.join([*needs, *misses])}."
+    asked = f"To be sure of {MEASURE[slo.accuracy]} ≥ {slo.min_accuracy:g} on both halves of the queries"
+    return f"{asked}: {'; '.join([*needs, *misses])}."
 
 
 def change(one: Change, decided: Recommendation) -> str:
