@@ -26,6 +26,7 @@ from qexp.usage import (
     absent_part,
     check_choices,
     check_flags,
+    check_folder,
     check_urls,
     expanded,
     from_anywhere,
@@ -41,9 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Objects made between garbage collections: imports make many that stay, and to look through them takes a tenth of a
-# short run.
-MADE_BETWEEN = 10_000
+MADE_BETWEEN = 10_000  # objects between garbage collections: to look through those of imports takes a while
 
 AGAIN_SECONDS = 0.05  # after which an interrupt that Python has swallowed comes again
 
@@ -68,11 +67,13 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting, so that we can do both well
     os.environ[MAIN_PROCESS] = str(os.getpid())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which nohup sets
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     sys.unraisablehook = _unraisable
     try:
         code = _run()
     except KeyboardInterrupt:  # once more, between one line and the next
-        code = _unconcluded()
+        code = _unconcluded(sweep_run())
     gc.freeze()  # else the interpreter looks through all that was imported once more, for a second
     sys.exit(code)
 
@@ -86,6 +87,7 @@ def _run() -> int:
         check_flags(sys.argv[1:])
         check_choices(sys.argv[1:])
         check_urls(sys.argv[1:])
+        check_folder(sys.argv[1:])
         if "MLFLOW_RUN_ID" in os.environ:
             from qexp import sweep
 
@@ -245,21 +247,22 @@ def _end_sweep(status: str) -> int:
         rows, title = sweep.finish(run_id, status)
         cliff = sweep.finish_cliff(run_id, title)
         if status == "FINISHED" and not rows:
-            raise QexpError("the sweep has no jobs, for nothing matches its glob(…); qexp --help shows what there is")
+            raise QexpError("the sweep has no jobs: nothing matches its glob(…), or they are in another experiment")
         display.show(rows, title, cliff, run_id)
         if any("error" not in row.params for row in rows):
             _decide(run_id)
     except QexpError as error:
-        _complain(str(error))
+        on = f"; {remedy(run_id)}" if sweep_run() and remedy(run_id) not in str(error) else ""
+        _complain(f"{error}{on}")
         return BAD_INPUT
     except KeyboardInterrupt:
-        return _unconcluded()
+        return _unconcluded(run_id)
     return OK
 
 
-def _unconcluded() -> int:
+def _unconcluded(run_id: str | None) -> int:
     """Say how to conclude the sweep, if there is one; return the exit code."""
-    if run_id := sweep_run():
+    if run_id:
         _complain(f"interrupted while the sweep was concluded; {remedy(run_id)}")
     return INTERRUPTED
 

@@ -93,10 +93,16 @@ def _replace(made: Path, folder: Path, name: str) -> None:
     for place in sorted({parent for path in before for parent in path.parents[:-1]}, reverse=True):
         if (folder / place).is_dir() and not any((folder / place).iterdir()):
             (folder / place).rmdir()
-    written.write_text("".join(f"{path}\n" for path in files), encoding="utf-8")
-    for path in files:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(made / path, folder / path)
+    try:
+        written.write_text("".join(f"{path}\n" for path in files), encoding="utf-8")
+        for path in files:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(made / path, folder / path)
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename2 or error.filename or folder}: cannot be written ({error.strerror}); free space, or name "
+            "another folder with qexp-report RUN --out …"
+        ) from error
 
 
 def _listed(written: Path) -> list[Path]:

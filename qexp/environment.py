@@ -11,7 +11,7 @@ MAIN_PROCESS = "QEXP_MAIN_PID"  # the process that the user has started
 
 def experiment_name() -> str:
     """Return the name of the MLflow experiment that runs are recorded in."""
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME", "qexp")
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "qexp"
 
 
 def sweep_run() -> str | None:

@@ -137,9 +137,11 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
     for run in runs:
         rows = jobs.rows_of(client, run) if run.info.status == "FINISHED" else []
         if rows:
+            if lost := jobs.lost_trials(run, rows):
+                log.warning("%s: %d of its trials were deleted in MLflow and are left out", run.info.run_name, lost)
             collections.append(_collection(client, run, rows))
         else:
-            gone = "its trials were deleted" if run.info.status == "FINISHED" else run.info.status.lower()
+            gone = jobs.DELETED if run.info.status == "FINISHED" else run.info.status.lower()
             failures.append((run.info.run_name, run.data.tags.get("qexp.error", gone)))
     if not collections:
         reason = f": {failures[0][1]}" if failures else ""

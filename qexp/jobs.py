@@ -12,6 +12,7 @@ from qexp.results import Row
 from qexp.results.footprint import Cliff
 from qexp.rows import failed_row, with_baselines
 from qexp.store import address, connect, find_run, json_artifact, search, store_faults
+from qexp.tracking import TRIALS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+DELETED = "its trials were deleted"
 BELOW = ("trial", "load")  # levels of the runs below a collection's
 REUSED = "qexp.reused."  # tag of a sweep: the id of a collection run of another sweep, by its config hash
 
@@ -26,7 +28,7 @@ REUSED = "qexp.reused."  # tag of a sweep: the id of a collection run of another
 def collect(run_id: str) -> tuple[list[Row], str]:
     """Return the rows of a sweep's collections as MLflow has them, and a title.
 
-    Of several runs of one configuration only one counts: the one that finished, else the last one. A collection
+    Of several runs of one configuration only one counts: the last that finished, else the last one. A collection
     that failed is a row that says why.
     """
     client, _ = connect()
@@ -39,8 +41,9 @@ def collect(run_id: str) -> tuple[list[Row], str]:
         if found:
             jobs.append((dict(run.data.params), found))
             titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
-        elif "qexp.error" in run.data.tags:
-            failed.append(failed_row(dict(run.data.params), run.data.tags["qexp.error"]))
+        elif run.info.status == "FINISHED" or "qexp.error" in run.data.tags:
+            reason = run.data.tags.get("qexp.error", DELETED)
+            failed.append(failed_row(dict(run.data.params), reason))
     rows = [row for told in told_apart(jobs) for row in told]
     if not titles:
         return failed, "no collection was measured"
@@ -133,9 +136,15 @@ def _one_each(runs: "list[Run]") -> "list[Run]":
         if run.data.tags["qexp.level"] != "collection":
             continue
         before = chosen.get(run.data.tags["qexp.config_hash"])
-        if before is None or before.info.status != "FINISHED":
+        if before is None or before.info.status != "FINISHED" or run.info.status == "FINISHED":
             chosen[run.data.tags["qexp.config_hash"]] = run
     return list(chosen.values())
+
+
+def lost_trials(collection: "Run", rows: Sequence[Row]) -> int:
+    """Return how many of a collection's trials are no longer there, since someone deleted their runs."""
+    trials = sum("role" not in row.params for row in rows)
+    return int(collection.data.tags.get(TRIALS, trials)) - trials
 
 
 def rows_of(client: "MlflowClient", collection: "Run") -> list[Row]:

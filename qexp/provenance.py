@@ -48,7 +48,7 @@ def reproduce_command(words: list[str]) -> str:
         return shlex.join(["qexp", *words])
     chosen = {word.split("=", 1)[0]: word for word in words if word.split("=", 1)[0] in NAMED}
     rest = [word for word in words if word not in chosen.values()]
-    remote = re.sub(r"//[^/]*@", "//", _git(folder, "config", "--get", "remote.origin.url"))  # no password
+    remote = _fetchable(_git(folder, "config", "--get", "remote.origin.url"))
     command = ["mlflow", "run", remote or "."]
     if remote:
         command += ["--version", _git(folder, "rev-parse", "HEAD")]
@@ -57,6 +57,21 @@ def reproduce_command(words: list[str]) -> str:
         if name in chosen:
             command += ["-P", chosen[name].replace("'", "")]
     return shlex.join([*command, "-P", f"overrides={shlex.join(rest)}"] if rest else command)
+
+
+def _fetchable(remote: str) -> str:
+    """Return a remote that others can reach, without its password; nothing for a folder of this machine.
+
+    MLflow would check the commit out in that folder itself.
+    """
+    scheme, sign, rest = remote.partition("://")
+    if scheme == "file" or not (sign or re.match(r"[^/]+:", remote)):
+        return ""
+    if not sign:
+        return remote
+    user, at, place = rest.rpartition("@")
+    named = user.partition(":")[0] + at if scheme == "ssh" else ""
+    return f"{scheme}://{named}{place}"
 
 
 def _git(folder: Path, *words: str) -> str:

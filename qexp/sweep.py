@@ -16,7 +16,7 @@ from qexp.cache import Lock, writable
 from qexp.config import ExperimentConfig, SloConfig
 from qexp.environment import SWEEP_FOLDER, SWEEP_RUN, SWEPT, remedy, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, Refused
-from qexp.jobs import REUSED, cliff_of, collect, rows_of, runs_of
+from qexp.jobs import REUSED, cliff_of, collect, lost_trials, rows_of, runs_of
 from qexp.paths import cache_root
 from qexp.report.cliff import markdown as cliff_markdown
 from qexp.report.plots_memory import cliff_picture
@@ -74,7 +74,9 @@ def adopt_mlflow_run() -> None:
         with store_faults(f"looking for MLFLOW_RUN_ID={run_id}"):
             client, _ = connect()
             run = client.get_run(run_id)
-            os.environ["MLFLOW_EXPERIMENT_ID"] = run.info.experiment_id  # jobs are looked for where their parent is
+            experiment = client.get_experiment(run.info.experiment_id)
+            os.environ["MLFLOW_EXPERIMENT_ID"] = experiment.experiment_id  # jobs are looked for where their parent is
+            os.environ["MLFLOW_EXPERIMENT_NAME"] = experiment.name
             client.set_tag(run_id, "qexp.level", "sweep")
             if _RANDOM_NAME.fullmatch(run.info.run_name or ""):
                 client.set_tag(run_id, "mlflow.runName", UNNAMED + run.data.tags.get("mlflow.project.entryPoint", ""))
@@ -112,6 +114,7 @@ def begin(name: str, root: Path, resume: str | None, words: str = "") -> None:
         else:
             run_id = start_run(client, experiment_id, name, "sweep", {})
             _locks.append(_hold(root, run_id))
+    os.environ["MLFLOW_EXPERIMENT_ID"] = experiment_id  # a job's own environment may name another
     if run_id != adopted:
         os.environ[OWNED] = "1"
     os.environ[SWEEP_RUN] = run_id
@@ -175,14 +178,17 @@ def finished(config: ExperimentConfig) -> tuple[str, list[Row]] | None:
         if not config.skip_existing:
             chosen += f" AND tags.`qexp.sweep` = '{sweep_id}'"
         found = search(client, experiment_id, chosen)
-        own = [run for run in found if run.data.tags.get("qexp.sweep") == sweep_id]
-        run = (own or found)[-1] if found else None
-        if run is None:
-            return None
-        if sweep_id and not own:
-            client.set_tag(sweep_id, REUSED + config.hash, run.info.run_id)
-        log.info("%s: measured already by run %s", run.info.run_name, run.info.run_id)
-        return run.info.run_id, rows_of(client, run)
+        found.sort(key=lambda run: run.data.tags.get("qexp.sweep") == sweep_id)  # the sweep's own are the last
+        for run in reversed(found):
+            rows = rows_of(client, run)
+            if not rows or lost_trials(run, rows):
+                log.warning("%s: measured again, for trials of run %s were deleted", run.info.run_name, run.info.run_id)
+                continue
+            if sweep_id and run.data.tags.get("qexp.sweep") != sweep_id:
+                client.set_tag(sweep_id, REUSED + config.hash, run.info.run_id)
+            log.info("%s: measured already by run %s", run.info.run_name, run.info.run_id)
+            return run.info.run_id, rows
+        return None
 
 
 def progress(number: int, words: list[str]) -> None:
@@ -193,7 +199,8 @@ def progress(number: int, words: list[str]) -> None:
     if _seconds and jobs:
         left = f", about {duration((jobs - number) * sum(_seconds) / len(_seconds))} left"
     swept = swept_keys()
-    log.info("%s%s: %s", place, left, " ".join(word for word in words if word.split("=", 1)[0] in swept))
+    told = " ".join(word for word in words if word.split("=", 1)[0] in swept)
+    log.info("%s%s%s", place, left, f": {told}" if told else "")
 
 
 def judge_by(slo: SloConfig, first: bool) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 from qexp.config import HOUSEKEEPING, SloConfig
 from qexp.errors import ConfigError
 
+OBJECTIVES = 3  # of a job, for a sweeper that optimizes (cli.objectives)
+
 
 def plan(config: Any) -> tuple[str, int | None]:
     """Return the keys that are swept, comma between, and the number of jobs where it is known beforehand.
@@ -23,10 +25,23 @@ def plan(config: Any) -> tuple[str, int | None]:
         _check_swept(override.key_or_group)
     keys = ",".join(override.get_key_element() for override in swept)
     if not sweeper._target_.endswith(".BasicSweeper"):
+        _check_directions(sweeper.get("direction"))
         return keys, sweeper.get("n_trials")
     if any("glob(" in word for word in words):  # only Hydra's own parser sees the files
         return keys, None
     return keys, sum(len(batch) for batch in BasicSweeper.split_arguments(overrides, None))
+
+
+def _check_directions(directions: Any) -> None:
+    """Refuse fewer directions than a job has objectives, before all of them are measured for nothing."""
+    from omegaconf import ListConfig
+
+    number = len(directions) if isinstance(directions, ListConfig) else 1
+    if directions is not None and number != OBJECTIVES:
+        raise ConfigError(
+            f"hydra.sweeper.direction={directions}: a job has three objectives, accuracy retention, P95 and RAM; set "
+            "hydra.sweeper.direction=[maximize,minimize,minimize], or take experiment=optuna"
+        )
 
 
 def _check_swept(key: str) -> None:

@@ -33,6 +33,7 @@ ENVIRONMENT_FILE = "environment.json"  # artifact: the machine and its libraries
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 DATASET_REVISION = "qexp.dataset_revision"  # tag: the commit that the hub's dataset was loaded from
 SLO = "qexp.slo"  # tag of a sweep: the limits by which it is judged
+TRIALS = "qexp.trials"  # tag of a collection: how many trials were recorded below it
 FINDINGS = "qexp.findings"  # tag: sentences of tuning and adaptive policies, a line each
 TABLE_FILE = "table.md"  # artifact: all of the table that the note begins with
 TRUST_FILE = "validity.md"  # artifact: what a collection's note says below the table
@@ -124,6 +125,7 @@ def _record(
     text = note(f"{table}\n\n{why}", f"{TABLE_FILE} and {TRUST_FILE}")
     told = {"mlflow.note.content": text, "qexp.validity": config.validity, **noisy}
     told["qexp.engine"] = experiment.engine
+    told[TRIALS] = str(len(experiment.trials))
     if revision := experiment.dataset.revision:
         words = [*shlex.split(tags["qexp.command"])[1:], f"dataset.revision={revision}"]
         told |= {DATASET_REVISION: revision, "qexp.reproduce": reproduce_command(words)}
@@ -175,7 +177,8 @@ def _trial_records(config: ExperimentConfig, experiment: Experiment) -> Iterator
     A field that is swept is a parameter of theirs too, so that they can be told apart side by side.
     """
     values = config.flat() | _params(config)
-    swept = {key: str(values[key]) for key in swept_keys() if key in values}
+    within = tuple(f"{key}." for key in swept_keys())  # of what is a mapping, every value
+    swept = {key: str(value) for key, value in values.items() if key in swept_keys() or key.startswith(within)}
     for trial in experiment.trials:
         row = trial_row(config, experiment, trial)
         name = f"{config.quantization.name} {trial.point.title}"

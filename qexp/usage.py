@@ -1,5 +1,6 @@
 """The words of the command line: what they may be, how they are read, and what is wrong with them."""
 
+import os
 import re
 import shlex
 import sys
@@ -111,6 +112,17 @@ def check_urls(words: list[str]) -> None:
         key, _, value = word.partition("=")
         if key in ("engine.url", "dataset.url") and value != MISSING:
             no_secret(key, value)
+
+
+def check_folder(words: list[str]) -> None:
+    """Refuse that jobs change their folder where each would then have a tracking store of its own."""
+    store = os.environ.get("MLFLOW_TRACKING_URI", "")
+    relative = re.match(r"$|\.|sqlite:/{3}(?!/)", store)
+    if relative and "hydra.job.chdir=true" in (word.lower() for word in words):
+        raise ConfigError(
+            f"hydra.job.chdir=true: every job would have an MLflow store in its own folder; leave it out, or set "
+            f"MLFLOW_TRACKING_URI=sqlite:///{os.getcwd()}/mlflow.db"
+        )
 
 
 def one_line(error: Exception) -> str:

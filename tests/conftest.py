@@ -55,7 +55,8 @@ def nothing_kept() -> Iterator[None]:
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The environment of a subprocess that must leave nothing outside of `tmp_path`."""
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "QEXP_SWEEP_RUN_ID"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what a test sets is taken back
+        monkeypatch.delenv(name)
     monkeypatch.setenv("QEXP_LOCK", str(tmp_path / "lock"))  # no test times anything: they need not wait for each other
     monkeypatch.setenv("QEXP_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))

@@ -92,6 +92,19 @@ def test_a_run_whose_trials_were_deleted_says_so(small: ExperimentConfig, enviro
         history.read(collection.info.run_id)
 
 
+def test_deleted_trials_are_told(
+    small: ExperimentConfig, environment: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    run(small, [])
+    client, experiment_id = store.connect()
+    trials = store.search(client, experiment_id, "tags.`qexp.level` = 'trial'")
+    assert len(trials) > 1
+    client.delete_run(trials[0].info.run_id)
+    record = history.read(history.LAST)
+    assert len(record.rows) == len(trials)  # one less, and the baseline
+    assert "1 of its trials were deleted in MLflow and are left out" in caplog.text
+
+
 def test_the_last_run_is_not_the_one_that_resumed_it(environment: dict[str, str]) -> None:
     sweep, _ = logged("sweep", 1), logged("resume", 2)
     client, experiment_id = store.connect()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qexp.provenance import code_tags, uncommitted
+from qexp.provenance import _fetchable, code_tags, reproduce_command, uncommitted
 
 
 def test_changed_files_may_be_in_any_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,3 +23,27 @@ def test_changed_files_may_be_in_any_encoding(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "new é.yaml").write_text("name: mine\n")
     assert "+name: mine" in uncommitted()
+
+
+@pytest.mark.parametrize(
+    ("remote", "fetched"),
+    [
+        ("https://me:secret@github.com/o/qexp.git", "https://github.com/o/qexp.git"),
+        ("ssh://git:secret@github.com/o/qexp.git", "ssh://git@github.com/o/qexp.git"),
+        ("ssh://github.com/o/qexp.git", "ssh://github.com/o/qexp.git"),
+        ("git@github.com:o/qexp.git", "git@github.com:o/qexp.git"),
+        ("/work/qexp", ""),
+        ("../qexp", ""),
+        ("file:///work/qexp", ""),
+        ("", ""),
+    ],
+)
+def test_only_a_remote_that_others_reach_is_told_and_no_password(remote: str, fetched: str) -> None:
+    assert _fetchable(remote) == fetched
+
+
+def test_a_clone_of_a_folder_is_reproduced_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run(["git", "remote", "add", "origin", "/work/qexp"], cwd=tmp_path, check=True)
+    monkeypatch.setattr("qexp.provenance.checkout", lambda: tmp_path)
+    assert reproduce_command([]).startswith("mlflow run . --experiment-name")

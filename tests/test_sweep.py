@@ -226,7 +226,7 @@ def test_a_sweep_without_jobs_is_no_sweep(qexp: Qexp) -> None:
     done = qexp("-m", "quantization=glob(zzz*)", *QUICK)
     assert done.returncode == 2
     assert done.stderr.endswith(
-        "qexp: the sweep has no jobs, for nothing matches its glob(…); qexp --help shows what there is\n"
+        "qexp: the sweep has no jobs: nothing matches its glob(…), or they are in another experiment\n"
     )
 
 

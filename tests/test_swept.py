@@ -2,8 +2,10 @@
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from qexp.config import register_schema
+from qexp.errors import ConfigError
 from qexp.paths import packaged
 from qexp.swept import _in_order, plan, told_words
 
@@ -16,6 +18,20 @@ def test_jobs_are_counted_before_they_start() -> None:
     keys, jobs = plan(config)
     assert jobs == 5 * 2 * 3
     assert keys == "quantization,embedding,search.limit"
+
+
+def test_an_optimizer_needs_a_direction_for_every_objective() -> None:
+    register_schema()
+    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+        config = compose("config", [], return_hydra_config=True)
+    OmegaConf.set_struct(config, False)
+    config.hydra.sweeper = {"_target_": "optuna.Sweeper", "n_trials": 3, "params": None}
+    for directions in ("maximize", ["maximize", "minimize"]):
+        config.hydra.sweeper.direction = directions
+        with pytest.raises(ConfigError, match=r"^hydra.sweeper.direction=.*: a job has three objectives"):
+            plan(config)
+    config.hydra.sweeper.direction = ["maximize", "minimize", "minimize"]
+    assert plan(config) == ("", 3)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""The jobs of a sweep as MLflow holds them, deleted trials among them."""
+
+from mlflow import MlflowClient
+
+from tests.conftest import QUICK, Qexp
+from tests.test_sweep import all_runs, of_level
+
+WORDS = ["-m", "quantization=scalar,binary", *QUICK]
+
+
+def delete_trials(environment: dict[str, str], method: str, number: int) -> None:
+    trials = of_level(all_runs(environment), "trial")
+    for trial in [run for run in trials if run.data.params["quantization"] == method][:number]:
+        MlflowClient(environment["MLFLOW_TRACKING_URI"]).delete_run(trial.info.run_id)
+
+
+def test_what_lost_trials_is_measured_again(qexp: Qexp, environment: dict[str, str]) -> None:
+    first = qexp(*WORDS)
+    assert first.returncode == 0, first.stderr
+    delete_trials(environment, "scalar", 1)
+    resumed = qexp(*WORDS, "sweep.resume=last")
+    assert "scalar: measured again, for trials of run" in resumed.stderr
+    assert "binary: measured already" in resumed.stderr
+    assert resumed.stdout.count("scalar  ") == first.stdout.count("scalar  ")
+    reused = qexp(*WORDS, "skip_existing=true")
+    assert reused.stderr.count("measured already by run") == 2
+
+
+def test_a_collection_without_trials_is_a_failed_job(qexp: Qexp, environment: dict[str, str]) -> None:
+    assert qexp(*WORDS).returncode == 0
+    delete_trials(environment, "scalar", 9)
+    resumed = qexp(*WORDS, "sweep.resume=last", "search.rounds=3")  # other jobs beside those that are there
+    assert resumed.returncode == 0, resumed.stderr
+    assert "its trials were deleted" in resumed.stdout
+
+
+def test_jobs_are_looked_for_where_their_sweep_is(qexp: Qexp, environment: dict[str, str]) -> None:
+    done = qexp(*WORDS, "+hydra.job.env_set.MLFLOW_EXPERIMENT_NAME=elsewhere")
+    assert done.returncode == 0, done.stderr
+    assert len({run.info.experiment_id for run in all_runs(environment)}) == 1
+
+
+def test_values_of_a_swept_mapping_tell_trials_apart(qexp: Qexp, environment: dict[str, str]) -> None:
+    values = ",".join(f"{{scalar: {{type: int8, quantile: {quantile}}}}}" for quantile in (0.95, 0.99))
+    done = qexp("-m", "quantization=none", f"quantization.config={values}", "quantization.name=mine", *QUICK)
+    assert done.returncode == 0, done.stderr
+    trials = of_level(all_runs(environment), "trial")
+    assert {run.data.params["quantization.config.scalar.quantile"] for run in trials} == {"0.95", "0.99"}
+
+
+def test_a_folder_for_every_job_is_refused_where_it_would_hold_a_store(qexp: Qexp) -> None:
+    done = qexp(*WORDS, "hydra.job.chdir=true", MLFLOW_TRACKING_URI="sqlite:///mlflow.db")
+    assert done.returncode == 2
+    assert done.stderr.startswith("qexp: hydra.job.chdir=true: every job would have an MLflow store in its own folder")
