@@ -209,3 +209,14 @@ def test_labels_of_points_that_a_filter_keeps_out_count_for_nothing() -> None:
         "search.filter leaves labels to 1 of 2 labelled queries: nDCG and MRR are means over those"
     ]
     assert labels_under_filter(labels, labels) == []
+
+
+def test_a_share_is_the_same_number_however_it_comes_about() -> None:
+    reference = np.arange(7)[None, :]
+    scores, found = -reference.astype(float), reference.copy()
+    found[0, 5:] = [8, 9]
+    near = scores.copy()
+    near[0, 6] = -20.0  # 8 ties with what was lost at rank 5, 9 is far
+    shares = retention(found, reference, near, scores, np.ones((1, 1)))
+    assert shares.tolist() == [6 / 7]
+    assert 5 / 7 + 1 / 7 != 6 / 7

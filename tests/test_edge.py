@@ -80,7 +80,7 @@ def test_built_indexed_and_quantized_as_asked(method: str, tmp_path: Path) -> No
     build = engine.open(asked)
     assert build is not None
     check_state(asked, build.state, Checks())
-    predicted = POINTS * code_bytes(asked.quantization, 100)
+    predicted = POINTS * code_bytes(asked.quantization, 100, asked.distance)
     assert build.state.files.get("codes", 0) == pytest.approx(predicted, rel=0.02)
     assert build.state.files["vectors"] == pytest.approx(POINTS * 400, rel=0.02)
     exact = neighbours(points, queries, 10, "cosine").ids
@@ -100,12 +100,15 @@ def test_there_is_one_segment_however_many_are_asked_for(tmp_path: Path) -> None
     assert build_collection(EdgeEngine(tmp_path), asked, vectors(100)).state.segments == 1
 
 
-@pytest.mark.parametrize("size", [64, 128, 300])
+@pytest.mark.parametrize(
+    ("size", "distance"),
+    [(64, "cosine"), (128, "cosine"), (300, "cosine"), (64, "dot"), (64, "euclid"), (64, "manhattan")],
+)
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "none"])
-def test_codes_have_the_predicted_size(method: str, size: int, tmp_path: Path) -> None:
-    asked = spec(method, size=size, points=600)
+def test_codes_have_the_predicted_size(method: str, size: int, distance: str, tmp_path: Path) -> None:
+    asked = spec(method, size=size, points=600, distance=distance)
     built = build_collection(EdgeEngine(tmp_path), asked, vectors(size, 600))
-    assert built.state.files["codes"] == pytest.approx(600 * code_bytes(asked.quantization, size), rel=0.02)
+    assert built.state.files["codes"] == pytest.approx(600 * code_bytes(asked.quantization, size, distance), rel=0.02)
 
 
 @pytest.mark.parametrize("datatype", DATATYPES)

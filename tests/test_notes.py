@@ -37,6 +37,15 @@ def test_short_binary_codes_without_rescoring(method: str, size: int, said: bool
     assert notes(asked, [RESCORED]) == []
 
 
+@pytest.mark.parametrize(
+    ("method", "distance", "said"),
+    [("turbo_2", "manhattan", True), ("turbo_4", "manhattan", False), ("turbo_1", "euclid", False)],
+)
+def test_graphs_of_short_turbo_codes_with_manhattan(method: str, distance: str, said: bool) -> None:
+    found = notes(spec(method, size=384, points=100_000, distance=distance), [CODES])
+    assert [note.startswith("the graph of TurboQuant of one to two bits") for note in found] == [True] * said
+
+
 def test_how_far_builds_differ_is_told_of_the_widest() -> None:
     one = Accuracy(0.9, 0.9, 0.8)
     assert between_builds([one, one]) == []

@@ -37,13 +37,15 @@ CODES = {
 
 @pytest.mark.parametrize("method", METHODS)
 def test_bytes_of_a_code_of_1536_components(method: str) -> None:
-    assert code_bytes(METHODS[method], 1536) == CODES[method]
+    assert code_bytes(METHODS[method], 1536, "cosine") == CODES[method]
+    turbo = 4 if method.startswith("turbo") else 0
+    assert code_bytes(METHODS[method], 1536, "euclid") == CODES[method] + turbo
 
 
 @pytest.mark.parametrize(("size", "scalar", "binary"), [(64, 68, 16), (100, 116, 16), (129, 148, 32)])
 def test_codes_are_padded(size: int, scalar: int, binary: int) -> None:
-    assert code_bytes(METHODS["scalar"], size) == scalar
-    assert code_bytes(METHODS["binary"], size) == binary
+    assert code_bytes(METHODS["scalar"], size, "dot") == scalar
+    assert code_bytes(METHODS["binary"], size, "dot") == binary
 
 
 LONG_TO_BUILD = [(m, size) for m in METHODS for size in (1536, 3072) if m.startswith("product")]

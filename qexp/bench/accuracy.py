@@ -19,9 +19,21 @@ Relevance = Callable[[Ids], tuple[float | None, float | None]]
 
 def overlap(found: Ids, reference: Ids) -> Share:
     """Return per query the share of the reference's results that were found; both [query, k], -1 is no result."""
-    hits = (found[:, :, None] == reference[:, None, :]) & (found[:, :, None] >= 0)
-    shares: Share = hits.any(axis=2).sum(axis=1) / np.maximum((reference >= 0).sum(axis=1), 1)
+    shares: Share = _common(found, reference) / _asked(reference)
     return shares
+
+
+def _common(found: Ids, reference: Ids) -> Ids:
+    """Return per query how many of the reference's results were found."""
+    hits = (found[:, :, None] == reference[:, None, :]) & (found[:, :, None] >= 0)
+    counts: Ids = hits.any(axis=2).sum(axis=1)
+    return counts
+
+
+def _asked(reference: Ids) -> Ids:
+    """Return per query how many results the reference has, at least one."""
+    counts: Ids = np.maximum((reference >= 0).sum(axis=1), 1)
+    return counts
 
 
 def retention(
@@ -39,7 +51,7 @@ def retention(
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
-    shares = overlap(found, reference)
+    common = _common(found, reference)
     step = max(1, PAIRS // found.shape[1] ** 2)
     for start in range(0, len(found), step):
         rows = slice(start, start + step)
@@ -49,8 +61,8 @@ def retention(
             apart = np.abs(found_scores[rows, :, None] - reference_scores[rows, None, :])
         ties = (apart <= TIE * magnitude[rows, :, None]) & instead[:, :, None] & lost[:, None, :]
         for query in np.flatnonzero(ties.any(axis=(1, 2))):
-            stand_in = (maximum_bipartite_matching(csr_array(ties[query])) >= 0).sum()
-            shares[start + query] += stand_in / (reference[start + query] >= 0).sum()
+            common[start + query] += (maximum_bipartite_matching(csr_array(ties[query])) >= 0).sum()
+    shares: Share = common / _asked(reference)
     return shares
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from qexp.results import INDEXED_FROM, Accuracy, CollectionSpec, Ids, OperatingPoint, shard_kib
+from qexp.sizing.ram import linked_by_signs
 
 # Qdrant's article on binary quantization lists recall of 0.98 and more for 1,536 and 3,072 dimensions, and of
 # 0.94-0.96 for 768, all with rescoring; 1,024 is the usual line between them.
@@ -27,6 +28,11 @@ def notes(spec: CollectionSpec, points: Sequence[OperatingPoint]) -> list[str]:
         found.append(
             f"binary codes of {spec.size} dimensions tell near points poorly apart: below {DIMENSIONS_FOR_BITS:,} "
             "rescore them (Qdrant publishes, with rescoring, a recall of 0.98 for 1,536 dimensions, 0.94–0.96 for 768)"
+        )
+    if spec.distance == "manhattan" and "turbo" in (spec.quantization or {}) and linked_by_signs(spec.quantization):
+        found.append(
+            "the graph of TurboQuant of one to two bits with the Manhattan distance has fewer links than are predicted "
+            "(docs/memory.md), and loses recall by them: loss_code_graph tells how much"
         )
     return found
 

@@ -117,7 +117,7 @@ def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks) ->
         f"{spec.method}: quantization={state.quantization} as asked",
         f"{spec.name}: quantization {spec.quantization} was asked for, the engine built {state.quantization}; {again}",
     )
-    predicted = spec.points * code_bytes(spec.quantization, spec.size)
+    predicted = spec.points * code_bytes(spec.quantization, spec.size, spec.distance)
     codes = state.files.get("codes", 0)
     # More is no trap: a server counts headers and the empty segment for new points. An old one tells no sizes at all.
     untold = not state.files and state.indexed_vectors >= spec.points

@@ -27,12 +27,13 @@ _OFFSET = 1.3  # bytes a point and layer; 1.1 to 1.4 in the engine's files
 _ENTRY_POINT = 12  # bytes
 
 
-def code_bytes(quantization: dict[str, Any] | None, size: int) -> int:
+def code_bytes(quantization: dict[str, Any] | None, size: int, distance: str) -> int:
     """Return the bytes of one quantized code for vectors of `size` components, corrections included; 0 without one.
 
     Read off the engine's own files (`tests/test_ram.py` compares them for every method): scalar one byte a component
     padded to 16, and a 4-byte offset; binary 1, 1.5 or 2 bits a component padded to 128; product one byte for each
-    chunk of ratio/4 components; TurboQuant 1 to 8 bits a component, and 8 bytes of norms (4 at 8 bits).
+    chunk of ratio/4 components; TurboQuant 1 to 8 bits a component, and 8 bytes of norms (4 at 8 bits), for the
+    Euclidean distance 4 more.
     """
     if quantization is None:
         return 0
@@ -45,7 +46,7 @@ def code_bytes(quantization: dict[str, Any] | None, size: int) -> int:
     if method == "product":
         return ceil(size / (int(given["compression"].removeprefix("x")) // 4))
     bits, extra = _TURBO[given.get("bits") or "bits4"]
-    return ceil(size * bits / 8) + extra
+    return ceil(size * bits / 8) + extra + (4 if distance == "euclid" else 0)
 
 
 def linked_by_signs(quantization: dict[str, Any] | None) -> bool:
@@ -113,7 +114,7 @@ def predict_ram(
     """
     points = spec.points
     vectors = vector_bytes(spec.size, spec.datatype, spec.distance)
-    codes = code_bytes(spec.quantization, spec.size)
+    codes = code_bytes(spec.quantization, spec.size, spec.distance)
     graph = graph_bytes(points, spec.m, forward, entry_points(spec))
     guide_graph = graph_bytes_guide(points, spec.m)
     need_vectors = _need(spec.vectors, walked=spec.quantization is None)
