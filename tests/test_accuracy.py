@@ -220,3 +220,57 @@ def test_a_share_is_the_same_number_however_it_comes_about() -> None:
     shares = retention(found, reference, near, scores, np.ones((1, 1)))
     assert shares.tolist() == [6 / 7]
     assert 5 / 7 + 1 / 7 != 6 / 7
+
+
+def test_where_the_baseline_found_fewer_than_k_those_are_all_there_is_to_keep() -> None:
+    reference = np.array([[1, -1], [1, -1], [1, -1], [-1, -1]])
+    found = np.array([[1, 2], [1, -1], [2, -1], [-1, -1]])
+    assert overlap(found, reference).tolist() == [1.0, 1.0, 0.0, 0.0]
+    near, ours = np.array([[0.9, -np.inf]]), np.array([[0.9, 0.1]])
+    assert retention(np.array([[7, 8]]), np.array([[1, -1]]), ours, near, np.ones((1, 1))).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("unit", [1.0, 1000.0])
+def test_a_tie_is_a_millionth_of_the_magnitude(unit: float) -> None:
+    exact, magnitude = unit * np.array([[3.0, 2.0]]), np.array([[unit]])
+    for apart, share in ((0.5e-6, 1.0), (2e-6, 0.5)):
+        ours = exact - unit * np.array([[0.0, apart]])
+        assert recall(ours, exact, magnitude).tolist() == [share]
+        assert retention(np.array([[0, 9]]), np.array([[0, 1]]), ours, exact, magnitude).tolist() == [share]
+
+
+def test_stand_ins_are_given_to_the_query_that_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accuracy, "PAIRS", 1)  # one query at a time
+    found, reference = np.array([[0, 1], [8, 1], [8, 9]]), np.array([[0, 1]] * 3)
+    ours, near = np.array([[0.9, 0.8], [0.9, 0.8], [0.9, 0.1]]), np.array([[0.9, 0.8]] * 3)
+    assert retention(found, reference, ours, near, np.ones((3, 1))).tolist() == [1.0, 1.0, 0.5]
+
+
+@pytest.mark.parametrize(("queries", "worst"), [(19, 0.0), (20, 0.5), (29, 0.5), (30, 1.0)])
+def test_a_tenth_of_the_queries_is_cut_off_to_a_whole_number(queries: int, worst: float) -> None:
+    assert worst_decile(np.arange(queries)[::-1].astype(float)) == worst
+
+
+def test_ndcg_is_against_the_best_k_labels() -> None:
+    judged = relevance(np.array([[0, point, 1] for point in range(4)]), 2)
+    assert judged(np.array([[3, 1]])) == (1.0, 1.0)
+
+
+def test_a_summary_keeps_recall_and_retention_apart_and_means_of_builds() -> None:
+    retention = np.array([[1.0] * 8 + [0.5] * 2, [0.9] * 10])
+    found = np.array([[0.0, *[0.6] * 9], [0.4, *[0.8] * 9]])
+    summary = summarize(retention, found, 0.25, 0.75)
+    assert summary.retention == pytest.approx(0.9)
+    assert summary.recall == pytest.approx(0.65)
+    assert summary.recall_worst_decile == pytest.approx(0.2)
+    assert (summary.ndcg, summary.mrr, summary.zero_overlap) == (0.25, 0.75, 0.0)
+    assert (summary.retention_interval, summary.recall_interval) == (mean_interval(retention), mean_interval(found))
+    assert summary.retention_build_sd == pytest.approx(0.0)
+    assert summary.recall_build_sd == pytest.approx(0.22 / 2**0.5)
+
+
+def test_builds_that_differ_widen_the_interval_upwards_too() -> None:
+    shares = np.random.default_rng(0).binomial(10, 0.5, 500) / 10
+    alike, apart = mean_interval(np.stack([shares, shares])), mean_interval(np.stack([shares - 0.01, shares + 0.01]))
+    spread = stats.t.ppf(0.975, 1) * 0.01
+    assert apart.high - apart.estimate == pytest.approx(np.hypot(alike.high - alike.estimate, spread), abs=1e-3)

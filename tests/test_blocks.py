@@ -3,7 +3,9 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import pytest
 
+from qexp.bench import blocks
 from qexp.bench.blocks import ids_of, measure, responses, timed_block
 from qexp.bench.latency import speedup_mean
 from qexp.results import NO_READS, Block, Reads, Search
@@ -135,3 +137,38 @@ def test_without_a_server_there_is_no_time_of_its_own() -> None:
     search = Search(lambda query: query, lambda request: request, lambda _: [1])
     (found,) = measure([lambda with_ids: timed_block(search, [[0.0]], 1, 0, with_ids)], rounds=2, seed=0)
     assert found.server is None
+
+
+@pytest.mark.parametrize(("warmup", "before"), [(0, []), (2, [1, 2]), (5, [0, 1, 2])])
+def test_the_last_queries_warm_up_and_only_the_timed_ones_are_counted(
+    warmup: int, before: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[int] = []
+    clock = iter(range(0, 10**6, 1000))  # a look at it takes a microsecond, a call of query 2 three more
+
+    def call(query: int) -> int:
+        called.append(query)
+        for _ in range(query):
+            next(clock)
+        return query
+
+    monkeypatch.setattr(blocks, "perf_counter_ns", lambda: next(clock))
+    monkeypatch.setattr(blocks, "reads", lambda: Reads(7 + len(called), 100 * len(called)))
+    block = timed_block(Search(lambda query: query, call, lambda _: []), [0, 1, 2], 1, warmup, False)
+    assert called == [*before, 0, 1, 2]
+    assert block.latencies.tolist() == [1000, 2000, 3000]
+    assert block.reads == Reads(3, 300)
+
+
+def test_bytes_are_those_read_from_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 6\ncancelled_write_bytes: 7\n"
+
+    class Io:
+        def __init__(self, path: str) -> None:
+            assert path == "/proc/self/io"
+
+        def read_text(self, encoding: str) -> str:
+            return told
+
+    monkeypatch.setattr(blocks, "Path", Io)
+    assert blocks.reads().bytes == 5

@@ -157,3 +157,22 @@ def test_the_plot_is_drawn(cliff: Cliff) -> None:
     crosses = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
     assert len(crosses) == 1
     assert crosses[0].get_xdata()[0] == next(trial.cap / MIB for trial in cliff.trials if trial.cap and trial.killed)
+
+
+@pytest.mark.parametrize(
+    ("typical", "faults", "holds"),
+    [(2.0, 5.0, True), (2.01, 0.05, False), (2.01, 0.049, True), (2.01, None, False), (1.5, 5.0, True)],
+)
+def test_it_falls_where_it_is_more_than_twice_as_slow_and_waits(
+    typical: float, faults: float | None, holds: bool
+) -> None:
+    trials = [
+        CapTrial("binary", "rescore 2×", None, 9.0, 1.0, faults=0.0),
+        CapTrial("binary", "rescore 2×", 80 * MIB, 1.0, 1.0, faults=0.0),
+        CapTrial("binary", "rescore 2×", 60 * MIB, 1.0, typical, faults=faults),
+        CapTrial("binary", "rescore 2×", 40 * MIB),
+    ]
+    cliff = Cliff(100 * MIB, tuple(trials[::-1]))
+    assert cliff.floor("binary", "rescore 2×") == (60 if holds else 80) * MIB
+    assert cliff.fallen("binary", "rescore 2×") == (40 if holds else 60) * MIB
+    assert [cliff.share(one) for one in trials] == [None, 0.8, 0.6, 0.4]

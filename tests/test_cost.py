@@ -154,3 +154,26 @@ def test_each_collection_is_priced_with_the_links_of_its_own_graph() -> None:
     found = price(asked, pair, lambda spec: 20.0 if spec.quantization else 10.0, None, COURSE)
     assert found.predicted.ram_bytes == predict_ram(asked, 20.0).ram
     assert found.baseline.ram_bytes == predict_ram(asked.unquantized(), 10.0).ram
+
+
+def test_equally_dear_machines_are_the_fewest_and_every_copy_has_one() -> None:
+    half = NodeConfig("half", 32, 0.175)
+    assert fit(60 * GIB, 1, [half, LARGE]) == (LARGE, 1)
+    assert fit(60 * GIB, 1, [LARGE, half]) == (LARGE, 1)
+    assert fit(8 * GIB, 3, [SMALL]) == (SMALL, 3)
+    assert fit(16 * GIB, 1, [SMALL]) == (SMALL, 1)
+    assert fit(0, 2, [SMALL]) == (SMALL, 2)
+
+
+def test_disk_is_priced_by_the_files() -> None:
+    asked, cost = spec("scalar", size=100), replace(COURSE, disk_usd_per_gb_month=0.5)
+    found = price(asked, (collection(asked, 500), collection(asked.unquantized(), 9000)), links, None, cost)
+    assert found.predicted.disk_bytes == predict_ram(asked, 15.0).disk
+    assert found.predicted.disk_usd_month == pytest.approx(predict_ram(asked, 15.0).disk / 1e9 * 0.5)
+    assert found.predicted.usd_month == found.predicted.ram_usd_month + found.predicted.disk_usd_month
+
+
+def test_no_quantization_has_no_theory() -> None:
+    asked = spec("none", size=100)
+    found = price(asked, (collection(asked, 500), collection(asked, 500)), links, 4.0, COURSE)
+    assert (found.theory, found.theory_baseline, found.theory_savings_usd_month) == (None, None, None)

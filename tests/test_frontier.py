@@ -150,3 +150,110 @@ def test_p95_of_jobs_at_different_machine_speeds_are_compared_at_one():
     # a limit holds for what was measured, and at the speed that the jobs share
     assert scalar.p95_highs[0] == pytest.approx(0.5 * 1.01 * 2**0.5)
     assert binary.p95_highs[0] == pytest.approx(1.0 * 1.01)
+
+
+def test_what_a_datatype_makes_smaller_is_a_candidate_without_codes():
+    half = row("none")
+    half.metrics["compression_ratio"] = 2.0
+    assert named(candidates([baseline(), half], "retention")) == ["no quantization", "none, no rescoring"]
+
+
+def test_cost_is_that_of_ram_and_disk():
+    one = row("scalar", cost=4.0)
+    one.metrics["disk_cost_usd_month"] = 0.5
+    assert candidates([baseline(), one], "retention")[1].cost == 4.5
+
+
+def test_what_falls_off_with_as_much_as_was_predicted_needs_more():
+    one = row("scalar", ram=8)
+    one.metrics.update(ram_fallen_mib=8.0, ram_floor_mib=12.0)
+    assert candidates([baseline(), one], "retention")[1].ram == 12.0
+
+
+@pytest.mark.parametrize("worse", ["a", "b"])
+def test_the_worse_half_counts(worse):
+    one = row("scalar", accuracy=0.97, p95=1.0)
+    one.metrics.update({f"accuracy_retention_{worse}_low": 0.9, f"latency_p95_ms_{worse}_high": 1.5})
+    found = candidates([baseline(), one], "retention")[1]
+    assert (found.floor, found.ceiling) == (0.9, 1.5)
+
+
+def test_the_baselines_width_is_that_of_its_wider_half():
+    bare = baseline(p95=2.0, noise=0.01)
+    bare.metrics.update(latency_p95_ms_a_low=1.6, latency_p95_ms_a_high=2.5)
+    other = baseline(p95=2.0, noise=0.0, hnsw_ef="64")
+    one, two = candidates([bare, other], "retention")
+    ratio = times_faster(one, two)
+    assert ratio.high / ratio.estimate == pytest.approx((2.5 / 1.6) ** 0.5)
+
+
+BETTER = {"accuracy": 0.97, "p95": 1.0, "cost": 1.0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"accuracy_retention": 0.95},
+        {"accuracy_retention_a_low": 0.95},
+        {"accuracy_retention_b_low": 0.95},
+        {"latency_p95_ms": 1.3},
+        {"latency_p95_ms_a_high": 1.3},
+        {"latency_p95_ms_b_high": 1.3},
+        {"ram_cost_usd_month": 2.1},
+        {"disk_cost_usd_month": 1.1},
+    ],
+)
+def test_what_is_worse_in_anything_dominates_nothing(change):
+    rows = [baseline(), row("scalar", **BETTER), row("binary", accuracy=0.96, p95=1.2, cost=2.0)]
+    _, better, worse = candidates(rows, "retention")
+    assert dominates(better, worse)
+    rows[1].metrics.update(change)
+    _, better, worse = candidates(rows, "retention")
+    assert not dominates(better, worse)
+
+
+def test_one_measurable_difference_is_enough():
+    def beats(**more):
+        _, better, worse = candidates(
+            [baseline(), row("scalar", **BETTER | more), row("binary", **BETTER)], "retention"
+        )
+        return dominates(better, worse)
+
+    assert not beats()
+    assert beats(cost=0.99)
+    assert beats(p95=0.9)
+    assert not beats(p95=0.999)
+    assert beats(accuracy=0.98)
+    wide = [baseline(), row("scalar", **BETTER), row("binary", **BETTER | {"accuracy": 0.95})]
+    wide[2].metrics["accuracy_retention_b_high"] = 0.98
+    _, better, worse = candidates(wide, "retention")
+    assert not dominates(better, worse)
+
+
+@pytest.mark.parametrize("name", ["dataset", "data", "embedding_size", "engine", "limit"])
+def test_what_asks_another_question_is_not_compared(name):
+    assert [len(group) for group in questions([baseline(), row("scalar"), row("scalar", **{name: "other"})])] == [2, 1]
+
+
+def test_baselines_with_other_settings_share_no_machine_speed():
+    rows = [baseline(p95=1.0, settings="index.m=8"), baseline(p95=4.0, settings="index.m=16")]
+    assert [one.pace for one in candidates(rows, "retention")] == [1.0, 1.0]
+    rows = [baseline(p95=1.0, hnsw_ef="64"), baseline(p95=4.0, hnsw_ef="128")]
+    assert [one.pace for one in candidates(rows, "recall")] == [1.0, 1.0]
+
+
+def test_a_baseline_has_no_gain_over_itself_whatever_its_control_says():
+    rows = [baseline(p95=2.0), row("scalar", p95=1.0)]
+    for one in rows:
+        del one.metrics["latency_p95_ms"]
+    rows[0].metrics.update(speedup_mean=1.1, speedup_mean_low=1.05, speedup_mean_high=1.15)
+    bare, scalar = candidates(rows, "retention")
+    assert (bare.gain, scalar.gain) == (1.0, 2.0)
+
+
+def test_a_difference_in_p95_is_as_wide_as_speedups_of_p95():
+    rows = [baseline(p95=2.0), row("scalar", p95=1.0)]
+    rows[1].metrics.update(speedup_p95=2.0, speedup_p95_low=1.0, speedup_p95_high=4.0)
+    bare, scalar = candidates(rows, "retention")
+    found = times_faster(scalar, bare)
+    assert (found.low, found.estimate, found.high) == pytest.approx((1.0, 2.0, 4.0))

@@ -40,3 +40,20 @@ def test_a_half_in_which_every_query_agrees_is_not_certain():
     half, _ = halves(np.full((2, 200), 1_000_000), np.ones((1, 200)), np.ones((1, 200)))
     assert (half.retention.estimate, half.retention.high) == (1.0, 1.0)
     assert 0.95 < half.retention.low < 1.0
+
+
+def test_the_interval_of_p95_is_students_on_the_rounds_own_p95():
+    latencies = np.full((2, 100), 1_000_000)
+    latencies[:, :10] = [[2_000_000], [4_000_000]]  # P95 2 and 4 ms, pooled 2.1
+    spread = np.exp(12.7062047 * np.log(2) / 2)
+    found = p95_interval(latencies)
+    assert (found.low, found.estimate, found.high) == pytest.approx((2.1 / spread, 2.1, 2.1 * spread))
+
+
+def test_each_half_has_the_p95_of_its_own_queries():
+    first, second = split(200)
+    latencies = np.full((2, 200), 1_000_000)
+    latencies[:, second] = 3_000_000
+    one, two = halves(latencies, np.ones((1, 200)), np.ones((1, 200)))
+    assert (one.latency_p95.estimate, two.latency_p95.estimate) == (1.0, 3.0)
+    assert len(first) == 100

@@ -206,3 +206,51 @@ def test_indexes_are_priced_whatever_payload_is() -> None:
     bare = predict_ram(asked, payload=by_guide(200))
     priced = priced_ram(asked, lambda spec: 15.0, PayloadSize(100, 90, size), CostConfig("own", payload_bytes=200))
     assert (priced.ram - bare.ram, priced.disk - bare.disk) == (40_000, 50_000)
+
+
+NULLS = 1  # bytes in RAM of eight points without a value
+
+
+def ram(kind: str, *found: Any) -> float:
+    """Bytes in RAM for eight points, the values of four of which are these, each twice."""
+    lines = [json.dumps({"a": one}) for one in found for _ in range(2)] + ["{}"] * (8 - 2 * len(found))
+    return 8 * index_size(lines, 8, {"a": kind}).ram - NULLS
+
+
+def test_bytes_in_ram_by_exact_numbers() -> None:
+    histogram = 2 * 28 * 6 / 8
+    assert ram("float", 1.5, [2.5, 3.5]) == 16 * 6 + (16 * 8 + 8 * 4) + histogram
+    assert ram("datetime", "2020-01-01", ["2021-01-01", "2022-01-01"]) == ram("float", 1.5, [2.5, 3.5])
+    lookup = 25 * 4 + 4 * 6 + (16 * 8 + 8 * 4)  # three keys in four slots, six values
+    assert ram("integer", 1, [2, 3]) == lookup + ram("float", 1.5, [2.5, 3.5])
+    assert ram("uuid", str(UUID(int=1)), str(UUID(int=2))) == 33 * 4 + 4 * 4 + 32 * 8
+    place = {"lon": 13.4, "lat": 52.5}
+    assert ram("geo", place, place) == 16 * 13 + 12 + 4 * 4 + 24 * 8
+    word = 104 + 32 + 32  # two words, each in four points
+    assert ram("text", "the cat", "cat, the") == 8 * 8 + 33 * 4 + 2 * word
+
+
+@pytest.mark.parametrize(("length", "own"), [(15, 0), (16, 3 * 48), (40, 3 * 64)])
+def test_long_keywords_have_an_allocation_for_each_point_and_one(length: int, own: int) -> None:
+    assert ram("keyword", "x" * length) == 33 * 4 + 4 * 2 + 24 * 8 + own
+
+
+@pytest.mark.parametrize(("keys", "slots"), [(1, 4), (3, 4), (4, 8), (7, 8), (8, 16)])
+def test_a_hash_table_is_at_most_seven_eighths_full(keys: int, slots: int) -> None:
+    lines = [json.dumps({"a": f"{number % keys}"}) for number in range(8)]
+    assert 8 * index_size(lines, 8, {"a": "keyword"}).ram - NULLS == 33 * slots + 4 * 8 + 24 * 8
+
+
+def test_a_frequent_key_that_came_late_stands_for_those_that_were_left_out() -> None:
+    counted = Distinct(100)
+    for number in range(150):  # one in two keys is counted from here on
+        counted.add(f"key {number}")
+    frequent = [f"frequent {number}" for number in range(8)]
+    for _ in range(5000):
+        for key in frequent:
+            counted.add(key)
+    for number in range(4000):
+        counted.add(f"rare {number}")
+    known = sum(key in counted for key in frequent)
+    assert 0 < known < 8
+    assert counted.total(lambda key, count: count if key in frequent else 0) == 2 * 5000 * known

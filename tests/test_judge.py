@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from qexp.bench.accuracy import overlap
+from qexp.bench.halves import split
 from qexp.bench.judge import Evidence, _widened, judge
 from qexp.results import Ids, Interval, Measurement, OperatingPoint, Reads, Visit
 
@@ -121,3 +122,71 @@ def test_cold_visits_are_reported_beside_the_warm_ones() -> None:
     assert noisy.cold is not None
     assert noisy.cold.speedup is not None
     assert (noisy.cold.speedup.low, noisy.cold.speedup.high) == pytest.approx((2.0 / 1.1, 2.0 * 1.1), rel=0.01)
+
+
+def skewed(fast: float, slow: float, server: float | None = None) -> Measurement:
+    """Three rounds alike of 200 queries, a tenth of either half of them slow; milliseconds."""
+    latencies = np.full((3, 200), round(fast * 1e6))
+    for half in split(200):
+        latencies[:, half[:10]] = round(slow * 1e6)
+    own = None if server is None else np.full((3, 200), round(server * 1e6))
+    return Measurement(latencies, np.tile(np.arange(4), (200, 1)), server=own)
+
+
+def test_each_statistic_is_compared_with_its_own_and_widened_by_the_noisier_control() -> None:
+    timed = {
+        Visit("baseline", BASE): skewed(2.0, 20.0, server=1.0),
+        Visit("control", BASE): skewed(2.5, 22.0, server=9.0),
+        Visit("trial", CODES): skewed(1.0, 4.0, server=0.3),
+    }
+    results = {CODES: [timed[Visit("trial", CODES)].ids]}
+    found = Evidence(timed, {}, results, lambda found: np.ones(len(found)), overlap, lambda found: (None, None))
+    (baseline,), (codes,) = judge(found)
+    mean = 4.45 / 3.8  # how many times slower the control is; of the median 1.25, of P95 1.1
+    assert baseline.control.estimate == pytest.approx(1 / mean)
+    for speedup, ratio, noise in (
+        (codes.speedup_mean, 3.8 / 1.3, mean),
+        (codes.speedup_p50, 2.0, 1.25),
+        (codes.speedup_p95, 5.0, mean),
+    ):
+        assert speedup is not None
+        assert (speedup.low, speedup.estimate, speedup.high) == pytest.approx((ratio / noise, ratio, ratio * noise))
+    assert [half.latency_p95 and half.latency_p95.estimate for half in codes.halves] == [4.0, 4.0]
+    assert [half.latency_p95 and half.latency_p95.estimate for half in baseline.halves] == [20.0, 20.0]
+    assert baseline.server is not None
+    assert codes.server is not None
+    assert (baseline.server.mean, codes.server.mean) == pytest.approx((1.0, 0.3))
+
+
+def test_every_hnsw_ef_has_a_baseline_and_a_loss_of_its_own() -> None:
+    timed, results = {}, {}
+    for ef, base, trial, right in ((None, 4e6, 2e6, 1), (64, 2e6, 1e6, 2)):
+        point = OperatingPoint(4, ef)
+        for role, took in (("baseline", base), ("control", base), ("trial", trial)):
+            timed[Visit(role, point)] = Measurement(np.full((3, 2), took), ids(3, 3))
+        results |= {point: [ids(right, right)], replace(point, ignore=True): [ids(right + 1, right + 1)]}
+    found = evidence()
+    baselines, trials = judge(replace(found, timed=timed, results=results))
+    assert [base.latency.mean for base in baselines] == [4.0, 2.0]
+    assert [one.speedup_mean.estimate for one in trials] == pytest.approx([2.0, 2.0])
+    assert [one.loss and (one.loss.code_graph, one.loss.codes) for one in trials] == [(0.5, 0.25), (0.75, 0.5)]
+
+
+def test_retention_is_the_share_of_what_the_baseline_returned() -> None:
+    found = evidence()
+    few = np.array([[0, 1, -1, -1], [4, 5, -1, -1]])
+    timed = {**found.timed, Visit("baseline", BASE): replace(found.timed[Visit("baseline", BASE)], ids=few)}
+    results = {**found.results, CODES: [ids(4, 4)]}
+    assert judge(replace(found, timed=timed, results=results))[1][0].accuracy.retention == 1.0
+
+
+def test_the_first_query_of_a_cold_round_is_a_mean_over_rounds() -> None:
+    cold = np.full((3, 100), 4e6)
+    cold[:, 0] = [10e6, 20e6, 30e6]
+    visits = {
+        Visit("baseline", BASE): Measurement(np.full((3, 100), 8e6), ids(4, 4)),
+        Visit("trial", CODES): Measurement(cold, ids(1, 2)),
+    }
+    codes = judge(replace(evidence(), cold=visits))[1][0]
+    assert codes.cold is not None
+    assert (codes.cold.first, codes.cold.queries) == (20.0, 300)

@@ -133,3 +133,15 @@ def test_a_grade_of_a_trec_file_that_is_no_integer_is_refused_with_its_line(wron
     (tmp_path / "labels.qrels").write_text(f"q1 0 d1 2\nq2 0 d2 {wrong}\n", encoding="utf-8")
     with pytest.raises(DataError, match=f"labels.qrels line 2: the grade '{wrong}' is no integer"):
         read_trec(tmp_path / "labels.qrels")
+
+
+def test_the_first_unknown_id_is_named_and_booleans_are_grades() -> None:
+    with pytest.raises(DataError, match="qrels: no point of mine has the id 'y'"):
+        qrel_rows([(7, "a", 1), (7, "y", 1), (7, "z", 1)], table(["a", "b", "c", "d"]), KEPT, table([7] * 4), KEPT)
+    assert graded([True, False]) == [1, 0]
+
+
+def test_one_query_may_have_several_points_of_different_grades() -> None:
+    points, queries = table(["a", "b", "c", "d"]), table([7, 8, 9, 10])
+    labels = [(7, "a", 2), (7, "c", 1), (8, "a", 0)]
+    assert qrel_rows(labels, points, KEPT, queries, np.arange(4)).tolist() == [[0, 0, 2], [0, 1, 1], [1, 0, 0]]

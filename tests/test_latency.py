@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qexp.bench.latency import latency_stats, speedup_mean, speedup_p50, speedup_p95
-from qexp.results import Interval
+from qexp.bench.latency import latency_stats, server_stats, speedup_mean, speedup_p50, speedup_p95
+from qexp.results import Interval, Measurement
 
 
 def test_percentiles_are_numpys_over_all_samples() -> None:
@@ -16,13 +16,18 @@ def test_percentiles_are_numpys_over_all_samples() -> None:
     assert found.qps == pytest.approx(1000 / pooled.mean())
 
 
-@pytest.mark.parametrize(("samples", "p95", "p99"), [(99, False, False), (100, True, False), (1000, True, True)])
+@pytest.mark.parametrize(
+    ("samples", "p95", "p99"), [(99, False, False), (100, True, False), (999, True, False), (1000, True, True)]
+)
 def test_t15_a_percentile_without_enough_samples_is_absent(samples: int, p95: bool, p99: bool) -> None:
     found = latency_stats(np.arange(1, samples + 1).reshape(1, -1))
     assert (found.p95 is not None, found.p99 is not None) == (p95, p99)
 
 
-@pytest.mark.parametrize(("queries", "p95", "p99"), [(5, False, False), (100, True, False), (500, True, True)])
+@pytest.mark.parametrize(
+    ("queries", "p95", "p99"),
+    [(5, False, False), (99, False, False), (100, True, False), (499, True, False), (500, True, True)],
+)
 def test_t15_rounds_are_no_further_queries(queries: int, p95: bool, p99: bool) -> None:
     latencies = np.random.default_rng(0).integers(1000, 2000, size=(200, queries))
     for found in (latency_stats(latencies), latency_stats(latencies.ravel(), queries)):
@@ -74,3 +79,21 @@ def test_intervals_hold_the_truth_as_often_as_they_say(truth: float) -> None:
 
 def test_widening() -> None:
     assert Interval(2.0, 1.0, 4.0).widened(2.0) == Interval(2.0, 0.5, 8.0)
+
+
+def test_a_speedup_of_p95_is_that_of_the_95th_percentiles() -> None:
+    base = np.tile(np.arange(1.0, 101.0), (3, 1))
+    trial = base / 2
+    trial[:, :90], trial[:, 99] = base[:, :90] / 3, 1000.0
+    found = speedup_p95(base, trial)
+    assert found is not None
+    assert (found.low, found.estimate, found.high) == pytest.approx((2.0, 2.0, 2.0))
+    assert speedup_p50(2 * base, base).estimate == pytest.approx(2.0)
+
+
+def test_the_servers_own_time_is_summed_up_on_its_own() -> None:
+    ids = np.zeros((2, 1), dtype=np.int64)
+    found = server_stats(Measurement(np.full((3, 2), 5_000_000), ids, server=np.array([[1_000_000, 2_000_000]] * 3)))
+    assert found is not None
+    assert (found.mean, found.p50, found.samples) == (1.5, 1.5, 6)
+    assert server_stats(Measurement(np.full((3, 2), 5_000_000), ids)) is None

@@ -121,3 +121,45 @@ def test_a_worker_measures_its_collection(vectors_placed: str, hot: float, tmp_p
     assert process.peak >= process.anonymous
     assert process.anonymous > moments[0].heap
     assert process.minor > 0
+
+
+def test_each_moment_has_its_own_bytes() -> None:
+    moments = [
+        MemoryUse({"graph": 100, "id tracker": 80, "payload": 1}, 1400),
+        MemoryUse({"graph": 300, "id tracker": 90, "payload": 2}, 1450),
+        MemoryUse({"graph": 500, "id tracker": 95, "payload": 3}, 1480),
+    ]
+    found = {part.name: part for part in compare(ESTIMATE, state(FILES), moments)}
+    told = {name: (part.loaded, part.warm, part.mapped, part.heap) for name, part in found.items()}
+    assert told == {
+        "vectors": (0, 0, 0, 0),
+        "codes": (1000, 1000, 0, 1000),
+        "graph": (100, 300, 500, 0),
+        "id tracker": (480, 490, 95, 400),
+        "payload": (1, 2, 3, 0),
+        "other": (0, 0, 0, 0),
+        "working memory": (0, 50, 0, 80),
+    }
+
+
+def test_a_graph_on_disk_is_read_through_at_98_percent_of_what_is_in_its_file() -> None:
+    graph = Component("graph", 500, "hot", 500, 0, spare=500)
+    files = {"graph": 1000}
+    for read, half in ((490, False), (489, True)):
+        last = MemoryUse({"graph": read}, 0)
+        (part,) = (one for one in compare(RamEstimate((graph,)), state(files), [last] * 3) if one.name == "graph")
+        assert part.half_read == half
+        assert part.predicted_file == 1000
+
+
+def test_pages_and_the_heap_are_in_use_together() -> None:
+    assert MemoryUse({"graph": 500, "codes": 20}, 1480).total == 2000
+    estimate = RamEstimate((*ESTIMATE.components, Component("payload", 70, "hot", 70, 0)))
+    assert (estimate.resident, estimate.ram, estimate.disk) == (1520, 2140, 5830)
+
+
+def test_working_memory_is_not_what_searching_wants() -> None:
+    last = MemoryUse({"graph": 500, "id tracker": 80}, 1480)
+    found = compare(ESTIMATE, state(FILES), [MemoryUse({"id tracker": 80}, 1400), last, last])
+    assert found[-1].heap == 80
+    assert Collection("c", Build(1, 1, state(FILES)), ESTIMATE, last, found).hot_bytes == 1000 + 500 + 480

@@ -195,3 +195,13 @@ def test_payload_takes_disk_and_ram_only_if_wanted() -> None:
     assert own == Component("payload", 300_000, "disk", 300_000, 900_000, spare)
     more = predict_ram(asked, payload=payload, payload_in_ram=True).ram - predict_ram(asked).ram
     assert more == 900_000
+
+
+def test_packed_links_by_exact_numbers() -> None:
+    # two points: one link of at least a byte, five bits of header, 7/16 of rounding; none in the layer above
+    assert graph_bytes(2, 16, 10.0) == round(2 * (4 + (5 + 8) / 8 + 7 / 16 + 1.3 + 1.3 / 15)) + 12
+    links, above = 32 * np.tanh(1.9 * 10 / 32), 16 * np.tanh(1.9 * 10 / 16)  # of at most 2m, and of at most m
+    bits = np.log2(1e6 * (np.log(links) + 0.5772) / (links + 1)) + 0.5
+    bits_above = np.log2(62_500 * (np.log(above) + 0.5772) / (above + 1)) + 0.5
+    layers = [(5 + n * each) / 8 + 7 / 16 + 1.3 for n, each in ((links, bits), (above, bits_above))]
+    assert graph_bytes(1_000_000, 16, 10.0) == round(1e6 * (4 + layers[0] + layers[1] / 15)) + 12

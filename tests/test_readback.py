@@ -1,8 +1,9 @@
 """What a server says it built is compared with what was asked, and waited for."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from qexp.bench.blocks import timed_block
 from qexp.bench.checks import Checks
 from qexp.bench.validity import check_state
-from qexp.engine.readback import report_files, report_memory
-from qexp.errors import BenchmarkError
+from qexp.engine.dialect import Version
+from qexp.engine.readback import Readback, report_files, report_memory
+from qexp.engine.wire import Rest
+from qexp.errors import BenchmarkError, EngineError
 from qexp.results import OperatingPoint
 from tests.support.on_the_wire import FEW, SIZE, asked_spec, build, name_of, one_line
 from tests.support.qdrant_rest import QdrantRest
@@ -126,3 +129,123 @@ def test_payload_indexes_are_one_component_of_a_report() -> None:
     memory = report_memory(report, 2)
     assert (memory.mapped["payload indexes"], memory.heap_parts["payload indexes"]) == (4, 20)
     assert "payload indexes" not in report_files(report | {"payload_index": []}, 1)
+
+
+INFO: dict[str, Any] = {
+    "status": "green",
+    "optimizer_status": "ok",
+    "indexed_vectors_count": FEW,
+    "config": {
+        "params": {"vectors": {"size": SIZE, "distance": "Cosine"}, "shard_number": 2},
+        "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10},
+        "quantization_config": {"scalar": {"type": "int8", "always_ram": None}},
+    },
+}
+ANSWERS: dict[str, Any] = {
+    "": INFO,
+    "/cluster": {"local_shards": [{"state": "Active"}] * 2, "remote_shards": [{"state": "Active"}] * 2},
+    "/optimizations": {
+        "running": [],
+        "summary": {"queued_optimizations": 0},
+        "idle_segments": [{"points_count": count} for count in (9, 0, 9, 9, 0, 9, 9)],
+    },
+    "/points/count": {"count": FEW},
+}
+
+
+def segment(points: int, codes: dict[str, Any] | None) -> dict[str, Any]:
+    return {"info": {"num_points": points}, "config": {"vector_data": {"": {"quantization_config": codes}}}}
+
+
+def readback(answers: dict[str, Any], version: Version = (1, 17), **more: Any) -> Readback:
+    class Told:
+        url = "http://told"
+
+        def ask(self, method: str, path: str, body: Any = None, params: Any = None) -> Any:
+            assert (body == {"exact": True}) == path.endswith("/points/count")
+            return answers[path.removeprefix("/collections/mine")]
+
+    return Readback(cast(Rest, Told()), version, "mine", asked_spec(**more))
+
+
+def telemetry(*segments: dict[str, Any]) -> dict[str, Any]:
+    shards = [{"local": {"segments": list(segments)}}]
+    return {"/telemetry": {"collections": {"collections": [{"id": "mine", "shards": shards}, {"id": "other"}]}}}
+
+
+@pytest.mark.parametrize(
+    ("path", "where", "value"),
+    [
+        ("", ("status",), "yellow"),
+        ("", ("optimizer_status",), {"error": "no space left"}),
+        ("", ("update_queue",), {"length": 1}),
+        ("/cluster", ("local_shards", 1, "state"), "Partial"),
+        ("/cluster", ("remote_shards", 1, "state"), "Dead"),
+        ("/optimizations", ("running",), [{"optimizer": "indexing"}]),
+        ("/optimizations", ("summary", "queued_optimizations"), 1),
+    ],
+)
+def test_what_is_under_way_is_waited_for(path: str, where: tuple[Any, ...], value: Any) -> None:
+    answers = deepcopy(ANSWERS)
+    assert readback(answers).idle(answers[""])
+    *outer, last = where
+    inner = answers[path]
+    for key in outer:
+        inner = inner[key]
+    inner[last] = value
+    assert not readback(answers).idle(answers[""])
+
+
+@pytest.mark.parametrize(("indexed", "ready"), [(FEW, True), (FEW - 1, False), (None, False)])
+def test_every_point_is_waited_for(indexed: int | None, ready: bool) -> None:
+    answers = ANSWERS | {"": INFO | {"indexed_vectors_count": indexed}}
+    assert readback(answers, method="none", quantization=None).ready(answers[""]) == ready
+
+
+def test_every_segment_with_points_needs_codes() -> None:
+    codes = {"scalar": {"type": "int8"}}
+    for segments, ready in (
+        ([segment(9, codes), segment(9, codes), segment(0, None)], True),
+        ([segment(9, codes), segment(9, None)], False),
+    ):
+        assert readback(ANSWERS | telemetry(*segments)).ready(INFO) == ready
+
+
+def test_segments_with_points_are_counted_by_copy_and_rounded_up() -> None:
+    told = ANSWERS | telemetry(segment(9, {"scalar": {}}), segment(9, {"scalar": {}}), segment(0, None))
+    assert readback(told, shards=2, replicas=2).state().segments == 2  # five of four copies
+    assert readback(told, shards=5).state().segments == 1
+    assert readback(told, (1, 16)).state().segments == 2
+    assert readback(told, (1, 16), shards=2).state().segments is None
+
+
+def test_replicas_are_copies_of_each_shard() -> None:
+    told = ANSWERS | telemetry(segment(9, {"scalar": {}}))
+    state = readback(told, shards=2, replicas=2).state()
+    assert (state.shards, state.replicas, state.points, state.indexed_vectors) == (2, 2, FEW, FEW)
+    assert (state.distance, state.datatype, state.write_consistency, state.idle) == ("cosine", "float32", 1, True)
+    assert state.quantization == {"scalar": {"type": "int8"}}
+
+
+def test_a_collection_with_the_mark_of_another_is_left_alone() -> None:
+    asked = asked_spec()
+    config = INFO["config"] | {"metadata": {"qexp": {"spec": asked.name}}}
+    assert readback(ANSWERS).mark(INFO | {"config": config}) == {"spec": asked.name}
+    for mark in (None, {"spec": "another"}):
+        with pytest.raises(EngineError, match="is not qexp's; it is left alone"):
+            readback(ANSWERS).mark(INFO | {"config": config | {"metadata": {"qexp": mark}}})
+
+
+def test_bytes_of_a_report_are_those_of_one_copy() -> None:
+    def usage(disk: int, ram: int, cached: int) -> dict[str, int]:
+        return {"disk_bytes": disk, "ram_bytes": ram, "cached_bytes": cached}
+
+    vector = {"storage": usage(600, 60, 6), "quantized": usage(300, 30, 3), "index": usage(900, 90, 9)}
+    other = {"id_tracker": usage(120, 12, 1)}
+    report = {"total": usage(0, 240, 0), "vectors": [vector], "payload": usage(150, 15, 3), "other": other}
+    files = {"vectors": 200, "codes": 100, "graph": 300, "id tracker": 40, "payload": 50}
+    assert report_files(report, 3) == files
+    memory = report_memory(report, 3)
+    assert memory.mapped == {"vectors": 2, "codes": 1, "graph": 3, "id tracker": 0, "payload": 1}
+    assert memory.heap_parts == {"vectors": 20, "codes": 10, "graph": 30, "id tracker": 4, "payload": 5}
+    assert memory.heap == 80

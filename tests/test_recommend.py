@@ -260,3 +260,120 @@ def test_the_recommended_point_stands_for_its_collection() -> None:
     assert decided.shown(scalar) is decided.choice
     assert [one.row for one in decided.compared(scalar)] == [fast]
     assert decided.shown(binary) is binary.reached
+
+
+@pytest.mark.parametrize(("high", "told"), [(4.0, True), (4.01, False)])
+def test_an_upper_end_of_p95_is_told_up_to_twice_the_slowest_latency(high, told):
+    wide = row("scalar")
+    wide.metrics.update(latency_p95_ms_a_high=high, latency_p95_ms_b_high=high)
+    changes = recommend([baseline(p95=2.0), wide], SLO).changes
+    assert ("max_p95_ms" in {change.limit for change in changes}) == told
+
+
+LIMITS = {"min_accuracy": 0.96, "max_p95_ms": 1.01, "max_ram_mib": 300.0, "max_usd_month": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("limit", "missed"), [("min_accuracy", 0.961), ("max_p95_ms", 1.009), ("max_ram_mib", 299), ("max_usd_month", 2.99)]
+)
+def test_a_limit_that_is_met_exactly_is_kept(limit, missed):
+    rows = [baseline(cost=10), row("scalar", accuracy=0.96, p95=1.0, cost=3.0)]
+    decided = recommend(rows, replace(SLO, **LIMITS))
+    assert decided.choice.title == "scalar, no rescoring"
+    assert shortfalls(decided.choice, decided.slo) == {}
+    decided = recommend(rows, replace(SLO, **LIMITS | {limit: missed}))
+    assert decided.choice is None
+    assert limit in shortfalls(decided.considered[1], decided.slo)
+
+
+def test_only_what_is_cheaper_than_the_choice_is_refuted_or_unsure():
+    rows = [
+        baseline(),
+        row("binary", 8, accuracy=0.96, cost=2),
+        row("scalar", 2, accuracy=0.96, second=0.94, cost=4),
+        row("scalar", 3, accuracy=0.97, spread=0.03, cost=4),
+    ]
+    decided = recommend(rows, replace(SLO, min_accuracy=0.95))
+    assert (decided.choice.title, decided.refuted, decided.unsure) == ("binary, rescoring 8×", (), None)
+    cheaper = [row("turbo", 2, accuracy=0.96, second=0.94, cost=1), row("turbo", 3, accuracy=0.94, second=0.96, cost=1)]
+    decided = recommend([*rows, *cheaper], replace(SLO, min_accuracy=0.95))
+    assert titles(decided.refuted) == ["turbo, rescoring 2×"]
+
+
+def test_the_unsure_one_lacks_nothing_but_queries():
+    def unsure(*rows, **limits):
+        found = recommend([baseline(cost=10), *rows], replace(SLO, **{"min_accuracy": 0.95} | limits)).unsure
+        return found and found.title
+
+    near, nearer = row("scalar", 2, accuracy=0.96, spread=0.02), row("scalar", 3, accuracy=0.97, spread=0.025)
+    assert unsure(near) == "scalar, rescoring 2×"
+    assert unsure(near, nearer) == "scalar, rescoring 3×"  # as cheap, and vouched for by more
+    assert unsure(row("scalar", accuracy=0.96, second=0.94, spread=0.02)) is None
+    assert unsure(near, max_p95_ms=1.0) is None
+    assert unsure(row("scalar", accuracy=1.0, spread=0.02), min_accuracy=1.0) is None
+
+
+@pytest.mark.parametrize(("worst", "by"), [(0.9, "retention"), (0.899, "recall")])
+def test_the_poorest_baseline_says_whether_retention_can_decide(worst, by):
+    poor, good = baseline(), baseline(storage="hot")
+    poor.metrics["recall"], good.metrics["recall"] = worst, 0.99
+    rows = [poor, row("scalar"), good, row("scalar", storage="hot")]
+    assert recommend(rows, SLO).slo.accuracy == by
+
+
+def test_a_job_that_failed_is_no_further_ef():
+    failed = replace(row("binary"), params={"quantization": "binary", "role": "failed", "error": "why"}, metrics={})
+    assert recommend([baseline(), row("scalar"), failed], SLO).slo.accuracy == "retention"
+
+
+def test_the_nearest_misses_its_worst_limit_by_the_least():
+    rows = [
+        baseline(cost=100),
+        row("scalar", accuracy=0.95, p95=1.2 / 1.01, cost=1),  # 20 % too slow
+        row("binary", accuracy=0.85, p95=1.15 / 1.01, cost=2),  # 15 % too slow, and a little of the accuracy
+    ]
+    limits = replace(SLO, min_accuracy=0.95, max_p95_ms=1.0)
+    assert recommend(rows, limits).nearest.title == "binary, no rescoring"
+
+
+def test_the_least_that_has_to_be_loosened_is_told():
+    dear, cheap = row("scalar", accuracy=0.99, p95=0.5, cost=4, ram=100), {"p95": 0.5, "cost": 2}
+    rows = [baseline(), dear, row("binary", 2, accuracy=0.9, **cheap), row("binary", 3, accuracy=0.92, **cheap)]
+    change = recommend(rows, replace(SLO, min_accuracy=0.95)).changes[-1]
+    assert (change.limit, change.value) == ("min_accuracy", 0.92)
+    rows[2:] = [row(name, 2, accuracy=0.99, ram=ram, **cheap) for name, ram in (("binary", 500), ("turbo", 400))]
+    change = recommend(rows, replace(SLO, min_accuracy=0.95, max_ram_mib=200)).changes[-1]
+    assert (change.limit, change.value, change.choice.title) == ("max_ram_mib", 400, "turbo, rescoring 2×")
+
+
+def test_a_collection_is_matched_by_its_simplest_that_is_vouched_for_or_its_most_accurate():
+    rows = [
+        baseline(),
+        row("scalar", 2, accuracy=0.97, spread=0.03, p95=0.6),
+        row("scalar", 3, accuracy=0.97, p95=0.9),
+        row("scalar", 5, accuracy=0.99, p95=0.8),
+        row("binary", 2, accuracy=0.93, spread=0.02),
+        row("binary", 3, accuracy=0.92),
+    ]
+    scalar, binary = recommend(rows, replace(SLO, min_accuracy=0.95)).matched
+    assert (scalar.reached.title, scalar.best.title) == ("scalar, rescoring 3×", "scalar, rescoring 5×")
+    assert (binary.reached, binary.best.title) == (None, "binary, rescoring 2×")
+
+
+def test_latency_is_p95_only_where_every_candidate_has_it():
+    rows = [baseline(), row("scalar"), row("binary")]
+    assert recommend(rows, SLO).latency == "P95 latency"
+    del rows[2].metrics["latency_p95_ms"]
+    decided = recommend(rows, SLO)
+    assert decided.latency == "mean latency"
+    assert [one.latency for one in decided.considered] == pytest.approx([1.8, 0.9, 0.9])
+
+
+def test_points_at_another_ef_are_not_compared():
+    rows = [baseline(hnsw_ef="64"), row("scalar", hnsw_ef="64"), row("scalar", 2, hnsw_ef="64")]
+    rows += [baseline(hnsw_ef="128"), row("scalar", 3, hnsw_ef="128")]
+    decided = recommend(rows, SLO)
+    assert titles(decided.compared(decided.matched[0])) == [
+        "scalar, no rescoring, ef 64",
+        "scalar, rescoring 2×, ef 64",
+    ]

@@ -1,12 +1,37 @@
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qexp.bench.tune import oversampling_of
 from qexp.report.bodies import search_body
-from qexp.rows import experiment_rows, factor_text, with_baselines
+from qexp.results import (
+    MIB,
+    Accuracy,
+    Baseline,
+    Build,
+    Collection,
+    Component,
+    DatasetFacts,
+    Experiment,
+    Half,
+    Interval,
+    LatencyStats,
+    Load,
+    LoadLevel,
+    MemoryUse,
+    OperatingPoint,
+    RamEstimate,
+    Stop,
+    Trial,
+)
+from qexp.results.footprint import Bill, Comparison, Cost
+from qexp.rows import collection_metrics, experiment_rows, factor_text, load_rows, with_baselines
 from qexp.runner import measure_experiment
+from tests.conftest import small_experiment
 from tests.tables import row
+from tests.test_measured import state
 
 
 def trial(ef):
@@ -70,3 +95,129 @@ def test_a_record_without_further_baselines_shows_the_one_it_has():
     rows = with_baselines([trial("16"), trial("64")], {"baseline_recall": 0.8})
     assert [one.params.get("role", "trial") for one in rows] == ["baseline", "trial", "trial"]
     assert with_baselines([], {}) == []
+
+
+def latency(mean):
+    return LatencyStats(mean, mean + 0.1, mean + 0.2, mean + 0.3, 1000)
+
+
+def halves(first, second):
+    return tuple(Half(*(Interval(share, share, share) for share in (kept, kept / 2)), None) for kept in (first, second))
+
+
+def made_by_hand(**more):
+    """An experiment no two figures of which are the same."""
+    codes = Comparison("codes", "resident", 2 * MIB, 0, 2 * MIB, 2 * MIB, 0, 0, 0, 6 * MIB)
+    files = {"vectors": 8 * MIB, "codes": 2 * MIB, "id tracker": MIB}
+    parts = (Component("codes", 2 * MIB, "resident", 0, 0), Component("graph", 3 * MIB, "hot", 0, 0))
+    bare = (Component("vectors", 8 * MIB, "hot", 0, 0), Component("graph", 4 * MIB, "hot", 0, 0))
+    small = Collection("q", Build(2.0, 3.0, state(files)), RamEstimate(parts), MemoryUse({}, 7 * MIB), (codes,))
+    large = Collection(
+        "b", Build(5.0, 9.0, state({"vectors": 9 * MIB})), RamEstimate(bare), MemoryUse({}, 13 * MIB), (), 0.0005
+    )
+    control, ratio = Interval(1.01, 0.98, 1.04), Interval(2.0, 1.9, 2.1)
+    right, found = Accuracy(1.0, 0.96, 0.6, 0.8, 0.7), Accuracy(0.9, 0.85, 0.5, 0.75, 1 / 3)
+    base = Baseline(OperatingPoint(10), latency(4.0), right, control, halves(1.0, 0.99), server=latency(3.0))
+    trial = Trial(OperatingPoint(10), latency(2.0), found, ratio, None, halves(0.92, 0.88), server=latency(1.0))
+    experiment = Experiment(
+        dataset=DatasetFacts("words", "d", "q", 1000, 200, 64, 64, "cosine", "made"),
+        quantized=small,
+        baseline_collection=large,
+        baselines=(base,),
+        trials=(trial,),
+        cost=Cost(1000, Bill(0, 0, 4.0, 1.0), Bill(0, 0, 10.0, 2.0)),
+        visits=("baseline", "control", "trial"),
+        latencies=np.zeros((3, 5, 200), dtype=np.int64),
+        stop=Stop(5, 0.02, 0.05, 1.0),
+    )
+    return replace(experiment, **more)
+
+
+def test_every_figure_of_a_trial_has_its_own_name():
+    base, trial = experiment_rows(small_experiment(Path("unused")), made_by_hand())
+    expected = {
+        "latency_mean_ms": 2.0,
+        "latency_p50_ms": 2.1,
+        "latency_p95_ms": 2.2,
+        "latency_p99_ms": 2.3,
+        "server_latency_mean_ms": 1.0,
+        "server_latency_p50_ms": 1.1,
+        "server_latency_p95_ms": 1.2,
+        "server_latency_p99_ms": 1.3,
+        "qps": 500.0,
+        "accuracy_retention": 0.9,
+        "recall": 0.85,
+        "recall_worst_decile": 0.5,
+        "ndcg": 0.75,
+        "mrr": 0.333333333333,
+        "ram_estimated_mib": 5.0,
+        "ram_measured_mib": 7.0,
+        "ram_hot_measured_mib": 6.0,
+        "compression_ratio": 4.0,
+        "ram_cost_usd_month": 4.0,
+        "disk_cost_usd_month": 1.0,
+        "savings_usd_month": 7.0,
+        "accuracy_retention_a": 0.92,
+        "accuracy_retention_b": 0.88,
+        "recall_a": 0.46,
+        "recall_b": 0.44,
+    }
+    assert {name: trial.metrics.get(name) for name in expected} == expected
+    assert "cost_target_points" not in trial.metrics
+    expected = {
+        "latency_mean_ms": 4.0,
+        "latency_p95_ms": 4.2,
+        "server_latency_p95_ms": 3.2,
+        "recall": 0.96,
+        "ndcg": 0.8,
+        "mrr": 0.7,
+        "ram_estimated_mib": 12.0,
+        "ram_measured_mib": 13.0,
+        "index_seconds": 9.0,
+        "ram_cost_usd_month": 10.0,
+        "disk_cost_usd_month": 2.0,
+        "speedup_mean": 1.01,
+        "speedup_mean_low": 0.98,
+        "speedup_mean_high": 1.04,
+        "recall_a": 0.5,
+        "recall_b": 0.495,
+    }
+    assert {name: base.metrics.get(name) for name in expected} == expected
+
+
+def test_every_figure_of_a_collection_has_its_own_name():
+    expected = {
+        "upload_seconds": 2.0,
+        "index_seconds": 3.0,
+        "points_per_second": 5.0,  # ten points
+        "disk_mib": 11.0,
+        "codes_disk_mib": 2.0,
+        "id_tracker_disk_mib": 1.0,
+        "ram_estimated_mib": 5.0,
+        "ram_resident_mib": 2.0,
+        "baseline_index_seconds": 9.0,
+        "baseline_ram_estimated_mib": 12.0,
+        "round_trip_ms": 0.5,
+        "round_trip_share": 0.125,
+        "rounds": 5,
+        "speedup_halfwidth": 0.02,
+        "noisy": 0.0,
+    }
+    metrics = collection_metrics(made_by_hand())
+    assert {name: metrics.get(name) for name in expected} == expected
+    (base,) = made_by_hand().baselines
+    noisy = replace(base, point=OperatingPoint(10, 64), control=Interval(0.9, 0.8, 0.99))
+    assert collection_metrics(made_by_hand(baselines=(base, noisy)))["noisy"] == 1.0
+
+
+def test_throughput_without_pause_is_priced_by_the_bill_of_its_own_collection():
+    point = OperatingPoint(10)
+    loads = (
+        Load("baseline", point, LoadLevel(2), 100.0, latency(5.0)),
+        Load("trial", point, LoadLevel(2), 200.0, latency(3.0)),
+        Load("trial", point, LoadLevel(2, 50.0), 50.0, None),
+    )
+    rows = load_rows(small_experiment(Path("unused")), made_by_hand(loads=loads))
+    assert [one.metrics.get("cost_usd_month_per_1000_qps") for one in rows] == [120.0, 25.0, None]
+    assert [(one.metrics["qps"], one.metrics["saturated"]) for one in rows] == [(100.0, 0), (200.0, 0), (50.0, 1)]
+    assert [one.params.get("rate") for one in rows] == [None, None, "50"]

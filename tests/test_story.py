@@ -162,3 +162,118 @@ def test_a_latency_that_was_brought_to_the_speed_of_all_jobs_says_so():
     assert remarks["binary, rescoring 2×"] == (
         "one client, closed loop; 2.000 ms at the machine speed of all jobs, which plots and comparisons have"
     )
+
+
+TABLE = [
+    baseline(cost=10),
+    row("scalar", accuracy=0.9, p95=0.4, cost=4),
+    row("scalar", 2, accuracy=0.97, p95=0.5, cost=4),
+    row("binary", accuracy=0.5, p95=0.1, cost=2, ram=400),
+    row("binary", 4, accuracy=0.96, p95=2.2, cost=2, ram=400),
+    row("turbo", accuracy=0.96, p95=1.0, cost=5),
+    row("product", 2, accuracy=0.6, p95=1.0, cost=1),
+]
+
+
+def test_the_best_trade_off_is_the_fastest_that_is_accurate_enough():
+    decided = recommend(TABLE, SLO)
+    assert answers._best(decided) == (
+        "At accuracy retention ≥ 0.95 the fastest by P95 latency is scalar, rescoring 2× "
+        "(4.00× faster in mean latency (3.96–4.04) against no quantization). It is measurably ahead of the rest. "
+        "The cheapest is binary, rescoring 4× "
+        "(1.10× slower in mean latency (1.09–1.11) against no quantization)."
+    )
+    level = row("turbo", 2, accuracy=0.96, p95=0.503, cost=5)
+    assert "). No measurable difference from it: turbo, rescoring 2×." in answers._best(recommend([*TABLE, level], SLO))
+
+
+def test_oversampling_is_told_from_the_least_to_the_most():
+    decided = recommend(TABLE, SLO)
+    assert [answers._effect(decided, one) for one in decided.matched] == [
+        "scalar: accuracy retention went from 0.900 (no rescoring) to 0.970 (rescoring 2×), +0.070; the latter is "
+        "1.25× slower in P95 latency (1.23–1.27).",
+        "binary: accuracy retention went from 0.500 (no rescoring) to 0.960 (rescoring 4×), +0.460; the latter is "
+        "22.00× slower in P95 latency (21.69–22.31).",
+        "turbo: one operating point was measured.",
+        "product: one operating point was measured.",
+    ]
+
+
+def test_what_stands_out_has_its_figures():
+    assert [*answers.insights(recommend(TABLE, SLO))] == [
+        "binary, rescoring 4× is the cheapest that keeps to the limits; saves $8.00 a month, $96.00 a year.",
+        "scalar alone keeps 0.900; rescoring 2× brings 0.970.",
+        "binary alone keeps 0.500; rescoring 4× brings 0.960.",
+        "binary can be slower than no quantization: 1.10× slower in mean latency (1.09–1.11).",
+        "turbo needs no rescoring: 0.960 without it.",
+        "product stays below the limit: 0.600 at best, with rescoring 2×.",
+    ]
+    wide = row("scalar", 2)
+    wide.metrics.update(speedup_mean=0.95, speedup_mean_low=0.9, speedup_mean_high=1.0)
+    assert not any("can be slower" in one for one in answers.insights(recommend([baseline(), wide], SLO)))
+
+
+def criteria(rows):
+    return [*answers.criteria(recommend(rows, SLO))]
+
+
+def test_the_criteria_hold_by_the_low_ends_of_intervals():
+    assert criteria(TABLE) == [
+        (True, "Several methods tested with real figures: scalar, binary, turbo, product."),
+        (True, "Concrete speed improvements: 5 of 6 operating points are measurably faster."),
+        (False, "scalar 5× faster or more: 5.00× (4.95–5.05) at best."),
+        (False, "binary 20× faster or more: 20.00× (19.80–20.20) at best."),
+        (
+            True,
+            "Accuracy recovered by oversampling with the speed kept: scalar, rescoring 2×: 0.970, 4.00× faster in mean "
+            "latency (3.96–4.04).",
+        ),
+        (True, "Significant memory savings (half or more): 60% on storage on_disk, predicted."),
+        (True, "An informed recommendation: binary, rescoring 4×, confirmed by the other half of the queries."),
+    ]
+    fast = [baseline(cost=10), row("scalar", p95=0.39, cost=5.1), row("binary", p95=1.99, cost=6)]
+    assert [met for met, _ in criteria(fast)] == [True, True, True, False, False, False, True]
+    assert criteria(fast)[1][1].startswith("Concrete speed improvements: 1 of 2 ")
+    assert criteria([baseline(cost=10), row("scalar", cost=5)])[4][0] is True  # half of the RAM, without binary
+
+
+def test_theory_stands_beside_the_fastest_point_whatever_its_accuracy():
+    jobs = [job(name, *(one for one in TABLE if one.params["quantization"] == name)) for name in ("scalar", "binary")]
+    for one, factor in zip(jobs, (4.0, 32.0), strict=True):
+        one.config.update({"quantization.theory.compression": factor, "quantization.theory.speedup": 2 * factor})
+    jobs.append(job("none"))
+    again = row("turbo")
+    jobs.append(job("turbo", again))
+    jobs[-1].metrics["compression_ratio"] = 1.0
+    decided = recommend([TABLE[0], *(one for found in jobs for one in found.rows)], SLO)
+    assert answers._theory(jobs, decided).rows == (
+        ("scalar", "4×", "4.0×", "8×", "5.00× (4.95–5.05), no rescoring"),
+        ("binary", "32×", "4.0×", "64×", "20.00× (19.80–20.20), no rescoring"),
+    )
+
+
+@pytest.mark.parametrize(("wanted", "told"), [(1023, True), (1025, False)])
+def test_memory_that_was_not_short_is_told(wanted, told):
+    one = job("scalar", baseline(cost=wanted / 100), row("scalar", 3))
+    one.environment["memory_gib"] = 1.0
+    said = [*answers._why([one], recommend(one.rows, SLO))]
+    assert any(line.startswith(f"The unquantized collection wants {wanted}.0 MiB") for line in said) == told
+    assert said[-1] == "Rescoring at 3× reads up to 30 original vectors for every 10 results."
+
+
+def test_memory_is_compared_with_the_baseline_of_the_choices_storage_and_settings():
+    rows = []
+    for storage, m, ram in (("hot", 16, 900), ("on_disk", 8, 700), ("on_disk", 16, 800)):
+        own = {"storage": storage, "settings": f"index.m={m}"}
+        rows += [baseline(cost=ram / 100, **own), row("scalar", ram=ram / 10, cost=ram / 1000, **own)]
+        rows[-1].metrics["recall_a_low"] = 0.97 if ram == 800 else 0.5
+    decided = recommend(rows, SLO)
+    assert answers.bare_of(decided).row is rows[4]
+    assert answers.ram_remark(decided, decided.choice) == "predicted; 800.0 MiB without quantization (10.0× less)"
+
+
+def test_what_costs_as_much_saves_nothing_and_what_costs_more_says_so():
+    one = row("scalar")
+    for saved, said in ((0.0, "saves $0.00 a month"), (-2.0, "costs more by $2.00 a month, $24.00 a year")):
+        one.metrics["savings_usd_month"] = saved
+        assert answers.cost_remark(one).startswith(said)

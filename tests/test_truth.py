@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 
 from qexp.config import EmbeddingConfig, ExperimentConfig, FileDataset, QueriesConfig, SearchConfig
 from qexp.data import nearest, truth
-from qexp.data.truth import engine_truth, exact_scores, find_truth, neighbours
+from qexp.data.truth import Truth, engine_truth, exact_scores, farther, find_truth, magnitude, neighbours
 from qexp.data.vectors import Data, load_data
 from qexp.errors import DataError
 from tests.test_source import write_vecs
@@ -275,3 +275,104 @@ def test_a_filter_that_lets_too_few_points_through_is_refused(tmp_path: Path) ->
     assert first == again
     assert (find_truth(unfiltered, 5, tmp_path, among).ids % 2 == 0).all()
     assert (find_truth(unfiltered, 5, tmp_path).ids % 2).any()
+
+
+def test_as_many_matching_points_as_results_are_enough(tmp_path: Path) -> None:
+    data = replace(given(tmp_path, lambda right: right), neighbours=None)
+    assert sorted(find_truth(data, 3, tmp_path, np.array([4, 5, 9])).ids[0].tolist()) == [4, 5, 9]
+
+
+def test_neighbours_are_kept_for_the_same_question_alone(tmp_path: Path) -> None:
+    data, cache = replace(given(tmp_path, lambda right: right), neighbours=None), tmp_path / "kept"
+    facts = data.facts
+    asked: list[tuple[Data, int, np.ndarray | None]] = [(data, 5, None), (data, 4, None)]
+    asked += [(data, 5, np.arange(first, 400)) for first in (1, 2)]
+    asked += [
+        (replace(data, facts=replace(facts, **change)), 5, None)
+        for change in ({"digest": "other"}, {"queries_digest": "other"}, {"distance": "dot"})
+    ]
+    for number, (one, k, matching) in enumerate(asked, 1):
+        for _ in range(2):
+            assert find_truth(one, k, cache, matching).ids.shape == (30, k)
+        assert len([*cache.rglob("*.npz")]) == number
+
+
+@pytest.mark.parametrize(("swapped", "refused"), [(1, False), (2, True)])
+def test_one_in_a_hundred_given_neighbours_may_be_farther(swapped: int, refused: bool, tmp_path: Path) -> None:
+    def change(right: np.ndarray) -> np.ndarray:
+        right = right.copy()  # of 20 queries with five each
+        far = np.setdiff1d(np.arange(400), right[0])[:2]
+        right[0, 3:5][:swapped] = far[:swapped]
+        return right
+
+    data = given(tmp_path, change)
+    share = farther(data, np.load(data.neighbours)[:, :5])
+    assert share == swapped / 100
+    if refused:
+        with pytest.raises(DataError, match=": 2 % of the given neighbours are farther than the 5-th exact one"):
+            find_truth(data, 5, tmp_path)
+    else:
+        find_truth(data, 5, tmp_path)
+
+
+def test_given_neighbours_are_put_in_order(tmp_path: Path) -> None:
+    computed = neighbours(vectors(0, 400, 8), vectors(1, 30, 8), 5, "cosine")
+    found = find_truth(given(tmp_path, lambda right: right[:, 4::-1]), 5, tmp_path)
+    assert found.ids.tolist() == computed.ids.tolist()
+    assert (np.diff(found.scores, axis=1) <= 0).all()
+
+
+def test_lists_that_are_all_too_short_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"query 0: 3 neighbours given, search\.limit=5"):
+        find_truth(given(tmp_path, lambda right: right[:, :3]), 5, tmp_path)
+
+
+def test_how_much_farther_a_neighbour_may_be(tmp_path: Path) -> None:
+    data = given(tmp_path, lambda right: right)
+    points, queries = np.array([[1.0, 0], [0.999, 0], [0.995, 0], [0.99495, 0], [0, 1]], np.float32), np.eye(1, 2)
+    np.save(tmp_path / "few.npy", points)
+    np.save(tmp_path / "one.npy", queries.astype(np.float32))
+    few = replace(data, vectors=tmp_path / "few.npy", queries=tmp_path / "one.npy")
+    assert [farther(few, np.array([ids])) for ids in ([0, 1, 2], [0, 1, 3], [0, 1, 4], [2, 3, 4])] == [
+        0.0,
+        0.0,  # within rounding of others
+        1 / 3,
+        1 / 3,
+    ]
+    assert farther(few, np.array([[0, 1]])) == 0.0
+    assert farther(few, np.array([[0, 2]])) == 0.5
+    assert farther(few, np.array([[2, 3]]), np.array([2, 3, 4])) == 0.0
+
+
+def test_among_equals_the_smaller_row_number_goes_first() -> None:
+    points = np.array([[1.0], [2.0]] * 15, dtype=np.float32)
+    expected = [*range(1, 30, 2), *range(0, 20, 2)]
+    assert neighbours(points, points[:1], 25, "dot").ids.tolist() == [expected]
+
+
+def test_magnitude_is_that_of_the_kth_score() -> None:
+    points, queries = np.array([[3, 4], [6, 8], [0, 2]], dtype=np.float32), np.array([[0, 3]], dtype=np.float32)
+    found = Truth(np.array([[1, 0]]), np.array([[24.0, 12.0]]))
+    assert magnitude(points, queries, found, "dot").tolist() == [[15.0]]
+    assert magnitude(points, queries, found, "cosine").tolist() == [[1.0]]
+    near = Truth(np.array([[2, 0]]), np.array([[-1.0, -(10**0.5)]]))
+    for distance in ("euclid", "manhattan"):
+        assert magnitude(points, queries, near, distance).tolist() == [[10**0.5]]
+
+
+def test_a_sum_that_overflows_on_the_way_hides_no_point() -> None:
+    points = np.array([[-1e19, 1e19], [-1, -1], [5, 5]], dtype=np.float32)
+    query = np.array([[1e20, 1e20]], dtype=np.float32)
+    assert neighbours(points[:2], query, 1, "dot").ids.tolist() == [[0]]
+    assert neighbours(points, query, 1, "dot", np.array([0, 1])).ids.tolist() == [[0]]
+
+
+def test_how_much_nearer_than_computed_a_point_may_be() -> None:
+    bar, queries, unit, tiny = np.array([-8.0]), np.array([[3, 4]], np.float32), 2.0**-24, 2.0**-126
+
+    def reach(distance: str) -> float:
+        return float(nearest._reach(bar, queries, 12.0, distance, np.float32)[0])
+
+    assert reach("manhattan") == -8 + 2 * unit * 8
+    assert reach("dot") == reach("cosine") == -8 + 2 * tiny + 18 * unit * 5 * 12
+    assert reach("euclid") == -((25 + 2 * (8 - 2 * tiny - 18 * unit * 17**2)) ** 0.5)

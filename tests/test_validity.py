@@ -22,7 +22,7 @@ from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
 from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError, ConfigError
-from qexp.results import CollectionSpec, Interval, OperatingPoint, Reads
+from qexp.results import CollectionSpec, CollectionState, Interval, OperatingPoint, Reads
 from tests.test_edge import METHODS, POINTS, spec, vectors
 from tests.test_judge import evidence
 
@@ -285,3 +285,146 @@ def test_t13_a_few_faults_in_many_queries_are_none() -> None:
     validity.check_reads("warm", Reads(25, None), 2500, Checks())
     with pytest.raises(BenchmarkError):
         validity.check_reads("warm", Reads(26, None), 2500, Checks())
+
+
+def test_t02_as_many_kib_as_the_threshold_are_searched_by_the_index() -> None:
+    asked = spec(size=16, points=4000, full_scan_threshold=250)  # 250 KiB
+    validity.check_spec(asked, Checks())
+    with pytest.raises(BenchmarkError, match=r"^T02 .*: 249 KiB of vectors are below"):
+        validity.check_spec(replace(asked, points=3999), Checks())
+
+
+def test_t02_each_shard_and_each_segment_has_a_part_of_the_points() -> None:
+    asked = spec(size=16, points=4000, full_scan_threshold=100)
+    validity.check_spec(replace(asked, shards=2), Checks())
+    for parts in ({"shards": 3}, {"shards": 2, "segments": 2}):
+        with pytest.raises(BenchmarkError, match=r"^T02 .* skip the index"):
+            validity.check_spec(replace(asked, **parts), Checks())
+    for parts, enough in (({"shards": 2}, 3200), ({"segments": 2}, 3200)):
+        for matching in (enough, enough - 2):
+            checks = Checks()
+            validity.check_filter(replace(asked, **parts), {}, matching, checks)
+            assert bool(checks.warnings) == (matching < enough)
+
+
+BUILT = CollectionState(
+    points=2000,
+    indexed_vectors=2000,
+    segments=1,
+    size=32,
+    distance="cosine",
+    datatype="float32",
+    m=16,
+    ef_construct=100,
+    full_scan_threshold=10,
+    quantization={"scalar": {"type": "int8", "quantile": 0.99, "always_ram": True}},
+    placements={"vectors": "cold", "hnsw": "cached", "quantized": "pinned"},
+    files={"codes": 72_000},
+)
+
+
+def found(asked: CollectionSpec, state: CollectionState) -> list[str]:
+    """The traps of a state that falls into some."""
+    checks = Checks(strict=False)
+    validity.check_state(asked, state, checks)
+    return [warning.split()[0] for warning in checks.warnings]
+
+
+@pytest.mark.parametrize(
+    ("change", "traps"),
+    [
+        ({}, []),
+        ({"points": 1999}, ["T02"]),
+        ({"points": 2001, "indexed_vectors": 2001}, ["T02"]),
+        ({"indexed_vectors": 1999}, ["T02"]),
+        ({"segments": 2}, ["T05"]),
+        ({"segments": None}, []),
+        ({"size": 31}, ["T05"]),
+        ({"distance": "dot"}, ["T05"]),
+        ({"ef_construct": 99}, ["T05"]),
+        ({"full_scan_threshold": 11}, ["T05"]),
+        ({"replicas": 2}, ["T05"]),
+        ({"write_consistency": 2}, ["T05"]),
+        ({"quantization": None}, ["T05"]),
+        ({"quantization": {"scalar": {"type": "int8"}}}, ["T05"]),
+        ({"quantization": {"scalar": {"type": "int8", "quantile": 0.99 + 1e-8}}}, []),
+        ({"quantization": {"scalar": {"type": "int8", "quantile": 0.98}}}, ["T05"]),
+        ({"files": {"codes": 70_560}}, []),  # 2 % less than predicted
+        ({"files": {"codes": 70_559}}, ["T06"]),
+        ({"files": {"codes": 720_000}}, []),
+        ({"files": {}}, []),
+        ({"files": {}, "indexed_vectors": 1999}, ["T02", "T06"]),
+    ],
+)
+def test_everything_that_was_asked_for_is_compared(change: dict[str, Any], traps: list[str]) -> None:
+    asked = spec(size=32)
+    state = replace(BUILT, placements={"vectors": asked.vectors, "hnsw": asked.hnsw, "quantized": asked.quantized})
+    assert found(asked, replace(state, **change)) == traps
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("points", 1999),
+        ("size", 31),
+        ("distance", "dot"),
+        ("datatype", "float16"),
+        ("ef_construct", 99),
+        ("full_scan_threshold", 11),
+        ("segments", 2),
+        ("shards", 2),
+        ("replicas", 2),
+        ("write_consistency", 2),
+    ],
+)
+def test_t07_collections_that_differ_in_anything(field: str, value: Any) -> None:
+    validity.check_same_index(BUILT, BUILT, Checks())
+    with pytest.raises(BenchmarkError, match=f"^T07 the baseline has {field}="):
+        validity.check_same_index(BUILT, replace(BUILT, **{field: value}), Checks())
+
+
+@pytest.mark.parametrize(
+    ("datatype", "off", "right"),
+    [
+        ("float32", 0.9e-5, True),
+        ("float32", 2e-5, False),
+        ("float16", 1.9e-3, True),
+        ("float16", 3e-3, False),
+        ("turbo16", 2e-3, False),
+        ("turbo8", 0.04, True),
+        ("turbo8", 0.06, False),
+        ("turbo4", 0.5, True),
+        ("turbo4", 0.7, False),
+    ],
+)
+def test_t12_how_far_a_stored_vector_may_be_from_the_datasets(datatype: str, off: float, right: bool) -> None:
+    given = np.array([[8.0, 0.0], [1.0, 0.5]])  # of the row's own largest component, not of all rows'
+    stored = given + np.array([[0.0, 0.0], [0.0, off]])
+    checks = Checks(strict=False)
+    validity.check_stored(spec(datatype=datatype), [3, 4], stored, given, checks)
+    assert [warning.split(" is stored")[0].split(": ")[1] for warning in checks.warnings] == (
+        [] if right else ["point 4"]
+    )
+
+
+@pytest.mark.parametrize(("off", "right"), [(1.0, True), (2.0, False)])
+def test_t12_uint8_may_be_one_step_off(off: float, right: bool) -> None:
+    checks, given = Checks(strict=False), np.array([[200.0, 7.0]])
+    validity.check_stored(spec(datatype="uint8"), [0], given + off, given, checks)
+    assert bool(checks.warnings) != right
+
+
+@pytest.mark.parametrize(("recall", "good"), [(0.9, True), (0.899, False)])
+def test_t08_a_baseline_is_a_yardstick_from_a_recall_of_nine_tenths(recall: float, good: bool) -> None:
+    baselines, trials = judge(evidence())
+    checks = Checks()
+    bases = [replace(baselines[0], accuracy=replace(baselines[0].accuracy, recall=recall))]
+    validity.check_accuracy(spec(), bases, trials, checks)
+    assert bool(checks.warnings) != good
+
+
+@pytest.mark.parametrize(("server_ms", "told"), [(1.0, False), (0.9, True)])
+def test_t20_more_than_half_of_the_time_on_the_way_is_told(server_ms: float, told: bool) -> None:
+    checks = Checks()
+    validity.check_network("all searches", 2.0, server_ms, checks)
+    assert bool(checks.warnings) == told

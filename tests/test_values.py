@@ -1,6 +1,6 @@
 """Intervals: as metrics, and as they are printed."""
 
-from qexp.results import Interval
+from qexp.results import MIB, Interval, Stop, shard_kib, vector_bytes
 
 
 def test_an_interval_is_recorded_and_read_back() -> None:
@@ -19,3 +19,25 @@ def test_an_interval_is_printed_as_a_ratio_or_a_share() -> None:
 
 def test_a_zero_is_a_figure_and_not_absent() -> None:
     assert Interval.of(Interval(0.0, 0.0, 0.0).metrics("recall"), "recall") == Interval(0.0, 0.0, 0.0)
+
+
+def test_a_ratio_is_told_from_one_where_its_interval_leaves_one_out() -> None:
+    assert [Interval(1.0, low, high).distinguishable for low, high in ((1.0, 1.2), (0.8, 1.0), (1.0, 1.0))] == [
+        False
+    ] * 3
+    assert Interval(1.1, 1.0001, 1.2).distinguishable
+    assert Interval(0.9, 0.8, 0.9999).distinguishable
+
+
+def test_sizes_of_vectors() -> None:
+    assert MIB == 1_048_576
+    assert vector_bytes(100, "float32", "cosine") == 400
+    assert vector_bytes(101, "turbo4", "cosine") == 51 + 4
+    assert vector_bytes(100, "turbo8", "euclid") == 100 + 8
+    assert vector_bytes(100, "uint8", "euclid") == 100
+    assert shard_kib(4001, 2, 256, "float32", "cosine") == 2000
+
+
+def test_a_target_that_is_met_exactly_is_reached() -> None:
+    assert Stop(5, 0.05, 0.05, 1.0).reached
+    assert not Stop(5, 0.0501, 0.05, 1.0).reached
