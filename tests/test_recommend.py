@@ -67,8 +67,8 @@ def test_titles_have_the_storage_where_there_are_several():
     one, two = recommend(TABLE, SLO), recommend([*TABLE, *hot], SLO)
     assert [one.title(found) for found in one.considered[:2]] == ["no quantization", "scalar, no rescoring"]
     assert [two.title(found) for found in two.considered if found.collection[1] == "hot"] == [
-        "no quantization on hot",
-        "scalar on hot, no rescoring",
+        "no quantization (hot)",
+        "scalar (hot), no rescoring",
     ]
 
 

@@ -159,7 +159,10 @@ def _oversampling(decided: Recommendation, frame: Frame) -> "Figure":
         )
     axes.set_xscale("log")
     axes.minorticks_off()
-    axes.set_xticks([WITHOUT, *sorted(factors)], ["no rescoring", *(f"{factor:g}×" for factor in sorted(factors))])
+    axes.set_xticks(
+        [WITHOUT, *sorted(factors)],
+        [f"no{chr(10) if frame.narrow else ' '}rescoring", *(f"{factor:g}×" for factor in sorted(factors))],
+    )
     _accuracy_axis(axes, decided, frame.theme)
     legend(figure, axes, frame, 3 if frame.narrow else 5)
     return figure

@@ -50,7 +50,7 @@ def _ram_bars(collections: Sequence[CollectionRecord], theme: Theme) -> list[tup
     bars = []
     for one in collections:
         storage, metrics = one.config["storage.name"], one.metrics
-        suffix = f" on {storage}" if several else ""
+        suffix = f" ({storage})" if several else ""
         colours = dict(zip(PARTS, theme.series, strict=False))
         sizes = {part: metrics.get(f"{part}_predicted_mib", 0.0) for part in PARTS}
         hot = one.config["storage.vectors"] == "cached" or not sizes["codes"]

@@ -76,7 +76,7 @@ class Recommendation:
         """Return the quantization, and the storage where there are several."""
         quantization, storage = collection
         return (
-            f"{quantization} on {storage}" if len({one.collection[1] for one in self.considered}) > 1 else quantization
+            f"{quantization} ({storage})" if len({one.collection[1] for one in self.considered}) > 1 else quantization
         )
 
     def title(self, one: Candidate) -> str:
