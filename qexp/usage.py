@@ -99,7 +99,10 @@ def check_flags(words: list[str]) -> None:
 
 
 def check_choices(words: list[str]) -> None:
-    """Refuse a group without a choice, for which Hydra has a traceback."""
+    """Refuse a group without a choice, for which Hydra has a traceback, and a path that no dataset was chosen for."""
+    path = next((word for word in words if word.startswith("dataset.path=")), None)
+    if path and not any(word.startswith(("dataset=", "experiment=", "--config", "-c")) for word in words):
+        raise ConfigError(f"{path}: of which kind? Add dataset=file, or dataset=hub for one of the Hugging Face hub")
     for word in words:
         group, _, choice = word.removeprefix("~").partition("=")
         if group in GROUPS and (choice == "null" or (word.startswith("~") and group != "experiment")):
@@ -137,6 +140,8 @@ def one_line(error: Exception) -> str:
         known = [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
         if group == "embedding" and name.isdigit():
             return f"embedding={name}: no such choice; any size is embedding.size={name}"
+        if group == "dataset" and "." in name:
+            return f"dataset={name}: no such choice; a file is dataset=file dataset.path={name}"
         return f"{group}={name}: no such choice{near_miss(name, known)}"
     key = re.search(r"Could not (?:override|append|delete from) (?:config value at |config\. )?'([^']+)'", text)
     if key:
@@ -157,8 +162,15 @@ def one_line(error: Exception) -> str:
         return f"+{twice[1]}=…: is chosen already; leave out the +"
     if "override_grammar" in text:  # the page of Hydra's that it sends to
         named = re.match(r"Error parsing override '(.*)'\n", text)
+        if named and "=" not in named[1]:
+            return f"{named[1]}: is no word of qexp's; write group=choice or group.field=value (qexp --help)"
         said = named[1] if named else re.sub(r"^\w+Exception: |\s*\^?\s*See https.*", "", text, flags=re.DOTALL)
         return f"""{said}: not in Hydra's grammar; put quotes around such text within the word, as in 'key="città"'"""
+    several = re.match(r"Ambiguous value for argument '([^']*)'", text)
+    if several:
+        name, _, values = several[1].partition("=")
+        listed = "" if name in GROUPS else f"; a list is {name}=[{values}]"
+        return f"{several[1]}: a sweep over several values needs -m: qexp -m …{listed}"
     single = re.search(r"override ([\w.]+)=(\S+)\n.*: (?:int|float|str|bool) is not a ListConfig", text, re.DOTALL)
     if single:
         return f"{single[1]}={single[2]}: is a list; write [{single[2]}], and in a sweep [{single[2]}],[…]"

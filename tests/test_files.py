@@ -188,6 +188,7 @@ def ragged_fvecs(path: Path) -> None:
         ),
         ("a.parquet", lambda path: pq.write_table(pa.table({"x": [1.0]}), path), "no column holds vectors; it has x"),
         ("a.csv", lambda path: path.write_text(""), "is empty"),
+        ("a.npy", lambda path: path.write_bytes(b""), "a.npy: is empty"),
         ("a.csv", lambda path: path.write_text("text\n"), "is empty"),
         ("a.txt", lambda path: path.write_text("x"), "unknown format '.txt'; known: .parquet"),
         ("a.parquet", lambda path: path.write_text("hello"), "cannot be read"),

@@ -11,7 +11,17 @@ from qexp.cli import main
 from qexp.config import register_schema
 from qexp.errors import ConfigError
 from qexp.paths import packaged
-from qexp.usage import QUIET_WORDS, absent_part, check_flags, expanded, from_anywhere, help_text, one_line
+from qexp.usage import (
+    QUIET_WORDS,
+    absent_part,
+    check_choices,
+    check_flags,
+    check_folder,
+    expanded,
+    from_anywhere,
+    help_text,
+    one_line,
+)
 
 
 def test_overrides_are_split_and_empty_parameters_left_out() -> None:
@@ -73,6 +83,25 @@ def test_flags_that_hydra_takes_are_left_to_it() -> None:
         check_flags(words)
 
 
+def test_a_path_says_of_which_kind_it_is() -> None:
+    with pytest.raises(ConfigError, match=r"^dataset.path=a.npy: of which kind\? Add dataset=file, or dataset=hub"):
+        check_choices(["dataset.path=a.npy"])
+    for more in ("dataset=file", "experiment=mine", "--config-dir=presets"):
+        check_choices([more, "dataset.path=a.npy"])
+
+
+def test_a_store_in_a_folder_of_its_own_is_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["hydra.job.chdir=True"]
+    for relative in ("", "sqlite:///mlflow.db", "./mlruns"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", relative)
+        with pytest.raises(ConfigError, match=r"^hydra.job.chdir=true: every job would have an MLflow store"):
+            check_folder(words)
+        check_folder(["hydra.job.chdir=false"])
+    for absolute in ("sqlite:////tmp/mlflow.db", "http://localhost:5000", "/tmp/mlruns", "databricks"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", absolute)
+        check_folder(words)
+
+
 @pytest.mark.parametrize(
     "path", ["~/a.npy", "my dir/x (1).npy", "p=1/x.npy", "x[1].npy", "donnéès.npy", 'a "b"\\c\\.npy', "d\\"]
 )
@@ -100,6 +129,13 @@ def test_paths_that_hydra_reads_are_left_to_it() -> None:
         ("search.hnsw_ef=64", "search.hnsw_ef=64: is a list; write [64], and in a sweep [64],[…]"),
         ("embedding=32", "embedding=32: no such choice; any size is embedding.size=32"),
         ("quantization.theory.compresion=2", "quantization.theory.compresion: no such group or field (did you mean"),
+        ("bogus", "bogus: is no word of qexp's; write group=choice or group.field=value"),
+        ("dataset=a.parquet", "dataset=a.parquet: no such choice; a file is dataset=file dataset.path=a.parquet"),
+        ("quantization=scalar,binary", "quantization=scalar,binary: a sweep over several values needs -m: qexp -m …"),
+        (
+            "search.limit=1,2",
+            "search.limit=1,2: a sweep over several values needs -m: qexp -m …; a list is search.limit",
+        ),
         ("index.ef_constructt=2", "index.ef_constructt: no such group or field (did you mean 'index.ef_construct'?)"),
     ],
 )

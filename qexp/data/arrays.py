@@ -34,6 +34,8 @@ def read_blocks(path: Path, part: str | None) -> Blocks:
         ".ibin": _bin,
     }.get(path.suffix, _hdf5)
     try:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: is empty")
         yield from reader(path, part)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error

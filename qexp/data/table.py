@@ -111,7 +111,11 @@ def _as_matrix(numbers: Ids, column: Any, table: Table) -> Vectors:
     """Return a list column without nulls as float32 [rows, dimensions]; an empty component becomes NaN."""
     kind = column.type
     if not _is_list(kind):
-        hint = f"; to embed it: dataset.text_column={table.vector_column} embedding=fastembed" if _is_text(kind) else ""
+        hint = ""
+        if _is_text(kind):
+            hint = f"; to embed it: dataset.text_column={table.vector_column} embedding=fastembed"
+            if str(column[0]).startswith("["):
+                hint = "; vectors as text are not read: write them as lists of numbers (Parquet, JSONL)"
         raise DataError(f"{table.place}: column '{table.vector_column}' holds {kind}, not vectors{hint}")
     if not _is_number(kind.value_type):
         raise DataError(f"{table.place}: column '{table.vector_column}' holds lists of {kind.value_type}, not numbers")
