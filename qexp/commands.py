@@ -14,6 +14,7 @@ from pathlib import Path
 from qexp import history
 from qexp.cache import writable
 from qexp.config import SloConfig
+from qexp.config.cost import MEASURES
 from qexp.errors import ConfigError, DataError, QexpError
 from qexp.report.bodies import patch_line
 from qexp.report.export import export as write_deploy
@@ -145,7 +146,7 @@ def report() -> None:
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER", help="default: report")
     for name in _LIMITS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="X", help=f"instead of slo.{name}")
-    parser.add_argument("--accuracy", choices=("retention", "recall"), help="instead of slo.accuracy")
+    parser.add_argument("--accuracy", choices=MEASURES, help="instead of slo.accuracy")
     _exit(_report, parser.parse_args())
 
 

@@ -40,6 +40,11 @@ def near_miss(word: str, known: Iterable[str]) -> str:
     return f" (known: {', '.join(known)})" if 0 < len(known) <= MOST_NAMED else ""
 
 
+def in_one_line(text: object) -> str:
+    """Return a text, or what an error says, with its lines and blanks put together."""
+    return " ".join(str(text).split())
+
+
 class Refused(BaseException):
     """Carries a QexpError out of a Hydra callback, where every Exception becomes a warning."""
 

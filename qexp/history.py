@@ -45,7 +45,7 @@ def _read(reference: str) -> Record:
         experiment = client.get_experiment_by_name(reference)
         if experiment is not None:
             return _record(client, reference, f"experiment {reference}", _newest(client, experiment.experiment_id))
-        run = _run(client, experiment_id, reference)
+        run = _run(client, reference)
     run, collections = jobs.whole(client, run)
     record = _record(client, run.info.run_id, run.info.run_name, collections)
     return replace(record, limits=json.loads(run.data.tags.get(tracking.SLO, "null")))
@@ -115,7 +115,7 @@ def _last(client: "MlflowClient", experiment_id: str) -> "Run":
     return (told or tops)[-1]
 
 
-def _run(client: "MlflowClient", experiment_id: str, run_id: str) -> "Run":
+def _run(client: "MlflowClient", run_id: str) -> "Run":
     found = store.find_run(client, run_id)
     if found is None:
         known = ["last", *(one.name for one in client.search_experiments(max_results=MOST_NAMED))]
@@ -157,9 +157,9 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
 
 def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> CollectionRecord:
     checks = store.json_artifact(client, run.info.run_id, tracking.CHECKS_FILE)
-    config = store.json_artifact(client, run.info.run_id, "config.json")
+    config = store.json_artifact(client, run.info.run_id, tracking.CONFIG_FILE)
     dataset = store.json_artifact(client, run.info.run_id, tracking.DATASET_FILE)
-    for name, found in (("config.json", config), (tracking.DATASET_FILE, dataset)):
+    for name, found in ((tracking.CONFIG_FILE, config), (tracking.DATASET_FILE, dataset)):
         if not found:
             raise DataError(f"run {run.info.run_id}: has no {name}; delete the run and measure it again")
     loaded = config.get("search.clients") or config.get("search.rate")

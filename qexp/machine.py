@@ -1,5 +1,6 @@
 """The machine that measures: what it is, and whose turn it is."""
 
+import fcntl
 import getpass
 import json
 import os
@@ -72,8 +73,6 @@ def _open(path: Path) -> int:
 
 
 def _take(handle: int, path: Path, measuring: bool, wait_seconds: float, say: Callable[[str], None]) -> None:
-    import fcntl
-
     kind = fcntl.LOCK_EX if measuring else fcntl.LOCK_SH
     started, said = time.monotonic(), False
     while True:

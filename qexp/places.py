@@ -14,14 +14,14 @@ import numpy as np
 
 from qexp.bench import validity
 from qexp.bench.checks import Checks
-from qexp.cache import Lock, lock_name, locked
+from qexp.cache import Kind, Lock, lock_name, locked
 from qexp.config import ExperimentConfig, ServerConfig
 from qexp.data.vectors import Data
 from qexp.engine import worker
-from qexp.engine.base import COLLECTIONS, Engine, engine_factory
+from qexp.engine.base import Engine, engine_factory
 from qexp.engine.worker import Worker
 from qexp.errors import EngineError
-from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint
+from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, evenly
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Loader:
         if place is None:
             return None
         try:
-            os.utime(self.cache / COLLECTIONS / place.spec.name)  # it is used now
+            os.utime(self.cache / Kind.COLLECTIONS / place.spec.name)  # it is used now
             state = place.worker.state()
         except (EngineError, OSError) as error:
             log.info("%s: loaded again: %s", place.spec.method, error)
@@ -162,7 +162,7 @@ class Loader:
 
         Of parallel jobs the first builds; until `holder` is closed, nobody may evict it.
         """
-        folder = self.cache / COLLECTIONS / spec.name
+        folder = self.cache / Kind.COLLECTIONS / spec.name
         held = holder.enter_context(locked(self.cache, lock_name(folder), alone=False))
         with ExitStack() as first, ExitStack() as second:
             worker = first.enter_context(self.worker(spec))
@@ -194,7 +194,7 @@ class Loader:
 
     def _check(self, spec: CollectionSpec, worker: Worker, state: CollectionState) -> None:
         validity.check_state(spec, state, self.checks)
-        rows = np.linspace(0, spec.points - 1, min(SAMPLE, spec.points)).astype(int).tolist()
+        rows = evenly(spec.points, SAMPLE).tolist()
         stored = np.array(worker.vectors(rows), dtype=np.float32)
         validity.check_stored(spec, rows, stored, self.data.points()[rows], self.checks)
 

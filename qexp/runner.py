@@ -25,7 +25,7 @@ from qexp.engine.base import collection_spec, engine_version
 from qexp.engine.caps import hierarchy
 from qexp.paths import cache_root
 from qexp.places import Loader, Place, release, released_on_errors, started_ahead
-from qexp.results import Experiment, Finding, Ids, OperatingPoint
+from qexp.results import Experiment, Finding, Ids, OperatingPoint, evenly
 from qexp.sizing.cost import price
 from qexp.sizing.ram import predict_ram
 from qexp.steps import Steps
@@ -54,7 +54,7 @@ def run(config: ExperimentConfig, words: list[str]) -> Experiment:
 def measure_experiment(config: ExperimentConfig) -> Experiment:
     """Build or find the collections, visit every operating point in rounds, and judge what came back."""
     checks = Checks(config.validity == "strict")
-    checks.expect(True, "T01", f"{config.engine.name} is a real engine, not qdrant-client's local mode", "")
+    checks.held("T01", f"{config.engine.name} is a real engine, not qdrant-client's local mode")
     cache = writable(cache_root(config.cache_dir))
     method = next(iter(config.quantization.config or {}), None)
     engine = engine_version(config.engine, method)  # first, because a server that cannot be used is known at once
@@ -70,7 +70,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             spec = collection_spec(config, data.facts, engine)
             validity.check_spec(spec, checks)
             if spec.datatype == "uint8":
-                dataset_checks.check_whole_numbers(data.points()[_sample(data.facts.points)], checks)
+                dataset_checks.check_whole_numbers(data.points()[evenly(data.facts.points, SAMPLE)], checks)
             links, payload = partial(chosen_links, data), held_payload(data, spec)
             loader = Loader(config, data, cache, checks)
             quantized, baseline = loader.pair(workers, spec)
@@ -79,7 +79,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             truth = truth or _engine_side_truth(config, data, baseline, cache, matching)
             _check_data(checks, data, truth, matching)
         with machine.turn(True, config.wait_seconds, log.info):
-            checks.expect(True, "T19", "no other job used this machine while it was measured", "")
+            checks.held("T19", "no other job used this machine while it was measured")
             search, findings = config.search, list[Finding]()
             judged = partial(_judged_by, search, baseline, data, truth)
             if spec.quantization:
@@ -180,15 +180,10 @@ def _judged_by(
     return lambda found: _retention(data, truth, found, reference)
 
 
-def _sample(count: int) -> Ids:
-    """Return up to 100 row numbers, evenly spread."""
-    return np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64)
-
-
 def _check_data(checks: Checks, data: Data, truth: Truth, matching: Ids | None) -> None:
     points, queries = data.points(), np.asarray(data.query_vectors())
     dataset_checks.check_queries(dataset_checks.duplicates(points, queries), queries, checks)
-    sample = _sample(len(queries))
+    sample = evenly(len(queries), SAMPLE)
     computed = exact_scores(points, queries[sample], truth.ids[sample], data.facts.distance)
     dataset_checks.check_truth(truth.scores[sample], computed, checks)
     if truth.source != "neighbours":  # these were compared when they were read

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qexp.cache import ABANDONED, BROKEN, locked
+from qexp.errors import in_one_line
 from qexp.results import Experiment, Nanoseconds, Visit
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def pending(root: Path, store: str) -> list[Path]:
         except FileNotFoundError:
             continue
         except BROKEN as error:  # or of another version
-            log.warning("%s cannot be read, and is not logged: %s", folder, " ".join(f"{error!r}".split()))
+            log.warning("%s cannot be read, and is not logged: %s", folder, in_one_line(repr(error)))
     return folders
 
 

@@ -18,8 +18,7 @@ from qexp.environment import SWEEP_FOLDER, SWEEP_RUN, SWEPT, remedy, sweep_run, 
 from qexp.errors import ConfigError, QexpError, Refused
 from qexp.jobs import REUSED, cliff_of, collect, lost_trials, rows_of, runs_of
 from qexp.paths import cache_root
-from qexp.report.cliff import markdown as cliff_markdown
-from qexp.report.plots_memory import cliff_picture
+from qexp.report.sizing import write_cliff
 from qexp.report.table import markdown
 from qexp.results import Row
 from qexp.results.footprint import Cliff
@@ -260,9 +259,7 @@ def finish_cliff(run_id: str, title: str) -> Cliff | None:
         cliff = cliff_of(run_id)
         if cliff is None:
             return None
-        client.log_text(run_id, cliff_markdown(cliff), "cliff.md")
-        with tempfile.TemporaryDirectory() as folder:
-            picture = Path(folder) / "cliff.png"
-            picture.write_bytes(cliff_picture(cliff, title))
-            client.log_artifact(run_id, str(picture))
+        with tempfile.TemporaryDirectory() as made:
+            write_cliff(cliff, title, Path(made))
+            client.log_artifacts(run_id, made)
         return cliff

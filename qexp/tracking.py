@@ -17,6 +17,7 @@ from qexp.environment import REPRODUCES, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, TrackingError
 from qexp.paths import cache_root
 from qexp.provenance import code_tags, reproduce_command, uncommitted
+from qexp.report.record import FINDINGS, WARNINGS
 from qexp.report.sizing import write_sizing
 from qexp.report.table import markdown
 from qexp.report.trust import trust
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ENVIRONMENT_FILE = "environment.json"  # artifact: the machine and its libraries
+CONFIG_FILE = "config.json"  # artifact: the flat configuration
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 DATASET_REVISION = "qexp.dataset_revision"  # tag: the commit that the hub's dataset was loaded from
 SLO = "qexp.slo"  # tag of a sweep: the limits by which it is judged
 TRIALS = "qexp.trials"  # tag of a collection: how many trials were recorded below it
-FINDINGS = "qexp.findings"  # tag: sentences of tuning and adaptive policies, a line each
 TABLE_FILE = "table.md"  # artifact: all of the table that the note begins with
 TRUST_FILE = "validity.md"  # artifact: what a collection's note says below the table
 CHECKS_FILE = "validity.json"  # artifact: what was checked, with its verdict
@@ -74,7 +75,7 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
     try:
         with store_faults("starting a run"):
             log_batches(client, run_id, params=_params(config))
-            client.log_text(run_id, json.dumps(config.flat(), indent=1), "config.json")
+            client.log_text(run_id, json.dumps(config.flat(), indent=1), CONFIG_FILE)
             dataset, embedding = with_paths(config.dataset, located), located_encoder(config.embedding)
             from_anywhere = replace(config, dataset=dataset, embedding=embedding)
             client.log_text(run_id, json.dumps(from_anywhere.saved(), indent=1), SAVED_CONFIG)
@@ -130,7 +131,7 @@ def _record(
         words = [*shlex.split(tags["qexp.command"])[1:], f"dataset.revision={revision}"]
         told |= {DATASET_REVISION: revision, "qexp.reproduce": reproduce_command(words)}
     if experiment.warnings:
-        told["qexp.warnings"] = "\n".join(experiment.warnings)
+        told[WARNINGS] = "\n".join(experiment.warnings)
     record = spool.Record(
         store=address(),
         experiment_id=experiment_id,
@@ -177,7 +178,7 @@ def _trial_records(config: ExperimentConfig, experiment: Experiment) -> Iterator
     A field that is swept is a parameter of theirs too, so that they can be told apart side by side.
     """
     values = config.flat() | _params(config)
-    within = tuple(f"{key}." for key in swept_keys())  # of what is a mapping, every value
+    within = tuple(f"{key}." for key in swept_keys() if "." in key)  # of a mapping every value, of a choice its name
     swept = {key: str(value) for key, value in values.items() if key in swept_keys() or key.startswith(within)}
     for trial in experiment.trials:
         row = trial_row(config, experiment, trial)

@@ -13,6 +13,7 @@ import pytest
 from qexp import machine, places, runner
 from qexp.bench.checks import CONSTRUCTION
 from qexp.bench.explore import Judge
+from qexp.cache import Kind
 from qexp.config import (
     EngineConfig,
     ExperimentConfig,
@@ -24,7 +25,6 @@ from qexp.config import (
 )
 from qexp.data.truth import Truth, find_truth
 from qexp.data.vectors import Data, load_data
-from qexp.engine.base import COLLECTIONS
 from qexp.engine.edge import EdgeEngine
 from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError
@@ -49,7 +49,7 @@ def trial(row: Row) -> bool:
 
 def use(monkeypatch: pytest.MonkeyPatch, engine: type[EdgeEngine]) -> None:
     """Let every worker of a run have another engine."""
-    monkeypatch.setattr(places, "engine_factory", lambda config, cache, _: partial(engine, cache / COLLECTIONS))
+    monkeypatch.setattr(places, "engine_factory", lambda config, cache, _: partial(engine, cache / Kind.COLLECTIONS))
 
 
 @pytest.fixture(scope="module")

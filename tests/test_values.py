@@ -1,6 +1,8 @@
 """Intervals: as metrics, and as they are printed."""
 
-from qexp.results import MIB, Interval, Stop, shard_kib, vector_bytes
+import pytest
+
+from qexp.results import MIB, Interval, Stop, evenly, shard_kib, vector_bytes
 
 
 def test_an_interval_is_recorded_and_read_back() -> None:
@@ -41,3 +43,8 @@ def test_sizes_of_vectors() -> None:
 def test_a_target_that_is_met_exactly_is_reached() -> None:
     assert Stop(5, 0.05, 0.05, 1.0).reached
     assert not Stop(5, 0.0501, 0.05, 1.0).reached
+
+
+@pytest.mark.parametrize(("count", "most", "rows"), [(3, 100, [0, 1, 2]), (1000, 3, [0, 499, 999]), (9, 1, [0])])
+def test_rows_are_spread_evenly_over_all(count: int, most: int, rows: list[int]) -> None:
+    assert evenly(count, most).tolist() == rows

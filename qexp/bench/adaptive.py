@@ -14,7 +14,7 @@ from qexp.bench.halves import split
 from qexp.bench.latency import speedup_mean
 from qexp.bench.policies import Fixed, Margin, NonZero, Policy, Seen, calibrate_fixed, calibrate_margin, one_more
 from qexp.bench.student import t_halfwidth
-from qexp.bench.tune import oversampling_of
+from qexp.bench.tune import rescoring
 from qexp.config import AdaptiveConfig, SearchConfig
 from qexp.results import Block, Finding, Ids, Interval, OperatingPoint
 
@@ -101,7 +101,8 @@ def compare(
     `shares` turns results [query, k] into the accuracy of every query.
     """
     first, second = split(queries)
-    seen = [_see(place, search, _point(search, factor), shares, first) for factor in sorted(asked.factors)]
+    points = [rescoring(search, round(factor * search.limit)) for factor in sorted(asked.factors)]
+    seen = [_see(place, search, point, shares, first) for point in points]
     fixed = calibrate_fixed(seen, asked.target)
     if fixed is None:
         best = max(seen, key=lambda one: float(one.shares.mean()))
@@ -123,11 +124,6 @@ def compare(
         findings.append(result.finding)
     absent = [name for name, policy in named.items() if policy is None]
     return findings + [Finding(f"{name}: no margin policy reached it where it was calibrated", {}) for name in absent]
-
-
-def _point(search: SearchConfig, factor: float) -> OperatingPoint:
-    number = round(factor * search.limit)
-    return OperatingPoint(search.limit, search.hnsw_ef[0], True, oversampling_of(number, search.limit))
 
 
 def _visit(place: Place, search: SearchConfig, policy: Policy) -> tuple[Block, Ids]:

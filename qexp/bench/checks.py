@@ -39,6 +39,10 @@ class Checks:
             log.warning("%s %s", trap, otherwise)
         self.done.append(Check(trap, what, "held" if holds else "warning", "" if holds else otherwise))
 
+    def held(self, trap: str, what: str) -> None:
+        """Note what holds by the way in which this run measures."""
+        self.prefer(True, trap, what, "")
+
     def unknown(self, trap: str, what: str) -> None:
         """Note what nobody can look for here."""
         self.done.append(Check(trap, what, "not known"))

@@ -12,6 +12,7 @@ from qexp.results import OperatingPoint, Search
 
 SearchAt = Callable[[OperatingPoint], Search]
 
+FEW, MANY = 0.8, 1.5  # times the factor, by the course for queries of few and of many non-zero components
 THRESHOLDS = tuple(np.arange(0.05, 1.0, 0.05))  # shares of the queries that get a second call, tried in calibration
 
 
@@ -70,13 +71,12 @@ class NonZero:
     def factor(self, query: Sequence[float]) -> float:
         """Return the oversampling of a query, at least 1."""
         length = sum(1 for component in query if component != 0)
-        scale = 1.5 if length > 1000 else 0.8 if length < 100 else 1.0
-        return max(1.0, self.point.oversampling * scale)
+        return self._scaled(MANY if length > 1000 else FEW if length < 100 else 1.0)
 
     def search(self, at: SearchAt) -> Search:
         """Prepare every factor's request, and choose among them within the call."""
         base = self.point
-        factors = sorted({max(1.0, base.oversampling * scale) for scale in (0.8, 1.0, 1.5)})
+        factors = sorted({self._scaled(scale) for scale in (FEW, 1.0, MANY)})
         searches = {factor: at(replace(base, oversampling=factor)) for factor in factors}
 
         def prepare(query: list[float]) -> Any:
@@ -88,6 +88,9 @@ class NonZero:
             return searches[factor].call(prepared[factor])
 
         return Search(prepare, call, at(base).ids)
+
+    def _scaled(self, scale: float) -> float:
+        return max(1.0, self.point.oversampling * scale)
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ def check_same_index(baseline: CollectionState, quantized: CollectionState, chec
 
 def check_stored(spec: CollectionSpec, rows: list[int], stored: Vectors, given: Vectors, checks: Checks) -> None:
     """Look for points that are not the dataset's rows (T12); both [rows, size]."""
-    checks, (share, step) = checks or Checks(), _STORED[spec.datatype]
+    share, step = _STORED[spec.datatype]
     far = np.abs(stored - given).max(axis=1) > share * np.abs(given).max(axis=1) + step
     checks.expect(
         not far.any(),

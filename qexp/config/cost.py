@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from qexp.config.checks import MISSING, at_least, one_of, require
 
+MEASURES = ("retention", "recall")  # of accuracy
+
 
 @dataclass(frozen=True)
 class NodeConfig:
@@ -63,7 +65,7 @@ class SloConfig:
     max_usd_month: float | None = None
 
     def __post_init__(self) -> None:
-        one_of("slo.accuracy", self.accuracy, ("retention", "recall"))
+        one_of("slo.accuracy", self.accuracy, MEASURES)
         require(0 <= self.min_accuracy <= 1, f"slo.min_accuracy={self.min_accuracy:g}: must be from 0 to 1")
         for key in ("max_p95_ms", "max_ram_mib", "max_usd_month"):
             limit = getattr(self, key)

@@ -6,10 +6,16 @@ from math import ceil
 from typing import Any
 
 from qexp.config.checks import at_least, one_of, require
+from qexp.config.cost import MEASURES
 from qexp.config.dataset import PAYLOAD_INDEXES
 from qexp.errors import ConfigError, near_miss
 
 MOST_CLIENTS = 256
+
+
+def _check_goal(place: str, measure: str, target: float) -> None:
+    one_of(f"{place}.measure", measure, MEASURES)
+    require(0 < target <= 1, f"{place}.target={target:g}: must be above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,7 @@ class TuneConfig:
 
     def __post_init__(self) -> None:
         one_of("search.tune.parameter", self.parameter, ("oversampling", "hnsw_ef"))
-        one_of("search.tune.measure", self.measure, ("retention", "recall"))
-        require(0 < self.target <= 1, f"search.tune.target={self.target:g}: must be above 0 and at most 1")
+        _check_goal("search.tune", self.measure, self.target)
         if self.most is not None:
             at_least("search.tune.most", self.most, 1)
         require(
@@ -46,8 +51,7 @@ class AdaptiveConfig:
     factors: list[float] = field(default_factory=lambda: [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 13.0, 16.0])
 
     def __post_init__(self) -> None:
-        one_of("search.adaptive.measure", self.measure, ("retention", "recall"))
-        require(0 < self.target <= 1, f"search.adaptive.target={self.target:g}: must be above 0 and at most 1")
+        _check_goal("search.adaptive", self.measure, self.target)
         require(len(self.factors) > 1, "search.adaptive.factors: needs at least two oversampling factors")
         for factor in self.factors:
             at_least("search.adaptive.factors", factor, 1)

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from qexp.config.dataset import DISTANCES
-from qexp.errors import DataError, near_miss
+from qexp.errors import DataError, in_one_line, near_miss
 from qexp.paths import install
 
 BLOCK_BYTES = 8 * 2**20
@@ -38,7 +38,7 @@ def read_blocks(path: Path, part: str | None) -> Blocks:
             raise DataError(f"{path}: is empty")
         yield from reader(path, part)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        raise DataError(f"{path}: cannot be read: {in_one_line(error)}") from error
 
 
 def parts_of(path: Path) -> list[str]:
@@ -50,7 +50,7 @@ def parts_of(path: Path) -> list[str]:
         with _open_hdf5(path) as file:
             return [name for name, item in file.items() if getattr(item, "ndim", 0) == 2]
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        raise DataError(f"{path}: cannot be read: {in_one_line(error)}") from error
 
 
 def hdf5_distance(path: Path) -> str | None:

@@ -16,7 +16,7 @@ from qexp.config import EmbeddingConfig
 from qexp.data.kept import read_or_made
 from qexp.data.progress import Progress
 from qexp.data.table import digest_of, file_digest, write_arrow
-from qexp.errors import ConfigError, DataError, near_miss
+from qexp.errors import ConfigError, DataError, in_one_line, near_miss
 from qexp.paths import install
 from qexp.results import Vectors
 
@@ -157,7 +157,7 @@ def _register(fastembed: Any, folder: Path, pooling: str) -> tuple[str, str]:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return f"{type(error).__name__}: {in_one_line(error)[:300]}"
 
 
 def _check_texts(texts: list[Any], start: int, place: str, column: str) -> None:

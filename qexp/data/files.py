@@ -15,7 +15,7 @@ from qexp.data.hub import NO_ROWS, folder_state, hush
 from qexp.data.kept import read_or_made
 from qexp.data.progress import Progress
 from qexp.data.table import digest_of, file_digest, write_arrow, write_records
-from qexp.errors import DataError
+from qexp.errors import DataError, in_one_line
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -131,7 +131,7 @@ def _table(path: Path, cache: Path) -> "Dataset":
             hint = (
                 " (Arrow cannot read rows without a vector from a column of fixed size: leave them out, or write lists)"
             )
-        raise DataError(f"{path}: cannot be read: {' '.join(str(cause).split())}{hint}") from error
+        raise DataError(f"{path}: cannot be read: {in_one_line(cause)}{hint}") from error
 
 
 def _parquet(path: Path, cache: Path) -> "Dataset":

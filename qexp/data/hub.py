@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qexp.cache import FULL, Kind
 from qexp.data.table import digest_of
-from qexp.errors import DataError, near_miss
+from qexp.errors import DataError, in_one_line, near_miss
 from qexp.paths import packaged
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def folder_state(folder: Path) -> str:
 def _reason(error: Exception, path: str, name: str | None, split: str) -> str:
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
-    text = " ".join(str(error).split())
+    text = in_one_line(error)
     if any(isinstance(one, OSError) and one.errno in FULL for one in (error, error.__cause__)):
         return "there is no room for a copy of it: free space or set cache_dir=…, for a dataset of the hub HF_HOME=…"
     if Path(path).is_file():
@@ -96,7 +96,7 @@ def _reason(error: Exception, path: str, name: str | None, split: str) -> str:
     if any(words in f"{text} {error.__cause__}" for words in NO_ROWS):
         return f"split '{split}' is empty"
     if isinstance(error, DatasetGenerationError) and error.__cause__:
-        return f"its files cannot be read: {' '.join(str(error.__cause__).split())}"
+        return f"its files cannot be read: {in_one_line(error.__cause__)}"
     if "BuilderConfig" in text:
         known = text.partition("Available: ")[2].strip("[]").replace("'", "").split(", ")
         return f"no such configuration{near_miss(name or 'default', known)}"

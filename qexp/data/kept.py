@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from qexp.cache import BROKEN
+from qexp.errors import in_one_line
 
 Read = TypeVar("Read")
 
@@ -19,7 +20,7 @@ def read_or_made(path: Path, read: Callable[[], Read], make: Callable[[], None])
         try:
             return read()
         except BROKEN as error:
-            log.warning("%s: removed, and to be made again: %s", path, " ".join(f"{error!r}".split()))
+            log.warning("%s: removed, and to be made again: %s", path, in_one_line(repr(error)))
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     make()
     return read()

@@ -18,7 +18,8 @@ from qexp.config import CollectionDataset
 from qexp.config.dataset import short
 from qexp.data.progress import Progress
 from qexp.data.table import digest_of, write_arrow
-from qexp.errors import DataError, EngineError, near_miss
+from qexp.errors import DataError, EngineError, in_one_line, near_miss
+from qexp.results import evenly
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -246,7 +247,7 @@ def _sample(folder: Path) -> Iterator[tuple[list[str], np.ndarray]]:
     parts = _parts(folder)
     for part in parts[:: max(1, len(parts) // COMPARED)]:
         rows = datasets.Dataset.from_file(str(part)).with_format("numpy")
-        few = rows[np.unique(np.linspace(0, len(rows) - 1, max(1, COMPARED // len(parts))).astype(int))]
+        few = rows[evenly(len(rows), max(1, COMPARED // len(parts)))]
         yield [str(key) for key in few["id"]], np.stack(few["vector"])
 
 
@@ -288,7 +289,7 @@ def _ask(config: CollectionDataset, call: Callable[[], Any]) -> Any:
             raise EngineError(f"{where}: no collection '{config.collection}' (404); is it the right server?") from error
         raise EngineError(f"{where}: the server answered {error.status_code} {error.reason_phrase}") from error
     except (ResponseHandlingException, ValidationError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)[:200]
         raise EngineError(
             f"{where}: cannot be read: {reason}; what was read is kept, so that a new run goes on from there"
         ) from error

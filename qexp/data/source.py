@@ -190,11 +190,11 @@ def _table(
 ) -> Table:
     """Name the columns; embed the text column if there is one and an encoder for it."""
     if columns.text_column and embedding.kind != "column":
-        from qexp.data.embed import embedded
+        from qexp.data.embed import COLUMN, embedded
 
         need_columns(loaded.rows, loaded.place, columns.text_column)
         rows = embedded(loaded.rows, loaded.place, columns.text_column, embedding, role, cache)
-        return Table(rows, loaded.place, "embedding of text", columns.id_column)
+        return Table(rows, loaded.place, COLUMN, columns.id_column)
     if columns.text_column and not columns.vector_column and isinstance(columns, QueriesConfig):
         raise DataError(f"{loaded.place}: texts need a model; add embedding=fastembed embedding.model=…")
     field_of = "dataset.queries" if isinstance(columns, QueriesConfig) else "dataset"

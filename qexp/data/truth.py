@@ -13,7 +13,7 @@ from qexp.data.kept import read_or_made
 from qexp.data.nearest import candidates
 from qexp.data.vectors import Data
 from qexp.errors import DataError
-from qexp.results import Ids, Vectors
+from qexp.results import Ids, Vectors, evenly
 
 SCORE_BYTES = 2 * 2**20
 WAY = "3"  # raise when neighbours are found in another way, so that none of the old ones are used
@@ -106,7 +106,7 @@ def given_truth(data: Data, k: int) -> Truth:
 def farther(data: Data, ids: Ids, matching: Ids | None = None) -> float:
     """Return the share of the neighbours [query, k] farther than the k-th exact one, of 20 queries searched again."""
     points, queries, distance = data.points(), np.asarray(data.query_vectors()), data.facts.distance
-    sample = np.unique(np.linspace(0, len(queries) - 1, min(CHECKED_QUERIES, len(queries))).astype(int))
+    sample = evenly(len(queries), CHECKED_QUERIES)
     exact = neighbours(points, queries[sample], ids.shape[1], distance, matching)
     least = exact.scores[:, -1:] - TIE * magnitude(points, queries[sample], exact, distance)
     if distance == "euclid":  # others may take it from the squared lengths and a product

@@ -24,7 +24,8 @@ from qexp.results import (
     Vectors,
 )
 
-COLLECTIONS = Kind.COLLECTIONS
+UPLOAD_BATCH = 1000  # points in a request
+SCROLL_BATCH = 10_000
 INDEX_ALWAYS = 1  # KiB: with Qdrant's default small collections would stay unindexed and unquantized
 DEFAULT_M = 16  # Qdrant's own
 DEFAULT_EF_CONSTRUCT = 100
@@ -156,7 +157,7 @@ def engine_factory(config: EngineConfig, cache: Path, condition: dict[str, Any] 
         return partial(ServerEngine, config, condition)
     from qexp.engine.edge import EdgeEngine
 
-    return partial(EdgeEngine, cache / COLLECTIONS, condition)
+    return partial(EdgeEngine, cache / Kind.COLLECTIONS, condition)
 
 
 def engine_version(config: EngineConfig, method: str | None = None) -> str:

@@ -16,7 +16,7 @@ from qexp.engine.caps import Cap, Hierarchy
 from qexp.engine.process import drop_pages
 from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError, EngineError
-from qexp.results import CollectionSpec, Nanoseconds, OperatingPoint
+from qexp.results import MIB, CollectionSpec, Nanoseconds, OperatingPoint
 from qexp.results.footprint import CapTrial, Cliff
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ def measure_cliff(
 
 def _under(limit: int | None, procedure: Procedure, where: Hierarchy, targets: Targets) -> list[_Visit]:
     """Measure all targets under one cap, interleaved."""
-    log.info("memory cap: %s", "none" if limit is None else f"{limit / 2**20:.0f} MiB")
+    log.info("memory cap: %s", "none" if limit is None else f"{limit / MIB:.0f} MiB")
     with ExitStack() as open_things:
         stands: list[_Stand] = []
         for spec, points in targets:

@@ -10,10 +10,10 @@ import numpy as np
 import qdrant_edge as edge
 
 from qexp.engine import edge_folder
-from qexp.engine.base import INDEX_ALWAYS, in_order, payload_batches
+from qexp.engine.base import INDEX_ALWAYS, SCROLL_BATCH, UPLOAD_BATCH, in_order, payload_batches
 from qexp.engine.edge_folder import SHARD
 from qexp.engine.process import drop_pages, give_back, process_memory
-from qexp.errors import ConfigError, EngineError
+from qexp.errors import ConfigError, EngineError, in_one_line
 from qexp.results import (
     DATATYPE_BITS,
     Build,
@@ -27,8 +27,6 @@ from qexp.results import (
 
 log = logging.getLogger(__name__)
 
-UPLOAD_BATCH = 1000
-SCROLL_BATCH = 10_000
 _DISTANCE = {
     "cosine": edge.Distance.Cosine,
     "dot": edge.Distance.Dot,
@@ -248,7 +246,7 @@ def _engine_call(function: Any, *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except Exception as error:
-        raise EngineError(f"Qdrant Edge: {' '.join(str(error).split())}") from error
+        raise EngineError(f"Qdrant Edge: {in_one_line(error)}") from error
 
 
 def _edge_config(spec: CollectionSpec) -> Any:

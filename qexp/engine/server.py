@@ -16,7 +16,7 @@ import numpy as np
 
 from qexp.config import ServerConfig
 from qexp.engine import dialect
-from qexp.engine.base import INDEX_ALWAYS, in_order, payload_batches
+from qexp.engine.base import INDEX_ALWAYS, SCROLL_BATCH, UPLOAD_BATCH, in_order, payload_batches
 from qexp.engine.key import api_key
 from qexp.engine.readback import Readback
 from qexp.engine.wire import Grpc, Payloads, Rest, Taken, Unavailable
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UPLOAD_BATCH = 1000
-SCROLL_BATCH = 10_000
 UPLOAD_BYTES = 2 * 2**20  # of float32; as JSON it stays well below Qdrant's 32 MB a request
 GREENS = 2  # consecutive polls: between upload and optimizer a collection is green for a moment
 POLL_SECONDS = 0.2

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from qexp.errors import EngineError
+from qexp.errors import EngineError, in_one_line
 from qexp.results import OperatingPoint, Search
 
 OK = frozenset((200, 201, 202))
@@ -203,7 +203,7 @@ def _envelope(response: httpx.Response, url: str) -> dict[str, Any]:
 
 def unreachable(error: httpx.HTTPError, url: str) -> EngineError:
     """Say why no answer came, and what to do."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = in_one_line(error) or type(error).__name__
     if isinstance(error, httpx.UnsupportedProtocol):
         return EngineError(f"engine.url={url}: {reason}")
     if "WRONG_VERSION_NUMBER" in reason or "RECORD_LAYER_FAILURE" in reason:
@@ -254,4 +254,4 @@ def _reason(text: str) -> str:
         return "a web page, which is no answer of Qdrant's: check host, port, and what is between"
     with contextlib.suppress(ValueError, KeyError, TypeError):
         text = json.loads(text)["status"]["error"]
-    return " ".join(text.split())[:300]
+    return in_one_line(text)[:300]

@@ -103,7 +103,7 @@ def search_body(row: Row) -> Body:
     params: Body = {}
     if row.params["hnsw_ef"] != "default":
         params["hnsw_ef"] = int(row.params["hnsw_ef"])
-    if row.params.get("role") != "baseline":
+    if not row.baseline:
         params["quantization"] = {
             "ignore": False,
             "rescore": row.params["rescore"] == "true",
@@ -142,7 +142,7 @@ def patch_command(collection: CollectionRecord, data: str) -> str:
 
 def is_quantized(collection: CollectionRecord, row: Row) -> bool:
     """Whether a row is of the quantized collection of its job."""
-    return "quantization.config" not in collection.config and row.params.get("role") != "baseline"
+    return "quantization.config" not in collection.config and not row.baseline
 
 
 def vector_name(collection: CollectionRecord) -> str:

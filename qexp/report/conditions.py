@@ -72,7 +72,7 @@ def load_grid(named: Iterable[tuple[str, Row]]) -> Grid | None:
 
 
 def _point(row: Row) -> str:
-    if row.params.get("role") != "baseline":
+    if not row.baseline:
         return point(row.params)
     return ", ".join(filter(None, ("baseline", point(row.params))))
 

@@ -241,7 +241,7 @@ def _filtered(collection: CollectionRecord) -> str:
 
 
 def _readme(collection: CollectionRecord, row: Row, why: list[str], has_old: bool) -> str:
-    quantized = row.params.get("role") != "baseline"
+    quantized = not row.baseline
     turbo = quantized and any(key.startswith("quantization.config.turbo") for key in collection.config)
     older = (
         f"for older servers there is `before_1_19/`.{' TurboQuant needs 1.18 or newer.' if turbo else ''}"

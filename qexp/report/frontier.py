@@ -42,7 +42,7 @@ class Candidate:
     @property
     def baseline(self) -> bool:
         """Whether this is the unquantized collection."""
-        return self.row.params.get("role") == "baseline"
+        return self.row.baseline
 
     @property
     def levelled(self) -> bool:
@@ -148,7 +148,7 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
     found: list[Candidate] = []
     own = None
     for row, pace in paced(rows):
-        if row.params.get("role") == "baseline":
+        if row.baseline:
             own = row
         halves = _halves(row, METRIC[measure])
         if own is None or halves is None or _is_baseline_again(row):

@@ -82,8 +82,11 @@ def memory_table(collection: Collection, title: str, width: int) -> Table:
 def bill_table(cost: Cost, width: int) -> Table:
     """Return the bills for a terminal of `width` characters."""
     columns = [Column(name, left=place == 0) for place, name in enumerate(BILL_COLUMNS)]
-    title = f"{cost.points:,} points: {cost.usd_month_per_million:.2f} USD/month for a million"
-    return fitted(title, columns, bill_rows(cost), width, BILL_SPARE)
+    return fitted(_bill_title(cost), columns, bill_rows(cost), width, BILL_SPARE)
+
+
+def _bill_title(cost: Cost) -> str:
+    return f"{cost.points:,} points: {cost.usd_month_per_million:.2f} USD/month for a million"
 
 
 def memory_markdown(experiment: Experiment) -> str:
@@ -95,9 +98,8 @@ def memory_markdown(experiment: Experiment) -> str:
         if collection.memory and collection.memory.process:
             lines += ["", f"Process of the {role} collection: {process_text(collection.memory.process)}"]
         lines.append("")
-    cost = experiment.cost
-    lines += [f"**{cost.points:,} points: {cost.usd_month_per_million:.2f} USD/month for a million**", ""]
-    return "\n".join([*lines, table_markdown(BILL_COLUMNS, bill_rows(cost))])
+    lines += [f"**{_bill_title(experiment.cost)}**", ""]
+    return "\n".join([*lines, table_markdown(BILL_COLUMNS, bill_rows(experiment.cost))])
 
 
 def process_text(process: ProcessMemory) -> str:
@@ -122,30 +124,20 @@ def bill_rows(cost: Cost) -> list[list[str]]:
         ]
     if cost.theory is not None and cost.theory_baseline is not None:
         rows += [
-            ["baseline, theory", "", "", "", f"{cost.theory_baseline:.2f}", f"{12 * cost.theory_baseline:.2f}", ""],
-            [
-                "quantized, theory",
-                "",
-                "",
-                "",
-                f"{cost.theory:.2f}",
-                f"{12 * cost.theory:.2f}",
-                f"{cost.theory_baseline - cost.theory:.2f}",
-            ],
+            ["baseline, theory", "", "", "", *_usd(cost.theory_baseline, None)],
+            ["quantized, theory", "", "", "", *_usd(cost.theory, cost.theory_savings_usd_month)],
         ]
     return rows
 
 
 def _bill(name: str, bill: Bill, saves: float | None) -> list[str]:
-    return [
-        name,
-        _mib(bill.ram_bytes),
-        _mib(bill.disk_bytes),
-        bill.machines or "",
-        f"{bill.usd_month:.2f}",
-        f"{12 * bill.usd_month:.2f}",
-        "" if saves is None else f"{saves:.2f}",
-    ]
+    sizes = (_mib(bill.ram_bytes), _mib(bill.disk_bytes))
+    return [name, *sizes, bill.machines or "", *_usd(bill.usd_month, saves)]
+
+
+def _usd(month: float, saves: float | None) -> list[str]:
+    """Return the cells of a bill, US dollars: a month, a year, and what it saves a month."""
+    return [f"{month:.2f}", f"{12 * month:.2f}", "" if saves is None else f"{saves:.2f}"]
 
 
 def _mib(size: float | None) -> str:

@@ -15,13 +15,13 @@ def paced(rows: Sequence[Row]) -> Iterator[tuple[Row, float]]:
     The factor is one for a job: the geometric mean over the hnsw_ef whose baseline other jobs have measured too. It is
     of the median latency (the mean where a record has none): a burst moves the P95 of one baseline, not the job.
     """
-    bases = [row for row in rows if _is_baseline(row)]
+    bases = [row for row in rows if row.baseline]
     name = "latency_p50_ms" if all("latency_p50_ms" in row.metrics for row in bases) else "latency_mean_ms"
     logs: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for base in bases:
         logs[searched(base)].append(log(base.metrics[name]))
     for job in _jobs(rows):
-        shared = [base for base in job if _is_baseline(base) and len(logs[searched(base)]) > 1]
+        shared = [base for base in job if base.baseline and len(logs[searched(base)]) > 1]
         pace = exp(fmean(fmean(logs[searched(base)]) - log(base.metrics[name]) for base in shared)) if shared else 1.0
         yield from ((row, pace) for row in job)
 
@@ -35,7 +35,7 @@ def drifts_of(rows: Sequence[Row], name: str) -> dict[tuple[str, ...], float]:
     from scipy.special import stdtrit
 
     logs: dict[tuple[str, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in filter(_is_baseline, rows):
+    for row in filter(lambda row: row.baseline, rows):
         logs[built(row)][row.params.get("hnsw_ef", "")].append(log(row.metrics[name]))
     jobs = {kind: next(iter(by_ef.values())) for kind, by_ef in logs.items()}  # one hnsw_ef of a job tells for all
     freedom = sum(len(own) - 1 for own in jobs.values())
@@ -66,8 +66,8 @@ def _jobs(rows: Sequence[Row]) -> list[list[Row]]:
     """Split rows into jobs: each begins with its first baseline, and has no second one at the same hnsw_ef."""
     jobs: list[list[Row]] = []
     for row in rows:
-        if _is_baseline(row):
-            own = [searched(base) for base in jobs[-1] if _is_baseline(base)] if jobs else []
+        if row.baseline:
+            own = [searched(base) for base in jobs[-1] if base.baseline] if jobs else []
             if not own or searched(row) in own or _setup(row) != _setup(jobs[-1][0]):
                 jobs.append([])
         if jobs:
@@ -78,7 +78,3 @@ def _jobs(rows: Sequence[Row]) -> list[list[Row]]:
 def _setup(baseline: Row) -> tuple[str, ...]:
     """Return what all baselines of a job have in common."""
     return (*built(baseline), baseline.params.get(BASELINE_EFS, ""))
-
-
-def _is_baseline(row: Row) -> bool:
-    return row.params.get("role") == "baseline"

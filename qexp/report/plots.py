@@ -95,9 +95,8 @@ def _accuracy_axis(axes: "Axes", decided: Recommendation, theme: Theme) -> None:
 
 
 def _frontier(decided: Recommendation, frame: Frame) -> "Figure":
-    latency = "P95" if all("latency_p95_ms" in one.row.metrics for one in decided.considered) else "mean"
     speed = ", all jobs at one machine speed" if any(one.levelled for one in decided.considered) else ""
-    label, title = f"{latency} latency, ms{speed}", "Accuracy against latency"
+    label, title = f"{decided.latency}, ms{speed}", "Accuracy against latency"
     figure, axes = axes_of(frame, label, MEASURE[decided.slo.accuracy], title)
     theme = frame.theme
     for collection, (colour, marker) in _styles(decided, theme).items():

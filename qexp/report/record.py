@@ -10,6 +10,9 @@ from qexp.report.settings import full_name, method_name, varying
 from qexp.results import Check, Row
 from qexp.results.footprint import Cliff
 
+# Tags: sentences that a run warns of, and those of tuning and adaptive policies, a line each.
+WARNINGS, FINDINGS = "qexp.warnings", "qexp.findings"
+
 
 @dataclass(frozen=True)
 class CollectionRecord:
@@ -45,12 +48,12 @@ class CollectionRecord:
 
 def warnings(collections: Iterable[CollectionRecord]) -> list[str]:
     """Return what the collections' runs warn of, each sentence once; before it the methods, where not all say it."""
-    return _said(collections, "qexp.warnings")
+    return _said(collections, WARNINGS)
 
 
 def findings(collections: Iterable[CollectionRecord]) -> list[str]:
     """Return what tuning and adaptive policies have found, told as warnings are."""
-    return _said(collections, "qexp.findings")
+    return _said(collections, FINDINGS)
 
 
 def _said(collections: Iterable[CollectionRecord], tag: str) -> list[str]:

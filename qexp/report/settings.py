@@ -82,7 +82,7 @@ def method_name(params: Mapping[str, str]) -> str:
 
 
 def _told(row: Row, config: Mapping[str, Any], differing: Sequence[str], several_datatypes: bool) -> Row:
-    own = [key for key in differing if not (row.params.get("role") == "baseline" and _group(key) == "quantization")]
+    own = [key for key in differing if not (row.baseline and _group(key) == "quantization")]
     told = {
         DATA: [key for key in own if key.startswith(_ASKED)],
         SETTINGS: [key for key in own if not key.startswith(_ASKED)],
@@ -94,11 +94,11 @@ def _told(row: Row, config: Mapping[str, Any], differing: Sequence[str], several
 
 
 def _with_efs(row: Row, efs: str) -> Row:
-    return replace(row, params=row.params | {BASELINE_EFS: efs}) if row.params.get("role") == "baseline" else row
+    return replace(row, params=row.params | {BASELINE_EFS: efs}) if row.baseline else row
 
 
 def _baseline_efs(job: Sequence[Row]) -> str:
-    return " ".join(sorted({row.params["hnsw_ef"] for row in job if row.params.get("role") == "baseline"}))
+    return " ".join(sorted({row.params["hnsw_ef"] for row in job if row.baseline}))
 
 
 def _differing(jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> list[str]:

@@ -22,11 +22,11 @@ def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
         kept = f"{MEASURE[decided.slo.accuracy]} {choice.accuracy_halves[1].share} on the half that had to confirm it"
         told = "; ".join(filter(None, ["predicted", under_caps(choice)]))
         lines.append(f"Result: {against_baseline(choice)}; {kept}; {whole:.1f} MiB of RAM became {ram:.1f} ({told}).")
-    surprise = _surprise(collection, decided)
+    surprise = _surprise(decided)
     return "\n".join([*lines, *([f"Surprise: {surprise}"] if surprise else []), "Measured with qexp."])
 
 
-def _surprise(collection: CollectionRecord, decided: Recommendation) -> str:
+def _surprise(decided: Recommendation) -> str:
     """Return the widest gap between accuracy without and with rescoring."""
     gains = []
     for found in decided.matched:

@@ -6,7 +6,7 @@ from qexp.report import cliff as cliff_report
 from qexp.report.memory import memory_markdown
 from qexp.report.plots_memory import cliff_picture
 from qexp.results import MIB, Collection, Experiment, OperatingPoint
-from qexp.results.footprint import Cost
+from qexp.results.footprint import Cliff, Cost
 
 CLIFF_FILE = "cliff.json"
 
@@ -64,5 +64,10 @@ def write_sizing(experiment: Experiment, title: str, folder: Path) -> None:
     (folder / "memory.md").write_text(memory_markdown(experiment), encoding="utf-8")
     if experiment.cliff:
         (folder / CLIFF_FILE).write_text(cliff_report.to_json(experiment.cliff), encoding="utf-8")
-        (folder / "cliff.md").write_text(cliff_report.markdown(experiment.cliff), encoding="utf-8")
-        (folder / "cliff.png").write_bytes(cliff_picture(experiment.cliff, title))
+        write_cliff(experiment.cliff, title, folder)
+
+
+def write_cliff(cliff: Cliff, title: str, folder: Path) -> None:
+    """Write a cliff to be read: as Markdown and as a picture."""
+    (folder / "cliff.md").write_text(cliff_report.markdown(cliff), encoding="utf-8")
+    (folder / "cliff.png").write_bytes(cliff_picture(cliff, title))

@@ -23,7 +23,7 @@ from qexp.report.words import (
     verdict_lines,
     vouched,
 )
-from qexp.results import CONTROL_TOO_WIDE
+from qexp.results import CONTROL_TOO_WIDE, MIB
 
 
 def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> list[Block]:
@@ -145,7 +145,7 @@ def _dataset(collection: CollectionRecord) -> Grid:
     if facts["size"] != facts["native_size"]:
         again = ", normalised again" if facts["distance"].lower() == "cosine" else ""
         size += f", the first of {facts['native_size']}{again}"
-    mib = facts["points"] * facts["size"] * 4 / 2**20
+    mib = facts["points"] * facts["size"] * 4 / MIB
     rows = (
         ("dataset", facts["name"]),
         ("source", str(config.get("dataset.path") or config.get("dataset.collection") or "generated")),
@@ -222,7 +222,7 @@ def _validity(collections: list[CollectionRecord], decided: Recommendation) -> l
     noisy, blind = [], []
     widest = 1.0
     for one in collections:
-        bases = [row for row in one.rows if row.params.get("role") == "baseline"]
+        bases = [row for row in one.rows if row.baseline]
         for base in bases:
             ef = f", ef {base.params['hnsw_ef']}" if len(bases) > 1 else ""
             control, name = speedup(base), f"{decided.name(one.place)}{ef}"
@@ -269,7 +269,7 @@ def _everything(record: Record, decided: Recommendation) -> list[Block]:
     mine = {id(one.row) for one in decided.considered}
     chosen = decided.choice.row if decided.choice else None
     asked = [row for one in record.asked_by(decided) for row in one.rows]
-    rows = [row for row in asked if id(row) in mine or row.params.get("role") == "baseline"]
+    rows = [row for row in asked if id(row) in mine or row.baseline]
     shown = columns(rows)
     header = (*(name.replace("_", " ") for name in extra), *map(one_line, shown))
     table = tuple((*(row.params.get(name, "") for name in extra), *cells(row, shown)) for row in rows)

@@ -58,7 +58,7 @@ def cells(row: Row, shown: Sequence[str] = COLUMNS) -> list[str]:
         number("latency_mean_ms", ".3f"),
         *([number("server_latency_mean_ms", ".3f")] if SERVER in shown else []),
         number("latency_p95_ms", ".3f"),
-        speedup_text(metrics, control=row.params.get("role") == "baseline"),
+        speedup_text(metrics, control=row.baseline),
         number("accuracy_retention", ".3f"),
         number("recall", ".3f"),
         *(number(metric, ".3f") for name, metric in LABELS.items() if name in shown),
@@ -108,7 +108,7 @@ def grid_table(grid: Grid, width: int, spare: Sequence[str] = ()) -> Table:
 
 
 def _styled(row: Row, shown: Sequence[str]) -> Iterable[Text]:
-    baseline = row.params.get("role") == "baseline"
+    baseline = row.baseline
     for name, text in zip(shown, cells(row, shown), strict=True):
         style = {"baseline": "dim", "failed": "red"}.get(row.params.get("role", ""), "")
         if not baseline and name.startswith("speedup") and INDISTINGUISHABLE not in text and text:

@@ -35,6 +35,7 @@ from qexp.results.values import (
     OperatingPoint,
     Row,
     Vectors,
+    evenly,
     shard_kib,
     vector_bytes,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "Trial",
     "Vectors",
     "Visit",
+    "evenly",
     "shard_kib",
     "vector_bytes",
 ]

@@ -22,6 +22,11 @@ Nanoseconds = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
 
+def evenly(count: int, most: int) -> Ids:
+    """Return at most `most` of the row numbers below `count`, in order and evenly spread over all of them."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
+
+
 def vector_bytes(size: int, datatype: str, distance: str) -> int:
     """Return the bytes of one original vector of `size` components as a storage of that datatype keeps it.
 
@@ -135,3 +140,8 @@ class Row:
     params: dict[str, str]
     metrics: dict[str, float]
     run_id: str = ""
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it is of the unquantized collection."""
+        return self.params.get("role") == "baseline"

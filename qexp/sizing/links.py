@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.results import CollectionSpec, Vectors
+from qexp.results import CollectionSpec, Vectors, evenly
 
 Links: TypeAlias = Callable[[CollectionSpec], float]  # `forward_links` of one dataset, for any collection of it
 
@@ -30,7 +30,7 @@ def forward_links(
     compares codes where there are some: `by_signs` stands for codes of one or two bits a component, and compares on
     which side of its mean each component is.
     """
-    rows = np.linspace(0, len(vectors) - 1, min(len(vectors), SAMPLE_POINTS)).astype(np.int64)
+    rows = evenly(len(vectors), SAMPLE_POINTS)
     if len(rows) < 2:
         return 0.0
     places = np.sort(np.random.default_rng(seed).integers(1, len(rows), SAMPLE_PIVOTS))

@@ -9,7 +9,8 @@ import numpy as np
 import qdrant_edge as edge
 
 from qexp.config import ExperimentConfig, register_schema
-from qexp.engine.edge import UPLOAD_BATCH, _edge_config
+from qexp.engine.base import UPLOAD_BATCH
+from qexp.engine.edge import _edge_config
 from qexp.paths import packaged
 from qexp.results import CollectionSpec, DatasetFacts, OperatingPoint, Vectors
 
