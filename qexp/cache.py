@@ -12,7 +12,7 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from pathlib import Path
@@ -80,7 +80,7 @@ class Lock:
         self._file = os.open(root / "locks" / name, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(self._file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
+        except BaseException:
             os.close(self._file)
             raise
 
@@ -114,15 +114,12 @@ def locked(root: Path, name: str, alone: bool, wait: bool = True) -> Iterator[Lo
 @contextmanager
 def using(root: Path, *paths: Path) -> Iterator[None]:
     """Share entries for the length of a block, and mark them as used now."""
-    locks = [Lock(root, lock_name(path), alone=False) for path in paths]
-    try:
+    with ExitStack() as locks:
         for path in paths:
+            locks.enter_context(locked(root, lock_name(path), alone=False))
             if path.exists():
                 os.utime(path)
         yield
-    finally:
-        for lock in locks:
-            lock.release()
 
 
 def lock_name(path: Path) -> str:

@@ -97,7 +97,7 @@ def _run() -> int:
         status = "FINISHED" if code == OK else "FAILED"
     except KeyboardInterrupt:
         code, status = INTERRUPTED, "KILLED"
-        on = f"; the same words with sweep.resume={sweep_run()} go on" if in_multirun() else ""
+        on = f"; to go on, repeat the command with sweep.resume={sweep_run()}" if in_multirun() else ""
         _complain(f"interrupted; what was finished is recorded{on}")
     except (QexpError, Refused) as error:
         _complain(str(error))

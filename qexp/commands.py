@@ -86,8 +86,8 @@ def _replace(made: Path, folder: Path, name: str) -> None:
     blocked += [path for path in parents - {*before} if os.path.lexists(folder / path) and not (folder / path).is_dir()]
     if blocked:
         raise ConfigError(
-            f"{folder / min(blocked)}: is in the way, and no file in the list {name} of what was written before; move "
-            f"it, or name another folder with --out"
+            f"{folder / min(blocked)}: is in the way, and was not written by qexp (the list {name} has no such file); "
+            f"move it, or name another folder with --out"
         )
     for path in before:
         (folder / path).unlink(missing_ok=True)

@@ -26,7 +26,7 @@ def in_multirun() -> bool:
 
 def remedy(run_id: str) -> str:
     """Return how a sweep is concluded whose end was not reached; only a multirun can be resumed."""
-    again = f"the same words with sweep.resume={run_id} do it"
+    again = f"repeat the command with sweep.resume={run_id}"
     return again if in_multirun() else f"qexp-report {run_id} writes its report"
 
 

@@ -67,14 +67,18 @@ def latencies(collection: CollectionRecord) -> dict[str, NDArray[np.float64]]:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
-    from mlflow.exceptions import MlflowException
 
     client, _ = store.connect()
     with tempfile.TemporaryDirectory() as folder:
+        with store.store_faults(f"reading {spool.LATENCIES_FILE} of run {collection.run_id}"):
+            path = store.file_artifact(client, collection.run_id, spool.LATENCIES_FILE, folder)
         try:
-            table = pq.read_table(client.download_artifacts(collection.run_id, spool.LATENCIES_FILE, folder))
-        except (MlflowException, OSError, pa.ArrowInvalid):
-            return {}
+            table = pq.read_table(path) if path else None
+        except pa.ArrowInvalid:
+            table = None
+    if table is None:
+        log.warning("%s: its %s is gone or damaged; nothing is drawn of it", collection.run_id, spool.LATENCIES_FILE)
+        return {}
     visits = table["visit"].cast("string")
     return {
         name: table.filter(pc.equal(visits, name))["nanoseconds"].to_numpy() / 1e6

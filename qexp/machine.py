@@ -83,8 +83,8 @@ def _take(handle: int, path: Path, measuring: bool, wait_seconds: float, say: Ca
             holder = owner(path)
         if time.monotonic() - started >= wait_seconds:
             raise BenchmarkError(
-                f"T19 {holder} uses this machine ({path}), and figures taken beside it would be wrong; wait for it to "
-                f"end, or longer with wait_seconds (now {wait_seconds:g})"
+                f"T19 {holder} is using this machine ({path}), so figures taken beside it would be wrong; wait for it "
+                f"to end, or set a longer wait_seconds (now {wait_seconds:g})"
             )
         if not said:
             say(f"waiting: {holder} uses this machine")
@@ -141,7 +141,7 @@ def environment() -> dict[str, Any]:
         "cpu": _cpuinfo("model name") or platform.machine(),
         "cpu_flags": sorted((_cpuinfo("flags") or _cpuinfo("Features") or "").split()),
         "cpus": os.cpu_count(),
-        "cpus_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpus_allowed": cpus_allowed(),
         "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "memory_gib": round(memory.total / 2**30, 1),
         "memory_available_gib": round(memory.available / 2**30, 1),
@@ -149,6 +149,11 @@ def environment() -> dict[str, Any]:
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def cpus_allowed() -> int:
+    """Return the number of CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _version(name: str) -> str | None:

@@ -1,7 +1,6 @@
 """The steps of one experiment: every kind of visit to its collections."""
 
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from qexp import machine
 from qexp.bench import validity
 from qexp.bench.blocks import measure
 from qexp.bench.checks import Checks
@@ -17,6 +17,7 @@ from qexp.bench.load import judge_load, measure_load
 from qexp.bench.stopping import Stopping
 from qexp.cache import Kind
 from qexp.config import ExperimentConfig, parse_cap
+from qexp.config.search import MOST_CLIENTS
 from qexp.engine.caps import hierarchy
 from qexp.engine.cliff import Procedure, measure_cliff
 from qexp.engine.worker import load_block, warm
@@ -171,7 +172,7 @@ class Steps:
     def loads(self, quantized: Place, baseline: Place) -> tuple[Load, ...]:
         """Visit everything under every load that was asked for."""
         search = self.config.search
-        most = max(search.clients, default=os.cpu_count() or 1)
+        most = max(search.clients, default=min(machine.cpus_allowed(), MOST_CLIENTS))
         levels = [LoadLevel(clients) for clients in search.clients] + [LoadLevel(most, rate) for rate in search.rate]
         if not levels:
             return ()

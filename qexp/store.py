@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 BATCH = 100  # params in one MLflow request
+MOST_METRICS = 1000 - BATCH  # in one request: MLflow takes 1,000 entities
 
 os.environ.setdefault(
     "MLFLOW_DISABLE_TELEMETRY", "true"
@@ -160,9 +161,11 @@ def log_batches(
 
     entities = [Param(key, str(value)) for key, value in (params or {}).items()]
     values = [Metric(key, value, at, 0) for key, value in (metrics or {}).items()]
-    client.log_batch(run_id, metrics=values, params=entities[:BATCH])
+    client.log_batch(run_id, metrics=values[:MOST_METRICS], params=entities[:BATCH])
     for start in range(BATCH, len(entities), BATCH):
         client.log_batch(run_id, params=entities[start : start + BATCH])
+    for start in range(MOST_METRICS, len(values), MOST_METRICS):
+        client.log_batch(run_id, metrics=values[start : start + MOST_METRICS])
 
 
 def json_artifact(client: "MlflowClient", run_id: str, name: str) -> Any:

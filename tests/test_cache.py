@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import qexp.cache
@@ -223,3 +224,15 @@ def test_the_command_shows_and_removes_what_a_run_has_cached(
     done = qexp("quantization=binary", *QUICK, "cache_limit_gib=0")
     assert "evicted collections/synthetic-64-" in done.stderr
     assert entries(tmp_path / "cache") == []
+
+
+def test_locks_that_cannot_be_had_leave_no_file_open(tmp_path: Path) -> None:
+    taken = Lock(tmp_path, "truth-b", alone=True)
+    before = psutil.Process().num_fds()
+    with pytest.raises(BlockingIOError):
+        Lock(tmp_path, "truth-b", alone=False, wait=False)
+    (tmp_path / "locks" / "truth-c").mkdir()
+    with pytest.raises(IsADirectoryError), using(tmp_path, tmp_path / "truth" / "a", tmp_path / "truth" / "c"):
+        pass
+    assert psutil.Process().num_fds() == before
+    taken.release()

@@ -95,7 +95,7 @@ def test_an_ann_benchmarks_file_has_its_own_queries_distance_and_neighbours(tmp_
     with h5py.File(tmp_path / "ann.hdf5", "w") as file:
         file["train"], file["test"], file["neighbors"] = train, test, neighbours
         file["distances"] = np.take_along_axis(distances, neighbours, axis=1)
-        file.attrs["distance"] = "euclidean"
+        file.attrs["distance"] = np.bytes_("euclidean")  # as some writers have it
     dataset = FileDataset(path=str(tmp_path / "ann.hdf5"), truth="neighbours")
     data = load_data(ExperimentConfig(dataset=dataset), tmp_path / "cache")
     assert (data.facts.points, data.facts.queries, data.facts.distance) == (300, 10, "euclid")

@@ -159,7 +159,7 @@ def test_what_was_reused_and_is_deleted_since_is_left_out(
     assert caplog.messages == [f"{sweep.info.run_name}: left out what it reused and is deleted since: {gone}"]
 
 
-def test_artifacts_that_are_damaged_or_gone(environment: dict[str, str]) -> None:
+def test_artifacts_that_are_damaged_or_gone(environment: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
     client, _ = store.connect()
     run_id = logged("collection", 1)
     assert store.json_artifact(client, run_id, "config.json") == {}
@@ -167,4 +167,6 @@ def test_artifacts_that_are_damaged_or_gone(environment: dict[str, str]) -> None
     client.log_text(run_id, "PAR1", "latencies.parquet")
     with pytest.raises(DataError, match=rf"^run {run_id}: its config.json is damaged \(Expecting value"):
         store.json_artifact(client, run_id, "config.json")
-    assert history.latencies(CollectionRecord(run_id, {}, {}, {}, {}, {}, (), (), ())) == {}
+    for one in (run_id, logged("collection", 2)):
+        assert history.latencies(CollectionRecord(one, {}, {}, {}, {}, {}, (), (), ())) == {}
+        assert f"{one}: its latencies.parquet is gone or damaged" in caplog.text

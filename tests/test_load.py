@@ -91,6 +91,7 @@ def test_arrivals_are_dealt_to_clients_in_turn() -> None:
     level = LoadLevel(3, 100.0)
     dealt = [arrivals(client, level, 1000, 0.1) for client in range(3)]
     assert [len(due) for due in dealt] == [4, 3, 3]
+    assert len(arrivals(0, LoadLevel(1, 22.5), 0, 2.8)) == 63  # 62.99… in floats
     assert sorted(chain(*dealt)) == [1000 + turn * 10 * MS for turn in range(10)]
 
 
@@ -146,8 +147,8 @@ class Noting(Worker):
 
     ready_ns = start_ns = 0
 
-    def _ask(self, request: str, *arguments: Any) -> Any:
-        answer = super()._ask(request, *arguments)
+    def _receive(self, request: str) -> Any:
+        answer = super()._receive(request)
         if request == "prepare_load":
             self.ready_ns = time.perf_counter_ns()
         return answer

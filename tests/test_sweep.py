@@ -282,7 +282,7 @@ def test_a_sweep_is_judged_by_its_own_limits_whatever_it_reuses(qexp: Qexp, tmp_
     assert again.returncode == 0, again.stderr
     assert "Deploy scalar" in again.stdout
     resumed = qexp(*words, "sweep.resume=last", "slo.max_usd_month=0.000002")
-    assert "2e-06 asked" in resumed.stdout
+    assert "$2e-06 asked" in resumed.stdout
     assert "started with" not in resumed.stderr
     other = qexp("-m", "quantization=binary", *QUICK, "sweep.resume=last")
     assert re.search(r"started with .*quantization=scalar.*, not .*quantization=binary", other.stderr)

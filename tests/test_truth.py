@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.spatial.distance import cdist
 
-from qexp.config import EmbeddingConfig, ExperimentConfig, FileDataset, QueriesConfig, SearchConfig
+from qexp.config import EmbeddingConfig, ExperimentConfig, FileDataset, QueriesConfig, SearchConfig, SyntheticDataset
 from qexp.data import nearest, truth
 from qexp.data.truth import Truth, engine_truth, exact_scores, farther, find_truth, magnitude, neighbours
 from qexp.data.vectors import Data, load_data
@@ -376,3 +376,17 @@ def test_how_much_nearer_than_computed_a_point_may_be() -> None:
     assert reach("manhattan") == -8 + 2 * unit * 8
     assert reach("dot") == reach("cosine") == -8 + 2 * tiny + 18 * unit * 5 * 12
     assert reach("euclid") == -((25 + 2 * (8 - 2 * tiny - 18 * unit * 17**2)) ** 0.5)
+
+
+def test_neighbours_that_find_no_room_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ExperimentConfig(dataset=SyntheticDataset(points=50, size=8, queries=5), search=SearchConfig(limit=3))
+    data = load_data(config, tmp_path)
+
+    def full(file: Path, **arrays: Any) -> None:
+        Path(file).write_bytes(b"PK")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        find_truth(data, 3, tmp_path)
+    assert not list((tmp_path / "truth").iterdir())

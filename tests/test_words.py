@@ -132,8 +132,8 @@ def test_jobs_that_were_not_built_alike_are_judged_by_recall():
     assert decided.choice is not None
     assert not decided.choice.baseline
     assert verdict_lines(decided)[-1] == (
-        "Judged by recall, for accuracy retention cannot tell: it is against each job's own baseline, and these were "
-        "not all built and searched alike."
+        "Judged by recall, because accuracy retention cannot decide here: it is against each job's own baseline, and "
+        "these were not all built and searched alike."
     )
     assert recommend(rows, replace(SLO, accuracy="recall")).by_recall == ""
 

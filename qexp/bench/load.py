@@ -57,7 +57,7 @@ def open_loop(
 def arrivals(client: int, level: LoadLevel, start_ns: int, seconds: float) -> list[int]:
     """Return when (ns) the queries of one client are due: arrivals at fixed distances are dealt to clients in turn."""
     assert level.rate is not None
-    count = int(level.rate * seconds)
+    count = int(round(level.rate * seconds, 6))  # 22.5 a second for 2.8 s are 63, and in floats a little less
     return [start_ns + round(turn * 1e9 / level.rate) for turn in range(client, count, level.clients)]
 
 

@@ -235,7 +235,7 @@ def check_network(title: str, client_ms: float, server_ms: float, checks: Checks
         "T20",
         f"{title}: {share:.0%} of the client's time is not the server's",
         f"{title}: {share:.0%} of the client's {client_ms:.2f} ms are the network and the client, not the search, so "
-        f"speedups look smaller than they are; compare server_latency_mean_ms, or measure from nearer",
+        f"speedups look smaller than they are; compare server_latency_mean_ms, or run qexp nearer to the server",
     )
 
 

@@ -57,7 +57,8 @@ def hdf5_distance(path: Path) -> str | None:
     """Return the distance that an ann-benchmarks file names, in qexp's words; DataError if Qdrant has not that one."""
     names = {"angular": "cosine", "euclidean": "euclid", "dot": "dot", "ip": "dot"}
     with _open_hdf5(path) as file:
-        named = str(file.attrs.get("distance", "")).strip("b'")
+        named = file.attrs.get("distance", "")
+    named = named.decode() if isinstance(named, bytes) else str(named)
     if named and named not in (*names, *DISTANCES):
         raise DataError(f"{path}: names the distance '{named}', which Qdrant has not; set dataset.distance=…")
     return names.get(named, named or None)

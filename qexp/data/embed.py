@@ -83,7 +83,7 @@ def _callable(name: str) -> Encoder:
     file = Path(module_name).expanduser().absolute() if module_name.endswith(".py") else None
     folder, module_name = (str(file.parent), file.stem) if file else (os.getcwd(), module_name)
     if folder not in sys.path:
-        sys.path.insert(0, folder)
+        sys.path.append(folder)  # last: a user's queue.py must not stand for Python's
     try:
         module = importlib.import_module(module_name)
     except Exception as error:

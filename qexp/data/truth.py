@@ -58,9 +58,10 @@ def find_truth(data: Data, k: int, cache: Path, matching: Ids | None = None) -> 
     def make() -> None:
         truth = neighbours(data.points(), np.asarray(data.query_vectors()), k, data.facts.distance, matching)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as partial:
+        with tempfile.TemporaryDirectory(dir=path.parent, suffix=".partial") as folder:
+            partial = Path(folder) / path.name
             np.savez(partial, ids=truth.ids, scores=truth.scores)
-        Path(partial.name).replace(path)
+            partial.replace(path)
 
     return read_or_made(path, lambda: _saved(path), make)
 

@@ -104,6 +104,10 @@ class Grpc:
     def __init__(
         self, points: Any, collections: Any, timeout: int, url: str, condition: dict[str, Any] | None = None
     ) -> None:
+        from grpc import RpcError
+        from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+
+        self._exhausted, self._failed = ResourceExhaustedResponse, RpcError  # not imported anew in what is timed
         self._stub = points
         self._condition = condition
         self._collections = collections
@@ -170,14 +174,13 @@ class Grpc:
         self._call(self._collections.CollectionExists, grpc.CollectionExistsRequest(collection_name="qexp"))
 
     def _call(self, method: Callable[..., Any], request: Any) -> Any:
-        from grpc import RpcError, StatusCode
-        from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-
         try:
             return method(request, timeout=self._timeout)
-        except ResourceExhaustedResponse as error:
+        except self._exhausted as error:
             raise refused(429, str(error), self.url) from error
-        except RpcError as error:
+        except self._failed as error:
+            from grpc import StatusCode
+
             status = {
                 StatusCode.UNAVAILABLE: 503,
                 StatusCode.DEADLINE_EXCEEDED: 408,

@@ -234,7 +234,9 @@ def load_block(
     """Let the first `level.clients` workers search at once; the clock starts when all are ready."""
     crew = clients[: level.clients]
     for client, worker in enumerate(crew):
-        worker._ask("prepare_load", point, client, level.clients, warmup)
+        worker._send("prepare_load", point, client, level.clients, warmup)
+    for worker in crew:
+        worker._receive("prepare_load")
     start_ns = perf_counter_ns() + START_DELAY_NS
     for client, worker in enumerate(crew):
         worker._send("run_load", client, level, start_ns, seconds)

@@ -134,7 +134,7 @@ def failures(rows: Sequence[Row]) -> list[str]:
 
 LEGEND = (
     f"{INDISTINGUISHABLE} marks a speedup whose 95 % interval contains 1: no measurable difference. "
-    "In a noisy run the baseline differs from itself, and intervals are wider by as much. "
-    "RAM is what the collection wants in memory, predicted for the points measured; savings are against the "
+    "In a noisy run the baseline differs measurably from itself, and all intervals are widened by as much. "
+    "RAM is what the collection needs in memory, predicted for the points measured; savings are against the "
     "unquantized baseline, with cost.target_points those of that many points."
 )

@@ -24,7 +24,7 @@ def notes(warnings: Iterable[str]) -> list[str]:
 def speed(ratio: Interval, latency: str = "mean latency") -> str:
     """Return `1.42× faster in mean latency (1.35–1.50)`, `1.10× slower …`, or that no difference is measurable."""
     if isinf(ratio.high):
-        return f"{SAME} in {latency}, for their jobs share no baseline that would tell the machine's mood from it"
+        return f"{SAME} in {latency} (these jobs share no baseline, so drift of the machine cannot be ruled out)"
     if not ratio.distinguishable:
         return f"{SAME} in {latency} ({ratio.low:.2f}–{ratio.high:.2f}×)"
     if ratio.estimate > 1:
@@ -153,7 +153,7 @@ def verdict_lines(decided: Recommendation) -> list[str]:
         )
     elif decided.beaten:
         lines.append(
-            "Margin: all else that keeps to the limits is dominated: some other configuration is nowhere worse, and "
+            "Margin: every other configuration within the limits is dominated: another one is nowhere worse, and "
             "cheaper, measurably faster or more accurate."
         )
     else:
@@ -176,10 +176,10 @@ def _in_memory(one: Candidate) -> list[str]:
     elif fallen:
         less = f"; with a cap of {fallen:.1f} MiB it fell off"
     elif one.row.params["engine"] == "edge":
-        less = "; engine.ram_caps measures what less does to it"
+        less = "; engine.ram_caps measures it with less"
     return [
-        f"Memory: that latency was measured with {measured:.1f} MiB of the collection in memory, pages of what lies on "
-        f"disk included{less}."
+        f"Memory: this latency was measured with {measured:.1f} MiB of the collection in memory, cached pages of files "
+        f"on disk included{less}."
     ]
 
 
@@ -197,7 +197,11 @@ def _unsure(decided: Recommendation) -> list[str]:
 
 def _judged_by(decided: Recommendation) -> list[str]:
     """Return why recall decided where retention was asked for."""
-    return [f"Judged by recall, for accuracy retention cannot tell: {decided.by_recall}."] if decided.by_recall else []
+    return (
+        [f"Judged by recall, because accuracy retention cannot decide here: {decided.by_recall}."]
+        if decided.by_recall
+        else []
+    )
 
 
 def _nothing(decided: Recommendation) -> list[str]:
@@ -208,9 +212,9 @@ def _nothing(decided: Recommendation) -> list[str]:
     measure = MEASURE[decided.slo.accuracy]
     names = {
         "min_accuracy": f"{measure} {nearest.floor:.3f} vouched for, {decided.slo.min_accuracy:g} asked",
-        "max_p95_ms": f"{_p95_text(nearest)}, {decided.slo.max_p95_ms} asked",
-        "max_ram_mib": f"{nearest.ram:.1f} MiB of RAM, {decided.slo.max_ram_mib} asked",
-        "max_usd_month": f"{money(nearest.cost)} a month, {decided.slo.max_usd_month} asked",
+        "max_p95_ms": f"{_p95_text(nearest)}, {decided.slo.max_p95_ms or 0:g} ms asked",
+        "max_ram_mib": f"{nearest.ram:.1f} MiB of RAM, {decided.slo.max_ram_mib or 0:g} MiB asked",
+        "max_usd_month": f"{money(nearest.cost)} a month, {money(decided.slo.max_usd_month or 0)} asked",
     }
     return [
         "Nothing that was measured keeps to the limits.",
@@ -221,7 +225,7 @@ def _nothing(decided: Recommendation) -> list[str]:
 
 def _p95_text(one: Candidate) -> str:
     if isinf(one.ceiling):
-        return "no P95 of either half, since 100 queries in each are the fewest that have one"
+        return "no P95: each half needs at least 100 queries"
     return f"P95 up to {one.ceiling:.3f} ms"
 
 
@@ -244,7 +248,5 @@ def advice(nearest: Candidate, slo: SloConfig) -> list[str]:
         elif nearest.baseline:
             tips["min_accuracy"] = "a higher search.hnsw_ef, index.m or index.ef_construct"
         elif len(missed) > 1:  # what helps against one makes the other worse
-            return [
-                "other methods (experiment=all_methods) and embedding sizes, or looser limits, for these pull apart"
-            ]
+            return ["other methods (experiment=all_methods) and embedding sizes, or looser limits: these conflict"]
     return list(dict.fromkeys(tips[name] for name in missed))
