@@ -38,3 +38,16 @@ def test_findings_are_told_as_warnings_are() -> None:
     ]
     assert findings(jobs) == ["scalar: 2× for scalar", "binary: 2× for binary"]
     assert findings([collection("scalar", "small")]) == []
+
+
+def test_controls_that_are_too_wide_are_one_line() -> None:
+    def control(ef: str, figures: str) -> str:
+        end = "too wide to say whether the machine was steady; use more rounds, or a quiet machine"
+        return f"T14 the baseline{ef} against itself is {figures}: {end}"
+
+    wide = [control(" (ef 32)", "0.808–1.780×, ± 48%"), control(" (ef 128)", "0.918–1.529×, ± 29%")]
+    said = "T14 the baseline against itself is too wide to say whether the machine was steady; use more rounds, or a "
+    assert warnings([collection("scalar", *wide), collection("binary", control("", "0.8–1.3×, ± 26%"))]) == [
+        f"{said}quiet machine"
+    ]
+    assert warnings([collection("scalar", *wide), collection("binary")]) == [f"scalar: {said}quiet machine"]

@@ -1,5 +1,6 @@
 """A sweep or a single experiment as the record holds it: all that a report is made from."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -46,6 +47,10 @@ class CollectionRecord:
         return int(self.dataset.get(name) or self.config[f"index.{name}"])
 
 
+# T14's words on a control, with its figures, which the table has too: so that many jobs say it in one line.
+_CONTROL = re.compile(r"(the baseline)(?: \(ef \w+\))?( against itself) is [^:]*: too wide")
+
+
 def warnings(collections: Iterable[CollectionRecord]) -> list[str]:
     """Return what the collections' runs warn of, each sentence once; before it the methods, where not all say it."""
     return _said(collections, WARNINGS)
@@ -57,16 +62,17 @@ def findings(collections: Iterable[CollectionRecord]) -> list[str]:
 
 
 def _said(collections: Iterable[CollectionRecord], tag: str) -> list[str]:
-    said: dict[str, list[str]] = {}
-    methods = []
+    said: dict[str, dict[int, str]] = {}
     every = list(collections)
     differing = varying([row for one in every for row in one.rows])
-    for one in every:
-        quantization = str(one.config["quantization.name"])
-        methods.append(full_name(quantization, one.rows[-1].params if one.rows else {}, differing))
+    for number, one in enumerate(every):
+        name = full_name(str(one.config["quantization.name"]), one.rows[-1].params if one.rows else {}, differing)
         for line in one.tags.get(tag, "").splitlines():
-            said.setdefault(line, []).append(methods[-1])
-    return [line if found == methods else f"{', '.join(dict.fromkeys(found))}: {line}" for line, found in said.items()]
+            said.setdefault(_CONTROL.sub(r"\1\2 is too wide", line), {})[number] = name
+    return [
+        line if len(found) == len(every) else f"{', '.join(dict.fromkeys(found.values()))}: {line}"
+        for line, found in said.items()
+    ]
 
 
 @dataclass(frozen=True)
