@@ -7,22 +7,14 @@ from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture
 from qexp.report.cliff import floors
 from qexp.report.conditions import condition_blocks
 from qexp.report.frontier import Candidate, dominators
+from qexp.report.glossary import WORDS
 from qexp.report.markdown import one_line
 from qexp.report.recommend import Recommendation
 from qexp.report.record import CollectionRecord, Record, findings, warnings
 from qexp.report.settings import varying
 from qexp.report.share import to_share
 from qexp.report.table import cells, columns, speedup_text
-from qexp.report.words import (
-    MEASURE,
-    SAME,
-    matched,
-    money,
-    notes,
-    speedup,
-    verdict_lines,
-    vouched,
-)
+from qexp.report.words import MEASURE, SAME, matched, money, notes, speedup, verdict_lines, vouched
 from qexp.results import CONTROL_TOO_WIDE, MIB
 
 
@@ -33,6 +25,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
     return [
         *_decision(decided),
         *answers.condition(collections),
+        WORDS,
         *_picture("frontier", _frontier_alt(decided), there),
         *_matched(decided),
         *_findings(collections),
