@@ -160,7 +160,7 @@ def test_a_latency_that_was_brought_to_the_speed_of_all_jobs_says_so():
     rows[2:] = [baseline(p95=8.0), row("binary", 2, p95=4.0)]
     remarks = {one.title: answers.latency_remark(one) for one in recommend(rows, SLO).considered}
     assert remarks["binary, rescoring 2×"] == (
-        "one client, closed loop; 2.000 ms at the machine speed of all jobs, which plots and comparisons have"
+        "one client, closed loop; 2.000 ms adjusted for the machine's speed in its job, as the first plot has it"
     )
 
 

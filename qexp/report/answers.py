@@ -81,7 +81,7 @@ def latency_remark(one: Candidate) -> str:
     told = "one client, closed loop"
     if not one.levelled:
         return told
-    return f"{told}; {one.latency:.3f} ms at the machine speed of all jobs, which plots and comparisons have"
+    return f"{told}; {one.latency:.3f} ms adjusted for the machine's speed in its job, as the first plot has it"
 
 
 def ram_remark(decided: Recommendation, one: Candidate) -> str:

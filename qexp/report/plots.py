@@ -95,7 +95,7 @@ def _accuracy_axis(axes: "Axes", decided: Recommendation, theme: Theme) -> None:
 
 
 def _frontier(decided: Recommendation, frame: Frame) -> "Figure":
-    speed = ", all jobs at one machine speed" if any(one.levelled for one in decided.considered) else ""
+    speed = ", adjusted for the machine's speed in each job" if any(one.levelled for one in decided.considered) else ""
     label, title = f"{decided.latency}, ms{speed}", "Accuracy against latency"
     figure, axes = axes_of(frame, label, MEASURE[decided.slo.accuracy], title)
     theme = frame.theme
