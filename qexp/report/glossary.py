@@ -15,7 +15,10 @@ WORDS = Grid(
         ("storage all_disk", "vectors, codes and graph on disk, in RAM as far as the system caches them"),
         ("speedup", "the baseline's latency over the method's in the same round, with its 95 % interval"),
         ("A/A control", "the baseline against itself: how far figures differ where nothing does"),
-        ("T01 to T20", "the ways in which benchmarks of quantization mislead, each looked for in this run"),
+        (
+            "T01 to T20",
+            "ways in which benchmarks of quantization mislead, each looked for or ruled out by construction",
+        ),
         ("RAM", "what has to be in memory so that no search waits for the disk, rescoring apart"),
     ),
     folded="What the words mean",

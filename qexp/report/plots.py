@@ -95,9 +95,10 @@ def _accuracy_axis(axes: "Axes", decided: Recommendation, theme: Theme) -> None:
 
 
 def _frontier(decided: Recommendation, frame: Frame) -> "Figure":
-    speed = ", adjusted for the machine's speed in each job" if any(one.levelled for one in decided.considered) else ""
-    label, title = f"{decided.latency}, ms{speed}", "Accuracy against latency"
-    figure, axes = axes_of(frame, label, MEASURE[decided.slo.accuracy], title)
+    label = f"{decided.latency}, ms"
+    if any(one.levelled for one in decided.considered):
+        label += f",{chr(10) if frame.narrow else ' '}adjusted for the machine's speed in each job"
+    figure, axes = axes_of(frame, label, MEASURE[decided.slo.accuracy], "Accuracy against latency")
     theme = frame.theme
     for collection, (colour, marker) in _styles(decided, theme).items():
         points = [one for one in decided.considered if one.collection == collection]
