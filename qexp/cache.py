@@ -80,7 +80,7 @@ class Lock:
         self._file = os.open(root / "locks" / name, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(self._file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
-        except BaseException:
+        except BaseException:  # an interrupt while it waits, too
             os.close(self._file)
             raise
 

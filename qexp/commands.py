@@ -102,7 +102,7 @@ def _replace(made: Path, folder: Path, name: str) -> None:
     except OSError as error:
         raise ConfigError(
             f"{error.filename2 or error.filename or folder}: cannot be written ({error.strerror}); free space, or name "
-            "another folder with qexp-report RUN --out …"
+            "another folder with --out (of qexp-report or qexp-export)"
         ) from error
 
 

@@ -23,7 +23,9 @@ from mlflow.entities import Run
 
 from qexp import __version__, cli, sweep
 from qexp.environment import SWEEP_FOLDER, SWEEP_RUN
+from qexp.errors import ConfigError
 from qexp.paths import packaged
+from qexp.results import Row
 from qexp.usage import help_text
 from tests.conftest import QUICK, Qexp
 from tests.support.running import read_until, started
@@ -268,7 +270,7 @@ cli.main()
     assert (run.returncode, run.stdout, run.stderr) == (130, "", "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_sweep_ends_as_killed_and_leaves_nothing_behind(
     environment: dict[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -335,6 +337,41 @@ def test_only_an_interrupted_multirun_is_told_to_resume(
         f"qexp: interrupted; what was finished is recorded{on}",
         f"qexp: interrupted while the sweep was concluded; {remedy}",
     ]
+
+
+def test_a_store_that_is_gone_when_a_sweep_ends_says_how_to_conclude_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone(*_: object) -> None:
+        raise ConfigError("MLFLOW_TRACKING_URI=http://localhost:1: cannot be used")
+
+    monkeypatch.setenv(SWEEP_RUN, "abc")
+    monkeypatch.setenv(SWEEP_FOLDER, "here")
+    monkeypatch.setattr(sweep, "finish", gone)
+    assert cli._end_sweep("FINISHED") == 2
+    assert capsys.readouterr().err == (
+        "qexp: MLFLOW_TRACKING_URI=http://localhost:1: cannot be used; repeat the command with sweep.resume=abc\n"
+    )
+
+
+def test_an_interrupt_while_the_report_is_written_says_what_writes_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def finished(*_: object) -> tuple[list[Row], str]:
+        monkeypatch.delenv(SWEEP_RUN)
+        return [Row({}, {})], "title"
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv(SWEEP_RUN, "abc")
+    monkeypatch.setenv(SWEEP_FOLDER, "here")
+    monkeypatch.setattr(sweep, "finish", finished)
+    monkeypatch.setattr(sweep, "finish_cliff", interrupted)
+    assert cli._end_sweep("FINISHED") == 130
+    assert capsys.readouterr().err == (
+        "qexp: interrupted while the sweep was concluded; qexp-report abc writes its report\n"
+    )
 
 
 def test_a_killed_worker_fails_the_run_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:

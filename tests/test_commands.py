@@ -1,6 +1,8 @@
 """How a sweep ends, and qexp-report and qexp-export for past runs."""
 
+import errno
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -113,6 +115,15 @@ def test_a_list_takes_away_nothing_outside_its_folder(made, tmp_path):
     _replace(made, folder, WRITTEN)
     assert victim.read_text() == "mine"
     assert (folder / WRITTEN).read_text() == "plots/a.png\n"
+
+
+def test_a_disk_that_is_full_is_one_line(made, tmp_path, monkeypatch):
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device", str(source), None, str(target))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(ConfigError, match=rf"^{tmp_path}/r/[^\n]*: cannot be written \(No space left on device\)"):
+        _replace(made, tmp_path / "r", WRITTEN)
 
 
 @pytest.mark.parametrize(

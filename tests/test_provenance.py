@@ -32,9 +32,9 @@ def test_changed_files_may_be_in_any_encoding(tmp_path: Path, monkeypatch: pytes
         ("ssh://git:secret@github.com/o/qexp.git", "ssh://git@github.com/o/qexp.git"),
         ("ssh://github.com/o/qexp.git", "ssh://github.com/o/qexp.git"),
         ("git@github.com:o/qexp.git", "git@github.com:o/qexp.git"),
-        ("/work/qexp", ""),
+        ("/srv/qexp", ""),
         ("../qexp", ""),
-        ("file:///work/qexp", ""),
+        ("file:///srv/qexp", ""),
         ("", ""),
     ],
 )
@@ -44,6 +44,6 @@ def test_only_a_remote_that_others_reach_is_told_and_no_password(remote: str, fe
 
 def test_a_clone_of_a_folder_is_reproduced_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    subprocess.run(["git", "remote", "add", "origin", "/work/qexp"], cwd=tmp_path, check=True)
+    subprocess.run(["git", "remote", "add", "origin", "/srv/qexp"], cwd=tmp_path, check=True)
     monkeypatch.setattr("qexp.provenance.checkout", lambda: tmp_path)
     assert reproduce_command([]).startswith("mlflow run . --experiment-name")

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from qexp.results import evenly
 if TYPE_CHECKING:
     from datasets import Dataset
     from qdrant_client import QdrantClient
-    from qdrant_client.models import CollectionInfo
+    from qdrant_client.models import PayloadIndexInfo
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,8 @@ class _About:
     m: int | None
     ef_construct: int | None
     full_scan_threshold: int | None
-    payload_indexes: dict[str, str] = field(default_factory=dict)
+    payload_indexes: dict[str, str]
+    tuned_indexes: list[str]
 
 
 def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
@@ -76,6 +77,9 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
 
     with closing(_connect(config)) as client:
         about = _about(client, config)
+        if about.tuned_indexes and not config.payload_indexes:
+            told = ", ".join(about.tuned_indexes)
+            log.warning("%s: measured without the parameters of its index on: %s", config.collection, told)
         folder = cache / Kind.SNAPSHOTS / f"{short(config.collection)}-{digest_of([json.dumps(asdict(about))])}"
         with locked(cache, lock_name(folder), alone=True):  # parts of two readers would mix
             if (folder / "complete").exists():
@@ -135,6 +139,7 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
         raise DataError(
             f"{where}: has no graph over all points (m: 0), and qexp measures no other; set dataset.vector=…"
         )
+    indexes = dict(sorted(info.payload_schema.items())) if config.payload else {}
     return _About(
         url=config.url,
         collection=config.collection,
@@ -147,21 +152,14 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
         m=m,
         ef_construct=(own and own.ef_construct) or general.ef_construct,
         full_scan_threshold=(own and own.full_scan_threshold) or general.full_scan_threshold,
-        payload_indexes=_payload_indexes(info, config) if config.payload else {},
+        payload_indexes={key: index.data_type.value for key, index in indexes.items()},
+        tuned_indexes=[key for key, index in indexes.items() if _is_tuned(index)],
     )
 
 
-def _payload_indexes(info: "CollectionInfo", config: CollectionDataset) -> dict[str, str]:
-    """Return the kind of every payload index; a warning names those whose parameters are not taken over."""
-    indexes = dict(sorted(info.payload_schema.items()))
-    special = [
-        key
-        for key, index in indexes.items()
-        if index.params and index.params.model_dump(exclude_none=True, exclude={"type"})
-    ]
-    if special and not config.payload_indexes:
-        log.warning("%s: measured without the parameters of its index on: %s", config.collection, ", ".join(special))
-    return {key: index.data_type.value for key, index in indexes.items()}
+def _is_tuned(index: "PayloadIndexInfo") -> bool:
+    """Whether a payload index has parameters beside its kind."""
+    return bool(index.params and index.params.model_dump(exclude_none=True, exclude={"type"}))
 
 
 def _read(client: "QdrantClient", config: CollectionDataset, about: _About, folder: Path) -> None:

@@ -35,7 +35,7 @@ def drifts_of(rows: Sequence[Row], name: str) -> dict[tuple[str, ...], float]:
     from scipy.special import stdtrit
 
     logs: dict[tuple[str, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in filter(lambda row: row.baseline, rows):
+    for row in (one for one in rows if one.baseline):
         logs[built(row)][row.params.get("hnsw_ef", "")].append(log(row.metrics[name]))
     jobs = {kind: next(iter(by_ef.values())) for kind, by_ef in logs.items()}  # one hnsw_ef of a job tells for all
     freedom = sum(len(own) - 1 for own in jobs.values())
