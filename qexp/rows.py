@@ -180,6 +180,8 @@ def _visited_metrics(experiment: Experiment, base: Baseline) -> dict[str, float]
         aa_speedup_mean=base.control.estimate,
         aa_speedup_low=base.control.low,
         aa_speedup_high=base.control.high,
+        **base.control_p50.metrics("aa_speedup_p50") if base.control_p50 else {},
+        **base.control_p95.metrics("aa_speedup_p95") if base.control_p95 else {},
         **_server_metrics("baseline_", base.server),
         **cold_metrics(base.cold, "baseline_cold"),
     )

@@ -115,9 +115,11 @@ def made_by_hand(**more):
     large = Collection(
         "b", Build(5.0, 9.0, state({"vectors": 9 * MIB})), RamEstimate(bare), MemoryUse({}, 13 * MIB), (), 0.0005
     )
-    control, ratio = Interval(1.01, 0.98, 1.04), Interval(2.0, 1.9, 2.1)
+    control, tail, ratio = Interval(1.01, 0.98, 1.04), Interval(1.1, 0.9, 1.3), Interval(2.0, 1.9, 2.1)
     right, found = Accuracy(1.0, 0.96, 0.6, 0.8, 0.7), Accuracy(0.9, 0.85, 0.5, 0.75, 1 / 3)
-    base = Baseline(OperatingPoint(10), latency(4.0), right, control, halves(1.0, 0.99), server=latency(3.0))
+    base = Baseline(
+        OperatingPoint(10), latency(4.0), right, control, halves(1.0, 0.99), None, tail, server=latency(3.0)
+    )
     trial = Trial(OperatingPoint(10), latency(2.0), found, ratio, None, halves(0.92, 0.88), server=latency(1.0))
     experiment = Experiment(
         dataset=DatasetFacts("words", "d", "q", 1000, 200, 64, 64, "cosine", "made"),
@@ -202,6 +204,11 @@ def test_every_figure_of_a_collection_has_its_own_name():
         "rounds": 5,
         "speedup_halfwidth": 0.02,
         "noisy": 0.0,
+        "aa_speedup_mean": 1.01,
+        "aa_speedup_p50": None,
+        "aa_speedup_p95": 1.1,
+        "aa_speedup_p95_low": 0.9,
+        "aa_speedup_p95_high": 1.3,
     }
     metrics = collection_metrics(made_by_hand())
     assert {name: metrics.get(name) for name in expected} == expected

@@ -18,7 +18,6 @@ from qexp.results import (
     Interval,
     Loss,
     Measurement,
-    Nanoseconds,
     OperatingPoint,
     Trial,
     Visit,
@@ -56,12 +55,15 @@ def _baseline(visit: Visit, found: Evidence) -> Baseline:
     base = found.timed[visit]
     retention, recall = found.retention(base.ids, base.ids)[None], found.recall(base.ids)[None]
     first, second = halves(base.latencies, retention, recall)
+    control = found.timed[Visit("control", visit.point)].latencies
     return Baseline(
         visit.point,
         latency.latency_stats(base.latencies),
         _accuracy([base.ids], retention, recall, found),
-        latency.speedup_mean(base.latencies, _control(visit.point, found).latencies),
+        latency.speedup_mean(base.latencies, control),
         (_itself(first), _itself(second)),
+        control_p50=latency.speedup_p50(base.latencies, control),
+        control_p95=latency.speedup_p95(base.latencies, control),
         cold=_cold(visit, None, found),
         server=latency.server_stats(base),
     )
@@ -76,47 +78,33 @@ def _visit(baseline: Baseline) -> Visit:
     return Visit("baseline", baseline.point)
 
 
-def _control(point: OperatingPoint, found: Evidence) -> Measurement:
-    return found.timed[Visit("control", point)]
-
-
 def _trial(visit: Visit, baseline: Baseline, found: Evidence, recalls: Mapping[OperatingPoint, Share]) -> Trial:
-    base, control, trial = found.timed[_visit(baseline)], _control(baseline.point, found), found.timed[visit]
-    speedup_mean = _beyond_noise(latency.speedup_mean, base, control, trial)
-    assert speedup_mean is not None
+    base, trial = found.timed[_visit(baseline)], found.timed[visit]
+    p50 = latency.speedup_p50(base.latencies, trial.latencies)
+    p95 = latency.speedup_p95(base.latencies, trial.latencies)
     builds, recall = found.results[visit.point], recalls[visit.point]
     retention = np.stack([found.retention(ids, base.ids) for ids in builds])
     return Trial(
         visit.point,
         latency.latency_stats(trial.latencies),
         _accuracy(builds, retention, recall, found),
-        speedup_mean,
-        _beyond_noise(latency.speedup_p95, base, control, trial),
+        _widened(latency.speedup_mean(base.latencies, trial.latencies), baseline.control),
+        p95 and _widened(p95, baseline.control, baseline.control_p95),
         halves(trial.latencies, retention, recall),
-        speedup_p50=_beyond_noise(latency.speedup_p50, base, control, trial),
+        speedup_p50=_widened(p50, baseline.control, baseline.control_p50),
         loss=_loss(visit.point, baseline, recalls),
         cold=_cold(visit, baseline, found),
         server=latency.server_stats(trial),
     )
 
 
-def _beyond_noise(
-    speedup: Callable[[Nanoseconds, Nanoseconds], Interval | None],
-    base: Measurement,
-    control: Measurement,
-    trial: Measurement,
-) -> Interval | None:
-    """Return the trial's speedup; where a control was told from the baseline, wider by what told them apart.
+def _widened(found: Interval, *controls: Interval | None) -> Interval:
+    """Return a speedup; where a control was told from the baseline, wider by what told them apart.
 
     The control of the mean says whether a run is noisy, and holds for every statistic beside its own.
     """
-    controls = [compare(base.latencies, control.latencies) for compare in (speedup, latency.speedup_mean)]
-    return _widened(speedup(base.latencies, trial.latencies), *controls)
-
-
-def _widened(found: Interval | None, *controls: Interval | None) -> Interval | None:
     noise = [abs(math.log(one.estimate)) for one in controls if one is not None and one.distinguishable]
-    return found.widened(math.exp(max(noise))) if found is not None and noise else found
+    return found.widened(math.exp(max(noise))) if noise else found
 
 
 def _accuracy(builds: Sequence[Ids], retention: Share, recall: Share, found: Evidence) -> Accuracy:

@@ -146,13 +146,18 @@ class Trial:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The unquantized collection at one `hnsw_ef`, and itself again as the A/A control."""
+    """The unquantized collection at one `hnsw_ef`, and its speedup over itself, the A/A control of each statistic.
+
+    `control` is that of the mean, which tells whether a run is noisy.
+    """
 
     point: OperatingPoint
     latency: LatencyStats
     accuracy: Accuracy
     control: Interval
     halves: tuple[Half, Half]
+    control_p50: Interval | None = None
+    control_p95: Interval | None = None
     cold: Cold | None = None
     server: LatencyStats | None = None
 
