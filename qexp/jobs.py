@@ -119,14 +119,15 @@ def jobs_of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
 
 
 def runs_of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
-    """Return a sweep's collections, trials, and the collections that it reuses."""
+    """Return the collections that a sweep reuses, in the order in which they were measured, then its own and trials."""
     run_id, experiment_id = sweep.info.run_id, sweep.info.experiment_id
-    reused = [value for key, value in sorted(sweep.data.tags.items()) if key.startswith(REUSED)]
+    reused = [value for key, value in sweep.data.tags.items() if key.startswith(REUSED)]
     there = [run for run in (find_run(client, value) for value in reused) if run]
     if gone := {*reused} - {run.info.run_id for run in there}:
         log.warning(
             "%s: left out what it reused and is deleted since: %s", sweep.info.run_name, ", ".join(sorted(gone))
         )
+    there.sort(key=lambda run: run.info.start_time)
     return there + search(client, experiment_id, f"tags.`qexp.sweep` = '{run_id}'")
 
 

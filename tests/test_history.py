@@ -153,9 +153,10 @@ def test_what_was_reused_and_is_deleted_since_is_left_out(
     environment: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     client, _ = store.connect()
-    kept, gone = logged("collection", 1), "0" * 32
-    sweep = client.get_run(logged("sweep", 2, **{f"{jobs.REUSED}a": kept, f"{jobs.REUSED}b": gone}))
-    assert [run.info.run_id for run in jobs.runs_of(client, sweep)] == [kept]
+    later, first, gone = logged("collection", 2), logged("collection", 1), "0" * 32
+    reused = {f"{jobs.REUSED}{place}": run_id for place, run_id in zip("abc", (later, first, gone), strict=True)}
+    sweep = client.get_run(logged("sweep", 3, **reused))
+    assert [run.info.run_id for run in jobs.runs_of(client, sweep)] == [first, later]
     assert caplog.messages == [f"{sweep.info.run_name}: left out what it reused and is deleted since: {gone}"]
 
 
