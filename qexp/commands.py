@@ -14,7 +14,7 @@ from pathlib import Path
 from qexp import history
 from qexp.cache import writable
 from qexp.config import SloConfig
-from qexp.config.cost import MEASURES
+from qexp.config.cost import MEASURES, OBJECTIVES
 from qexp.errors import ConfigError, DataError, QexpError
 from qexp.report.bodies import patch_line
 from qexp.report.export import export as write_deploy
@@ -147,11 +147,14 @@ def report() -> None:
     for name in _LIMITS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="X", help=f"instead of slo.{name}")
     parser.add_argument("--accuracy", choices=MEASURES, help="instead of slo.accuracy")
+    objectives = f"instead of slo.objectives: two or three of {','.join(OBJECTIVES)}"
+    parser.add_argument("--objectives", type=lambda text: text.split(","), metavar="A,B", help=objectives)
     _exit(_report, parser.parse_args())
 
 
 def _report(asked: argparse.Namespace) -> list[str]:
-    given = {name: getattr(asked, name) for name in (*_LIMITS, "accuracy") if getattr(asked, name) is not None}
+    names = (*_LIMITS, "accuracy", "objectives")
+    given = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
     slo = replace(history.read(asked.run).slo, **given) if given else None
     return conclude(asked.run, asked.out, slo)
 

@@ -1,6 +1,7 @@
 """The words of a multirun: what they sweep, how many jobs that makes, and how they are told apart from others."""
 
 import re
+from dataclasses import fields
 from typing import Any
 
 from qexp.config import HOUSEKEEPING, SloConfig
@@ -49,8 +50,8 @@ def _check_swept(key: str) -> None:
     if key == "experiment":
         raise ConfigError("experiment: presets are not swept; start a sweep for each, with one experiment=… at a time")
     if key.split(".")[0] == "slo":
-        limit = key.partition(".")[2]
-        flag = f"--{limit.replace('_', '-')}" if hasattr(SloConfig, limit) and limit != "name" else "--min-accuracy"
+        limit, known = key.partition(".")[2], {item.name for item in fields(SloConfig)} - {"name"}
+        flag = f"--{limit.replace('_', '-')}" if limit in known else "--min-accuracy"
         raise ConfigError(f"{key}: limits are not swept; give one, and ask again with others by qexp-report {flag} …")
 
 

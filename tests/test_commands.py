@@ -64,10 +64,15 @@ def test_report_of_one_collection_with_another_limit(swept, recorded, tmp_path):
 
 
 def test_report_of_an_experiment_belongs_to_no_run(swept, recorded, tmp_path):
-    done = command(swept, "report", "qexp", "--out", tmp_path / "r")
+    asked = ("report", "qexp", "--out", tmp_path / "r", "--objectives")
+    done = command(swept, *asked, "accuracy,cost")
     assert (done.returncode, done.stderr) == (0, "")
     assert "MLflow" not in done.stdout
     assert (tmp_path / "r" / "report.html").exists()
+    told = "what keeps to that and is not dominated (compared in accuracy and cost alone), the cheapest"
+    assert told in (tmp_path / "r" / "report.md").read_text()
+    done = command(swept, *asked, "cost,costs")
+    assert (done.returncode, done.stderr) == (2, "qexp: slo.objectives=costs: no such value (did you mean 'cost'?)\n")
 
 
 def test_the_folder_of_a_question_has_a_name_that_a_disk_takes():

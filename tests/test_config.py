@@ -23,6 +23,7 @@ from qexp.config import (
     QueriesConfig,
     SearchConfig,
     ServerConfig,
+    SloConfig,
     StorageConfig,
     SyntheticDataset,
     known_keys,
@@ -172,6 +173,14 @@ def test_several_conditions_on_a_field_ask_for_the_index_that_serves_all() -> No
         ([between, words], ("integer", "float")),
     ):
         assert SearchConfig(filter={"must": conditions}).filtered_fields == {"field": kinds}
+
+
+@pytest.mark.parametrize("few", [[], ["p95"], ["p95", "p95"]])
+def test_what_configurations_are_compared_in_is_two_or_three_objectives(few: list[str]) -> None:
+    for asked in (["p95", "cost"], ["cost", "accuracy", "p95"]):
+        assert SloConfig("mine", objectives=asked).objectives == asked
+    with pytest.raises(ConfigError, match=r"^slo\.objectives=\[.*\]: must be two or three of accuracy, p95, cost$"):
+        SloConfig("mine", objectives=few)
 
 
 def test_a_filter_on_ids_that_are_not_those_of_the_dataset_is_refused() -> None:

@@ -1,11 +1,13 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.config import SloConfig
-from qexp.report.frontier import dominates
+from qexp.config.cost import OBJECTIVES
+from qexp.report.frontier import dominates, dominators
 from qexp.report.recommend import recommend, shortfalls
 from tests.tables import baseline, row
 
@@ -36,6 +38,12 @@ def test_the_cheapest_that_meets_the_limits():
         ("scalar", "scalar, no rescoring"),
         ("binary", "binary, rescoring 8×"),
     ]
+
+
+def test_the_runner_up_is_the_simplest_of_its_equals():
+    scalar = partial(row, "scalar", accuracy=0.98, cost=4)
+    rows = [baseline(), row("binary", 8, cost=1), scalar(10, p95=1.0), scalar(p95=1.004)]
+    assert recommend(rows, SLO).runner_up.title == "scalar, no rescoring"
 
 
 @pytest.mark.parametrize(
@@ -162,6 +170,7 @@ limits = st.builds(
     max_ram_mib=st.none() | st.floats(50, 1500),
     max_usd_month=st.none() | st.floats(0.5, 15),
 )
+objectives = st.lists(st.sampled_from(OBJECTIVES), min_size=2, max_size=3, unique=True)
 
 
 @given(tables, limits)
@@ -174,6 +183,36 @@ def test_no_recommended_candidate_is_dominated(rows, slo):
         assert decided.choice.cost == min(one.cost for one in qualified)
     else:
         assert all(shortfalls(one, slo) for one in decided.considered)
+
+
+@given(tables, limits, objectives)
+def test_of_the_objectives_chosen_none_dominates_the_choice(rows, slo, objectives):
+    slo = replace(slo, objectives=objectives)
+    decided = recommend(rows, slo)
+    qualified = [one for one in decided.considered if not shortfalls(one, slo)]
+    assert (decided.choice is None) == (not qualified)
+    assert not any(dominates(other, decided.choice, objectives) for other in qualified)
+    looser = [
+        change for change in decided.changes if change.value < slo.min_accuracy and change.limit == "min_accuracy"
+    ]
+    assert all(change.choice.cost < decided.choice.cost for change in looser)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "choice", "dominated"),
+    [
+        (["accuracy", "p95", "cost"], "binary, rescoring 8×", []),
+        (["cost", "accuracy"], "binary, rescoring 20×", ["binary, rescoring 8×"]),
+        (["accuracy", "p95"], "scalar, no rescoring", ["binary, rescoring 8×", "binary, rescoring 20×"]),
+        (["p95", "cost"], "binary, rescoring 8×", ["no quantization", "binary, rescoring 20×"]),
+    ],
+)
+def test_what_dominates_is_told_by_the_objectives(objectives, choice, dominated):
+    rows = [baseline(cost=10), row("scalar", accuracy=0.98, p95=1.0, cost=4)]
+    rows += [row("binary", 8, accuracy=0.96, p95=1.1, cost=2), row("binary", 20, accuracy=0.97, p95=1.3, cost=2)]
+    decided = recommend(rows, replace(SLO, objectives=objectives))
+    assert decided.choice.title == choice
+    assert titles(one for one, _ in dominators(decided.considered, objectives)) == dominated
 
 
 @given(tables, limits, st.sampled_from(["min_accuracy", "max_p95_ms", "max_ram_mib", "max_usd_month"]), st.data())

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from qexp.config import SloConfig
 from qexp.report.answers import cost_remark
 from qexp.report.recommend import Change, recommend
-from qexp.report.words import SAME, change, money, speed, verdict_lines
+from qexp.report.words import SAME, change, money, speed, undominated, verdict_lines
 from qexp.results import Interval
 from tests.tables import baseline, row
 from tests.test_recommend import SLO, TABLE, tables
@@ -91,6 +91,13 @@ def test_what_to_try_helps_against_what_is_missed(rows, limits, tip):
 def test_there_are_three_lines_whatever_was_measured_and_what_is_uncertain(rows, least):
     decided = recommend(rows, SloConfig("any", min_accuracy=least))
     assert len(verdict_lines(decided)) == 3 + (decided.unsure is not None)
+
+
+def test_in_what_configurations_were_compared_is_told_where_it_is_not_in_all():
+    assert undominated(SLO) == ""
+    assert undominated(replace(SLO, objectives=["cost", "p95", "accuracy"])) == ""
+    told = " and is not dominated (compared in accuracy and P95 alone)"
+    assert undominated(replace(SLO, objectives=["p95", "accuracy"])) == told
 
 
 def test_too_few_queries_are_named_as_the_reason():

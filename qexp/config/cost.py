@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from qexp.config.checks import MISSING, at_least, one_of, require
 
 MEASURES = ("retention", "recall")  # of accuracy
+OBJECTIVES = ("accuracy", "p95", "cost")  # by which one configuration dominates another
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class CostConfig:
 
 @dataclass(frozen=True)
 class SloConfig:
-    """What a configuration must reach to be recommended; `accuracy` names the measure, null is no limit."""
+    """What a configuration must reach to be recommended; `accuracy` names the measure, null is no limit.
+
+    It must not be dominated either, in two or three `objectives`.
+    """
 
     name: str = MISSING
     accuracy: str = "retention"
@@ -63,9 +67,16 @@ class SloConfig:
     max_p95_ms: float | None = None
     max_ram_mib: float | None = None
     max_usd_month: float | None = None
+    objectives: list[str] = field(default_factory=lambda: list(OBJECTIVES))
 
     def __post_init__(self) -> None:
         one_of("slo.accuracy", self.accuracy, MEASURES)
+        for objective in self.objectives:
+            one_of("slo.objectives", objective, OBJECTIVES)
+        require(
+            len(set(self.objectives)) >= 2,
+            f"slo.objectives=[{','.join(self.objectives)}]: must be two or three of {', '.join(OBJECTIVES)}",
+        )
         require(0 <= self.min_accuracy <= 1, f"slo.min_accuracy={self.min_accuracy:g}: must be from 0 to 1")
         for key in ("max_p95_ms", "max_ram_mib", "max_usd_month"):
             limit = getattr(self, key)

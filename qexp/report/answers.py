@@ -20,6 +20,7 @@ from qexp.report.words import (
     speed,
     speedup,
     under_caps,
+    undominated,
 )
 from qexp.results import DATATYPE_BITS, MIB, Interval, Row
 
@@ -216,7 +217,8 @@ def _own(collections: Sequence[CollectionRecord], one: Candidate) -> CollectionR
 def insights(decided: Recommendation) -> Iterator[str]:
     """Yield what stands out, each with its figures."""
     if decided.choice:
-        yield f"{decided.choice.title} is the cheapest that keeps to the limits; {cost_remark(decided.choice.row)}."
+        limits = f"keeps to the limits{undominated(decided.slo)}"
+        yield f"{decided.choice.title} is the cheapest that {limits}; {cost_remark(decided.choice.row)}."
     for found in decided.matched:
         name = decided.name(found.collection)
         points = decided.compared(found)

@@ -1,10 +1,11 @@
 """Candidates for deployment out of a table's rows, and which of them nothing else beats."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, hypot, inf, log, nextafter
 
+from qexp.config.cost import OBJECTIVES
 from qexp.report.pace import built, drifts_of, paced, searched, share_baseline
 from qexp.report.settings import DATA, SETTINGS, method_name
 from qexp.results import Interval, Row
@@ -209,34 +210,46 @@ def slower(one: Candidate, other: Candidate) -> bool:
     return times_faster(one, other).high < 1
 
 
-def dominates(one: Candidate, other: Candidate) -> bool:
+def dominates(one: Candidate, other: Candidate, objectives: Sequence[str] = OBJECTIVES) -> bool:
     """Whether `one` is nowhere worse than `other`, as estimated and as vouched for, and measurably better.
 
     Measurably: cheaper, or faster or more accurate by intervals that do not meet. What dominates a candidate that
-    keeps to limits on accuracy, P95 and cost keeps to them too; a limit on RAM it may miss.
+    keeps to limits on the objectives keeps to them too; a limit on RAM it may miss.
     """
-    nowhere_worse = (
+    return all(_NOWHERE_WORSE[name](one, other) for name in objectives) and any(
+        _BETTER[name](one, other) for name in objectives
+    )
+
+
+_Compare = Callable[[Candidate, Candidate], bool]
+_NOWHERE_WORSE: dict[str, _Compare] = {
+    "accuracy": lambda one, other: (
         one.accuracy >= other.accuracy
         and all(mine.low >= its.low for mine, its in zip(one.accuracy_halves, other.accuracy_halves, strict=True))
-        and one.latency <= other.latency
+    ),
+    "p95": lambda one, other: (
+        one.latency <= other.latency
         and all(mine <= its for mine, its in zip(one.p95_highs, other.p95_highs, strict=True))
-        and one.cost <= other.cost
-    )
-    return nowhere_worse and (
-        one.cost < other.cost or slower(other, one) or one.floor > max(half.high for half in other.accuracy_halves)
-    )
+    ),
+    "cost": lambda one, other: one.cost <= other.cost,
+}
+_BETTER: dict[str, _Compare] = {
+    "accuracy": lambda one, other: one.floor > max(half.high for half in other.accuracy_halves),
+    "p95": lambda one, other: slower(other, one),
+    "cost": lambda one, other: one.cost < other.cost,
+}
 
 
-def frontier(found: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates that no other dominates: accuracy, latency and cost."""
-    return [one for one in found if not any(dominates(other, one) for other in found)]
+def frontier(found: Sequence[Candidate], objectives: Sequence[str] = OBJECTIVES) -> list[Candidate]:
+    """Return the candidates that no other dominates."""
+    return [one for one in found if not any(dominates(other, one, objectives) for other in found)]
 
 
-def dominators(found: Sequence[Candidate]) -> list[tuple[Candidate, Candidate]]:
+def dominators(found: Sequence[Candidate], objectives: Sequence[str] = OBJECTIVES) -> list[tuple[Candidate, Candidate]]:
     """Return each dominated candidate with the most accurate one on the frontier that dominates it."""
-    best = sorted(frontier(found), key=lambda one: (-one.accuracy, one.latency, one.cost))
+    best = sorted(frontier(found, objectives), key=lambda one: (-one.accuracy, one.latency, one.cost))
     return [
-        (one, next(other for other in best if dominates(other, one)))
+        (one, next(other for other in best if dominates(other, one, objectives)))
         for one in found
         if not any(one is other for other in best)
     ]

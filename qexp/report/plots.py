@@ -127,7 +127,8 @@ _ENDS: tuple[tuple[Callable[..., float], str], ...] = ((min, "low"), (max, "high
 def _staircase(axes: "Axes", decided: Recommendation, theme: Theme) -> None:
     """Draw the best accuracy that is to be had for each latency, cost aside."""
     best: list[Candidate] = []
-    for one in sorted(frontier(decided.considered), key=lambda one: (one.latency, -one.accuracy)):
+    undominated = frontier(decided.considered, decided.slo.objectives)
+    for one in sorted(undominated, key=lambda one: (one.latency, -one.accuracy)):
         if not best or one.accuracy > best[-1].accuracy:
             best.append(one)
     x, y = [one.latency for one in best], [_stretched(one.accuracy) for one in best]

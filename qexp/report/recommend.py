@@ -92,7 +92,7 @@ def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
     found = candidates(rows, slo.accuracy)
     ranked = _ranked(found, slo)
     choice = ranked[0] if ranked else None
-    others = [one for one in ranked if choice and one.collection != choice.collection]
+    others = _by_preference([one for one in ranked if choice and one.collection != choice.collection])
     return Recommendation(
         slo=slo,
         considered=tuple(found),
@@ -130,12 +130,16 @@ def _by_recall(rows: Sequence[Row]) -> str:
 
 
 def _ranked(found: Sequence[Candidate], slo: SloConfig) -> list[Candidate]:
-    """Return what both halves qualify and nothing dominates: cheapest first, then fastest.
+    """Return what both halves qualify and nothing dominates, the best first."""
+    return _by_preference(frontier([one for one in found if _qualifies(one, slo)], slo.objectives))
+
+
+def _by_preference(found: Sequence[Candidate]) -> list[Candidate]:
+    """Return the cheapest first, then the fastest.
 
     Among equally dear ones whose speed cannot be told from the fastest's, the simplest goes first.
     """
-    qualified = frontier([one for one in found if _qualifies(one, slo)])
-    ranked = sorted(qualified, key=lambda one: (one.cost, one.latency, -one.accuracy, one.simplicity))
+    ranked = sorted(found, key=lambda one: (one.cost, one.latency, -one.accuracy, one.simplicity))
     ties = [one for one in ranked if one.cost == ranked[0].cost and not slower(one, ranked[0])]
     simplest = sorted(ties, key=lambda one: one.simplicity)
     return [*simplest, *(one for one in ranked if one not in simplest)]
@@ -212,8 +216,11 @@ def _savings(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> l
     for name, need in needs.items():
         cheaper = [need(one) for one in found if one.cost < choice.cost and set(shortfalls(one, slo)) == {name}]
         least = max(cheaper, default=0.0) if name == "min_accuracy" else min(cheaper, default=inf)
-        if cheaper and least < inf:
-            changes.append(Change(name, least, _ranked(found, _moved(slo, name, least))[0]))
+        if not cheaper or least == inf:
+            continue
+        instead = _ranked(found, _moved(slo, name, least))[0]
+        if instead.cost < choice.cost:  # unless cost is no objective
+            changes.append(Change(name, least, instead))
     return changes
 
 

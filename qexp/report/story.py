@@ -14,7 +14,18 @@ from qexp.report.record import CollectionRecord, Record, findings, warnings
 from qexp.report.settings import varying
 from qexp.report.share import to_share
 from qexp.report.table import cells, columns, speedup_text
-from qexp.report.words import MEASURE, SAME, matched, money, notes, speedup, verdict_lines, vouched
+from qexp.report.words import (
+    MEASURE,
+    SAME,
+    judged_in,
+    matched,
+    money,
+    notes,
+    speedup,
+    undominated,
+    verdict_lines,
+    vouched,
+)
 from qexp.results import CONTROL_TOO_WIDE, MIB
 
 
@@ -95,7 +106,7 @@ def _asked(decided: Recommendation) -> str:
     limits += [f"at most {money(slo.max_usd_month)} a month"] if slo.max_usd_month else []
     return (
         f"Asked for: {', '.join(limits)}, by the worse end of the 95 % interval on both halves of the queries; among "
-        f"what keeps to that, the cheapest. Considered: {len(decided.considered)} operating points."
+        f"what keeps to that{undominated(slo)}, the cheapest. Considered: {len(decided.considered)} operating points."
     )
 
 
@@ -269,12 +280,13 @@ def _everything(record: Record, decided: Recommendation) -> list[Block]:
     marked = frozenset(number for number, row in enumerate(rows) if row is chosen)
     beaten = tuple(
         (decided.title(one), decided.title(by))
-        for one, by in dominators(decided.considered)
+        for one, by in dominators(decided.considered, decided.slo.objectives)
         if one is not decided.choice  # what beats it misses a limit
     )
     blocks: list[Block] = [Heading("Every trial"), Grid(header, table, marked, folded=f"{len(rows)} rows")]
     if beaten:
-        blocks.append(Grid(("dominated", "by"), beaten, folded=f"{len(beaten)} dominated points, and by what"))
+        said = f"{len(beaten)} dominated points, and by what{judged_in(decided.slo)}"
+        blocks.append(Grid(("dominated", "by"), beaten, folded=said))
     return blocks
 
 

@@ -5,6 +5,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from math import isinf
 
 from qexp.config import SloConfig
+from qexp.config.cost import OBJECTIVES
 from qexp.report.frontier import Candidate, times_faster
 from qexp.report.recommend import Change, Recommendation, shortfalls
 from qexp.results import Interval, Row
@@ -154,7 +155,7 @@ def verdict_lines(decided: Recommendation) -> list[str]:
     elif decided.beaten:
         lines.append(
             "Margin: every other configuration within the limits is dominated: another one is nowhere worse, and "
-            "cheaper, measurably faster or more accurate."
+            f"cheaper, measurably faster or more accurate{judged_in(slo)}."
         )
     else:
         lines.append("Margin: no other collection keeps to the limits.")
@@ -162,6 +163,18 @@ def verdict_lines(decided: Recommendation) -> list[str]:
     changes = "; ".join(change(one, decided) for one in decided.changes)
     lines.append(f"What would change it: {changes}." if changes else "What would change it: nothing that was measured.")
     return [*lines, *_judged_by(decided)]
+
+
+def judged_in(slo: SloConfig) -> str:
+    """Return in what configurations were compared, where that is not all there is."""
+    names = [name.replace("p95", "P95") for name in OBJECTIVES if name in slo.objectives]
+    return "" if len(names) == len(OBJECTIVES) else f" (compared in {' and '.join(names)} alone)"
+
+
+def undominated(slo: SloConfig) -> str:
+    """Return what else than the limits decided, where not all objectives did."""
+    told = judged_in(slo)
+    return told and f" and is not dominated{told}"
 
 
 def _in_memory(one: Candidate) -> list[str]:
