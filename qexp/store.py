@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 BATCH = 100  # params in one MLflow request
+LONGEST_NAME = 250  # characters that a database has for the name of a run
 MOST_METRICS = 1000 - BATCH  # in one request: MLflow takes 1,000 entities
 
 os.environ.setdefault(
@@ -110,7 +111,7 @@ def start_run(client: "MlflowClient", experiment_id: str, name: str, level: str,
     """Start a run at a level below `qexp.sweep` or `mlflow.parentRunId`, and return its id."""
     run = client.create_run(
         experiment_id,
-        run_name=name,
+        run_name=fitting(name),
         tags={
             "mlflow.user": user_name(),
             "mlflow.source.name": "qexp",
@@ -121,6 +122,11 @@ def start_run(client: "MlflowClient", experiment_id: str, name: str, level: str,
         },
     )
     return str(run.info.run_id)
+
+
+def fitting(name: str) -> str:
+    """Return the name of a run, cut where databases have no room for more."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def find_run(client: "MlflowClient", run_id: str) -> "Run | None":

@@ -22,7 +22,7 @@ from qexp.report.sizing import write_cliff
 from qexp.report.table import markdown
 from qexp.results import Row
 from qexp.results.footprint import Cliff
-from qexp.store import connect, search, start_run, store_faults
+from qexp.store import connect, fitting, search, start_run, store_faults
 from qexp.swept import plan, told_words
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def begin(name: str, root: Path, resume: str | None, words: str = "") -> None:
         elif adopted:
             run_id = adopted
             if (client.get_run(run_id).info.run_name or "").startswith(UNNAMED):
-                client.set_tag(run_id, "mlflow.runName", name)
+                client.set_tag(run_id, "mlflow.runName", fitting(name))
             _locks.append(_hold(root, run_id))
         else:
             run_id = start_run(client, experiment_id, name, "sweep", {})

@@ -5,7 +5,7 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -64,8 +64,7 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
             tags["qexp.reproduces"] = os.environ[REPRODUCES]
         if sweep:
             tags |= {"mlflow.parentRunId": sweep, "qexp.sweep": sweep}
-        name = f"{config.dataset.title} {config.quantization.name}"
-        run_id = start_run(client, experiment_id, name, "collection", tags)
+        run_id = start_run(client, experiment_id, _name(config, words), "collection", tags)
     measured: list[Experiment] = []
 
     def record(experiment: Experiment) -> None:
@@ -92,6 +91,13 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
                 client.set_tag(run_id, "qexp.error", str(error) if isinstance(error, QexpError) else _bug(error))
             client.set_terminated(run_id, status)
         raise
+
+
+def _name(config: ExperimentConfig, words: Sequence[str]) -> str:
+    """Return dataset and method, and what else sets the job apart from others of its sweep."""
+    more = {*swept_keys()} - {"dataset", "quantization"}
+    apart = [word.lstrip("+") for word in words if word.lstrip("+").partition("=")[0] in more]
+    return " ".join([config.dataset.title, config.quantization.name, *apart])
 
 
 def _params(config: ExperimentConfig) -> dict[str, Any]:

@@ -44,6 +44,13 @@ def test_more_than_one_request_takes_is_logged_in_several(environment: dict[str,
     assert (len(found.params), len(found.metrics)) == (250, 2100)
 
 
+def test_the_name_of_a_run_is_no_longer_than_a_database_takes(environment: dict[str, str]) -> None:
+    client, experiment_id = connect()
+    for name, kept in (("m" * 250, "m" * 250), ("m" * 251, "m" * 249 + "…")):
+        run_id = start_run(client, experiment_id, name, "sweep", {})
+        assert client.get_run(run_id).info.run_name == kept
+
+
 def test_a_run_of_a_user_without_a_name_has_their_number(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,16 @@ def artifact(run_id: str, folder: Path) -> str:
     return path.read_text()
 
 
+def test_jobs_of_a_sweep_are_named_by_what_sets_them_apart(
+    small: ExperimentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["dataset=synthetic", "quantization=scalar", "storage=hot", "+index.m=8", "search.limit=5"]
+    plain = f"{small.dataset.title} {small.quantization.name}"
+    assert tracking._name(small, words) == plain
+    monkeypatch.setenv("QEXP_SWEPT", "quantization,storage,index.m")
+    assert tracking._name(small, words) == f"{plain} storage=hot index.m=8"
+
+
 def test_the_table_of_a_long_sweep_is_whole_in_its_file(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
