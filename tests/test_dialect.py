@@ -53,6 +53,19 @@ def test_old_servers_are_told_on_disk_and_always_ram() -> None:
     assert "metadata" not in creation(asked_spec(), (1, 15), {"qexp": {}})
 
 
+@pytest.mark.parametrize("shards", [1, 3])
+def test_no_two_of_several_segments_fit_into_one(shards: int) -> None:
+    def most(segments: int) -> int:
+        asked = asked_spec(points=120_000, size=256, segments=segments, shards=shards)
+        body = creation(asked, (1, 19), {"qexp": {}})
+        return int(body["optimizers_config"]["max_segment_size"])
+
+    assert most(1) > 120_000
+    for segments in (2, 4, 8):
+        each = 120_000 // segments // shards
+        assert each < most(segments) < 2 * each
+
+
 def test_a_method_that_the_server_does_not_know_is_refused_before_any_work(server: QdrantRest) -> None:
     server.version = "1.17.0"
     with pytest.raises(EngineError, match=r"^engine.url=http://\S+: quantization 'turbo' needs Qdrant 1.18"):

@@ -50,7 +50,6 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
             f"{spec.name}: storage.datatype={spec.datatype} needs Qdrant {needed}, the server is {_dotted(version)}: "
             "update it or choose another datatype"
         )
-    kib = spec.points * vector_bytes(spec.size, spec.datatype, spec.distance) // 1024 + 1
     vectors: dict[str, Any] = {"size": spec.size, "distance": spec.distance.capitalize(), "datatype": spec.datatype}
     hnsw: dict[str, Any] = {
         "m": spec.m,
@@ -69,7 +68,7 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
         "hnsw_config": hnsw,
         "optimizers_config": {
             "default_segment_number": spec.segments,
-            "max_segment_size": 2 * kib,  # so that one segment may hold all of a shard
+            "max_segment_size": _most_kib(spec),
             "indexing_threshold": INDEX_NEVER,
         },
         "shard_number": spec.shards,
@@ -83,6 +82,16 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
         body["metadata"] = metadata
     models.CreateCollection.model_validate(body)
     return body
+
+
+def _most_kib(spec: CollectionSpec) -> int:
+    """Return a `max_segment_size` with which as many segments are built as are asked for.
+
+    One segment may hold all of a shard. Of several, two must not fit into one: where as many segments are there as are
+    asked for, Qdrant's optimizer indexes two in one if it may.
+    """
+    kib = spec.points * vector_bytes(spec.size, spec.datatype, spec.distance) // 1024 + 1
+    return 2 * kib if spec.segments == 1 else 3 * kib // (2 * spec.segments * spec.shards) + 1
 
 
 def check_method(method: str | None, version: Version, where: str) -> None:
