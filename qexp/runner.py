@@ -56,8 +56,8 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
     checks = Checks(config.validity == "strict")
     checks.held("T01", f"{config.engine.name} is a real engine, not qdrant-client's local mode")
     cache = writable(cache_root(config.cache_dir))
-    method = next(iter(config.quantization.config or {}), None)
-    engine = engine_version(config.engine, method)  # first, because a server that cannot be used is known at once
+    # First, because a server that cannot be used is known at once.
+    engine = engine_version(config.engine, config.quantization.config)
     if config.engine.ram_caps:
         hierarchy()  # before any work
     with machine.pinned(config.engine.cpus), ExitStack() as held, ExitStack() as workers:

@@ -69,8 +69,12 @@ def test_no_two_of_several_segments_fit_into_one(shards: int) -> None:
 def test_a_method_that_the_server_does_not_know_is_refused_before_any_work(server: QdrantRest) -> None:
     server.version = "1.17.0"
     with pytest.raises(EngineError, match=r"^engine.url=http://\S+: quantization 'turbo' needs Qdrant 1.18"):
-        engine_version(config(server), "turbo")
-    assert engine_version(config(server), "binary") == "server-1.17.0"
+        engine_version(config(server), {"turbo": {}})
+    assert engine_version(config(server), {"binary": {}}) == "server-1.17.0"
+    server.version = "1.19.0"
+    assert engine_version(config(server), {"turbo": {"bits": "bits4"}}) == "server-1.19.0"
+    with pytest.raises(EngineError, match=r"quantization 'turbo' of bits8 needs Qdrant 1.20, the server is 1.19"):
+        engine_version(config(server), {"turbo": {"bits": "bits8"}})
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,8 @@ def test_old_servers_get_no_body_for_what_they_cannot_be_told(vectors, hnsw, cod
     if codes:
         body["quantization_config"] = {"scalar": {"memory": codes}}
     assert told_before_1_19(body) is told
+    if told and codes:
+        assert not told_before_1_19({**body, "quantization_config": {"turbo": {"memory": codes, "bits": "bits8"}}})
     body["vectors"]["datatype"] = "turbo4"
     assert not told_before_1_19(body)
 
@@ -262,3 +264,6 @@ def test_what_vectors_must_be_is_said(recorded, tmp_path):
     turbo = {**first.config, "quantization.config.turbo.bits": "bits2"}
     assert "TurboQuant needs 1.18" in readme(config=turbo)
     assert "TurboQuant needs 1.18" not in readme(config=turbo, row=recorded.rows[0])
+    eight = {**turbo, "quantization.config.turbo.bits": "bits8"}
+    del eight["quantization.config.scalar.type"], eight["quantization.config.scalar.quantile"]
+    assert "For Qdrant 1.20 or newer; older ones cannot keep it as it was." in readme(config=eight)

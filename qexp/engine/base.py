@@ -160,13 +160,13 @@ def engine_factory(config: EngineConfig, cache: Path, condition: dict[str, Any] 
     return partial(EdgeEngine, cache / Kind.COLLECTIONS, condition)
 
 
-def engine_version(config: EngineConfig, method: str | None = None) -> str:
+def engine_version(config: EngineConfig, quantization: dict[str, Any] | None = None) -> str:
     """Return the engine's name and version, part of every collection's name.
 
-    Raises EngineError if it is out of reach, or does not know a method of quantization.
+    Raises EngineError if it is out of reach, or does not know the quantization.
     """
     if isinstance(config, ServerConfig):
         from qexp.engine.server import server_version
 
-        return f"{config.name}-{server_version(config, method)}"
+        return f"{config.name}-{server_version(config, quantization)}"
     return f"{config.name}-{version('qdrant-edge-py')}"

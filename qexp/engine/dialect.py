@@ -14,6 +14,7 @@ OPTIMIZATIONS: Version = (1, 17)  # GET /collections/{name}/optimizations
 MEMORY_REPORT: Version = (1, 18)  # GET /collections/{name}/memory
 MEMORY_WORDS: Version = (1, 19)  # memory: cold|cached|pinned instead of on_disk and always_ram
 METHODS: dict[str, Version] = {"turbo": (1, 18)}
+BITS: dict[str, Version] = {"bits8": (1, 20)}  # of TurboQuant
 DATATYPES: dict[str, Version] = {"turbo4": (1, 19), "turbo8": (1, 20), "turbo16": (1, 20)}
 
 LONGEST_NAME = 200
@@ -44,6 +45,7 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
     """Return the body that creates the collection, indexing deferred; EngineError if the version cannot say it."""
     from qdrant_client import models
 
+    check_quantization(spec.quantization, version, spec.name)
     if DATATYPES.get(spec.datatype, OLDEST) > version:
         needed = _dotted(DATATYPES[spec.datatype])
         raise EngineError(
@@ -94,20 +96,22 @@ def _most_kib(spec: CollectionSpec) -> int:
     return 2 * kib if spec.segments == 1 else 3 * kib // (2 * spec.segments * spec.shards) + 1
 
 
-def check_method(method: str | None, version: Version, where: str) -> None:
-    """Raise EngineError for a quantization method that the version does not know."""
-    if method and METHODS.get(method, OLDEST) > version:
+def check_quantization(quantization: dict[str, Any] | None, version: Version, where: str) -> None:
+    """Raise EngineError for a quantization method, or bits of it, that the version does not know."""
+    method, given = next(iter((quantization or {}).items()), ("", None))
+    bits = (given or {}).get("bits", "")
+    needed = max(METHODS.get(method, OLDEST), BITS.get(bits, OLDEST))
+    if needed > version:
+        named = f"'{method}' of {bits}" if bits in BITS else f"'{method}'"
         raise EngineError(
-            f"{where}: quantization '{method}' needs Qdrant {_dotted(METHODS[method])}, the server is "
-            f"{_dotted(version)}: update it or choose another quantization"
+            f"{where}: quantization {named} needs Qdrant {_dotted(needed)}, the server is {_dotted(version)}: update "
+            "it or choose another quantization"
         )
 
 
 def _refuse_unspeakable(spec: CollectionSpec, version: Version) -> None:
     """Raise EngineError for what on_disk and always_ram cannot express."""
-    method = next(iter(spec.quantization or {}), None)
-    check_method(method, version, spec.name)
-    if spec.hnsw == "pinned" or (method and spec.quantized not in ("pinned", spec.vectors)):
+    if spec.hnsw == "pinned" or (spec.quantization and spec.quantized not in ("pinned", spec.vectors)):
         raise EngineError(
             f"{spec.name}: storage vectors={spec.vectors} quantized={spec.quantized} hnsw={spec.hnsw} needs Qdrant "
             f"{_dotted(MEMORY_WORDS)}, the server is {_dotted(version)}: before, codes are pinned or lie where the "

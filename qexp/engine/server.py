@@ -69,11 +69,11 @@ def _client(url: str, **settings: Any) -> "QdrantClient":
         return QdrantClient(url=url, api_key=key, check_compatibility=False, **settings)
 
 
-def server_version(config: ServerConfig, method: str | None) -> str:
+def server_version(config: ServerConfig, quantization: dict[str, Any] | None) -> str:
     """Return the server's version once it is known that it is Qdrant, new enough, lets us in and has enough nodes."""
     client, rest, version = connect(config)
     try:
-        dialect.check_method(method, dialect.parse_version(version, rest.url), f"engine.url={rest.url}")
+        dialect.check_quantization(quantization, dialect.parse_version(version, rest.url), f"engine.url={rest.url}")
         rest.ask("GET", "/collections")
         nodes = len(rest.ask("GET", "/cluster").get("peers") or [rest.url]) if config.replicas > 1 else 1
         if nodes < config.replicas:

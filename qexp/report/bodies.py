@@ -68,15 +68,15 @@ def update_body(create: Body, vector: str = "") -> Body:
 def told_before_1_19(create: Body) -> bool:
     """Whether servers before 1.19 can be told where the collection is kept.
 
-    There codes are pinned or lie where the vectors lie, the graph is cold or cached, and no datatype is TurboQuant's
-    (`engine/dialect.py`).
+    There codes are pinned or lie where the vectors lie and have at most 4 bits by TurboQuant, the graph is cold or
+    cached, and no datatype is TurboQuant's (`engine/dialect.py`).
     """
-    codes = [given["memory"] for given in create.get("quantization_config", {}).values()]
     allowed = ("pinned", create["vectors"]["memory"])
+    codes = create.get("quantization_config", {}).values()
     known = create["hnsw_config"]["memory"] != "pinned" and not create["vectors"].get("datatype", "").startswith(
         "turbo"
     )
-    return known and all(memory in allowed for memory in codes)
+    return known and all(given["memory"] in allowed and given.get("bits") != "bits8" for given in codes)
 
 
 def before_1_19(body: Body) -> Body:

@@ -246,7 +246,7 @@ def _readme(collection: CollectionRecord, row: Row, why: list[str], has_old: boo
     older = (
         f"for older servers there is `before_1_19/`.{' TurboQuant needs 1.18 or newer.' if turbo else ''}"
         if has_old
-        else "older ones cannot keep it where it was."
+        else "older ones cannot keep it as it was."
     )
     patch = f"curl -X PATCH {_REQUEST} {_HEADERS} -d @update_collection.json"
     if collection.config.get("engine.source_collection"):
@@ -254,7 +254,10 @@ def _readme(collection: CollectionRecord, row: Row, why: list[str], has_old: boo
         patch = patch_command(collection, file)
     put = f"curl -X PUT {_REQUEST}/index {_HEADERS} -d @payload_index"
     indexes = "".join(f"{put}_{number}.json\n" for number, _ in enumerate(_payload_indexes(collection), 1))
-    since = "1.20" if collection.config["storage.datatype"] in ("turbo16", "turbo8") else "1.19"
+    newest = collection.config["storage.datatype"] in ("turbo16", "turbo8") or (
+        quantized and collection.config.get("quantization.config.turbo.bits") == "bits8"
+    )
+    since = "1.20" if newest else "1.19"
     before = _vectors(collection) + _indexing(collection)
     return f"""# What to deploy
 
