@@ -69,6 +69,8 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
                 truth = None if from_engine else find_truth(data, config.search.limit, cache)
             spec = collection_spec(config, data.facts, engine)
             validity.check_spec(spec, checks)
+            if config.search.phrased:
+                validity.check_phrases(spec, config.search.phrased, checks)
             if spec.datatype == "uint8":
                 dataset_checks.check_whole_numbers(data.points()[evenly(data.facts.points, SAMPLE)], checks)
             links, payload = partial(chosen_links, data), held_payload(data, spec)

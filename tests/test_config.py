@@ -153,6 +153,9 @@ def test_the_fields_of_a_filter_are_known(given: dict[str, Any], fields: list[st
         ({"match": {"except": [1, 2]}}, ("integer",)),
         ({"match": {"value": True}}, ("bool",)),
         ({"match": {"text": "quick"}}, ("text",)),
+        ({"match": {"phrase": "quick fox"}}, ()),
+        ({"match": {"prefix": "qui"}}, ()),
+        ({"match": {"substring": "ick"}}, ()),
         ({"range": {"gt": 1}}, ("integer", "float")),
         ({"range": {"lt": "2020-01-01T00:00:00Z"}}, ("datetime",)),
         ({"geo_radius": {"center": {"lon": 1, "lat": 2}, "radius": 3}}, ("geo",)),
@@ -166,11 +169,13 @@ def test_what_index_serves_a_condition_is_known(condition: dict[str, Any], kinds
 
 def test_several_conditions_on_a_field_ask_for_the_index_that_serves_all() -> None:
     between, words = {"key": "field", "range": {"gt": 1}}, {"key": "field", "match": {"text": "quick"}}
-    is_five = {"key": "field", "match": {"value": 5}}
+    is_five, phrase = ({"key": "field", "match": match} for match in ({"value": 5}, {"phrase": "a fox"}))
     for conditions, kinds in (
         ([is_five, between], ("integer",)),
         ([between, is_five], ("integer",)),
         ([between, words], ("integer", "float")),
+        ([words, phrase], ()),
+        ([phrase, words], ()),
     ):
         assert SearchConfig(filter={"must": conditions}).filtered_fields == {"field": kinds}
 
@@ -184,10 +189,11 @@ def test_what_configurations_are_compared_in_is_two_or_three_objectives(few: lis
 
 
 def test_a_filter_on_ids_that_are_not_those_of_the_dataset_is_refused() -> None:
-    search = SearchConfig(filter={"must_not": [{"must": [{"has_id": [5]}]}]})
-    assert ExperimentConfig(dataset=FileDataset(path="mine.npy"), search=search).search.filters_ids
-    with pytest.raises(ConfigError, match="has_id would mean row numbers"):
-        ExperimentConfig(dataset=FileDataset(path="mine.parquet", id_column="id"), search=search)
+    for condition in ({"has_id": [5]}, {"slice": {"total": 4, "index": 0}}):
+        search = SearchConfig(filter={"must_not": [{"must": [condition]}]})
+        assert ExperimentConfig(dataset=FileDataset(path="mine.npy"), search=search).search.filters_ids
+        with pytest.raises(ConfigError, match="has_id and slice would mean row numbers"):
+            ExperimentConfig(dataset=FileDataset(path="mine.parquet", id_column="id"), search=search)
 
 
 def test_a_filter_or_an_index_on_payload_that_is_not_there_is_refused() -> None:

@@ -64,6 +64,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Built:
         ({"must": [{"is_empty": {"key": "tags"}}]}, [0, 1, 4]),
         ({"must": [{"is_null": {"key": "year"}}]}, [4]),
         ({"must": [{"has_id": [1, 3]}]}, [1, 3]),
+        ({"should": [{"slice": {"total": 2, "index": index}} for index in (0, 1)]}, [0, 1, 2, 3, 4]),
+        ({"must": [{"slice": {"total": 1, "index": 0}}, {"has_id": [3]}]}, [3]),
         ({"must": [{"nested": {"key": "parts", "filter": {"must": [
             key("kind", match={"value": "x"}), key("n", match={"value": 2})]}}}]}, [3]),
         ({"must": [{"should": [key("year", match={"value": 2010}), {"has_id": [0]}]}]}, [0, 2]),
@@ -83,8 +85,8 @@ def test_a_filter_of_qdrants_keeps_the_same_points(engine: Built, given: Any, ro
         filtered.close()
 
 
-def test_a_condition_that_edge_does_not_have_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Qdrant Edge has no HasVectorCondition"):
+def test_a_condition_that_is_not_translated_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="HasVectorCondition is not translated for Qdrant Edge; use engine=server"):
         EdgeEngine(tmp_path, {"must": [{"has_vector": "image"}]})
 
 

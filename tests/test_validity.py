@@ -99,6 +99,28 @@ def test_t02_a_filter_without_a_payload_index() -> None:
     assert filtered(1600, **{"city[].name": "keyword"}) == filtered(1600, **{"city.name": "keyword"}) == []
 
 
+def test_t02_a_filter_that_no_index_of_ours_serves() -> None:
+    checks, asked = Checks(), replace(spec(size=16, points=4000), payload_indexes={"title": "text"})
+    validity.check_filter(asked, {"title": ()}, 1600, checks)
+    assert checks.warnings[0].endswith("may find less; qexp makes none")
+
+
+def test_t02_a_phrase_that_a_text_index_finds_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "payload.jsonl").write_text('{"title": "big red fox"}\n{"title": "red big fox"}\n' * 200)
+    found = {}
+    for kind in ("text", "keyword"):
+        asked = spec(size=32, points=400, payload_indexes={"title": kind})
+        engine = EdgeEngine(tmp_path / kind, {"must": [{"key": "title", "match": {"phrase": "big red"}}]})
+        build_collection(engine, asked, vectors(32, 400), tmp_path / "payload.jsonl")
+        assert engine.open(asked)
+        found[kind] = len(engine.matching())
+        engine.close()
+    assert found == {"text": 0, "keyword": 200}  # so a text index without phrase_matching must not be taken for one
+    validity.check_phrases(asked, ["title"], Checks())
+    with pytest.raises(BenchmarkError, match=r"^T02 search.filter: match.phrase finds nothing in title, because"):
+        validity.check_phrases(replace(asked, payload_indexes={"title": "text"}), ["title"], Checks())
+
+
 def test_t02_a_filter_that_filters_nothing() -> None:
     (warning,) = filtered(4000, city="keyword")
     assert warning.startswith("T02 search.filter lets all 4,000 points through")

@@ -51,6 +51,18 @@ def check_spec(spec: CollectionSpec, checks: Checks) -> None:
     )
 
 
+def check_phrases(spec: CollectionSpec, phrased: Sequence[str], checks: Checks) -> None:
+    """Look for phrases that Qdrant finds nowhere: in fields whose text index was made without `phrase_matching`."""
+    lost = [field for field in phrased if spec.payload_indexes.get(field) == "text"]
+    checks.expect(
+        not lost,
+        "T02",
+        "no phrase of search.filter is looked for in a text index without phrase_matching",
+        f"search.filter: match.phrase finds nothing in {', '.join(lost)}, because text indexes of qexp's are without "
+        "phrase_matching; in dataset.payload_indexes give it another kind of index, or leave it out",
+    )
+
+
 def check_filter(spec: CollectionSpec, fields: Mapping[str, Sequence[str]], matching: int, checks: Checks) -> None:
     """Look for a filter that keeps searches from the index, or that filters nothing (T02).
 
@@ -65,13 +77,14 @@ def check_filter(spec: CollectionSpec, fields: Mapping[str, Sequence[str]], matc
         f"writes them",
     )
     bare = [field for field, kinds in fields.items() if not _indexed(spec.payload_indexes, field, kinds)]
+    served = [field for field in bare if fields[field]]
+    advice = f"add dataset.payload_indexes={{{served[0]}: {fields[served[0]][0]}}}" if served else "qexp makes none"
     checks.prefer(
         not bare,
         "T02",
         "every field of search.filter has a payload index",
         f"search.filter: no payload index that serves it on {', '.join(bare)}: Qdrant guesses how many points match "
-        f"and looks at the payload of one after the other, so that searches are slower and may find less; add "
-        f"dataset.payload_indexes={{{', '.join(f'{field}: {fields[field][0]}' for field in bare[:1])}}}",
+        f"and looks at the payload of one after the other, so that searches are slower and may find less; {advice}",
     )
     if bare:
         return  # whether few enough match to be scanned, Qdrant does not know

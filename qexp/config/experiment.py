@@ -62,7 +62,8 @@ class ExperimentConfig:
             require(remedy is None, f"search.filter: no point has a field '{key}'; {remedy}")
         require(
             not (self.search.filters_ids and self.dataset.has_own_ids),
-            "search.filter: has_id would mean row numbers, for these are the points' ids here; filter by payload",
+            "search.filter: has_id and slice would mean row numbers, for these are the points' ids here; filter by "
+            "payload",
         )
 
     def flat(self) -> dict[str, Any]:

@@ -132,28 +132,35 @@ class SearchConfig:
     def filtered_fields(self) -> dict[str, tuple[str, ...]]:
         """The payload fields that the filter looks at, in order, each with the kinds of index that it can use.
 
-        Of several conditions on a field, those that serve all; where none does, those that serve the first.
+        Of several conditions on a field, those that serve all; where none does, those that serve the first. None where
+        a condition needs an index with parameters, which `dataset.payload_indexes` does not have.
         """
         fields: dict[str, tuple[str, ...]] = {}
-        for key, kinds in _fields(self.filter):
+        for key, condition in _fields(self.filter):
+            kinds = _served_by(condition)
             known = fields.get(key, kinds)
-            fields[key] = tuple(kind for kind in known if kind in kinds) or known
+            fields[key] = (tuple(kind for kind in known if kind in kinds) or known) if kinds else ()
         return fields
 
     @property
+    def phrased(self) -> list[str]:
+        """The payload fields in which the filter looks for phrases."""
+        return [key for key, condition in _fields(self.filter) if "phrase" in (condition.get("match") or {})]
+
+    @property
     def filters_ids(self) -> bool:
-        """Whether the filter looks at the ids of points."""
+        """Whether the filter looks at the ids of points; which slice they are in depends on them."""
         return _has_ids(self.filter)
 
 
-def _fields(condition: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the fields of a condition, and of those in it; of what is nested in a field, that field alone."""
+def _fields(condition: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the conditions on fields, with the field; of what is nested in a field, that field alone."""
     if isinstance(condition, list):
         for one in condition:
             yield from _fields(one)
     elif isinstance(condition, dict):
         if "key" in condition:
-            yield str(condition["key"]), _served_by(condition)
+            yield str(condition["key"]), condition
         else:
             yield from _fields(list(condition.values()))
 
@@ -162,7 +169,9 @@ def _served_by(condition: dict[str, Any]) -> tuple[str, ...]:
     """Return the kinds of payload index that a condition on a field can use, by the types of what it compares with."""
     kinds: dict[type, tuple[str, ...]] = {str: ("keyword", "uuid"), bool: ("bool",), int: ("integer",)}
     match, ends = condition.get("match") or {}, condition.get("range") or {}
-    if any(name.startswith(("text", "phrase")) for name in match):
+    if match.keys() & {"phrase", "prefix", "substring"}:  # they need the parameters `phrase_matching` and `prefix`
+        return ()
+    if any(name.startswith("text") for name in match):
         return ("text",)
     for value in match.values():
         first = value[0] if isinstance(value, list) and value else value
@@ -175,7 +184,7 @@ def _served_by(condition: dict[str, Any]) -> tuple[str, ...]:
 def _has_ids(condition: Any) -> bool:
     """Whether a condition, or one in it, is on the ids of points."""
     if isinstance(condition, dict):
-        return "has_id" in condition or _has_ids(list(condition.values()))
+        return bool(condition.keys() & {"has_id", "slice"}) or _has_ids(list(condition.values()))
     return isinstance(condition, list) and any(map(_has_ids, condition))
 
 

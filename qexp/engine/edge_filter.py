@@ -9,7 +9,7 @@ from qexp.errors import ConfigError
 
 
 def edge_filter(condition: dict[str, Any]) -> Any:
-    """Translate a filter; raise ConfigError for a condition that Edge does not have."""
+    """Translate a filter; raise ConfigError for a condition that is not translated."""
     return _filter(models.Filter.model_validate(condition))
 
 
@@ -51,9 +51,11 @@ def _condition(given: Any) -> Any:
         return edge.IsNullCondition(given.is_null.key)
     if isinstance(given, models.HasIdCondition):
         return edge.HasIdCondition(set(given.has_id))
+    if isinstance(given, models.SliceCondition):
+        return edge.SliceCondition(given.slice.total, given.slice.index)  # type: ignore[attr-defined]  # of its stubs
     if isinstance(given, models.NestedCondition):
         return edge.NestedCondition(given.nested.key, _filter(given.nested.filter))
-    raise ConfigError(f"search.filter: Qdrant Edge has no {type(given).__name__}; use engine=server")
+    raise ConfigError(f"search.filter: {type(given).__name__} is not translated for Qdrant Edge; use engine=server")
 
 
 def _match(given: Any) -> Any:
