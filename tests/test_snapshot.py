@@ -70,6 +70,54 @@ def test_payload_indexes_are_taken_over_and_what_is_not_of_them_is_told(
     assert bare.facts.payload_indexes == {}
 
 
+@pytest.mark.parametrize(
+    ("has", "told"),
+    [
+        ({"hnsw": {"payload_m": 32}}, "payload_m=32"),
+        ({"hnsw": {"payload_m": 32}, "own_hnsw": {"payload_m": 0}}, "payload_m=0"),
+        ({"hnsw": {"inline_storage": True}}, "inline_storage=true"),
+        ({"hnsw": {"inline_storage": True}, "own_hnsw": {"inline_storage": False}}, None),
+        ({"shared": {"shard_number": 3}}, "3 shards"),
+        ({"shared": {"on_disk_payload": False}}, "its payload in RAM"),
+        ({"shared": {"on_disk_payload": False, "payload": {"memory": "cold"}}}, None),
+        ({"shared": {"payload": {"memory": "cached"}}}, "its payload in RAM"),
+        ({"shared": {"id_tracker": {"memory": "cold"}}}, "id_tracker.memory=cold"),
+        ({"shared": {"shard_number": 1, "on_disk_payload": True}}, None),
+    ],
+)
+def test_what_a_collection_has_and_its_copies_have_not_is_told(
+    has: dict[str, Any], told: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served(collection(**has)) as live:
+        take_snapshot(config(live), tmp_path)
+    said = [line for line in caplog.messages if "measured without" in line]
+    assert said == ([f"mine: measured without what it has and keeps when it is patched: {told}"] if told else [])
+
+
+def test_what_strict_mode_refuses_is_told_and_kept_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    strict = {"max_query_limit": 70, "search_max_oversampling": 2.0, "search_max_hnsw_ef": 200}
+    with served(collection(strict={**strict, "enabled": True})) as live:
+        assert len(take_snapshot(config(live), tmp_path).rows) == 1200
+        assert {asked["limit"] for path, asked in live.requests if path.endswith("scroll")} == {70}
+    told = "mine: its strict mode refuses searches beyond max_query_limit=70, search_max_hnsw_ef=200, "
+    assert f"{told}search_max_oversampling=2; ask for none" in caplog.messages
+    caplog.clear()
+    with served(collection(strict={**strict, "enabled": False})) as live:
+        take_snapshot(config(live), tmp_path)
+    assert not [line for line in caplog.messages if "strict" in line]
+
+
+def test_the_servers_own_words_are_told(tmp_path: Path) -> None:
+    def stricter(live: LiveCollection, number: int) -> None:
+        live.strict = {"enabled": True, "max_query_limit": 1}
+
+    with (
+        served(collection(before_scroll=stricter)) as live,
+        pytest.raises(EngineError, match=r"400 \(Bad request: Limit"),
+    ):
+        take_snapshot(config(live), tmp_path)
+
+
 def test_a_snapshot_is_read_once_and_again_when_the_collection_grew(tmp_path: Path) -> None:
     with served(collection()) as live:
         first = take_snapshot(config(live), tmp_path)

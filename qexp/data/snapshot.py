@@ -18,13 +18,13 @@ from qexp.config import CollectionDataset
 from qexp.config.dataset import short
 from qexp.data.progress import Progress
 from qexp.data.table import digest_of, write_arrow
+from qexp.data.untaken import is_tuned, limits, say, untaken
 from qexp.errors import DataError, EngineError, in_one_line, near_miss
 from qexp.results import evenly
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from qdrant_client import QdrantClient
-    from qdrant_client.models import PayloadIndexInfo
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,8 @@ class _About:
     full_scan_threshold: int | None
     payload_indexes: dict[str, str]
     tuned_indexes: list[str]
+    untaken: list[str]
+    limits: dict[str, float]
 
 
 def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
@@ -80,6 +82,7 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
         if about.tuned_indexes and not config.payload_indexes:
             told = ", ".join(about.tuned_indexes)
             log.warning("%s: measured without the parameters of its index on: %s", config.collection, told)
+        say(config.collection, about.untaken, about.limits)
         folder = cache / Kind.SNAPSHOTS / f"{short(config.collection)}-{digest_of([json.dumps(asdict(about))])}"
         with locked(cache, lock_name(folder), alone=True):  # parts of two readers would mix
             if (folder / "complete").exists():
@@ -153,19 +156,17 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
         ef_construct=(own and own.ef_construct) or general.ef_construct,
         full_scan_threshold=(own and own.full_scan_threshold) or general.full_scan_threshold,
         payload_indexes={key: index.data_type.value for key, index in indexes.items()},
-        tuned_indexes=[key for key, index in indexes.items() if _is_tuned(index)],
+        tuned_indexes=[key for key, index in indexes.items() if is_tuned(index)],
+        untaken=list(untaken(info.config, params)),
+        limits=limits(info.config.strict_mode_config),
     )
-
-
-def _is_tuned(index: "PayloadIndexInfo") -> bool:
-    """Whether a payload index has parameters beside its kind."""
-    return bool(index.params and index.params.model_dump(exclude_none=True, exclude={"type"}))
 
 
 def _read(client: "QdrantClient", config: CollectionDataset, about: _About, folder: Path) -> None:
     """Scroll from where the last part ended; each part is a file that knows the offset behind it."""
     folder.mkdir(parents=True, exist_ok=True)
-    page = max(1, min(MOST_IN_PAGE, PAGE_BYTES // (4 * about.size)))
+    most = min(MOST_IN_PAGE, int(about.limits.get("max_query_limit", MOST_IN_PAGE)))
+    page = max(1, min(most, PAGE_BYTES // (4 * about.size)))
     done, offset = _resume(folder)
     if done:
         log.info("snapshot of %s: resumed behind %s points", config.collection, f"{done:,}")
@@ -275,6 +276,8 @@ def _ask(config: CollectionDataset, call: Callable[[], Any]) -> Any:
     from pydantic import ValidationError
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
+    from qexp.engine.wire import reason_in
+
     where = config.url
     try:
         return call()
@@ -285,7 +288,9 @@ def _ask(config: CollectionDataset, call: Callable[[], Any]) -> Any:
             ) from error
         if error.status_code == 404:
             raise EngineError(f"{where}: no collection '{config.collection}' (404); is it the right server?") from error
-        raise EngineError(f"{where}: the server answered {error.status_code} {error.reason_phrase}") from error
+        raise EngineError(
+            f"{where}: the server answered {error.status_code} ({reason_in(error.content.decode(errors='replace'))})"
+        ) from error
     except (ResponseHandlingException, ValidationError, ValueError, OSError) as error:
         reason = in_one_line(error)[:200]
         raise EngineError(

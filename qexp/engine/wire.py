@@ -230,7 +230,7 @@ def unreachable(error: httpx.HTTPError, url: str) -> EngineError:
 
 def refused(status: int, text: str, url: str) -> EngineError:
     """Say what the server refused, in its own words, and what to do."""
-    reason = _reason(text)
+    reason = reason_in(text)
     where = f"engine.url={url}"
     if status == 401:
         return EngineError(f"{where}: the key is missing or wrong ({reason}); set QDRANT_API_KEY to one that may write")
@@ -251,7 +251,7 @@ def refused(status: int, text: str, url: str) -> EngineError:
     return EngineError(f"{where}: the server refused ({status}: {reason})")
 
 
-def _reason(text: str) -> str:
+def reason_in(text: str) -> str:
     """Return the error inside Qdrant's envelope, else the text itself, on one line."""
     if text.lstrip().startswith("<"):
         return "a web page, which is no answer of Qdrant's: check host, port, and what is between"

@@ -32,18 +32,24 @@ class LiveCollection:
     m: int = 24
     datatype: str = "float32"
     payload_schema: dict[str, Any] = field(default_factory=dict)
+    hnsw: dict[str, Any] = field(default_factory=dict)
+    own_hnsw: dict[str, Any] | None = None
+    shared: dict[str, Any] = field(default_factory=dict)
+    strict: dict[str, Any] | None = None
     url: str = ""
 
     def info(self) -> dict[str, Any]:
         params = {"size": self.vectors.shape[1], "distance": self.distance, "datatype": self.datatype}
+        params |= {"hnsw_config": self.own_hnsw}
         info = {
             "status": "green",
             "optimizer_status": "ok",
             "segments_count": 1,
             "points_count": len(self.ids) + 3,  # a server's is approximate
             "config": {
-                "params": {"vectors": {self.vector_name: params} if self.vector_name else params},
-                "hnsw_config": {"m": self.m, "ef_construct": 150, "full_scan_threshold": 2000},
+                "params": {"vectors": {self.vector_name: params} if self.vector_name else params, **self.shared},
+                "hnsw_config": {"m": self.m, "ef_construct": 150, "full_scan_threshold": 2000, **self.hnsw},
+                "strict_mode_config": self.strict,
                 "optimizer_config": {
                     "deleted_threshold": 0.2,
                     "vacuum_min_vector_number": 1000,
@@ -100,6 +106,11 @@ def served(collection: LiveCollection) -> Iterator[LiveCollection]:
             if path == base:
                 result: Any = collection.info()
             elif path == f"{base}/points/scroll":
+                strict = collection.strict or {}
+                most = strict.get("max_query_limit")
+                if strict.get("enabled") and most and asked["limit"] > most:
+                    error = f'Bad request: Limit exceeded {asked["limit"]} > {most} for "limit"'
+                    return self.reply(400, {"status": {"error": error}})
                 result = collection.scroll(asked)
             elif path == f"{base}/points/count":
                 result = {"count": len(collection.ids)}

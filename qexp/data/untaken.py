@@ -1,0 +1,48 @@
+"""What a live collection has that its copies are measured without."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qdrant_client.models import CollectionConfig, PayloadIndexInfo, StrictModeConfigOutput, VectorParams
+
+log = logging.getLogger(__name__)
+
+
+def say(collection: str, kept: Sequence[str], refused: Mapping[str, float]) -> None:
+    """Warn of what a collection has and its copies have not, and of searches that its strict mode refuses."""
+    if kept:
+        log.warning("%s: measured without what it has and keeps when it is patched: %s", collection, ", ".join(kept))
+    if refused:
+        told = ", ".join(f"{key}={value:g}" for key, value in refused.items())
+        log.warning("%s: its strict mode refuses searches beyond %s; ask for none", collection, told)
+
+
+def untaken(config: "CollectionConfig", params: "VectorParams") -> Iterator[str]:
+    """Yield what a collection has that its copies have not, and that makes figures of it other ones."""
+    own, general, shared = params.hnsw_config, config.hnsw_config, config.params
+    if (links := general.payload_m if own is None or own.payload_m is None else own.payload_m) is not None:
+        yield f"payload_m={links}"
+    if general.inline_storage if own is None or own.inline_storage is None else own.inline_storage:
+        yield "inline_storage=true"  # with codes, every search rescores then, and the graph's file has all vectors
+    if (shared.shard_number or 1) > 1:
+        yield f"{shared.shard_number} shards"
+    payload, ids = (part.memory if part else None for part in (shared.payload, shared.id_tracker))
+    if payload == "cached" or (payload is None and shared.on_disk_payload is False):
+        yield "its payload in RAM"
+    if ids in ("cold", "cached"):
+        yield f"id_tracker.memory={ids.value}"
+
+
+def limits(strict: "StrictModeConfigOutput | None") -> dict[str, float]:
+    """Return the limits that strict mode sets to searches."""
+    if not (strict and strict.enabled):
+        return {}
+    limits = {key: getattr(strict, key) for key in ("max_query_limit", "search_max_hnsw_ef", "search_max_oversampling")}
+    return {key: value for key, value in limits.items() if value is not None}
+
+
+def is_tuned(index: "PayloadIndexInfo") -> bool:
+    """Whether a payload index has parameters beside its kind."""
+    return bool(index.params and index.params.model_dump(exclude_none=True, exclude={"type"}))
