@@ -298,3 +298,8 @@ def test_near_miss_names_the_closest_word_or_a_short_list() -> None:
     assert near_miss("qq", ["b", "a"]) == " (known: a, b)"
     assert near_miss("qq", []) == ""
     assert near_miss("search.limt", known_keys()) == " (did you mean 'search.limit'?)"
+
+
+@pytest.mark.parametrize("name", ["binary_1_5bit", "turbo_1_5bit"])
+def test_theory_is_what_qdrant_publishes(name: str) -> None:
+    assert composed(f"quantization={name}").quantization.theory.compression == 24  # and not 32 / 1.5

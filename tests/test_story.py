@@ -127,7 +127,7 @@ def test_one_method_is_not_ahead_of_a_rest():
     ("datatype", "compression", "codes", "said"),
     [
         ("float32", 4.0, 64 * 1000, []),
-        ("float32", 3.5, 80 * 1000, ["scalar: a code takes 80 bytes, not 64: "]),
+        ("float32", 3.5, 80 * 1000, ["scalar: a code takes 80 bytes, not the 64 of a published 4×, "]),
         (
             "float16",
             2.0,

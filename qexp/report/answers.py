@@ -181,8 +181,8 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
         name, datatype = decided.name(best.collection), config["storage.datatype"]
         if each > 1.01 * ideal:
             yield (
-                f"{name}: a code takes {each:.0f} bytes, not {ideal:.0f}: corrections and padding come on top of the "
-                f"bits."
+                f"{name}: a code takes {each:.0f} bytes, not the {ideal:.0f} of a published {theory:g}×, which counts "
+                "no corrections, no padding and no half bits."
             )
         if datatype != "float32":
             bits = DATATYPE_BITS[datatype]
