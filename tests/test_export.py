@@ -267,3 +267,4 @@ def test_what_vectors_must_be_is_said(recorded, tmp_path):
     eight = {**turbo, "quantization.config.turbo.bits": "bits8"}
     del eight["quantization.config.scalar.type"], eight["quantization.config.scalar.quantile"]
     assert "For Qdrant 1.20 or newer; older ones cannot keep it as it was." in readme(config=eight)
+    assert "wants `qdrant-client` 1.20 or newer, and such a server: older ones ignore `memory`." in readme(config=eight)

@@ -273,6 +273,7 @@ curl -X PUT {_REQUEST} {_HEADERS} -d @create_collection.json  # a new one
 {before}{_params(row)}
 
 {_filtered(collection)}`deploy.py` has the same in Python, as functions `create` and `search`.
+It wants `qdrant-client` {since} or newer, and such a server: older ones ignore `memory`.
 `evidence.json` holds the runs, figures and intervals. Measured on {collection.dataset["points"]:,} points; measure
 again when your data changes.
 """
