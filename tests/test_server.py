@@ -301,3 +301,12 @@ def test_names_are_what_qdrant_allows_and_end_in_the_digest() -> None:
     assert name.endswith(asked.name[-12:])
     assert name.replace("-", "").replace("_", "").replace(".", "").isascii()
     assert "/" not in name
+
+
+def test_a_server_that_quantizes_by_default_has_a_baseline_without(server: QdrantRest) -> None:
+    server.defaults = {"quantization_config": {"binary": {"always_ram": True}}}
+    bare = asked_spec().unquantized()
+    for asked in (bare, asked_spec("scalar")):
+        engine = build(server, asked)
+        check_state(asked, engine.state(), Checks())
+        engine.close()

@@ -52,6 +52,7 @@ class QdrantRest:
         self.asked: list[str] = []
         self.keys: set[str | None] = set()
         self.change: Callable[[str, Any], Any] = lambda path, result: result  # what it reports instead
+        self.defaults: dict[str, Any] = {}  # of new collections
         self.port = 0
         self.away = False
 
@@ -121,7 +122,7 @@ class QdrantRest:
         if method == "PUT" and not below:
             if name in self.collections:
                 raise Refusal(409, f"Wrong input: Collection `{name}` already exists!")
-            self.collections[name] = Collection.create(name, self.home / name, self.known, body)
+            self.collections[name] = Collection.create(name, self.home / name, self.known, {**self.defaults, **body})
             return True
         if method == "DELETE" and not below:
             if name in self.collections:
