@@ -89,6 +89,19 @@ def test_python_makes_the_same_requests(deployed):
     assert "filter" not in (folder / "README.md").read_text()
 
 
+def test_a_search_names_the_vector_that_has_a_name(recorded, tmp_path):
+    first = recorded.collections[0]
+    for config, row, said in (
+        (first.config, recorded.rows[1], None),
+        (first.config | {"dataset.vector": "title"}, recorded.rows[1], '"query": VECTOR, "using": "title", "limit": '),
+        (first.config | {"dataset.vector": "title"}, recorded.rows[0], "a search names the vector"),
+    ):
+        export(tmp_path, replace(recorded, collections=(replace(first, config=config),)), row, [])
+        readme = (tmp_path / "README.md").read_text()
+        assert said in readme if said else "using" not in readme
+        assert called(tmp_path)["search"].get("using", "unsaid") == (None if said else "unsaid")
+
+
 @pytest.mark.parametrize(
     "condition",
     [

@@ -64,7 +64,9 @@ def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]
         "update_collection.json": _json(update),
         "search_params.json": _json(params),
         **old,
-        "deploy.py": python_source(checked, indexes, search, int(row.params["limit"]), condition),
+        "deploy.py": python_source(
+            checked, indexes, search, int(row.params["limit"]), condition, bool(vector_name(collection))
+        ),
         **{f"payload_index_{number}.json": _json(body) for number, body in enumerate(_payload_indexes(collection), 1)},
         "evidence.json": _json(evidence(record, collection, row, why)),
         "README.md": _readme(collection, row, why, bool(old)),
@@ -103,9 +105,12 @@ def evidence(record: Record, collection: CollectionRecord, row: Row, why: list[s
 
 
 def python_source(
-    create: BaseModel, indexes: Sequence[BaseModel], search: BaseModel, limit: int, condition: Body
+    create: BaseModel, indexes: Sequence[BaseModel], search: BaseModel, limit: int, condition: Body, named: bool
 ) -> str:
-    """Return a script that creates the collection and searches it as measured, with qdrant_client's models."""
+    """Return a script that creates the collection and searches it as measured, with qdrant_client's models.
+
+    Where the vector has a name in the collection that was read (`named`), its search can be told: `create` gives none.
+    """
     fields = [", ".join(_source(getattr(one, name), 8) for name in ("field_name", "field_schema")) for one in indexes]
     indexing = "".join(f"\n    client.create_payload_index(name, {field})" for field in fields)
     renamed = {"vectors": "vectors_config"}
@@ -118,6 +123,7 @@ def python_source(
     if condition:  # verbatim, because the models rename some keys and turn times into objects
         given = indent(pformat(condition, width=LINE - 8, sort_dicts=False), " " * 8)
         only, sent = f"\n    only = models.Filter.model_validate(\n{given}\n    )", ", query_filter=only"
+    using, by_name = (", using: str | None = None", ", using=using") if named else ("", "")
     return f'''"""Create the collection, and search it as it was measured. Written by qexp."""
 
 from qdrant_client import QdrantClient, models
@@ -130,10 +136,10 @@ def create(client: QdrantClient, name: str) -> None:
     ){indexing}
 
 
-def search(client: QdrantClient, name: str, vector: list[float]) -> list[models.ScoredPoint]:
+def search(client: QdrantClient, name: str, vector: list[float]{using}) -> list[models.ScoredPoint]:
     params = {_source(search, 4)}{only}
     return client.query_points(
-        name, query=vector{sent}, search_params=params, limit={limit}, with_payload=False
+        name, query=vector{by_name}{sent}, search_params=params, limit={limit}, with_payload=False
     ).points
 '''
 
@@ -217,15 +223,19 @@ def _indexing(collection: CollectionRecord) -> str:
     return "".join(f"{paragraph}\n\n" for paragraph in paragraphs)
 
 
-def _params(row: Row) -> str:
+def _params(collection: CollectionRecord, row: Row) -> str:
     """Return what a search has to send, with an example: paragraphs for the README."""
-    params, limit = search_body(row), int(row.params["limit"])
+    params, limit, name = search_body(row), int(row.params["limit"]), vector_name(collection)
+    using = (
+        f"\n\nIn your collection a search names the vector: `using`, in `deploy.py` too, is `{name}`." if name else ""
+    )
     if not params:
-        return f"A search sends no `params` (limit {limit})."
+        return f"A search sends no `params` (limit {limit}).{using}"
+    sent = json.dumps({**({"using": name} if name else {}), "limit": limit, "params": params}, ensure_ascii=False)
     return (
         f"Send `search_params.json` as `params` with every search (limit {limit}):\n\n```bash\n"
         f"curl -X POST {_REQUEST}/points/query {_HEADERS} "
-        f'-d \'{{"query": VECTOR, "limit": {limit}, "params": {json.dumps(params)}}}\'\n```'
+        f"-d '{{\"query\": VECTOR, {sent[1:]}'\n```{using}"
     )
 
 
@@ -270,7 +280,7 @@ curl -X PUT {_REQUEST} {_HEADERS} -d @create_collection.json  # a new one
 {patch}  # or yours
 {indexes}```
 
-{before}{_params(row)}
+{before}{_params(collection, row)}
 
 {_filtered(collection)}`deploy.py` has the same in Python, as functions `create` and `search`.
 It wants `qdrant-client` {since} or newer, and such a server: older ones ignore `memory`.
