@@ -268,6 +268,7 @@ def test_what_vectors_must_be_is_said(recorded, tmp_path):
 
     assert f"yours must have {size} dimensions, {first.dataset['distance'].lower()} and float32." in readme()
     assert "components" not in readme()
+    assert "has to say it there too, in `vectors`, also to take the quantization back." in readme()
     cut = {**first.dataset, "native_size": 2 * size, "distance": "dot"}
     assert f"the first {size} of {2 * size} components: cut the vectors of points and of queries" in readme(cut)
     assert "normalises" not in readme(cut)

@@ -32,6 +32,10 @@ LINE = 100  # characters in a line of deploy.py
 
 _PAYLOAD_INDEXES = "dataset.payload_indexes."
 _REQUEST = "$QDRANT_URL/collections/NAME"
+_LATER = (
+    "The `PATCH` sets HNSW and quantization for the vector itself, which wins over what is set for the collection: one "
+    "that changes them later has to say it there too, in `vectors`, also to take the quantization back.\n\n"
+)
 _HEADERS = """-H "api-key: $QDRANT_API_KEY" -H 'Content-Type: application/json'"""
 
 
@@ -268,7 +272,7 @@ def _readme(collection: CollectionRecord, row: Row, why: list[str], has_old: boo
         quantized and collection.config.get("quantization.config.turbo.bits") == "bits8"
     )
     since = "1.20" if newest else "1.19"
-    before = _vectors(collection) + _indexing(collection)
+    before = _vectors(collection) + _LATER + _indexing(collection)
     return f"""# What to deploy
 
 {chr(10).join(f"- {line}" for line in why)}
