@@ -310,3 +310,11 @@ def test_a_server_that_quantizes_by_default_has_a_baseline_without(server: Qdran
         engine = build(server, asked)
         check_state(asked, engine.state(), Checks())
         engine.close()
+
+
+def test_points_with_long_payloads_come_in_requests_that_the_server_takes(server: QdrantRest, tmp_path: Path) -> None:
+    path = tmp_path / "payload.jsonl"
+    path.write_text(f'{{"text": "{"x" * 50_000}"}}\n' * FEW)  # 30 MB
+    with closing(ServerEngine(config(server))) as engine:
+        build_collection(engine, asked_spec(), vectors(SIZE, FEW), path)
+    assert sum(asked.startswith("PUT") and asked.endswith("/points") for asked in server.asked) >= 15

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UPLOAD_BYTES = 2 * 2**20  # of float32; as JSON it stays well below Qdrant's 32 MB a request
+UPLOAD_BYTES = 2 * 2**20  # of float32 and payload; as JSON it stays well below Qdrant's 32 MB a request
 GREENS = 2  # consecutive polls: between upload and optimizer a collection is green for a moment
 POLL_SECONDS = 0.2
 PINGS = 50
@@ -143,7 +143,8 @@ class ServerEngine:
         for key, kind in self._spec.payload_indexes.items():
             field = {"field_name": key, "field_schema": kind}
             self._patiently(self._rest.ask, "PUT", self._there.path("/index"), field, {"wait": "true"})
-        size = max(1, min(UPLOAD_BATCH, UPLOAD_BYTES // (4 * vectors.shape[1])))
+        point = 4 * vectors.shape[1] + (payload.stat().st_size // len(vectors) if payload else 0)
+        size = max(1, min(UPLOAD_BATCH, UPLOAD_BYTES // point))
         parallel = self._config.upload_parallel
 
         def put(first: int, payloads: Payloads) -> None:
