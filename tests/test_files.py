@@ -204,6 +204,17 @@ def test_files_that_hold_no_vectors_say_why(
         load(tmp_path / name)
 
 
+def test_a_name_that_is_a_pattern_is_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [json.dumps({"vector": row.tolist()}) for row in MATRIX]
+    for name, count in (("a[b].jsonl", 60), ("ab.jsonl", 50), ("x*.jsonl", 60), ("xy.jsonl", 50), ("[s]/d.jsonl", 60)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("\n".join(rows[:count]))
+    for name in ("a[b].jsonl", "x*.jsonl", "[s]/d.jsonl"):
+        assert len(load_file(tmp_path / name, None, tmp_path / "cache")[0]) == 60
+    monkeypatch.chdir(tmp_path / "[s]")
+    assert len(load_file(Path("d.jsonl"), None, tmp_path / "cache")[0]) == 60
+
+
 def test_a_missing_file_and_several_columns_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         load(tmp_path / "none.parquet")

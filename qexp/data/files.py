@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,8 +120,9 @@ def _table(path: Path, cache: Path) -> "Dataset":
         options = {"sep": "\t"} if path.suffix == ".tsv" else {}
         # A name of its own for every state of the file: by default a changed file can be found under the old one.
         folder = cache / Kind.DATASETS / folder_state(path)
+        literal = escape(os.path.abspath(path))  # to `datasets` a[b].jsonl is a pattern, and another file's name
         return datasets.load_dataset(
-            TABLES[path.suffix], data_files=str(path), split="train", cache_dir=str(folder), **options
+            TABLES[path.suffix], data_files=literal, split="train", cache_dir=str(folder), **options
         )
     except (pa.ArrowException, ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         cause = error.__cause__ or error
