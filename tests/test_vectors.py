@@ -207,6 +207,39 @@ def test_payload_follows_its_point_and_changes_the_digest(tmp_path: Path) -> Non
     assert bare.facts.digest != data.facts.digest
 
 
+def test_payload_of_mixed_types_is_as_it_was_written(tmp_path: Path) -> None:
+    payload = [
+        {
+            "n": 1 if row % 2 else "x",
+            "tags": ["a", 1],
+            "deep": {"v": row if row % 2 else None, "w": [{"u": row % 2 or "y"}]},
+        }
+        for row in range(100)
+    ]
+    vectors = pq.read_table(parquet(tmp_path))["vector"].to_pylist()
+    path = tmp_path / "mixed.jsonl"
+    path.write_text("\n".join(json.dumps({"vector": v, "row": n} | payload[n]) for n, v in enumerate(vectors)))
+    data = of_file(path, payload_columns=["row", "n", "tags", "deep"])
+    assert data.payload is not None
+    for line in map(json.loads, data.payload.read_text().splitlines()):
+        expected = payload[line.pop("row")]
+        if expected["deep"]["v"] is None:
+            expected["deep"].pop("v")
+        assert line == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pa.array([10**13] * 100, pa.timestamp("s")), "column 'p' holds timestamp.* cannot be read: .*leave it out of"),
+        (pa.array([b"x"] * 100), "column 'p' holds bytes, which is no payload in Qdrant; leave it out of"),
+    ],
+)
+def test_payload_that_json_has_not_names_column_and_remedy(column: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        of_file(parquet(tmp_path, p=column), payload_columns=["p"])
+
+
 def test_labels_of_held_out_queries_and_points_meet_by_id(tmp_path: Path) -> None:
     path = parquet(tmp_path, key=[f"k{row}" for row in range(100)])
     (tmp_path / "labels.qrels").write_text("".join(f"k{q} 0 k{p} 1\n" for q in range(100) for p in (0, 50, 99)))

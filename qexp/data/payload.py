@@ -19,6 +19,7 @@ from qexp.errors import DataError
 from qexp.results import Ids
 
 SAMPLE = 2000
+MIXED = "arrow.json"  # the type that `datasets` gives values of mixed types: JSON in text
 
 
 def write_payload(source: Source, kept: Ids, path: Path) -> str:
@@ -31,7 +32,7 @@ def write_payload(source: Source, kept: Ids, path: Path) -> str:
         for batch in rows.iter(BATCH):
             inside = kept[np.searchsorted(kept, start) : np.searchsorted(kept, start + len(batch))] - start
             start += len(batch)
-            for row in batch.take(inside).to_pylist():
+            for row in _rows(batch.take(inside), source):
                 line = (row["payload"] if source.payload_json else _line(row, source)).encode() + b"\n"
                 out.write(line)
                 digest.update(line)
@@ -52,6 +53,35 @@ def sampled_lines(path: Path | None, points: int) -> Iterator[str]:
     return (line for line in payload_lines(path, points) if draw() < share)
 
 
+def _rows(batch: Any, source: Source) -> Iterator[dict[str, Any]]:
+    """Yield rows as Python has them; DataError for a column with what it has not, such as years beyond 9999."""
+    columns = {}
+    for key, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            values = column.to_pylist()
+            mixed = MIXED in str(column.type)
+            columns[key] = [_decoded(value, column.type) for value in values] if mixed else values
+        except (OverflowError, ValueError) as error:
+            raise DataError(
+                f"{source.place}: column '{key}' holds {column.type} that cannot be read: {error}; leave it out of "
+                "dataset.payload_columns"
+            ) from error
+    return (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+
+
+def _decoded(value: Any, kind: Any) -> Any:
+    """Return a value with its parts of mixed types as they were."""
+    if value is None:
+        return None
+    if getattr(kind, "extension_name", "") == MIXED:
+        return json.loads(value)
+    if isinstance(value, list):
+        return [_decoded(item, kind.value_type) for item in value]
+    if isinstance(value, dict):
+        return {name: _decoded(item, kind.field(name).type) for name, item in value.items()}
+    return value
+
+
 def _line(row: dict[str, Any], source: Source) -> str:
     return json.dumps({key: _plain(value, key, source) for key, value in row.items() if value is not None})
 
@@ -68,4 +98,7 @@ def _plain(value: Any, key: str, source: Source) -> Any:
         return value.isoformat()
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    raise DataError(f"{source.place}: column '{key}' holds {type(value).__name__}, which is no payload in Qdrant")
+    raise DataError(
+        f"{source.place}: column '{key}' holds {type(value).__name__}, which is no payload in Qdrant; leave it out of "
+        "dataset.payload_columns"
+    )
