@@ -131,6 +131,13 @@ def test_a_module_that_fails_is_one_line(
         embed_texts(TEXTS, EmbeddingConfig(kind="callable", function=f"broken_{reason}:f"), tmp_path)
 
 
+def test_a_function_that_fails_is_one_line_that_says_where(tmp_path: Path) -> None:
+    file = tmp_path / "failing_on_texts.py"
+    file.write_text("def f(texts):\n    raise RuntimeError('no\\nmemory')\n")
+    with pytest.raises(ConfigError, match=r"failing_on_texts\.py:2: RuntimeError: no memory$"):
+        embed_texts(TEXTS, EmbeddingConfig(kind="callable", function=f"{file}:f"), tmp_path)
+
+
 def test_a_local_model_folder_is_run_by_fastembed(tmp_path: Path) -> None:
     pytest.importorskip("fastembed")
     from tests.support.tiny_onnx import write_model

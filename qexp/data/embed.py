@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +96,17 @@ def _callable(name: str) -> Encoder:
     if not callable(function):
         known = [key for key, value in vars(module).items() if callable(value)]
         raise ConfigError(f"embedding.function={name}: no function '{attribute}'{near_miss(attribute, known)}")
-    return Encoder(function, f"{module_name}:{attribute} {file_digest(Path(source)) if source else ''}")
+
+    def encode(texts: list[str]) -> Any:
+        try:
+            return function(texts)
+        except Exception as error:
+            frame = extract_tb(error.__traceback__)[-1]
+            raise ConfigError(
+                f"embedding.function={name}: fails at {frame.filename}:{frame.lineno}: {_reason(error)}"
+            ) from error
+
+    return Encoder(encode, f"{module_name}:{attribute} {file_digest(Path(source)) if source else ''}")
 
 
 def _fastembed(config: EmbeddingConfig, role: str, cache: Path) -> Encoder:
@@ -170,7 +181,8 @@ def _check_texts(texts: list[Any], start: int, place: str, column: str) -> None:
 def _matrix(made: Any, rows: int, config: EmbeddingConfig) -> Vectors:
     name = config.function or config.model
     try:
-        matrix: Vectors = np.asarray(made, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused by row
+            matrix: Vectors = np.asarray(made, dtype=np.float32)
     except (ValueError, TypeError) as error:
         raise DataError(f"embedding {name}: returned no matrix of numbers: {error}") from error
     if matrix.ndim != 2 or len(matrix) != rows or not matrix.shape[1]:
