@@ -178,6 +178,14 @@ def test_a_file_given_as_hub_dataset_names_the_other_kind(folder: Path) -> None:
         load_hub(str(folder / "x.feather"), None, None, None, folder / "cache")
 
 
+def test_a_folder_whose_name_is_a_pattern_is_refused(tmp_path: Path) -> None:
+    for name in ("a[b]", "ab"):
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.table({"v": [[1.0, 2.0]]}), tmp_path / name / "train.parquet")
+    with pytest.raises(DataError, match=r"takes its name for a pattern; rename the folder"):
+        load_hub(str(tmp_path / "a[b]"), None, None, None, tmp_path)
+
+
 def test_queries_without_a_split_of_their_own_are_held_out(folder: Path) -> None:
     dataset = HubDataset(path=str(folder), name="corpus", distance="dot", queries=QueriesConfig(held_out=3))
     data = load_data(ExperimentConfig(dataset=dataset), folder / "cache")

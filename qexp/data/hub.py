@@ -1,8 +1,10 @@
 """Hugging Face datasets: from the hub, from its cache, or from a folder in the hub's layout."""
 
 import logging
+import os
 import re
 from functools import lru_cache
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,8 @@ def load_hub(
     hush()
     folder = packaged(path) if path.startswith("bundled/") else Path(path)
     state = folder_state(folder) if folder.is_dir() else ""
+    if state and escape(os.path.realpath(folder)) != os.path.realpath(folder):  # the files of another are read then
+        raise DataError(f"{path}: `datasets` takes its name for a pattern; rename the folder, without [, * and ?")
     split = split or "train"
     # A folder's copy in the default cache is found again by its name and card alone, whatever its files hold now.
     copies = str(cache / Kind.DATASETS / state) if state else None
