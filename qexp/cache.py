@@ -1,7 +1,6 @@
 """The cache: who makes or uses what is in it, how big it is, and what goes first when it is full."""
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from enum import StrEnum, auto
 from pathlib import Path
 
 from qexp.errors import ConfigError
+from qexp.locks import Lock
 
 
 class Kind(StrEnum):
@@ -68,47 +68,14 @@ def room(root: Path) -> Iterator[None]:
         raise ConfigError(f"{where}: {reason}; free space or set cache_dir=…") from error
 
 
-class Lock:
-    """A lock on one name that this process holds until `release`, or until it dies.
+def locked(root: Path, name: str, alone: bool, wait: bool = True) -> Lock:
+    """Return the lock on a name in the cache, which is held from now on.
 
     Whoever makes an entry holds it alone; those who use it share it; what is held is not evicted. Raises
-    BlockingIOError if `wait` is false and somebody else is in the way. The empty file stays, for the next one.
+    BlockingIOError if `wait` is false and somebody else is in the way.
     """
-
-    def __init__(self, root: Path, name: str, alone: bool, wait: bool = True) -> None:
-        (root / "locks").mkdir(parents=True, exist_ok=True)
-        self._file = os.open(root / "locks" / name, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(self._file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
-        except BaseException:  # an interrupt while it waits, too
-            os.close(self._file)
-            raise
-
-    def try_alone(self) -> bool:
-        """Hold it alone if nobody else holds it; return whether it worked; if not, it is not held at all."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def share(self) -> None:
-        """Let others use the entry too, now that it is made."""
-        fcntl.flock(self._file, fcntl.LOCK_SH)
-
-    def release(self) -> None:
-        """Give it up."""
-        os.close(self._file)
-
-
-@contextmanager
-def locked(root: Path, name: str, alone: bool, wait: bool = True) -> Iterator[Lock]:
-    """Hold a lock for the length of a block."""
-    lock = Lock(root, name, alone, wait)
-    try:
-        yield lock
-    finally:
-        lock.release()
+    (root / "locks").mkdir(parents=True, exist_ok=True)
+    return Lock(root / "locks" / name, alone, wait)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The machine that measures: what it is, and whose turn it is."""
 
-import fcntl
 import getpass
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qexp.errors import BenchmarkError, ConfigError
+from qexp.locks import Lock
 
 LOCK = "QEXP_LOCK"  # environment: the lock file, where the temporary directory is not common to the whole machine
 POLL_SECONDS = 0.2
@@ -37,50 +37,31 @@ def user_name() -> str:
 def turn(measuring: bool, wait_seconds: float, say: Callable[[str], None]) -> Iterator[None]:
     """Take this machine for measuring (alone), or for other work (together, but never beside a measurement).
 
-    The kernel frees the lock of a process that ends, however it ends; what it leaves in the file is then overwritten.
-    Raises BenchmarkError T19 with owner and age if the machine is not free after `wait_seconds`.
+    What a process that was killed has left in the file is overwritten. Raises BenchmarkError T19 with owner and
+    age if the machine is not free after `wait_seconds`.
     """
-    path = lock_path()
-    handle = _open(path)
-    try:
-        _take(handle, path, measuring, wait_seconds, say)
+    with _taken(lock_path(), measuring, wait_seconds, say) as lock:
         if measuring:
-            note = {"pid": os.getpid(), "user": user_name(), "since": time.time()}
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps(note).encode(), 0)
+            lock.write(json.dumps({"pid": os.getpid(), "user": user_name(), "since": time.time()}))
         try:
             yield
         finally:
             if measuring:
-                os.ftruncate(handle, 0)
-    finally:
-        os.close(handle)
+                lock.write("")
 
 
-def _open(path: Path) -> int:
-    """Open the lock file, which any user of the machine may have made, for any user of it."""
-    try:
-        try:
-            return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
-            os.fchmod(handle, 0o666)  # whatever the umask
-            return handle
-    except OSError as error:
-        raise ConfigError(
-            f"{LOCK}={path}: cannot be opened ({error.strerror}); set {LOCK} to a writable file"
-        ) from error
-
-
-def _take(handle: int, path: Path, measuring: bool, wait_seconds: float, say: Callable[[str], None]) -> None:
-    kind = fcntl.LOCK_EX if measuring else fcntl.LOCK_SH
+def _taken(path: Path, measuring: bool, wait_seconds: float, say: Callable[[str], None]) -> Lock:
+    """Return the lock on the file, which any user of the machine may have made, for any user of it."""
     started, said = time.monotonic(), False
     while True:
         try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
-            return
+            return Lock(path, alone=measuring, wait=False, mode=0o666)
         except BlockingIOError:
             holder = owner(path)
+        except OSError as error:
+            raise ConfigError(
+                f"{LOCK}={path}: cannot be opened ({error.strerror}); set {LOCK} to a writable file"
+            ) from error
         if time.monotonic() - started >= wait_seconds:
             raise BenchmarkError(
                 f"T19 {holder} is using this machine ({path}), so figures taken beside it would be wrong; wait for it "

@@ -14,13 +14,14 @@ import numpy as np
 
 from qexp.bench import validity
 from qexp.bench.checks import Checks
-from qexp.cache import Kind, Lock, lock_name, locked
+from qexp.cache import Kind, lock_name, locked
 from qexp.config import ExperimentConfig, ServerConfig
 from qexp.data.vectors import Data
 from qexp.engine import worker
 from qexp.engine.base import Engine, engine_factory
 from qexp.engine.worker import Worker
 from qexp.errors import EngineError
+from qexp.locks import Lock
 from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, evenly
 
 log = logging.getLogger(__name__)

@@ -5,14 +5,14 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from qexp.cache import ABANDONED, BROKEN, locked
 from qexp.errors import in_one_line
+from qexp.locks import Lock
 from qexp.results import Experiment, Nanoseconds, Visit
 
 log = logging.getLogger(__name__)
@@ -78,11 +78,9 @@ def done(folder: Path) -> None:
     shutil.rmtree(doomed)
 
 
-@contextmanager
-def taken(root: Path, run_id: str) -> Iterator[None]:
+def taken(root: Path, run_id: str) -> Lock:
     """Hold a run's record, so that nobody else logs it; BlockingIOError if somebody does."""
-    with locked(root, f"spool-{run_id}", alone=True, wait=False):
-        yield
+    return locked(root, f"spool-{run_id}", alone=True, wait=False)
 
 
 def pending(root: Path, store: str) -> list[Path]:

@@ -1,19 +1,19 @@
 """The tracking store: MLflow, reached, searched and written to, with every fault in one line."""
 
-import fcntl
 import json
 import logging
 import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qexp import __version__
 from qexp.environment import experiment_name
 from qexp.errors import ConfigError, DataError, TrackingError
+from qexp.locks import Lock
 from qexp.machine import user_name
 
 if TYPE_CHECKING:
@@ -57,19 +57,11 @@ def connect() -> tuple["MlflowClient", str]:
         raise ConfigError(f"MLFLOW_TRACKING_URI={address()}: cannot be used: {_reason(error)}") from error
 
 
-@contextmanager
-def _in_turn(uri: str) -> Iterator[None]:
+def _in_turn(uri: str) -> AbstractContextManager[object]:
     """Let one process of the user's at a time open a SQLite store: two that make one leave it broken."""
     if not uri.startswith("sqlite:"):  # a server that does not answer must not keep others waiting
-        yield
-        return
-    path = Path(tempfile.gettempdir()) / f"qexp-store-{os.getuid()}.lock"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+        return nullcontext()
+    return Lock(Path(tempfile.gettempdir()) / f"qexp-store-{os.getuid()}.lock", alone=True, mode=0o600)
 
 
 def address() -> str:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 
 from qexp import __version__, tracking
-from qexp.cache import Lock, writable
+from qexp.cache import locked, writable
 from qexp.config import ExperimentConfig, SloConfig
 from qexp.environment import SWEEP_FOLDER, SWEEP_RUN, SWEPT, remedy, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, Refused
 from qexp.jobs import REUSED, cliff_of, collect, lost_trials, rows_of, runs_of
+from qexp.locks import Lock
 from qexp.paths import cache_root
 from qexp.report.sizing import write_cliff
 from qexp.report.table import markdown
@@ -148,7 +149,7 @@ def _to_resume(client: "MlflowClient", experiment_id: str, resume: str, words: s
 
 def _hold(root: Path, run_id: str) -> Lock:
     try:
-        return Lock(root, f"sweep-{run_id}", alone=True, wait=False)
+        return locked(root, f"sweep-{run_id}", alone=True, wait=False)
     except BlockingIOError as error:
         raise ConfigError(f"run {run_id}: the sweep is still running; wait for it or stop it") from error
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 import qexp.cache
-from qexp.cache import ABANDONED, REMOVED, Kind, Lock, entries, evict, lock_name, locked, remove, room, using
+from qexp.cache import ABANDONED, REMOVED, Kind, entries, evict, locked, remove, room, using
 from qexp.cached import chosen
 from qexp.config import ExperimentConfig
 from qexp.data.vectors import Data
@@ -153,21 +153,6 @@ def test_what_is_no_full_disk_stays_a_bug(tmp_path: Path) -> None:
         raise OSError("other")
 
 
-def test_makers_are_alone_and_users_are_not(tmp_path: Path) -> None:
-    name = lock_name(tmp_path / "collections" / "a")
-    with (
-        locked(tmp_path, name, alone=False),
-        locked(tmp_path, name, alone=False, wait=False),
-        pytest.raises(BlockingIOError),
-    ):
-        Lock(tmp_path, name, alone=True, wait=False)
-    with locked(tmp_path, name, alone=True) as maker:
-        with pytest.raises(BlockingIOError):
-            Lock(tmp_path, name, alone=False, wait=False)
-        maker.share()
-        Lock(tmp_path, name, alone=False, wait=False).release()
-
-
 def test_what_to_remove_is_said(cache: Path) -> None:
     cached = entries(cache)
     assert chosen(cached, [], 1.5, False) == cached[:2]
@@ -227,10 +212,10 @@ def test_the_command_shows_and_removes_what_a_run_has_cached(
 
 
 def test_locks_that_cannot_be_had_leave_no_file_open(tmp_path: Path) -> None:
-    taken = Lock(tmp_path, "truth-b", alone=True)
+    taken = locked(tmp_path, "truth-b", alone=True)
     before = psutil.Process().num_fds()
     with pytest.raises(BlockingIOError):
-        Lock(tmp_path, "truth-b", alone=False, wait=False)
+        locked(tmp_path, "truth-b", alone=False, wait=False)
     (tmp_path / "locks" / "truth-c").mkdir()
     with pytest.raises(IsADirectoryError), using(tmp_path, tmp_path / "truth" / "a", tmp_path / "truth" / "c"):
         pass
