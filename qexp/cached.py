@@ -1,19 +1,18 @@
 """The command `qexp-cache`: what is cached, its size and what made it; and removing it."""
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 from qexp.cache import Entry, entries, remove
-from qexp.errors import ConfigError, QexpError, near_miss
+from qexp.errors import ConfigError, near_miss
 from qexp.paths import cache_root
-from qexp.streams import robust
+from qexp.streams import command
 
 DAY = 24 * 3600
 
 
-@robust
+@command("qexp-cache")
 def main() -> None:
     """Run `qexp-cache ls|rm`; exit with 2 for bad input, or if something is held by a running job."""
     words = _parser().parse_args()
@@ -23,12 +22,8 @@ def main() -> None:
             _list(root)
         else:
             _remove(root, chosen(entries(root), words.names, words.older_than, words.all))
-    except QexpError as error:
-        print(f"qexp-cache: {error}", file=sys.stderr)
-        sys.exit(2)
     except OSError as error:
-        print(f"qexp-cache: {error.filename or root}: {error.strerror}; see whose it is", file=sys.stderr)
-        sys.exit(2)
+        raise ConfigError(f"{error.filename or root}: {error.strerror}; see whose it is") from error
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,6 +1,5 @@
 """The command: Hydra composes, the runner measures, errors become one line and an exit code."""
 
-import errno
 import gc
 import logging
 import multiprocessing
@@ -11,31 +10,17 @@ import sys
 import threading
 import time
 from dataclasses import FrozenInstanceError
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qexp import __version__
-from qexp.cache import FULL
 from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_schema
 from qexp.environment import MAIN_PROCESS, in_main_process, in_multirun, remedy, sweep_run
 from qexp.errors import QexpError, Refused, near_miss
+from qexp.mendable import mendable
 from qexp.paths import packaged
-from qexp.streams import INTERRUPTED, robust
-from qexp.usage import (
-    GROUPS,
-    SOURCE,
-    absent_part,
-    check_choices,
-    check_flags,
-    check_folder,
-    check_urls,
-    expanded,
-    from_anywhere,
-    help_text,
-    one_line,
-    quoted,
-    raised_by_hydra,
-    terminal_width,
-)
+from qexp.streams import BAD_INPUT, BUG, INTERRUPTED, OK, command, complain
+from qexp.usage import GROUPS, SOURCE, check_words, expanded, from_anywhere, help_text, quoted, terminal_width
 
 if TYPE_CHECKING:
     from qexp.results import Row
@@ -46,23 +31,17 @@ MADE_BETWEEN = 10_000  # objects between garbage collections: to look through th
 
 AGAIN_SECONDS = 0.05  # after which an interrupt that Python has swallowed comes again
 
-OK, BUG, BAD_INPUT = 0, 1, 2
 
-
-@robust
-def main() -> None:
+@command("qexp")
+def main() -> int:
     """Run `qexp` with the words of the command line; exit with 0, 1 (a bug), 2 (bad input) or 130 (interrupted)."""
-    try:
-        sys.argv[1:] = expanded(sys.argv[1:])
-    except QexpError as error:
-        _complain(str(error))
-        sys.exit(BAD_INPUT)
+    sys.argv[1:] = expanded(sys.argv[1:])
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help_text(terminal_width()))
-        return
+        return OK
     if "--version" in sys.argv[1:]:
         print(f"qexp {__version__}")
-        return
+        return OK
     gc.set_threshold(MADE_BETWEEN)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting, so that we can do both well
     os.environ[MAIN_PROCESS] = str(os.getpid())
@@ -75,54 +54,40 @@ def main() -> None:
     except KeyboardInterrupt:  # once more, between one line and the next
         code = _unconcluded(sweep_run())
     gc.freeze()  # else the interpreter looks through all that was imported once more, for a second
-    sys.exit(code)
+    return code
 
 
 def _run() -> int:
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
+    """Run all jobs and end their sweep, however they end; return the exit code."""
     code, status = BUG, "FAILED"
     try:
-        check_flags(sys.argv[1:])
-        check_choices(sys.argv[1:])
-        check_urls(sys.argv[1:])
-        check_folder(sys.argv[1:])
-        if "MLFLOW_RUN_ID" in os.environ:
-            from qexp import sweep
-
-            sweep.adopt_mlflow_run()
-        _hydra_main()
-        code = max(_job_codes, default=OK)
+        code = _run_jobs()
         status = "FINISHED" if code == OK else "FAILED"
     except KeyboardInterrupt:
         code, status = INTERRUPTED, "KILLED"
         on = f"; to go on, repeat the command with sweep.resume={sweep_run()}" if in_multirun() else ""
         _complain(f"interrupted; what was finished is recorded{on}")
     except (QexpError, Refused) as error:
-        _complain(str(error))
-        code = BAD_INPUT
-    except (HydraException, OmegaConfBaseException) as error:
-        _complain(one_line(error))
-        code = BAD_INPUT
+        code = _complain(str(error))
     except SystemExit as end:  # Hydra's, which has said what one of its flags cannot do
         code = BAD_INPUT if end.code else OK
-    except AssertionError as error:
-        if not (absent := absent_part(error, sys.argv[1:])):
+    except Exception as error:
+        if not (line := mendable(error, sys.argv[1:])):
             raise
-        _complain(absent)
-        code = BAD_INPUT
-    except OSError as error:
-        if error.errno not in FULL and not raised_by_hydra(error):
-            raise
-        remedy = "run in another folder, or set hydra.run.dir=… (with -m hydra.sweep.dir=…)"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            remedy = "free space or move it"
-        _complain(f"{os.path.abspath(error.filename or '.')}: {error.strerror}; {remedy}")
-        code = BAD_INPUT
+        code = _complain(line)
     finally:
         ended = _end_sweep(status)
     return max(code, ended)
+
+
+def _run_jobs() -> int:
+    check_words(sys.argv[1:])
+    if "MLFLOW_RUN_ID" in os.environ:
+        from qexp import sweep
+
+        sweep.adopt_mlflow_run()
+    _hydra_main()
+    return max(_job_codes, default=OK)
 
 
 _job_codes: list[int] = []
@@ -154,8 +119,7 @@ def _job(composed: Any) -> list[float] | None:
     except QexpError as error:
         if not in_main_process():
             raise
-        _complain(str(error))
-        _job_codes.append(BAD_INPUT)
+        _job_codes.append(_complain(str(error)))
         return None
 
 
@@ -163,23 +127,12 @@ def _experiment(composed: Any) -> "list[Row]":
     """Measure the experiment, or find it measured, and return its rows."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
-    from omegaconf import OmegaConf
 
     from qexp import display, sweep
     from qexp.rows import experiment_rows
 
     hydra_config = HydraConfig.get()
-    if hydra_config.runtime.choices.get("dataset") == "source_collection" and not OmegaConf.select(composed, SOURCE):
-        raise QexpError(f"dataset=source_collection: names no collection; add engine=server {SOURCE}=NAME")
-    missing = sorted(OmegaConf.missing_keys(composed))
-    if missing:
-        raise QexpError(f"{missing[0]}: must be given; add {missing[0]}=…")
-    try:
-        config = OmegaConf.to_object(composed)
-    except FrozenInstanceError as error:
-        name = str(error).split("'")[1]
-        raise QexpError(f"{name}: no such field{near_miss(name, known_keys())}") from error
-    assert isinstance(config, ExperimentConfig)
+    config = _config(composed, hydra_config)
     multirun = hydra_config.mode == RunMode.MULTIRUN
     if config.sweep.resume and not multirun:
         raise QexpError(f"sweep.resume={config.sweep.resume}: only a multirun can be resumed; add -m and what it swept")
@@ -205,6 +158,24 @@ def _experiment(composed: Any) -> "list[Row]":
     if alone:
         display.show_experiment(config, experiment, rows)
     return rows
+
+
+def _config(composed: Any, hydra_config: Any) -> ExperimentConfig:
+    """Return the experiment that Hydra has composed; raise QexpError for what is missing, or no field of it."""
+    from omegaconf import OmegaConf
+
+    if hydra_config.runtime.choices.get("dataset") == "source_collection" and not OmegaConf.select(composed, SOURCE):
+        raise QexpError(f"dataset=source_collection: names no collection; add engine=server {SOURCE}=NAME")
+    missing = sorted(OmegaConf.missing_keys(composed))
+    if missing:
+        raise QexpError(f"{missing[0]}: must be given; add {missing[0]}=…")
+    try:
+        config = OmegaConf.to_object(composed)
+    except FrozenInstanceError as error:
+        name = str(error).split("'")[1]
+        raise QexpError(f"{name}: no such field{near_miss(name, known_keys())}") from error
+    assert isinstance(config, ExperimentConfig)
+    return config
 
 
 def _only(composed: Any, hydra_config: Any) -> str:
@@ -253,8 +224,7 @@ def _end_sweep(status: str) -> int:
             _decide(run_id)
     except QexpError as error:
         on = f"; {remedy(run_id)}" if sweep_run() and remedy(run_id) not in str(error) else ""
-        _complain(f"{error}{on}")
-        return BAD_INPUT
+        return _complain(f"{error}{on}")
     except KeyboardInterrupt:
         return _unconcluded(run_id)
     return OK
@@ -295,5 +265,4 @@ def _unraisable(found: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(found)
 
 
-def _complain(message: str) -> None:
-    print(f"qexp: {message}", file=sys.stderr)
+_complain = partial(complain, "qexp")

@@ -5,9 +5,7 @@ import hashlib
 import os
 import re
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from qexp import history
 from qexp.cache import writable
 from qexp.config import SloConfig
 from qexp.config.cost import MEASURES, OBJECTIVES
-from qexp.errors import ConfigError, DataError, QexpError
+from qexp.errors import ConfigError, DataError
 from qexp.report.bodies import patch_line
 from qexp.report.export import export as write_deploy
 from qexp.report.frontier import QUESTION, point, questions, title
@@ -24,9 +22,8 @@ from qexp.report.record import Record, findings, warnings
 from qexp.report.render import write_report
 from qexp.report.words import notes, verdict_lines
 from qexp.results import Row
-from qexp.streams import robust
+from qexp.streams import command
 
-OK, BAD_INPUT = 0, 2
 MOST_BYTES = 160  # of the name of a folder
 WRITTEN = ".qexp-report"  # file in a report's folder: the paths of the others, a line each
 EXPORTED = ".qexp-export"  # the same of deploy files: one folder may hold both, and neither takes the other's away
@@ -139,7 +136,7 @@ def _shown(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
-@robust
+@command("qexp-report")
 def report() -> None:
     """`qexp-report RUN`: the report of any past sweep or experiment."""
     parser = _parser("qexp-report", "Write the report of a sweep or experiment, from what MLflow holds.")
@@ -149,7 +146,7 @@ def report() -> None:
     parser.add_argument("--accuracy", choices=MEASURES, help="instead of slo.accuracy")
     objectives = f"instead of slo.objectives: two or three of {','.join(OBJECTIVES)}"
     parser.add_argument("--objectives", type=lambda text: text.split(","), metavar="A,B", help=objectives)
-    _exit(_report, parser.parse_args())
+    print(*_report(parser.parse_args()), sep="\n")
 
 
 def _report(asked: argparse.Namespace) -> list[str]:
@@ -159,12 +156,12 @@ def _report(asked: argparse.Namespace) -> list[str]:
     return conclude(asked.run, asked.out, slo)
 
 
-@robust
+@command("qexp-export")
 def export() -> None:
     """`qexp-export RUN`: the deploy files of a trial, or of what is recommended for a sweep or experiment."""
     parser = _parser("qexp-export", "Write what to send to Qdrant: of a trial, or of a sweep's recommendation.")
     parser.add_argument("--out", type=Path, default=Path("deploy"), metavar="FOLDER", help="default: deploy")
-    _exit(_export, parser.parse_args())
+    print(*_export(parser.parse_args()), sep="\n")
 
 
 def _export(asked: argparse.Namespace) -> list[str]:
@@ -213,12 +210,3 @@ def _parser(name: str, about: str) -> argparse.ArgumentParser:
         "run", nargs="?", default=history.LAST, help="a run id, an MLflow experiment, or last (the default)"
     )
     return parser
-
-
-def _exit(command: Callable[[argparse.Namespace], list[str]], asked: argparse.Namespace) -> None:
-    try:
-        print("\n".join(command(asked)))
-    except QexpError as error:
-        print(f"qexp: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    sys.exit(OK)

@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import signal
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from qexp.errors import ConfigError, QexpError
 from qexp.reproduced import Check, TrialComparison, compare, differences, only_one_has, same_build
 from qexp.results import Interval
 from qexp.rows import experiment_rows
-from qexp.streams import robust
+from qexp.streams import BAD_INPUT, command, complain
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -27,11 +26,11 @@ if TYPE_CHECKING:
 
     from qexp.report.terminal import Cell
 
-REPRODUCED, DIFFERENT, CANNOT = 0, 1, 2  # exit codes
+REPRODUCED, DIFFERENT, CANNOT = 0, 1, BAD_INPUT  # exit codes
 
 
-@robust
-def main() -> None:
+@command("qexp-reproduce")
+def main() -> int:
     """Run `qexp-reproduce RUN_ID`; exit with 0 (reproduced), 1 (not), 2 (it cannot be tried) or 130 (interrupted)."""
     from qexp import history, sweep
 
@@ -42,14 +41,9 @@ def main() -> None:
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("qexp").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        run_id = history.run_id(words.run_id)  # before the run that `mlflow run` has started is one of ours
-        sweep.adopt_mlflow_run()
-        code = _fresh(run_id) if words.fresh else reproduce(run_id, None)
-    except QexpError as error:
-        print(f"qexp-reproduce: {error}", file=sys.stderr)
-        sys.exit(CANNOT)
-    sys.exit(code)
+    run_id = history.run_id(words.run_id)  # before the run that `mlflow run` has started is one of ours
+    sweep.adopt_mlflow_run()
+    return _fresh(run_id) if words.fresh else reproduce(run_id, None)
 
 
 def _fresh(run_id: str) -> int:
@@ -89,8 +83,7 @@ def _attempt(run: "Run", cache: str | None) -> int:
     try:
         return REPRODUCED if _holds(run, cache) else DIFFERENT
     except QexpError as error:
-        print(f"qexp-reproduce: {run.info.run_name} ({run.info.run_id}): {error}", file=sys.stderr)
-        return CANNOT
+        return complain("qexp-reproduce", f"{run.info.run_name} ({run.info.run_id}): {error}")
 
 
 def _holds(run: "Run", cache: str | None) -> bool:

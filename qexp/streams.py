@@ -1,4 +1,7 @@
-"""Standard output and error that stop no work: closed, of few characters, or of no use to anybody any more."""
+"""What all commands share: how they end, and standard output and error that stop no work.
+
+Those may be closed, of few characters, or of no use to anybody any more.
+"""
 
 import codecs
 import io
@@ -7,10 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from pathlib import Path
 
-# Exit codes: output that cannot be written; an interrupt; `| head`, as a shell has it of SIGPIPE.
-FAULT, INTERRUPTED, UNREAD = 2, 130, 141
+from qexp.errors import QexpError
+
+# Exit codes: the last of them of `| head`, as a shell has it of SIGPIPE.
+OK, BUG, BAD_INPUT, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
 
 class _Stream(io.TextIOWrapper):
@@ -38,29 +42,44 @@ class _Stream(io.TextIOWrapper):
             _to_nowhere(self.fileno())
 
 
-def robust(main: Callable[[], None]) -> Callable[[], None]:
-    """Let a command end what it does whatever becomes of its output, and only then exit."""
+def command(name: str) -> Callable[[Callable[[], int | None]], Callable[[], None]]:
+    """Make a function, which may return an exit code, a command of this name.
 
-    @wraps(main)
-    def command() -> None:
-        streams = [_opened(name, number) for number, name in enumerate(("stdout", "stderr"), start=1)]
-        code: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        except KeyboardInterrupt:
-            print(f"{Path(sys.argv[0]).stem}: interrupted", file=sys.stderr)
-            code = INTERRUPTED
-        sys.stdout.flush()
-        for fault in (stream.fault for stream in streams if stream and stream.fault):
-            unread = isinstance(fault, BrokenPipeError)
-            if not unread:
-                print(f"standard output: cannot be written ({fault.strerror})", file=sys.stderr)
-            code = code or (UNREAD if unread else FAULT)
-        sys.exit(code)  # type: ignore[arg-type]
+    It ends what it does whatever becomes of its output, and only then exits. What is the user's to mend, and that it
+    was interrupted, is one line.
+    """
 
-    return command
+    def decorate(main: Callable[[], int | None]) -> Callable[[], None]:
+        @wraps(main)
+        def run() -> None:
+            streams = [_opened(stream, number) for number, stream in enumerate(("stdout", "stderr"), start=1)]
+            code: object = OK
+            try:
+                code = main()
+            except SystemExit as end:
+                code = end.code
+            except QexpError as error:
+                code = complain(name, str(error))
+            except KeyboardInterrupt:
+                complain(name, "interrupted")
+                code = INTERRUPTED
+            sys.stdout.flush()
+            for fault in (stream.fault for stream in streams if stream and stream.fault):
+                unread = isinstance(fault, BrokenPipeError)
+                if not unread:
+                    complain("standard output", f"cannot be written ({fault.strerror})")
+                code = code or (UNREAD if unread else BAD_INPUT)
+            sys.exit(code)
+
+        return run
+
+    return decorate
+
+
+def complain(name: str, message: str) -> int:
+    """Say on standard error what is the user's to mend; return the exit code."""
+    print(f"{name}: {message}", file=sys.stderr)
+    return BAD_INPUT
 
 
 def _opened(name: str, number: int) -> _Stream | None:

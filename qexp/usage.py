@@ -1,4 +1,4 @@
-"""The words of the command line: what they may be, how they are read, and what is wrong with them."""
+"""The words of the command line: what they may be, which go together, and how they are read."""
 
 import os
 import re
@@ -6,12 +6,11 @@ import shlex
 import sys
 from shutil import get_terminal_size
 from textwrap import wrap
-from traceback import walk_tb
 
-from qexp.config import known_keys, located, located_function
+from qexp.config import located, located_function
 from qexp.config.checks import MISSING, no_secret
 from qexp.errors import ConfigError, near_miss
-from qexp.paths import install, packaged
+from qexp.paths import packaged
 
 _PATH = re.compile(r"(dataset\.(?:\w+\.)*(?:path|neighbours_path)|embedding\.(?:model|function))=(.+)", re.DOTALL)
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
@@ -81,6 +80,12 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
+def check_words(words: list[str]) -> None:
+    """Raise ConfigError for what Hydra would take amiss, or write down, before it does."""
+    for check in (check_flags, check_choices, check_urls, check_folder):
+        check(words)
+
+
 def check_flags(words: list[str]) -> None:
     """Raise ConfigError for a flag that Hydra does not know, and for flags and words that do not go together."""
     from hydra._internal.utils import get_args_parser
@@ -126,55 +131,6 @@ def check_folder(words: list[str]) -> None:
             f"hydra.job.chdir=true: every job would have an MLflow store in its own folder; leave it out, or set "
             f"MLFLOW_TRACKING_URI=sqlite:///{os.getcwd()}/mlflow.db"
         )
-
-
-def one_line(error: Exception) -> str:
-    """Turn an error of Hydra's or OmegaConf's into one line with the near miss."""
-    text = f"{error}\n{error.__cause__ or ''}"
-    choice = re.search(r"Could not (?:find|load) '([\w/]+)/([^/']+)'", text)
-    if choice:
-        group, name = choice.groups()
-        if group.startswith("hydra/"):
-            extra = name.partition("_")[0]
-            return f"{group}={name}: not installed; if it is an extra of qexp, run {install(extra)}"
-        known = [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
-        if group == "embedding" and name.isdigit():
-            return f"embedding={name}: no such choice; any size is embedding.size={name}"
-        if group == "dataset" and "." in name:
-            return f"dataset={name}: no such choice; a file is dataset=file dataset.path={name}"
-        return f"{group}={name}: no such choice{near_miss(name, known)}"
-    key = re.search(r"Could not (?:override|append|delete from) (?:config value at |config\. )?'([^']+)'", text)
-    if key:
-        name = key.group(1).split("@")[0]
-        inner = re.search(r"Key '(\w+)' not in '\w+'\s+full_key: (\w+)\s", text)
-        if inner and inner[1] == inner[2] != name:  # of an item in a list of parts
-            return f"{name}: an item has no field '{inner[1]}'; qexp --cfg job shows those that it has"
-        if name in GROUPS:
-            return f"{name}: no such choices; they are listed as a,b, and glob(…) stands alone; qexp --help shows them"
-        if name in known_keys():
-            if "delete from" in key[0]:
-                return f"~{name}: no field of the schema can be taken out; {name}=null leaves it unset, where it may be"
-            group, _, field = name.partition(".")
-            return f"{name}: the {group} that is chosen has no '{field}'; choose the {group}=… that has it"
-        return f"{name}: no such group or field{near_miss(name, {*GROUPS, *known_keys()})}"
-    twice = re.search(r"Multiple values for (\w+)\.", text)
-    if twice and twice[1] in GROUPS:
-        return f"+{twice[1]}=…: is chosen already; leave out the +"
-    if "override_grammar" in text:  # the page of Hydra's that it sends to
-        named = re.match(r"Error parsing override '(.*)'\n", text)
-        if named and "=" not in named[1]:
-            return f"{named[1]}: is no word of qexp's; write group=choice or group.field=value (qexp --help)"
-        said = named[1] if named else re.sub(r"^\w+Exception: |\s*\^?\s*See https.*", "", text, flags=re.DOTALL)
-        return f"""{said}: not in Hydra's grammar; put quotes around such text within the word, as in 'key="città"'"""
-    several = re.match(r"Ambiguous value for argument '([^']*)'", text)
-    if several:
-        name, _, values = several[1].partition("=")
-        listed = "" if name in GROUPS else f"; a list is {name}=[{values}]"
-        return f"{several[1]}: a sweep over several values needs -m: qexp -m …{listed}"
-    single = re.search(r"override ([\w.]+)=(\S+)\n.*: (?:int|float|str|bool) is not a ListConfig", text, re.DOTALL)
-    if single:
-        return f"{single[1]}={single[2]}: is a list; write [{single[2]}], and in a sweep [{single[2]}],[…]"
-    return " ".join(text.partition("full_key:")[0].split())
 
 
 def expanded(words: list[str]) -> list[str]:
@@ -242,21 +198,3 @@ def quoted(words: list[str]) -> list[str]:
         f"{found[1]}=" + re.sub(r"\b\d+\b", r"'\g<0>'", found[2]) if (found := choices.fullmatch(word)) else word
         for word in words
     ]
-
-
-def absent_part(error: AssertionError, words: list[str]) -> str:
-    """Return which word sets a field of a part that this search does not have; empty if that is not the error.
-
-    OmegaConf asserts that what it merges into is there, and names neither.
-    """
-    if "Unexpected type for root" not in str(error):
-        return ""
-    found = (re.match(r"\+*search\.(tune|adaptive)\.[^=]*", word) for word in words)
-    told = [f"{one[0]}: this search has no {one[1]}; add search={one[1]}" for one in found if one]
-    return told[0] if told else ""
-
-
-def raised_by_hydra(error: OSError) -> bool:
-    """Whether Hydra met a fault of the file system, which it does where it makes the folder for a run's output."""
-    modules = [frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(error.__traceback__)]
-    return [name for name in modules if name in ("hydra", "qexp")][-1:] == ["hydra"]

@@ -72,7 +72,7 @@ def test_report_of_an_experiment_belongs_to_no_run(swept, recorded, tmp_path):
     told = "what keeps to that and is not dominated (compared in accuracy and cost alone), the cheapest"
     assert told in (tmp_path / "r" / "report.md").read_text()
     done = command(swept, *asked, "cost,costs")
-    assert (done.returncode, done.stderr) == (2, "qexp: slo.objectives=costs: no such value (did you mean 'cost'?)\n")
+    assert (done.returncode, done.stderr) == (2, "qexp-report: slo.objectives=costs: no such value (did you mean 'cost'?)\n")
 
 
 def test_the_folder_of_a_question_has_a_name_that_a_disk_takes():
@@ -101,7 +101,7 @@ def test_a_file_that_no_report_wrote_is_not_overwritten(swept, recorded, tmp_pat
     (tmp_path / "report.md").write_text("mine")
     done = command(swept, "report", "qexp", "--out", tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"qexp: {tmp_path}/report.md: is in the way")
+    assert done.stderr.startswith(f"qexp-report: {tmp_path}/report.md: is in the way")
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
 
 
@@ -179,7 +179,7 @@ def test_an_export_takes_the_place_of_the_one_before_and_of_nothing_else(swept, 
     (tmp_path / "README.md").write_text("mine")
     refused = command(*asked)
     assert refused.returncode == 2
-    assert refused.stderr.startswith(f"qexp: {tmp_path}/README.md: is in the way")
+    assert refused.stderr.startswith(f"qexp-export: {tmp_path}/README.md: is in the way")
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
     (tmp_path / "README.md").rename(tmp_path / "mine.md")
     for _ in range(2):
@@ -193,7 +193,7 @@ def test_an_export_takes_the_place_of_the_one_before_and_of_nothing_else(swept, 
 def test_a_run_that_is_not_there_is_one_line(swept, name):
     done = command(swept, name, "nonsense")
     assert done.returncode == 2
-    assert done.stderr.startswith("qexp: nonsense: no such run or MLflow experiment")
+    assert done.stderr.startswith(f"qexp-{name}: nonsense: no such run or MLflow experiment")
     assert len(done.stderr.splitlines()) == 1
 
 

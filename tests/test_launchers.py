@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 
 from qexp import sweep, tracking
-from qexp.cli import one_line
 from qexp.config import register_schema
+from qexp.mendable import mendable
 from qexp.paths import install, packaged
 from tests.conftest import QUICK, Qexp
 from tests.support import slurm
@@ -107,8 +108,8 @@ def test_a_launcher_that_is_not_installed_is_one_line(qexp: Qexp) -> None:
 
 
 def test_a_preset_for_a_launcher_that_is_not_installed_is_one_line() -> None:
-    error = ValueError("In 'hydra/launcher/ray_cluster': Could not load 'hydra/launcher/ray'.\nConfig search path:")
-    assert one_line(error) == f"hydra/launcher=ray: not installed; if it is an extra of qexp, run {install('ray')}"
+    error = HydraException("In 'hydra/launcher/ray_cluster': Could not load 'hydra/launcher/ray'.\nConfig search path:")
+    assert mendable(error, []) == f"hydra/launcher=ray: not installed; if it is an extra of qexp, run {install('ray')}"
 
 
 def test_what_a_running_ray_cluster_is_given() -> None:

@@ -13,10 +13,10 @@ COMMAND = """
 import os, sys
 from pathlib import Path
 from qexp.report.terminal import console
-from qexp.streams import robust
+from qexp.streams import command
 from qexp.usage import terminal_width
 
-@robust
+@command("it")
 def main():
     assert terminal_width() is None
     print("two × three ≈ 6", flush=True)
@@ -58,11 +58,15 @@ def test_a_command_ends_what_it_does_whatever_becomes_of_its_output(
     assert ended(tmp_path, redirected, code=3) == (3, said)
 
 
-def test_an_interrupted_command_is_one_line() -> None:
-    code = "import sys; from qexp.streams import robust; sys.argv[0] = '/bin/qexp-report'"
-    code += "\n@robust\ndef main():\n    raise KeyboardInterrupt\nmain()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "qexp-report: interrupted\n")
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [("KeyboardInterrupt", 130, "interrupted"), ("ConfigError('a=1: no')", 2, "a=1: no")],
+)
+def test_how_a_command_ends_is_one_line(raised: str, code: int, said: str) -> None:
+    script = "from qexp.streams import command; from qexp.errors import ConfigError"
+    script += f"\n@command('qexp-report')\ndef main():\n    raise {raised}\nmain()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"qexp-report: {said}\n")
 
 
 def test_what_a_stream_has_no_character_for_is_replaced(tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""Errors of Hydra, OmegaConf and the file system that are the user's to mend, in one line that says how."""
+
+import errno
+import os
+import re
+from traceback import walk_tb
+
+from qexp.cache import FULL
+from qexp.config import known_keys
+from qexp.errors import in_one_line, near_miss
+from qexp.paths import install, packaged
+from qexp.usage import GROUPS
+
+
+def mendable(error: Exception, words: list[str]) -> str:
+    """Return what is to be mended, and how, where a command of these words failed; empty for a bug."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _composing(error)
+    if isinstance(error, AssertionError):
+        return _absent_part(error, words)
+    return _disk(error) if isinstance(error, OSError) else ""
+
+
+def _composing(error: Exception) -> str:
+    text = f"{error}\n{error.__cause__ or ''}"
+    for told in (_no_choice, _no_key, _bad_word, _bad_values):
+        if line := told(text):
+            return line
+    return in_one_line(text.partition("full_key:")[0])
+
+
+def _no_choice(text: str) -> str:
+    """Return the line for a group that has no such choice, with the near miss."""
+    choice = re.search(r"Could not (?:find|load) '([\w/]+)/([^/']+)'", text)
+    if not choice:
+        return ""
+    group, name = choice.groups()
+    if group.startswith("hydra/"):
+        extra = name.partition("_")[0]
+        return f"{group}={name}: not installed; if it is an extra of qexp, run {install(extra)}"
+    known = [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
+    if group == "embedding" and name.isdigit():
+        return f"embedding={name}: no such choice; any size is embedding.size={name}"
+    if group == "dataset" and "." in name:
+        return f"dataset={name}: no such choice; a file is dataset=file dataset.path={name}"
+    return f"{group}={name}: no such choice{near_miss(name, known)}"
+
+
+def _no_key(text: str) -> str:
+    """Return the line for a group or field that is not there, with the near miss."""
+    key = re.search(r"Could not (?:override|append|delete from) (?:config value at |config\. )?'([^']+)'", text)
+    if not key:
+        return ""
+    name = key.group(1).split("@")[0]
+    inner = re.search(r"Key '(\w+)' not in '\w+'\s+full_key: (\w+)\s", text)
+    if inner and inner[1] == inner[2] != name:  # of an item in a list of parts
+        return f"{name}: an item has no field '{inner[1]}'; qexp --cfg job shows those that it has"
+    if name in GROUPS:
+        return f"{name}: no such choices; they are listed as a,b, and glob(…) stands alone; qexp --help shows them"
+    if name not in known_keys():
+        return f"{name}: no such group or field{near_miss(name, {*GROUPS, *known_keys()})}"
+    if "delete from" in key[0]:
+        return f"~{name}: no field of the schema can be taken out; {name}=null leaves it unset, where it may be"
+    group, _, field = name.partition(".")
+    return f"{name}: the {group} that is chosen has no '{field}'; choose the {group}=… that has it"
+
+
+def _bad_word(text: str) -> str:
+    """Return the line for a word that Hydra cannot read, or that chooses again what is chosen."""
+    twice = re.search(r"Multiple values for (\w+)\.", text)
+    if twice and twice[1] in GROUPS:
+        return f"+{twice[1]}=…: is chosen already; leave out the +"
+    if "override_grammar" not in text:  # the page of Hydra's that it sends to
+        return ""
+    named = re.match(r"Error parsing override '(.*)'\n", text)
+    if named and "=" not in named[1]:
+        return f"{named[1]}: is no word of qexp's; write group=choice or group.field=value (qexp --help)"
+    said = named[1] if named else re.sub(r"^\w+Exception: |\s*\^?\s*See https.*", "", text, flags=re.DOTALL)
+    return f"""{said}: not in Hydra's grammar; put quotes around such text within the word, as in 'key="città"'"""
+
+
+def _bad_values(text: str) -> str:
+    """Return the line for several values where one is wanted, and for one where a list is."""
+    several = re.match(r"Ambiguous value for argument '([^']*)'", text)
+    if several:
+        name, _, values = several[1].partition("=")
+        listed = "" if name in GROUPS else f"; a list is {name}=[{values}]"
+        return f"{several[1]}: a sweep over several values needs -m: qexp -m …{listed}"
+    single = re.search(r"override ([\w.]+)=(\S+)\n.*: (?:int|float|str|bool) is not a ListConfig", text, re.DOTALL)
+    return (
+        f"{single[1]}={single[2]}: is a list; write [{single[2]}], and in a sweep [{single[2]}],[…]" if single else ""
+    )
+
+
+def _absent_part(error: AssertionError, words: list[str]) -> str:
+    """Return which word sets a field of a part that this search does not have; empty if that is not the error.
+
+    OmegaConf asserts that what it merges into is there, and names neither.
+    """
+    if "Unexpected type for root" not in str(error):
+        return ""
+    fields = filter(None, (re.match(r"\+*search\.(tune|adaptive)\.[^=]*", word) for word in words))
+    return next((f"{field[0]}: this search has no {field[1]}; add search={field[1]}" for field in fields), "")
+
+
+def _disk(error: OSError) -> str:
+    """Return the line for a disk that is full or cannot be written, and for a folder of output that cannot be made."""
+    if error.errno not in FULL and not _raised_by_hydra(error):
+        return ""
+    remedy = "run in another folder, or set hydra.run.dir=… (with -m hydra.sweep.dir=…)"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "free space or move it"
+    return f"{os.path.abspath(error.filename or '.')}: {error.strerror}; {remedy}"
+
+
+def _raised_by_hydra(error: OSError) -> bool:
+    """Whether Hydra met a fault of the file system, which it does where it makes the folder for a run's output."""
+    modules = [frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(error.__traceback__)]
+    return [name for name in modules if name in ("hydra", "qexp")][-1:] == ["hydra"]

@@ -1,0 +1,49 @@
+"""Errors that are none of ours, and the user's to mend."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+
+from qexp.config import register_schema
+from qexp.mendable import mendable
+from qexp.paths import packaged
+from qexp.usage import expanded
+
+
+def test_a_field_of_a_part_that_the_search_has_not_is_told() -> None:
+    omegaconf = AssertionError("Unexpected type for root: NoneType")
+    words = ["dataset=file", "search.adaptive.target=0.9"]
+    assert mendable(omegaconf, words) == "search.adaptive.target: this search has no adaptive; add search=adaptive"
+    assert mendable(omegaconf, ["a=1"]) == ""
+    assert mendable(AssertionError("another"), words) == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("cost.nodes=[{name: a, vcpu: 2}]", "cost.nodes: an item has no field 'vcpu'; qexp --cfg job shows"),
+        ("~slo.max_p95_ms", "~slo.max_p95_ms: no field of the schema can be taken out; slo.max_p95_ms=null leaves it"),
+        ("+quantization=binary", "+quantization=…: is chosen already; leave out the +"),
+        ("index.m=ä(", "index.m=ä(: not in Hydra's grammar; put quotes around such text within the word"),
+        ("dataset.label=(x", "dataset.label=(x: not in Hydra's grammar"),
+        ("search.hnsw_ef=64", "search.hnsw_ef=64: is a list; write [64], and in a sweep [64],[…]"),
+        ("embedding=32", "embedding=32: no such choice; any size is embedding.size=32"),
+        ("quantization.theory.compresion=2", "quantization.theory.compresion: no such group or field (did you mean"),
+        ("bogus", "bogus: is no word of qexp's; write group=choice or group.field=value"),
+        ("dataset=a.parquet", "dataset=a.parquet: no such choice; a file is dataset=file dataset.path=a.parquet"),
+        ("quantization=scalar,binary", "quantization=scalar,binary: a sweep over several values needs -m: qexp -m …"),
+        (
+            "search.limit=1,2",
+            "search.limit=1,2: a sweep over several values needs -m: qexp -m …; a list is search.limit",
+        ),
+        ("index.ef_constructt=2", "index.ef_constructt: no such group or field (did you mean 'index.ef_construct'?)"),
+    ],
+)
+def test_a_field_that_is_not_there_is_named(word: str, said: str) -> None:
+    register_schema()
+    with (
+        initialize_config_dir(str(packaged("conf")), version_base="1.3"),
+        pytest.raises(HydraException) as error,
+    ):
+        compose("config", expanded([word]))
+    assert mendable(error.value, []).startswith(said)
