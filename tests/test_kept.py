@@ -1,14 +1,16 @@
 """What is broken in the cache is made again, wherever it is."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 
 from qexp.config import ExperimentConfig, FileDataset, QueriesConfig, SearchConfig, SyntheticDataset
-from qexp.data.kept import read_or_made
+from qexp.data.kept import read_or_made, write_arrow
 from qexp.data.truth import find_truth
 from qexp.data.vectors import load_data
 
@@ -81,3 +83,16 @@ def test_what_cannot_be_made_right_fails_as_it_does(tmp_path: Path) -> None:
             lambda: int((tmp_path / "entry").read_text()),
             lambda: (tmp_path / "entry").touch(),
         )
+
+
+def test_two_jobs_may_write_the_same_file(tmp_path: Path) -> None:
+    path, rows = tmp_path / "rows.arrow", {"vector": np.eye(3, dtype=np.float32)}
+
+    def interrupted_by_another() -> Iterator[dict[str, Any]]:
+        yield rows
+        write_arrow(path, iter([rows, rows]))
+        yield rows
+
+    write_arrow(path, interrupted_by_another())
+    assert np.array_equal(datasets.Dataset.from_file(str(path))["vector"], np.vstack([np.eye(3), np.eye(3)]))
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]

@@ -14,9 +14,8 @@ import numpy as np
 
 from qexp.cache import Kind
 from qexp.config import EmbeddingConfig
-from qexp.data.kept import read_or_made
+from qexp.data.kept import digest_of, file_digest, read_or_made, write_arrow
 from qexp.data.progress import Progress
-from qexp.data.table import digest_of, file_digest, write_arrow
 from qexp.errors import ConfigError, DataError, in_one_line, near_miss
 from qexp.paths import install
 from qexp.results import Vectors

@@ -13,9 +13,8 @@ import numpy as np
 from qexp.cache import Kind
 from qexp.data.arrays import HDF5, MATRICES, hdf5_distance, parts_of, read_blocks
 from qexp.data.hub import NO_ROWS, folder_state, hush
-from qexp.data.kept import read_or_made
+from qexp.data.kept import digest_of, file_digest, read_or_made, write_arrow, write_records
 from qexp.data.progress import Progress
-from qexp.data.table import digest_of, file_digest, write_arrow, write_records
 from qexp.errors import DataError, in_one_line
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp.cache import FULL, Kind
-from qexp.data.table import digest_of
+from qexp.data.kept import digest_of
 from qexp.errors import DataError, in_one_line, near_miss
 from qexp.paths import packaged
 

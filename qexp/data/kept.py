@@ -1,10 +1,15 @@
-"""Entries of the cache that are read as they are, and made again where they are broken."""
+"""Entries of the cache: named after their content, there when they are whole, made again where they are broken."""
 
+import hashlib
 import logging
 import shutil
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
 
 from qexp.cache import BROKEN
 from qexp.errors import in_one_line
@@ -12,6 +17,17 @@ from qexp.errors import in_one_line
 Read = TypeVar("Read")
 
 log = logging.getLogger(__name__)
+
+
+def file_digest(path: Path) -> str:
+    """Return 16 hexadecimal digits of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def digest_of(parts: list[str]) -> str:
+    """Return 16 hexadecimal digits of some texts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def read_or_made(path: Path, read: Callable[[], Read], make: Callable[[], None]) -> Read:
@@ -24,3 +40,33 @@ def read_or_made(path: Path, read: Callable[[], Read], make: Callable[[], None])
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     make()
     return read()
+
+
+def write_arrow(path: Path, batches: Iterator[dict[str, Any]]) -> None:
+    """Write batches of columns (arrays [n] or [n, width]) as an Arrow stream that appears only when it is whole."""
+    write_records(path, (pa.record_batch({name: _arrow(own) for name, own in batch.items()}) for batch in batches))
+
+
+def write_records(path: Path, records: Iterator[Any], schema: Any = None) -> None:
+    """Write Arrow record batches as a stream that appears only when it is whole; of none at all with a schema alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".partial-{uuid.uuid4().hex}")
+    writer: Any = None
+    try:
+        with pa.OSFile(str(partial), "wb") as sink:
+            if schema:
+                writer = pa.ipc.new_stream(sink, schema)
+            for record in records:
+                writer = writer or pa.ipc.new_stream(sink, record.schema)
+                writer.write(record)
+            if writer:
+                writer.close()
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _arrow(column: Any) -> Any:
+    if not isinstance(column, np.ndarray) or column.ndim == 1:
+        return pa.array(column)
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(column).ravel()), column.shape[1])

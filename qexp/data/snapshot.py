@@ -16,8 +16,8 @@ import numpy as np
 from qexp.cache import Kind, lock_name, locked
 from qexp.config import CollectionDataset
 from qexp.config.dataset import short
+from qexp.data.kept import digest_of, write_arrow
 from qexp.data.progress import Progress
-from qexp.data.table import digest_of, write_arrow
 from qexp.data.untaken import is_tuned, limits, say, untaken
 from qexp.errors import DataError, EngineError, in_one_line, near_miss
 from qexp.results import evenly

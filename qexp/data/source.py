@@ -25,9 +25,9 @@ from qexp.config import (
 )
 from qexp.data.files import content_digest, file_distance, is_file_dataset, load_file, query_part
 from qexp.data.hub import commit_of, load_hub, place_of
-from qexp.data.kept import read_or_made
+from qexp.data.kept import digest_of, read_or_made, write_arrow
 from qexp.data.labels import Qrel, read_trec, table_qrels
-from qexp.data.table import Table, digest_of, find_vector_column, need_columns, write_arrow
+from qexp.data.table import Table, find_vector_column, need_columns
 from qexp.errors import DataError
 
 if TYPE_CHECKING:

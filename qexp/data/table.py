@@ -1,10 +1,7 @@
 """A table of rows with vectors: which column holds them, and its batches, checked row by row."""
 
-import hashlib
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,47 +130,6 @@ def _as_matrix(numbers: Ids, column: Any, table: Table) -> Vectors:
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused by row
         matrix: Vectors = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
     return matrix.reshape(len(column), -1)
-
-
-def file_digest(path: Path) -> str:
-    """Return 16 hexadecimal digits of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def digest_of(parts: list[str]) -> str:
-    """Return 16 hexadecimal digits of some texts."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-
-
-def write_arrow(path: Path, batches: Iterator[dict[str, Any]]) -> None:
-    """Write batches of columns (arrays [n] or [n, width]) as an Arrow stream that appears only when it is whole."""
-    write_records(path, (pa.record_batch({name: _arrow(one) for name, one in batch.items()}) for batch in batches))
-
-
-def write_records(path: Path, records: Iterator[Any], schema: Any = None) -> None:
-    """Write Arrow record batches as a stream that appears only when it is whole; of none at all with a schema alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".partial-{uuid.uuid4().hex}")
-    writer: Any = None
-    try:
-        with pa.OSFile(str(partial), "wb") as sink:
-            if schema:
-                writer = pa.ipc.new_stream(sink, schema)
-            for record in records:
-                writer = writer or pa.ipc.new_stream(sink, record.schema)
-                writer.write(record)
-            if writer:
-                writer.close()
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _arrow(column: Any) -> Any:
-    if not isinstance(column, np.ndarray) or column.ndim == 1:
-        return pa.array(column)
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(column).ravel()), column.shape[1])
 
 
 def _is_list(kind: Any) -> bool:

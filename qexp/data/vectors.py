@@ -23,12 +23,12 @@ from qexp.config import (
     TableDataset,
 )
 from qexp.data.files import read_matrix
-from qexp.data.kept import read_or_made
+from qexp.data.kept import digest_of, read_or_made
 from qexp.data.labels import check_unique_ids, need_ids, neighbour_positions, qrel_rows
 from qexp.data.matrix import Written, write_matrix
 from qexp.data.payload import write_payload
 from qexp.data.source import Source, expanded, open_source
-from qexp.data.table import Table, digest_of, need_columns
+from qexp.data.table import Table, need_columns
 from qexp.errors import ConfigError, DataError
 from qexp.results import DatasetFacts, Ids, Vectors
 
