@@ -50,7 +50,7 @@ def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list
         if history.is_run(record):
             kept = f" (the limits are not those of run {record.run_id}, which keeps the report that it has in MLflow)"
             if asked == record.slo:
-                history.log_files(record.run_id, Path(made), "report")
+                history.log_report(record.run_id, Path(made))
                 kept = f" (and in MLflow, run {record.run_id}, below report/)"
     found = [f"Found: {line}" for line in findings(record.collections)]
     return [*lines, *found, *notes(warnings(record.collections)), f"Report: {_shown(report)}{kept}"]

@@ -93,11 +93,11 @@ def is_run(record: Record) -> bool:
         return store.find_run(client, record.run_id) is not None
 
 
-def log_files(run_id: str, folder: Path, name: str) -> None:
-    """Keep a folder as artifacts of a run, below `name`."""
+def log_report(run_id: str, folder: Path) -> None:
+    """Keep the files of a report as artifacts of a run, below `report`."""
     client, _ = store.connect()
     with store.store_faults(f"keeping {folder} with run {run_id}"):
-        client.log_artifacts(run_id, str(folder), name)
+        client.log_artifacts(run_id, str(folder), "report")
 
 
 def _last(client: "MlflowClient", experiment_id: str) -> "Run":

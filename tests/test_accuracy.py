@@ -9,7 +9,6 @@ from qexp.bench import accuracy
 from qexp.bench.accuracy import (
     labels_of,
     mean_interval,
-    overlap,
     recall,
     relevance,
     retention,
@@ -21,6 +20,11 @@ from qexp.data.truth import exact_scores, magnitude, neighbours
 
 # Coordinates from a handful of values give ties and duplicates in most examples.
 COORDINATES = st.integers(-2, 2).map(float)
+
+
+def overlap(found: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Retention where no point is as near as another."""
+    return retention(found, reference, np.zeros(found.shape), np.ones(reference.shape), np.ones((len(found), 1)))
 
 
 def recall_of(found: np.ndarray, points: np.ndarray, queries: np.ndarray, distance: str, k: int) -> np.ndarray:

@@ -72,7 +72,10 @@ def test_report_of_an_experiment_belongs_to_no_run(swept, recorded, tmp_path):
     told = "what keeps to that and is not dominated (compared in accuracy and cost alone), the cheapest"
     assert told in (tmp_path / "r" / "report.md").read_text()
     done = command(swept, *asked, "cost,costs")
-    assert (done.returncode, done.stderr) == (2, "qexp-report: slo.objectives=costs: no such value (did you mean 'cost'?)\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "qexp-report: slo.objectives=costs: no such value (did you mean 'cost'?)\n",
+    )
 
 
 def test_the_folder_of_a_question_has_a_name_that_a_disk_takes():
@@ -158,7 +161,7 @@ def test_what_is_in_the_way_is_one_line_before_anything_is_changed(made, tmp_pat
 def test_what_is_kept_with_the_run_is_what_was_written(recorded, tmp_path, monkeypatch):
     kept = []
     monkeypatch.setattr(
-        history, "log_files", lambda run_id, folder, name: kept.extend(p.relative_to(folder) for p in folder.rglob("*"))
+        history, "log_report", lambda run_id, folder: kept.extend(p.relative_to(folder) for p in folder.rglob("*"))
     )
     (tmp_path / "notes.txt").write_text("mine")
     lines = conclude(recorded.run_id, tmp_path)
@@ -217,7 +220,7 @@ def test_a_store_that_fails_is_one_line(recorded, monkeypatch, tmp_path, broken)
             history.read(reference)
     monkeypatch.setattr(MlflowClient, "log_artifacts", fail)
     with pytest.raises(TrackingError, match=f"while keeping {tmp_path} with run {recorded.run_id}: the disk is gone$"):
-        history.log_files(recorded.run_id, tmp_path, "report")
+        history.log_report(recorded.run_id, tmp_path)
 
 
 def test_a_trial_leads_to_its_collection_and_an_experiment_to_all(recorded):

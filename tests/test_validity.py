@@ -13,7 +13,7 @@ from qdrant_client import QdrantClient, models
 
 from qexp import runner
 from qexp.bench import validity
-from qexp.bench.accuracy import overlap, recall
+from qexp.bench.accuracy import recall
 from qexp.bench.checks import Checks
 from qexp.bench.judge import judge
 from qexp.config import QuantizationConfig, ServerConfig
@@ -23,6 +23,7 @@ from qexp.engine.edge import EdgeEngine
 from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError, ConfigError
 from qexp.results import CollectionSpec, CollectionState, Interval, OperatingPoint, Reads
+from tests.test_accuracy import overlap
 from tests.test_edge import METHODS, POINTS, spec, vectors
 from tests.test_judge import evidence
 
@@ -448,5 +449,5 @@ def test_t08_a_baseline_is_a_yardstick_from_a_recall_of_nine_tenths(recall: floa
 @pytest.mark.parametrize(("server_ms", "told"), [(1.0, False), (0.9, True)])
 def test_t20_more_than_half_of_the_time_on_the_way_is_told(server_ms: float, told: bool) -> None:
     checks = Checks()
-    validity.check_network("all searches", 2.0, server_ms, checks)
+    validity.check_network(2.0, server_ms, checks)
     assert bool(checks.warnings) == told

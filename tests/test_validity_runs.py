@@ -69,7 +69,7 @@ def test_a_good_run_shows_every_trap_and_falls_into_none(good: tuple[ExperimentC
     assert small_corpus.startswith("small corpus: 125 KiB")
     table = validity_table(experiment.checks)
     assert all(f"| {trap} | " in table for trap in ALL)
-    assert "recall points" in trust(experiment, experiment_rows(config, experiment), [])
+    assert "graph built with codes" in trust(experiment, experiment_rows(config, experiment), [])
 
 
 def test_warn_prints_what_strict_refuses(small: ExperimentConfig) -> None:
@@ -244,4 +244,4 @@ def test_cold_and_load_and_builds_are_measured_when_asked_for(small: ExperimentC
 def test_without_codes_there_is_nothing_to_split(small: ExperimentConfig) -> None:
     experiment = measure_experiment(replace(small, quantization=QuantizationConfig("none")))
     assert [trial.loss for trial in experiment.trials] == [None]
-    assert "recall points" not in trust(experiment, experiment_rows(small, experiment), [])
+    assert "graph built with codes" not in trust(experiment, experiment_rows(small, experiment), [])

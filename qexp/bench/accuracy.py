@@ -17,25 +17,6 @@ Share = NDArray[np.float64]
 Relevance = Callable[[Ids], tuple[float | None, float | None]]
 
 
-def overlap(found: Ids, reference: Ids) -> Share:
-    """Return per query the share of the reference's results that were found; both [query, k], -1 is no result."""
-    shares: Share = _common(found, reference) / _asked(reference)
-    return shares
-
-
-def _common(found: Ids, reference: Ids) -> Ids:
-    """Return per query how many of the reference's results were found."""
-    hits = (found[:, :, None] == reference[:, None, :]) & (found[:, :, None] >= 0)
-    counts: Ids = hits.any(axis=2).sum(axis=1)
-    return counts
-
-
-def _asked(reference: Ids) -> Ids:
-    """Return per query how many results the reference has, at least one."""
-    counts: Ids = np.maximum((reference >= 0).sum(axis=1), 1)
-    return counts
-
-
 def retention(
     found: Ids,
     reference: Ids,
@@ -43,15 +24,15 @@ def retention(
     reference_scores: NDArray[np.float64],
     magnitude: NDArray[np.float64],
 ) -> Share:
-    """Return the overlap per query, where a point as near as a lost one of the reference's stands for it.
+    """Return per query the share of the reference's results that were found, or for which a point as near stands.
 
-    Otherwise data with duplicates would lose what no user can miss. All [query, k], scores and magnitude as in
-    `recall`; every point stands for one lost result at most.
+    Otherwise data with duplicates would lose what no user can miss. All [query, k], -1 is no result, scores and
+    magnitude as in `recall`; every point stands for one lost result at most.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
-    common = _common(found, reference)
+    common = ((found[:, :, None] == reference[:, None, :]) & (found[:, :, None] >= 0)).any(axis=2).sum(axis=1)
     step = max(1, PAIRS // found.shape[1] ** 2)
     for start in range(0, len(found), step):
         rows = slice(start, start + step)
@@ -62,7 +43,7 @@ def retention(
         ties = (apart <= TIE * magnitude[rows, :, None]) & instead[:, :, None] & lost[:, None, :]
         for query in np.flatnonzero(ties.any(axis=(1, 2))):
             common[start + query] += (maximum_bipartite_matching(csr_array(ties[query])) >= 0).sum()
-    shares: Share = common / _asked(reference)
+    shares: Share = common / np.maximum((reference >= 0).sum(axis=1), 1)
     return shares
 
 

@@ -23,7 +23,7 @@ KEPT = 0.95  # a speedup whose low end is above this has kept the latency
 LOST = 0.01  # a gain whose low end is above minus this has kept the accuracy
 
 
-class Place(Protocol):
+class Searcher(Protocol):
     """Where policies are run: a collection in a worker."""
 
     def policy(self, policy: Policy, warmup: int, with_ids: bool) -> Block:
@@ -94,7 +94,7 @@ class PolicyResult:
 
 
 def compare(
-    place: Place, search: SearchConfig, asked: AdaptiveConfig, queries: int, shares: Callable[[Ids], Share]
+    searcher: Searcher, search: SearchConfig, asked: AdaptiveConfig, queries: int, shares: Callable[[Ids], Share]
 ) -> list[Finding]:
     """Calibrate fixed oversampling and the policies on one half, judge them in timed rounds on the other.
 
@@ -102,7 +102,7 @@ def compare(
     """
     first, second = split(queries)
     points = [rescoring(search, round(factor * search.limit)) for factor in sorted(asked.factors)]
-    seen = [_see(place, search, point, shares, first) for point in points]
+    seen = [_see(searcher, search, point, shares, first) for point in points]
     fixed = calibrate_fixed(seen, asked.target)
     if fixed is None:
         best = max(seen, key=lambda one: float(one.shares.mean()))
@@ -113,38 +113,36 @@ def compare(
     policies: dict[str, Policy] = {COURSE: NonZero(fixed.point)}
     policies |= {name: policy for name, policy in named.items() if policy is not None}
     everyone: list[Policy] = [Fixed(fixed.point), *policies.values()]
-    measured = measure([partial(place.policy, one, search.warmup) for one in everyone], search.rounds, search.seed)
+    measured = measure([partial(searcher.policy, one, search.warmup) for one in everyone], search.rounds, search.seed)
     findings = []
     for (name, policy), found in zip(policies.items(), measured[1:], strict=True):
         speedup = speedup_mean(measured[0].latencies[:, second], found.latencies[:, second])
         gain = difference((shares(found.ids) - shares(measured[0].ids))[second])
         result = PolicyResult(name, policy.title, everyone[0].title, asked.measure, speedup, gain)
         if isinstance(policy, Margin):
-            result = _explained(result, policy, place, shares, second)
+            result = _explained(result, policy, searcher, shares, second)
         findings.append(result.finding)
     absent = [name for name, policy in named.items() if policy is None]
     return findings + [Finding(f"{name}: no margin policy reached it where it was calibrated", {}) for name in absent]
 
 
-def _visit(place: Place, search: SearchConfig, policy: Policy) -> tuple[Block, Ids]:
-    """Visit once for the results, which warms it up, and once for the times."""
-    ids = place.policy(policy, search.warmup, True).ids
+def _see(
+    searcher: Searcher, search: SearchConfig, point: OperatingPoint, shares: Callable[[Ids], Share], rows: Ids
+) -> Seen:
+    """Visit a point once for the results, which warms it up, and once for the times."""
+    ids = searcher.policy(Fixed(point), search.warmup, True).ids
     assert ids is not None
-    return place.policy(policy, search.warmup, False), ids
-
-
-def _see(place: Place, search: SearchConfig, point: OperatingPoint, shares: Callable[[Ids], Share], rows: Ids) -> Seen:
-    block, ids = _visit(place, search, Fixed(point))
-    margins = place.margins(one_more(point), point.limit)
-    return Seen(point, shares(ids)[rows], margins[rows], float(np.median(block.latencies[rows])) / 1e6)
+    latencies = searcher.policy(Fixed(point), search.warmup, False).latencies
+    margins = searcher.margins(one_more(point), point.limit)
+    return Seen(point, shares(ids)[rows], margins[rows], float(np.median(latencies[rows])) / 1e6)
 
 
 def _explained(
-    result: PolicyResult, policy: Margin, place: Place, shares: Callable[[Ids], Share], rows: Ids
+    result: PolicyResult, policy: Margin, searcher: Searcher, shares: Callable[[Ids], Share], rows: Ids
 ) -> PolicyResult:
     """Add for which queries it called again, and how the first call alone does on them and on the others."""
-    again = (place.margins(policy.first, policy.limit) < policy.gap)[rows]
-    alone = shares(place.found(policy.first)[:, : policy.limit])[rows]
+    again = (searcher.margins(policy.first, policy.limit) < policy.gap)[rows]
+    alone = shares(searcher.found(policy.first)[:, : policy.limit])[rows]
     if again.all() or not again.any():
         return replace(result, escalated=float(again.mean()))
     return replace(

@@ -240,15 +240,15 @@ def check_noise(baselines: Sequence[Baseline], target: float, checks: Checks) ->
         )
 
 
-def check_network(title: str, client_ms: float, server_ms: float, checks: Checks) -> None:
+def check_network(client_ms: float, server_ms: float, checks: Checks) -> None:
     """Look for latency that is mostly the way to the server and back (T20)."""
     share = 1 - server_ms / client_ms
     checks.prefer(
         share <= NETWORK_SHARE,
         "T20",
-        f"{title}: {share:.0%} of the client's time is not the server's",
-        f"{title}: {share:.0%} of the client's {client_ms:.2f} ms are the network and the client, not the search, so "
-        f"speedups look smaller than they are; compare server_latency_mean_ms, or run qexp nearer to the server",
+        f"all searches: {share:.0%} of the client's time is not the server's",
+        f"all searches: {share:.0%} of the client's {client_ms:.2f} ms are the network and the client, not the search, "
+        "so speedups look smaller than they are; compare server_latency_mean_ms, or run qexp nearer to the server",
     )
 
 

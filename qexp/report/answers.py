@@ -163,8 +163,7 @@ def _fastest(
 ) -> Iterator[tuple[CollectionRecord, Candidate]]:
     """Yield each quantized collection with its fastest operating point, whatever its accuracy."""
     for collection in collections:
-        own = {id(row) for row in collection.rows}
-        points = [one for one in decided.considered if id(one.row) in own and not one.baseline]
+        points = [one for one in decided.considered if collection.has(one.row) and not one.baseline]
         if points and collection.metrics.get("compression_ratio", inf) > 1:
             yield collection, max(points, key=lambda one: one.row.metrics["speedup_mean"])
 
@@ -192,7 +191,7 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
             )
     bare, choice = bare_of(decided), decided.choice
     if bare and choice and not choice.baseline:
-        own = _own(collections, choice)
+        own = next(one for one in collections if one.has(choice.row))
         others = choice.row.metrics["ram_estimated_mib"] - own.metrics["codes_predicted_mib"]
         share = percent(others / choice.row.metrics["ram_estimated_mib"])
         indexed = any("payload_indexes_predicted_mib" in one.metrics for one in collections)
@@ -208,10 +207,6 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
     if choice and choice.row.params.get("rescore") == "true":
         limit, factor = int(choice.row.params["limit"]), float(choice.row.params["oversampling"])
         yield f"Rescoring at {factor:g}× reads up to {int(limit * factor)} original vectors for every {limit} results."
-
-
-def _own(collections: Sequence[CollectionRecord], one: Candidate) -> CollectionRecord:
-    return next(found for found in collections if any(row is one.row for row in found.rows))
 
 
 def insights(decided: Recommendation) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from qexp.report.blocks import Grid
 
-WORDS = Grid(
+GLOSSARY = Grid(
     ("word", "what it means here"),
     (
         ("baseline", "the same collection without quantization, measured again beside every method"),

@@ -176,7 +176,7 @@ def _latencies(
     boxes: list[Box] = []
     for found in decided.matched:
         one = decided.shown(found)
-        collection = next((c for c in collections if any(row is one.row for row in c.rows)), None)
+        collection = next((own for own in collections if own.has(one.row)), None)
         own = samples.get(collection.run_id, {}) if collection else {}
         ours = own.get(f"trial: {_visit(one)}")
         if ours is None:

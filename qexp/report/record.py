@@ -42,6 +42,10 @@ class CollectionRecord:
         """The name and the storage, as candidates have them."""
         return self.name, str(self.config["storage.name"])
 
+    def has(self, row: Row) -> bool:
+        """Whether this very row is one of its own."""
+        return any(row is own for own in self.rows)
+
     def built(self, name: str) -> int:
         """Return a parameter of the graph as it was built, such as `m`; the configuration may leave it open."""
         return int(self.dataset.get(name) or self.config[f"index.{name}"])
@@ -106,10 +110,9 @@ class Record:
 
     def collection_of(self, row: Row) -> CollectionRecord:
         """Return the collection run that a row belongs to."""
-        return next(one for one in self.collections if any(row is known for known in one.rows))
+        return next(one for one in self.collections if one.has(row))
 
     def asked_by(self, decided: Recommendation) -> list[CollectionRecord]:
         """Return the collections that a question compares; all of them if none of its rows could be judged."""
-        compared = {id(one.row) for one in decided.considered}
-        own = [one for one in self.collections if any(id(row) in compared for row in one.rows)]
+        own = [one for one in self.collections if any(one.has(found.row) for found in decided.considered)]
         return own or list(self.collections)

@@ -7,13 +7,14 @@ from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture
 from qexp.report.cliff import floors
 from qexp.report.conditions import condition_blocks
 from qexp.report.frontier import Candidate, dominators
-from qexp.report.glossary import WORDS
+from qexp.report.glossary import GLOSSARY
 from qexp.report.markdown import one_line
 from qexp.report.recommend import Recommendation
 from qexp.report.record import CollectionRecord, Record, findings, warnings
 from qexp.report.settings import varying
 from qexp.report.share import to_share
 from qexp.report.table import cells, columns, speedup_text
+from qexp.report.trust import LOSS_SAID, loss_grid
 from qexp.report.words import (
     MEASURE,
     SAME,
@@ -36,7 +37,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
     return [
         *_decision(decided),
         *answers.condition(collections),
-        WORDS,
+        GLOSSARY,
         *_picture("frontier", _frontier_alt(decided), there),
         *_matched(decided),
         *_findings(collections),
@@ -194,23 +195,11 @@ def _comparison(decided: Recommendation) -> list[Block]:
     ]
 
 
-STEPS = (("loss_hnsw", -1), ("loss_code_graph", -1), ("loss_codes", -1), ("gain_rescoring", 1))
-
-
 def _loss(decided: Recommendation) -> list[Block]:
-    """Return where recall is lost, for the compared points, in points of 100."""
-    rows = []
-    for found in decided.matched:
-        one = decided.shown(found)
-        metrics = one.row.metrics
-        if all(name in metrics for name, _ in STEPS):
-            steps = (f"{100 * sign * metrics[name]:+.1f}" for name, sign in STEPS)
-            rows.append((decided.title(one), *steps, f"{100 * metrics['recall']:.1f}"))
-    if not rows:
-        return []
-    header = ("operating point", "HNSW on floats", "graph built with codes", "codes", "rescoring", "recall")
-    said = "From exact search (100) down, in points of recall: what each step costs, and what rescoring wins back."
-    return [Heading("Where recall is lost"), Paragraph(said), Grid(header, tuple(rows))]
+    """Return where recall is lost, for the compared points."""
+    shown = map(decided.shown, decided.matched)
+    loss = loss_grid((decided.title(one), one.row) for one in shown)
+    return [Heading("Where recall is lost"), Paragraph(LOSS_SAID), loss] if loss else []
 
 
 def _cliff(record: Record, there: set[str]) -> list[Block]:
@@ -271,13 +260,12 @@ def _checks(collections: list[CollectionRecord]) -> list[Block]:
 def _everything(record: Record, decided: Recommendation) -> list[Block]:
     extra = varying([one.row for one in decided.considered])
     mine = {id(one.row) for one in decided.considered}
-    chosen = decided.choice.row if decided.choice else None
     asked = [row for one in record.asked_by(decided) for row in one.rows]
     rows = [row for row in asked if id(row) in mine or row.baseline]
     shown = columns(rows)
     header = (*(name.replace("_", " ") for name in extra), *map(one_line, shown))
     table = tuple((*(row.params.get(name, "") for name in extra), *cells(row, shown)) for row in rows)
-    marked = frozenset(number for number, row in enumerate(rows) if row is chosen)
+    marked = frozenset(number for number, row in enumerate(rows) if decided.choice and row is decided.choice.row)
     beaten = tuple(
         (decided.title(one), decided.title(by))
         for one, by in dominators(decided.considered, decided.slo.objectives)

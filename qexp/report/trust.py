@@ -1,22 +1,17 @@
 """Why to believe a run's figures: how its rounds ended, what was checked, and how its accuracy came about."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from qexp.report.blocks import Grid
 from qexp.report.conditions import cold_grid, load_grid
+from qexp.report.frontier import point
 from qexp.report.markdown import block_markdown, table_markdown
 from qexp.report.words import notes
 from qexp.results import Check, Experiment, Row
 
-LOSS = (
-    "recall points",
-    "exact search",
-    "lost to HNSW",
-    "to the codes' graph",
-    "to codes",
-    "won by rescoring",
-    "recall",
-)
+LOSS = ("operating point", "HNSW on floats", "graph built with codes", "codes", "rescoring", "recall")
+LOSS_SAID = "From exact search (100) down, in points of recall: what each step costs, and what rescoring wins back."
+_STEPS = (("loss_hnsw", -1), ("loss_code_graph", -1), ("loss_codes", -1), ("gain_rescoring", 1))
 
 
 def trust(experiment: Experiment, rows: Sequence[Row], loads: Sequence[Row]) -> str:
@@ -30,8 +25,9 @@ def trust(experiment: Experiment, rows: Sequence[Row], loads: Sequence[Row]) -> 
     if experiment.noisy:
         parts.append("**Noisy**: the baseline differs from itself in this run; every interval is widened by as much.")
     parts += notes(experiment.warnings)
-    tables = [loss_table(experiment), *map(block_markdown, condition_grids(rows, loads))]
-    parts += [*filter(None, tables), validity_table(experiment.checks)]
+    if loss := loss_grid((point(row.params), row) for row in rows):
+        parts += [LOSS_SAID, block_markdown(loss)]
+    parts += [*map(block_markdown, condition_grids(rows, loads)), validity_table(experiment.checks)]
     return "\n\n".join(parts)
 
 
@@ -58,12 +54,11 @@ def validity_table(checks: Sequence[Check]) -> str:
     return table_markdown(("trap", "verdict", "what was checked"), lines)
 
 
-def loss_table(experiment: Experiment) -> str:
-    """Return where each trial's recall is lost, in points of 100; empty where there is nothing to split."""
+def loss_grid(named: Iterable[tuple[str, Row]]) -> Grid | None:
+    """Return where the recall of rows, each with its name, is lost, in points of 100; None where nothing is split."""
     lines = []
-    for trial in experiment.trials:
-        if loss := trial.loss:
-            steps = (-loss.hnsw, -loss.graph, -loss.coding, loss.rescoring)
-            cells = (f"{100 * step:+.1f}" for step in steps)
-            lines.append((trial.point.title, "100.0", *cells, f"{100 * loss.trial:.1f}"))
-    return table_markdown(LOSS, lines) if lines else ""
+    for name, row in named:
+        if all(step in row.metrics for step, _ in _STEPS):
+            steps = (f"{100 * sign * row.metrics[step]:+.1f}" for step, sign in _STEPS)
+            lines.append((name, *steps, f"{100 * row.metrics['recall']:.1f}"))
+    return Grid(LOSS, tuple(lines)) if lines else None

@@ -19,9 +19,7 @@ TYPICAL_FORWARD = 15.0  # all-MiniLM-L6-v2 embeddings of WordNet: 10 at 1,000 po
 TYPICAL_BY_SIGNS = 23.0  # the same: 15 and 24
 
 
-def forward_links(
-    vectors: Vectors, m: int, ef_construct: int, distance: str, by_signs: bool = False, seed: int = 0
-) -> float:
+def forward_links(vectors: Vectors, m: int, ef_construct: int, distance: str, by_signs: bool = False) -> float:
     """Return how many links a point of `vectors` [n, size] chooses itself when it is added, on average.
 
     What Qdrant's builder does, with exact candidates: of the `ef_construct` nearest points that are there already,
@@ -33,7 +31,7 @@ def forward_links(
     rows = evenly(len(vectors), SAMPLE_POINTS)
     if len(rows) < 2:
         return 0.0
-    places = np.sort(np.random.default_rng(seed).integers(1, len(rows), SAMPLE_PIVOTS))
+    places = np.sort(np.random.default_rng(0).integers(1, len(rows), SAMPLE_PIVOTS))
     centre = vectors[rows[:: max(1, len(rows) // BLOCK)]].mean(axis=0) if by_signs else None
 
     def read(wanted: NDArray[np.int64]) -> Vectors:
