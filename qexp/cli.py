@@ -20,7 +20,17 @@ from qexp.errors import QexpError, Refused, near_miss
 from qexp.mendable import mendable
 from qexp.paths import packaged
 from qexp.streams import BAD_INPUT, BUG, INTERRUPTED, OK, command, complain
-from qexp.usage import GROUPS, SOURCE, check_words, expanded, from_anywhere, help_text, quoted, terminal_width
+from qexp.usage import (
+    GROUPS,
+    SOURCE,
+    check_words,
+    config_dir,
+    expanded,
+    from_anywhere,
+    help_text,
+    quoted,
+    terminal_width,
+)
 
 if TYPE_CHECKING:
     from qexp.results import Row
@@ -37,7 +47,7 @@ def main() -> int:
     """Run `qexp` with the words of the command line; exit with 0, 1 (a bug), 2 (bad input) or 130 (interrupted)."""
     sys.argv[1:] = expanded(sys.argv[1:])
     if {"--help", "-h"} & set(sys.argv[1:]):
-        print(help_text(terminal_width()))
+        print(help_text(terminal_width(), config_dir(sys.argv[1:])))
         return OK
     if "--version" in sys.argv[1:]:
         print(f"qexp {__version__}")
@@ -190,12 +200,17 @@ def _only(composed: Any, hydra_config: Any) -> str:
 
 
 def _words(hydra_config: Any) -> list[str]:
-    """Return words that compose the job's experiment whatever the defaults are: every choice, then the overrides."""
-    choices = hydra_config.runtime.choices
+    """Return words that compose the job's experiment whatever the defaults are: every choice, then the overrides.
+
+    Before them, where choices of the user's own are.
+    """
+    choices, sources = hydra_config.runtime.choices, hydra_config.runtime.config_sources
+    own = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
     named = {group: choices[group] for group in GROUPS if choices.get(group) is not None}
     rest = [word for word in hydra_config.overrides.task if re.split("[=.]", word, maxsplit=1)[0] not in HOUSEKEEPING]
     rest = [word for word in rest if word.split("=", 1)[0] not in GROUPS]
-    return quoted([f"{group}={choice}" for group, choice in named.items()]) + [from_anywhere(word) for word in rest]
+    chosen = quoted([f"{group}={choice}" for group, choice in named.items()])
+    return [*own, *chosen, *map(from_anywhere, rest)]
 
 
 def objectives(rows: "list[Row]") -> list[float] | None:

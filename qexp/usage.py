@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import sys
+from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import wrap
 
@@ -21,10 +22,10 @@ LEAST = 25  # characters that a column of descriptions is worth
 QUIET_WORDS = [f"hydra.{kind}.loggers.qexp.level=WARNING" for kind in ("job_logging", "hydra_logging")]
 
 
-def help_text(width: int | None = None) -> str:
+def help_text(width: int | None = None, own: Path | None = None) -> str:
     """Return every group with its choices and the first line of each choice's file, which describes it.
 
-    Lines are as long as they are, or fit into `width` characters.
+    Choices in the folder `own` are among them. Lines are as long as they are, or fit into `width` characters.
     """
     lines = [
         "qexp: which quantization, oversampling and rescoring to deploy on Qdrant, measured on your data.",
@@ -39,9 +40,10 @@ def help_text(width: int | None = None) -> str:
     defaults = (packaged("conf") / "config.yaml").read_text(encoding="utf-8")
     for group in GROUPS:
         lines += ["", group]
-        for file in sorted((packaged("conf") / group).glob("*.yaml"), key=lambda file: _natural(file.stem)):
+        files = [file for folder in (packaged("conf"), own) if folder for file in (folder / group).glob("*.yaml")]
+        for file in sorted(files, key=lambda file: _natural(file.stem)):
             comments = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
-            about = next(line[2:] for line in comments if not line.startswith("# @"))
+            about = next((line[2:] for line in comments if not line.startswith("# @")), "")
             mark = "*" if re.search(rf"- {group}: {file.stem}\b", defaults) else " "
             lines.append(f"{mark} {file.stem:24}{about}")
     lines += [
@@ -78,6 +80,16 @@ def _folded(line: str, width: int) -> str:
 def _natural(name: str) -> list[tuple[int, str]]:
     """Sort x4 before x16."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def config_dir(words: list[str]) -> Path | None:
+    """Return the folder with choices of the user's, if the words name one."""
+    flags = ("--config-dir", "-cd")
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        flag, sign, value = word.partition("=")
+        if flag in flags:
+            return Path(value if sign else after)
+    return None
 
 
 def check_words(words: list[str]) -> None:
@@ -136,16 +148,18 @@ def check_folder(words: list[str]) -> None:
 def expanded(words: list[str]) -> list[str]:
     """Replace `--overrides 'a=1 b=2'`, as an MLproject passes them, by the words; quote choices that are numbers.
 
-    An MLproject's parameter that was not given arrives as `dataset=`, and is left out. A collection to be advised is
-    the dataset, unless one is given. Raises ConfigError for a quotation that does not end.
+    Flags among them go first. An MLproject's parameter that was not given arrives as `dataset=`, and is left out. A
+    collection to be advised is the dataset, unless one is given. Raises ConfigError for a quotation that does not end.
     """
     if "--overrides" in words[:-1]:
         place = words.index("--overrides")
         given = [word for word in words[:place] if word not in {f"{group}=" for group in GROUPS}]
         try:
-            words = [*given, *shlex.split(words[place + 1]), *words[place + 2 :]]
+            more = shlex.split(words[place + 1])
         except ValueError as error:
             raise ConfigError(f"--overrides: {str(error).lower()}; quote its words as for a shell") from error
+        flags = [word for word in more if word.startswith("--")]
+        words = [*flags, *given, *(word for word in more if word not in flags), *words[place + 2 :]]
     if QUIET in words:
         words = [word for word in words if word != QUIET]
         first = next((place for place, word in enumerate(words) if re.match(r"[^-].*=", word)), len(words))

@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -90,6 +91,20 @@ def test_a_sweep_leaves_a_tree_of_runs_and_one_table(qexp: Qexp, environment: di
     again = qexp("-m", "quantization=binary,turbo_4bit", *QUICK)
     assert again.returncode == 0
     assert "building" not in again.stderr
+
+
+def test_the_recorded_command_finds_choices_of_the_users_own(
+    qexp: Qexp, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "own" / "quantization").mkdir(parents=True)
+    (tmp_path / "own" / "quantization" / "mine.yaml").write_text("name: mine\nconfig: {binary: {}}\n")
+    assert qexp("--config-dir", "own", "quantization=mine", *QUICK).returncode == 0
+    (run,) = runs(environment, "collection")
+    words = shlex.split(run.data.tags["qexp.command"])[1:]
+    assert words[0] == f"--config-dir={tmp_path}/own"
+    assert f"overrides={words[0]} " in run.data.tags["qexp.reproduce"]
+    again = qexp(*words, "skip_existing=true")
+    assert f"measured already by run {run.info.run_id}" in again.stderr
 
 
 def test_raw_latencies_hold_what_the_metrics_say(qexp: Qexp, environment: dict[str, str]) -> None:

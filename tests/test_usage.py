@@ -12,6 +12,7 @@ from qexp.usage import (
     check_choices,
     check_flags,
     check_folder,
+    config_dir,
     expanded,
     from_anywhere,
     help_text,
@@ -23,6 +24,11 @@ def test_overrides_are_split_and_empty_parameters_left_out() -> None:
     assert expanded(words) == ["-m", "embedding='128'", "search.rounds=3", "dataset.label=a b"]
     assert expanded(["dataset=wordnet", "--overrides", ""]) == ["dataset=wordnet"]
     assert expanded(["storage="]) == ["storage="]
+    assert expanded(["dataset=mine", "--overrides", "a=1 --config-dir=own"]) == [
+        "--config-dir=own",
+        "dataset=mine",
+        "a=1",
+    ]
     assert expanded(["embedding=native,128,64", "search.limit=5,10"]) == [
         "embedding=native,'128','64'",
         "search.limit=5,10",
@@ -109,6 +115,27 @@ def test_help_fits_the_terminal_and_loses_no_word(width: int) -> None:
     folded = help_text(width)
     assert max(map(len, folded.splitlines())) <= width
     assert folded.split() == help_text().split()
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        (["-m", "dataset=mine"], None),
+        (["--config-dir=own", "a=1"], "own"),
+        (["-m", "--config-dir", "own"], "own"),
+        (["-cd", "own", "a=1"], "own"),
+    ],
+)
+def test_the_folder_of_the_users_own_choices_is_known(words: list[str], folder: str | None) -> None:
+    assert config_dir(words) == (folder and Path(folder))
+
+
+def test_choices_of_the_users_own_are_shown(tmp_path: Path) -> None:
+    for group, text in (("quantization", "name: scalar_9"), ("experiment", "# @package _global_\n# All of mine.\n")):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "scalar_9.yaml").write_text(text)
+    lines = [line.split() for line in help_text(own=tmp_path).splitlines()]
+    assert [line for line in lines if "scalar_9" in line] == [["scalar_9"], ["scalar_9", "All", "of", "mine."]]
 
 
 def test_what_describes_a_choice_goes_on_below_its_beginning() -> None:
