@@ -208,11 +208,11 @@ def test_what_few_points_need_is_in_the_files(deployed):
 
 def test_what_many_points_need_is_in_the_files(recorded, tmp_path):
     first = recorded.collections[0]
-    many = replace(first, dataset=first.dataset | {"points": 200_000 * 1024 // 4 // first.dataset["size"] + 1024})
+    many = replace(first, dataset=first.dataset | {"points": 256_000 * 1024 // 4 // first.dataset["size"] + 1024})
     export(tmp_path, replace(recorded, collections=(many,)), recorded.rows[1], [])
     body = load(tmp_path, "create_collection.json")
     assert body["optimizers_config"].keys() == {"default_segment_number", "max_segment_size"}
-    assert body["optimizers_config"]["max_segment_size"] > 2 * 200_000
+    assert body["optimizers_config"]["max_segment_size"] > 2 * 256_000
     assert "hence `max_segment_size`" in (tmp_path / "README.md").read_text()
     models.CreateCollection.model_validate(before_1_19(body))
     two = replace(many, config=many.config | {"index.segments": 2})
@@ -232,9 +232,9 @@ def test_segments_that_qdrant_would_not_index_are_told_apart_from_their_shard(re
 
 def test_room_for_twice_as_many_is_in_each_segment(recorded):
     first = recorded.collections[0]
-    facts, two = {"points": 2 * 200_001, "size": 256}, {"index.segments": 2}
+    facts, two = {"points": 2 * 256_001, "size": 256}, {"index.segments": 2}
     many = replace(first, dataset=first.dataset | facts, config=first.config | two)
-    assert create_body(many, quantized=True)["optimizers_config"]["max_segment_size"] == 2 * 200_001
+    assert create_body(many, quantized=True)["optimizers_config"]["max_segment_size"] == 2 * 256_001
 
 
 @pytest.mark.parametrize(

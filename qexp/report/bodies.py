@@ -11,8 +11,7 @@ from qexp.results import INDEXED_FROM, Row, shard_kib
 
 Body = dict[str, Any]
 
-# of vectors in a segment for every indexing thread: Qdrant's default of `max_segment_size`, 256,000 in newer versions
-SEGMENT_KIB = 200_000
+SEGMENT_KIB = 256_000  # of vectors in a segment for every indexing thread: Qdrant's default of `max_segment_size`
 
 
 def create_body(collection: CollectionRecord, quantized: bool) -> Body:
