@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
-from qexp.bench.accuracy import overlap
 from qexp.bench.blocks import timed_block
 from qexp.bench.notes import notes
 from qexp.config import ExperimentConfig, FileDataset, SearchConfig
@@ -19,6 +18,7 @@ from qexp.report.bodies import before_1_19, create_body, search_body, told_befor
 from qexp.report.export import export
 from qexp.report.recommend import recommend
 from qexp.results import CollectionSpec, OperatingPoint
+from tests.test_accuracy import overlap
 from tests.test_edge import spec
 
 

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qexp.bench.accuracy import overlap
 from qexp.bench.halves import split
 from qexp.bench.judge import Evidence, _widened, judge
 from qexp.results import Ids, Interval, Measurement, OperatingPoint, Reads, Visit
+from tests.test_accuracy import overlap
 
 BASE = OperatingPoint(4)
 CODES = OperatingPoint(4, None, False, 1.0)
