@@ -14,7 +14,14 @@ from qexp.bench.notes import notes
 from qexp.config import ExperimentConfig, FileDataset, SearchConfig
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
-from qexp.report.bodies import before_1_19, create_body, search_body, told_before_1_19, update_body
+from qexp.report.bodies import (
+    before_1_19,
+    create_body,
+    search_body,
+    segment_vectors_kib,
+    told_before_1_19,
+    update_body,
+)
 from qexp.report.export import export
 from qexp.report.recommend import recommend
 from qexp.results import CollectionSpec, OperatingPoint
@@ -216,7 +223,12 @@ def test_what_many_points_need_is_in_the_files(recorded, tmp_path):
     assert "hence `max_segment_size`" in (tmp_path / "README.md").read_text()
     models.CreateCollection.model_validate(before_1_19(body))
     two = replace(many, config=many.config | {"index.segments": 2})
-    assert "max_segment_size" not in create_body(two, quantized=True)["optimizers_config"]
+    body = create_body(two, quantized=True)
+    each = segment_vectors_kib(two)
+    assert each < body["optimizers_config"]["max_segment_size"] < 2 * each
+    assert body["on_disk_payload"] is True
+    export(tmp_path, replace(recorded, collections=(two,)), recorded.rows[1], [])
+    assert f"There were 2 segments of {each:,} KiB of vectors in each shard" in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize(("points", "segments", "told"), [(10_000, 1, False), (19_999, 2, True), (20_000, 2, False)])
@@ -228,13 +240,6 @@ def test_segments_that_qdrant_would_not_index_are_told_apart_from_their_shard(re
     corpus = spec(points=points, size=256, segments=segments)
     assert bool(notes(corpus, [])) is told  # the run says the same
     assert all(": 9,999 KiB of vectors in a segment are" in note for note in notes(corpus, []))
-
-
-def test_room_for_twice_as_many_is_in_each_segment(recorded):
-    first = recorded.collections[0]
-    facts, two = {"points": 2 * 256_001, "size": 256}, {"index.segments": 2}
-    many = replace(first, dataset=first.dataset | facts, config=first.config | two)
-    assert create_body(many, quantized=True)["optimizers_config"]["max_segment_size"] == 2 * 256_001
 
 
 @pytest.mark.parametrize(

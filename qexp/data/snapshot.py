@@ -18,7 +18,7 @@ from qexp.config import CollectionDataset
 from qexp.config.dataset import short
 from qexp.data.kept import digest_of, write_arrow
 from qexp.data.progress import Progress
-from qexp.data.untaken import is_tuned, limits, say, untaken
+from qexp.data.untaken import is_tuned, limits, untaken, warnings
 from qexp.errors import DataError, EngineError, in_one_line, near_miss
 from qexp.results import evenly
 
@@ -46,6 +46,7 @@ class Snapshot:
     ef_construct: int | None
     full_scan_threshold: int | None
     payload_indexes: dict[str, str]
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,6 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
 
     with closing(_connect(config)) as client:
         about = _about(client, config)
-        if about.tuned_indexes and not config.payload_indexes:
-            told = ", ".join(about.tuned_indexes)
-            log.warning("%s: measured without the parameters of its index on: %s", config.collection, told)
-        say(config.collection, about.untaken, about.limits)
         folder = cache / Kind.SNAPSHOTS / f"{short(config.collection)}-{digest_of([json.dumps(asdict(about))])}"
         with locked(cache, lock_name(folder), alone=True):  # parts of two readers would mix
             if (folder / "complete").exists():
@@ -102,8 +99,16 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
                 )
     rows = datasets.concatenate_datasets(parts)
     state = digest_of([*names, json.dumps(asdict(about)), rows._fingerprint])
+    tuned = [] if config.payload_indexes else about.tuned_indexes
     return Snapshot(
-        rows, state, about.distance, about.m, about.ef_construct, about.full_scan_threshold, about.payload_indexes
+        rows,
+        state,
+        about.distance,
+        about.m,
+        about.ef_construct,
+        about.full_scan_threshold,
+        about.payload_indexes,
+        warnings(config.collection, tuned, about.untaken, about.limits),
     )
 
 

@@ -1,7 +1,7 @@
 """From a dataset's configuration to tables of points and queries, with labels and given neighbours."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from os.path import expanduser
@@ -43,7 +43,7 @@ class Source:
 
     `payload` names the columns that travel with the points, as values, or as JSON where `payload_json`. `distance`,
     `m`, `ef_construct`, `full_scan_threshold` and `payload_indexes` are what the source itself says, if it does.
-    `revision` is the hub's commit of the points.
+    `revision` is the hub's commit of the points, `warnings` what has to be said of it.
     """
 
     points: Table
@@ -59,6 +59,7 @@ class Source:
     ef_construct: int | None = None
     full_scan_threshold: int | None = None
     payload_indexes: dict[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def _open_collection(config: CollectionDataset, embedding: EmbeddingConfig, cach
         ef_construct=snapshot.ef_construct,
         full_scan_threshold=snapshot.full_scan_threshold,
         payload_indexes=snapshot.payload_indexes,
+        warnings=snapshot.warnings,
     )
     return _with_queries(source, loaded, config, embedding, cache)
 

@@ -1,22 +1,27 @@
 """What a live collection has that its copies are measured without."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qdrant_client.models import CollectionConfig, PayloadIndexInfo, StrictModeConfigOutput, VectorParams
 
-log = logging.getLogger(__name__)
 
+def warnings(collection: str, indexes: Sequence[str], kept: Sequence[str], refused: Mapping[str, float]) -> list[str]:
+    """Return what has to be said of a collection and its copies.
 
-def say(collection: str, kept: Sequence[str], refused: Mapping[str, float]) -> None:
-    """Warn of what a collection has and its copies have not, and of searches that its strict mode refuses."""
+    They have no parameters of its payload `indexes`, nor what it has `kept`; its strict mode has `refused` searches
+    beyond these limits.
+    """
+    found = []
+    if indexes:
+        found.append(f"{collection}: measured without the parameters of its index on: {', '.join(indexes)}")
     if kept:
-        log.warning("%s: measured without what it has and keeps when it is patched: %s", collection, ", ".join(kept))
+        found.append(f"{collection}: measured without what it has and keeps when it is patched: {', '.join(kept)}")
     if refused:
         told = ", ".join(f"{key}={value:g}" for key, value in refused.items())
-        log.warning("%s: its strict mode refuses searches beyond %s; ask for none", collection, told)
+        found.append(f"{collection}: its strict mode refuses searches beyond {told}; ask for none")
+    return found
 
 
 def untaken(config: "CollectionConfig", params: "VectorParams") -> Iterator[str]:

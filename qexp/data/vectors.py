@@ -95,6 +95,7 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
         )
     if config.dataset.truth == "neighbours":
         _check_given(config, source, data.facts)
+    data = replace(data, warnings=(*source.warnings, *data.warnings))
     for warning in data.warnings:
         log.warning("%s", warning)
     return data

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from qexp.errors import EngineError
-from qexp.results import CollectionSpec, vector_bytes
+from qexp.results import CollectionSpec, most_segment_kib, shard_kib
 
 Version = tuple[int, int]
 
@@ -52,6 +52,7 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
             f"{spec.name}: storage.datatype={spec.datatype} needs Qdrant {needed}, the server is {_dotted(version)}: "
             "update it or choose another datatype"
         )
+    kib = shard_kib(spec.points, spec.shards * spec.segments, spec.size, spec.datatype, spec.distance)
     vectors: dict[str, Any] = {"size": spec.size, "distance": spec.distance.capitalize(), "datatype": spec.datatype}
     hnsw: dict[str, Any] = {
         "m": spec.m,
@@ -70,12 +71,13 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
         "hnsw_config": hnsw,
         "optimizers_config": {
             "default_segment_number": spec.segments,
-            "max_segment_size": _most_kib(spec),
+            "max_segment_size": most_segment_kib(kib, spec.segments),
             "indexing_threshold": INDEX_NEVER,
         },
         "shard_number": spec.shards,
         "replication_factor": spec.replicas,
         "write_consistency_factor": spec.write_consistency,
+        "on_disk_payload": True,  # whatever the server's default is
     }
     if spec.quantization:
         method, given = next(iter(spec.quantization.items()))
@@ -84,16 +86,6 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
         body["metadata"] = metadata
     models.CreateCollection.model_validate(body)
     return body
-
-
-def _most_kib(spec: CollectionSpec) -> int:
-    """Return a `max_segment_size` with which as many segments are built as are asked for.
-
-    One segment may hold all of a shard. Of several, two must not fit into one: where as many segments are there as are
-    asked for, Qdrant's optimizer indexes two in one if it may.
-    """
-    kib = spec.points * vector_bytes(spec.size, spec.datatype, spec.distance) // 1024 + 1
-    return 2 * kib if spec.segments == 1 else 3 * kib // (2 * spec.segments * spec.shards) + 1
 
 
 def check_quantization(quantization: dict[str, Any] | None, version: Version, where: str) -> None:

@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 UPLOAD_BYTES = 2 * 2**20  # of float32 and payload; as JSON it stays well below Qdrant's 32 MB a request
 GREENS = 2  # consecutive polls: between upload and optimizer a collection is green for a moment
 POLL_SECONDS = 0.2
+TOLD_SECONDS = 5.0  # between two requests to optimize, each of which has the server begin anew
 PINGS = 50
 
 P = ParamSpec("P")
@@ -175,13 +177,14 @@ class ServerEngine:
         Raises EngineError if the optimizer fails, BenchmarkError if it is not done after engine.ready_timeout.
         """
         deadline = time.monotonic() + self._config.ready_timeout
-        greens = 0
+        greens, told = 0, -inf
         while True:
             info = self._patiently(self._there.info)
             if info["optimizer_status"] != "ok" or info["status"] == "red":
                 raise EngineError(f"{self._there.name}: the server's optimizer failed: {info['optimizer_status']}")
-            if info["status"] == "grey":  # after a restart it waits to be told
+            if info["status"] == "grey" and time.monotonic() > told + TOLD_SECONDS:  # after a restart it waits for that
                 self._patiently(self._optimize)
+                told = time.monotonic()
             greens = greens + 1 if self._patiently(done, info) else 0
             if greens == GREENS:
                 return

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from qexp.report.record import CollectionRecord
-from qexp.results import INDEXED_FROM, Row, shard_kib
+from qexp.results import INDEXED_FROM, Row, most_segment_kib, shard_kib
 
 Body = dict[str, Any]
 
@@ -31,6 +31,7 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
             "memory": config["storage.hnsw"],
         },
         "optimizers_config": {"default_segment_number": config["index.segments"]},
+        "on_disk_payload": True,
     }
     if "engine.shards" in config:  # Edge has none of them
         body["shard_number"] = config["engine.shards"]
@@ -42,8 +43,8 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
     kib = segment_vectors_kib(collection)
     if kib < INDEXED_FROM:  # by default nothing would be indexed, nor quantized
         body["optimizers_config"]["indexing_threshold"] = collection.built("full_scan_threshold")
-    if may_split(collection):
-        body["optimizers_config"]["max_segment_size"] = 2 * kib
+    if may_split(collection) or config["index.segments"] > 1:
+        body["optimizers_config"]["max_segment_size"] = most_segment_kib(kib, config["index.segments"])
     return body
 
 

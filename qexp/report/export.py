@@ -184,8 +184,8 @@ def _vectors(collection: CollectionRecord) -> str:
             f"queries alike before they are sent{again}.\n\n"
         )
     unnamed = (
-        "The `PATCH` has every segment built anew, into as many as were measured; leave `optimizers_config` out of it "
-        'to keep the number that you have. Where it says `""`, put the name of your vector if it has one. '
+        "The `PATCH` has indexed segments built anew, into as many as were measured; leave `optimizers_config` out of "
+        'it to keep the number that you have. Where it says `""`, put the name of your vector if it has one. '
     )
     return (
         f"{cut}{'' if vector_name(collection) else unnamed}The `PATCH` leaves size, distance and datatype of vectors "
@@ -210,7 +210,12 @@ def _indexing(collection: CollectionRecord) -> str:
             f"codes, and one of these has {kib:,} KiB: hence `indexing_threshold`. Leave it out where many more points "
             "come."
         )
-    if may_split(collection):
+    if (segments := collection.config["index.segments"]) > 1:
+        paragraphs.append(
+            f"There were {segments} segments of {kib:,} KiB of vectors in each shard: hence `max_segment_size`, in "
+            "which two of them do not fit, for Qdrant would index two as one. Raise it where many more points come."
+        )
+    elif may_split(collection):
         paragraphs.append(
             f"By default a machine with few CPUs makes no segment of more than {SEGMENT_KIB:,} KiB of vectors, so more "
             f"of them than were measured; one of these has {kib:,} KiB: hence `max_segment_size`, room for twice as "

@@ -36,6 +36,7 @@ from qexp.results.values import (
     Row,
     Vectors,
     evenly,
+    most_segment_kib,
     shard_kib,
     vector_bytes,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "Vectors",
     "Visit",
     "evenly",
+    "most_segment_kib",
     "shard_kib",
     "vector_bytes",
 ]

@@ -42,6 +42,15 @@ def shard_kib(points: int, shards: int, size: int, datatype: str, distance: str)
     return points // shards * vector_bytes(size, datatype, distance) // 1024
 
 
+def most_segment_kib(kib: int, segments: int) -> int:
+    """Return the `max_segment_size` with which Qdrant makes `segments` in a shard, of about `kib` KiB each.
+
+    Of several no two may fit into one: where as many are there as are asked for, the optimizer indexes two in one if
+    it may. A single one has room for twice as much.
+    """
+    return 2 * kib + 2 if segments == 1 else 3 * kib // 2 + 1
+
+
 @dataclass(frozen=True)
 class Interval:
     """An estimate with its 95 % confidence interval."""
