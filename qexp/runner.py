@@ -1,14 +1,12 @@
 """One experiment, end to end."""
 
 import logging
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qexp import machine, tracking
 from qexp.bench import accuracy, dataset_checks, validity
@@ -17,22 +15,22 @@ from qexp.bench.explore import adaptive, tuned
 from qexp.bench.judge import Evidence, judge
 from qexp.bench.notes import between_builds, labels_under_filter, notes
 from qexp.cache import evict, locked, room, using, writable
-from qexp.config import ExperimentConfig, SearchConfig
+from qexp.config import ExperimentConfig
 from qexp.data.sizes import chosen_links, held_payload
-from qexp.data.truth import Truth, engine_truth, exact_scores, farther, find_truth, magnitude
+from qexp.data.truth import Truth, find_truth
 from qexp.data.vectors import Data, load_data
 from qexp.engine.base import collection_spec, engine_version
 from qexp.engine.caps import hierarchy
 from qexp.paths import cache_root
-from qexp.places import Loader, Place, release, released_on_errors, started_ahead
-from qexp.results import Experiment, Finding, Ids, OperatingPoint, evenly
-from qexp.sizing.cost import price
-from qexp.sizing.ram import predict_ram
-from qexp.steps import Steps
+from qexp.places import Loader, release, released_on_errors, started_ahead
+from qexp.results import CollectionSpec, Experiment, Finding, evenly
+from qexp.results.footprint import Cliff
+from qexp.steps import Measured, Steps
+from qexp.yardstick import Yardstick, checked_yardstick
 
 log = logging.getLogger(__name__)
 
-SAMPLE = 100  # queries whose neighbours, or points whose components, are looked at again
+SAMPLE = 100  # points whose components are looked at
 
 
 def run(config: ExperimentConfig, words: list[str]) -> Experiment:
@@ -62,11 +60,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
         hierarchy()  # before any work
     with machine.pinned(config.engine.cpus), ExitStack() as held, ExitStack() as workers:
         with machine.turn(False, config.wait_seconds, log.info), started_ahead(config, cache):
-            with locked(cache, f"data-{config.dataset.title}", alone=True):  # the first of parallel jobs makes it
-                data = load_data(config, cache)
-                held.enter_context(using(cache, data.vectors.parent))
-                from_engine = config.dataset.truth == "engine" or bool(config.search.filter)
-                truth = None if from_engine else find_truth(data, config.search.limit, cache)
+            data, truth = _loaded(config, cache, held)
             spec = collection_spec(config, data.facts, engine)
             validity.check_spec(spec, checks)
             if config.search.phrased:
@@ -77,48 +71,58 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             loader = Loader(config, data, cache, checks)
             quantized, baseline = loader.pair(workers, spec)
             validity.check_same_index(baseline.build.state, quantized.build.state, checks)
-            matching = _matching(config, data, baseline, checks)
-            truth = truth or _engine_side_truth(config, data, baseline, cache, matching)
-            _check_data(checks, data, truth, matching)
+            yardstick = checked_yardstick(config, data, truth, baseline, cache, checks)
         with machine.turn(True, config.wait_seconds, log.info):
             checks.held("T19", "no other job used this machine while it was measured")
             search, findings = config.search, list[Finding]()
-            judged = partial(_judged_by, search, baseline, data, truth)
             if spec.quantization:
-                search, findings = tuned(search, quantized.worker, judged)
-                judged = partial(_judged_by, search, baseline, data, truth)  # at the hnsw_ef that tuning found
+                search, findings = tuned(search, quantized.worker, partial(yardstick.judged_by, search, baseline))
+            judged = partial(yardstick.judged_by, search, baseline)  # at the hnsw_ef that tuning found
             steps = Steps(replace(config, search=search), loader)
-            timed, stop = steps.timed(quantized, baseline)
-            collections = (steps.sized(quantized, links, payload), steps.sized(baseline, links, payload))
-            steps.check_after(timed, quantized, baseline)
-            results = steps.results(timed, quantized)
-            cold = steps.cold(quantized, baseline) if config.search.cache == "cold" else {}
-            loads = steps.loads(quantized, baseline)
+            measured = steps.measured(quantized, baseline, links, payload)
             if spec.quantization:
                 findings += adaptive(search, quantized.worker, judged, data.facts.queries)
             workers.close()
-            cliff = (
-                steps.cliff(spec, predict_ram(baseline.spec, links(baseline.spec), payload).ram)
-                if config.engine.ram_caps
-                else None
-            )
+            cliff = steps.cliff(spec, links, payload) if config.engine.ram_caps else None
         with machine.turn(False, config.wait_seconds, log.info):
-            steps.add_builds(results, spec)
-    recall, retention = partial(_recall, data, truth), partial(_retention, data, truth)
-    labels = data.qrels if matching is None else accuracy.labels_of(data.qrels, matching)
-    relevance = accuracy.relevance(labels, config.search.limit)
-    baselines, trials = judge(Evidence(timed, cold, results, recall, retention, relevance))
+            steps.add_builds(measured.results, spec)
+    return _judged(spec, yardstick, steps, measured, tuple(findings), cliff)
+
+
+def _loaded(config: ExperimentConfig, cache: Path, held: ExitStack) -> tuple[Data, Truth | None]:
+    """Return the data, held in the cache, with their exact neighbours; without where a built collection is needed."""
+    with locked(cache, f"data-{config.dataset.title}", alone=True):  # the first of parallel jobs makes it
+        data = load_data(config, cache)
+        held.enter_context(using(cache, data.vectors.parent))
+        from_engine = config.dataset.truth == "engine" or bool(config.search.filter)
+        return data, None if from_engine else find_truth(data, config.search.limit, cache)
+
+
+def _judged(
+    spec: CollectionSpec,
+    yardstick: Yardstick,
+    steps: Steps,
+    measured: Measured,
+    findings: tuple[Finding, ...],
+    cliff: Cliff | None,
+) -> Experiment:
+    """Return what may be said of what was measured, and what was checked for that."""
+    checks, search, data = steps.checks, steps.config.search, yardstick.data
+    labels = yardstick.labels
+    relevance = accuracy.relevance(labels, search.limit)
+    results = (measured.timed, measured.cold, measured.results)
+    baselines, trials = judge(Evidence(*results, yardstick.recall, yardstick.retention, relevance))
     validity.check_accuracy(spec, baselines, trials, checks)
-    validity.check_noise(baselines, config.search.target_halfwidth, checks)
+    validity.check_noise(baselines, search.target_halfwidth, checks)
     return Experiment(
         dataset=data.facts,
-        quantized=collections[0],
-        baseline_collection=collections[1],
+        quantized=measured.quantized,
+        baseline_collection=measured.baseline,
         baselines=baselines,
         trials=trials,
-        cost=price(spec, collections, links, config.quantization.theory.compression, config.cost, payload),
-        visits=tuple(visit.title for visit in timed),
-        latencies=np.stack([measurement.latencies for measurement in timed.values()]),
+        cost=measured.cost,
+        visits=tuple(visit.title for visit in measured.timed),
+        latencies=np.stack([measurement.latencies for measurement in measured.timed.values()]),
         warnings=(
             *data.warnings,
             *labels_under_filter(data.qrels, labels),
@@ -126,67 +130,11 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             *between_builds([trial.accuracy for trial in trials]),
             *checks.warnings,
         ),
-        stop=stop,
+        stop=measured.stop,
         checks=checks.table,
-        loads=loads,
+        loads=measured.loads,
         cliff=cliff,
-        findings=tuple(findings),
-        engine=engine,
-        cold_latencies={visit.title: measurement.latencies for visit, measurement in cold.items()},
+        findings=findings,
+        engine=spec.engine,
+        cold_latencies={visit.title: measurement.latencies for visit, measurement in measured.cold.items()},
     )
-
-
-def _matching(config: ExperimentConfig, data: Data, baseline: Place, checks: Checks) -> Ids | None:
-    """Return the row numbers of the points that the filter lets through, which a built collection tells; None: all."""
-    if not config.search.filter:
-        return None
-    matching = np.array(baseline.worker.matching(), dtype=np.int64)
-    log.info("search.filter: %s of %s points match", f"{len(matching):,}", f"{data.facts.points:,}")
-    validity.check_filter(baseline.spec, config.search.filtered_fields, len(matching), checks)
-    return matching
-
-
-def _engine_side_truth(
-    config: ExperimentConfig, data: Data, baseline: Place, cache: Path, matching: Ids | None
-) -> Truth:
-    """Return the truth that needs a built collection: of its exact search, or among the points its filter keeps."""
-    if config.dataset.truth == "engine":
-        return engine_truth(data, baseline.worker.found(OperatingPoint(config.search.limit, exact=True)))
-    return find_truth(data, config.search.limit, cache, matching)
-
-
-def _recall(data: Data, truth: Truth, found: Ids) -> accuracy.Share:
-    return accuracy.recall(_scores(data, found), truth.scores, _magnitude(data, truth))
-
-
-def _retention(data: Data, truth: Truth, found: Ids, reference: Ids) -> accuracy.Share:
-    scores = _scores(data, found), _scores(data, reference)
-    return accuracy.retention(found, reference, *scores, _magnitude(data, truth))
-
-
-def _scores(data: Data, found: Ids) -> NDArray[np.float64]:
-    return exact_scores(data.points(), np.asarray(data.query_vectors()), found, data.facts.distance)
-
-
-def _magnitude(data: Data, truth: Truth) -> NDArray[np.float64]:
-    return magnitude(data.points(), np.asarray(data.query_vectors()), truth, data.facts.distance)
-
-
-def _judged_by(
-    search: SearchConfig, baseline: Place, data: Data, truth: Truth, measure: str
-) -> Callable[[Ids], accuracy.Share]:
-    """Return what turns results into the accuracy of every query, by retention or recall."""
-    if measure == "recall":
-        return partial(_recall, data, truth)
-    reference = baseline.worker.found(OperatingPoint(search.limit, search.hnsw_ef[0]))
-    return lambda found: _retention(data, truth, found, reference)
-
-
-def _check_data(checks: Checks, data: Data, truth: Truth, matching: Ids | None) -> None:
-    points, queries = data.points(), np.asarray(data.query_vectors())
-    dataset_checks.check_queries(dataset_checks.duplicates(points, queries), queries, checks)
-    sample = evenly(len(queries), SAMPLE)
-    computed = exact_scores(points, queries[sample], truth.ids[sample], data.facts.distance)
-    dataset_checks.check_truth(truth.scores[sample], computed, checks)
-    if truth.source != "neighbours":  # these were compared when they were read
-        dataset_checks.check_nearest(farther(data, truth.ids, matching), truth.source, checks)

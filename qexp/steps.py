@@ -34,14 +34,28 @@ from qexp.results import (
     Stop,
     Visit,
 )
-from qexp.results.footprint import Cliff
-from qexp.sizing.cost import priced_ram
+from qexp.results.footprint import Cliff, Cost
+from qexp.sizing.cost import price, priced_ram
 from qexp.sizing.links import Links
 from qexp.sizing.measured import compare
 from qexp.sizing.payload import PayloadSize
 from qexp.sizing.ram import predict_ram
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the visits to a collection and its baseline brought back, how big both are, and what they cost."""
+
+    timed: dict[Visit, Measurement]
+    stop: Stop
+    quantized: Collection
+    baseline: Collection
+    cost: Cost
+    results: dict[OperatingPoint, list[Ids]]
+    cold: dict[Visit, Measurement]
+    loads: tuple[Load, ...]
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,18 @@ class Steps:
     def checks(self) -> Checks:
         """What is looked for on the way."""
         return self.loader.checks
+
+    def measured(self, quantized: Place, baseline: Place, links: Links, payload: PayloadSize) -> Measured:
+        """Visit everything in every way that is asked for."""
+        timed, stop = self.timed(quantized, baseline)
+        collections = (self.sized(quantized, links, payload), self.sized(baseline, links, payload))
+        self.check_after(timed, quantized, baseline)
+        results = self.results(timed, quantized)
+        cold = self.cold(quantized, baseline) if self.config.search.cache == "cold" else {}
+        loads = self.loads(quantized, baseline)
+        published = self.config.quantization.theory.compression
+        cost = price(quantized.spec, collections, links, published, self.config.cost, payload)
+        return Measured(timed, stop, *collections, cost, results, cold, loads)
 
     def visits(self, quantized: Place, baseline: Place) -> dict[Visit, Place]:
         """Return who is visited in every round: for each hnsw_ef the baseline and its control, then every trial."""
@@ -114,12 +140,14 @@ class Steps:
         ram = priced_ram(place.spec, links, payload, self.config.cost)
         return Collection(place.spec.name, place.build, ram, last, comparisons, place.worker.round_trip())
 
-    def cliff(self, spec: CollectionSpec, wanted: int) -> Cliff:
+    def cliff(self, spec: CollectionSpec, links: Links, payload: PayloadSize) -> Cliff:
         """Measure both collections again under each memory cap."""
+        bare = spec.unquantized()
+        wanted = predict_ram(bare, links(bare), payload).ram
         search, caps = self.config.search, [parse_cap(cap) for cap in self.config.engine.ram_caps]
         home, queries = self.loader.cache / Kind.COLLECTIONS, self.loader.data.queries
         procedure = Procedure(self.loader.make_engine, home, queries, search.rounds, search.seed)
-        targets = [(spec.unquantized(), baseline_points(search))]
+        targets = [(bare, baseline_points(search))]
         if spec.quantization is not None:
             targets.append((spec, operating_points(search, quantized=True)))
         return measure_cliff(procedure, hierarchy(), targets, wanted, caps)
