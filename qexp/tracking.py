@@ -53,17 +53,7 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
     with store_faults("starting a run"):
         client, experiment_id = connect()
         log_pending(client, cache_root(config.cache_dir))
-        sweep = sweep_run()
-        tags = {
-            "qexp.config_hash": config.hash,
-            "qexp.command": shlex.join(["qexp", *words]),
-            "qexp.reproduce": reproduce_command(words),
-            **code_tags(),
-        }
-        if REPRODUCES in os.environ:
-            tags["qexp.reproduces"] = os.environ[REPRODUCES]
-        if sweep:
-            tags |= {"mlflow.parentRunId": sweep, "qexp.sweep": sweep}
+        tags = _first_tags(config, words)
         run_id = start_run(client, experiment_id, _name(config, words), "collection", tags)
     measured: list[Experiment] = []
 
@@ -73,12 +63,7 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
 
     try:
         with store_faults("starting a run"):
-            log_batches(client, run_id, params=_params(config))
-            client.log_text(run_id, json.dumps(config.flat(), indent=1), CONFIG_FILE)
-            dataset, embedding = with_paths(config.dataset, located), located_encoder(config.embedding)
-            from_anywhere = replace(config, dataset=dataset, embedding=embedding)
-            client.log_text(run_id, json.dumps(from_anywhere.saved(), indent=1), SAVED_CONFIG)
-            client.log_dict(run_id, machine.environment(), ENVIRONMENT_FILE)
+            _log_start(client, run_id, config)
             if tags.get("qexp.git_dirty") == "true":
                 client.log_text(run_id, uncommitted(), "uncommitted.diff")
         yield record
@@ -98,6 +83,31 @@ def _name(config: ExperimentConfig, words: Sequence[str]) -> str:
     more = {*swept_keys()} - {"dataset", "quantization"}
     apart = [word.lstrip("+") for word in words if word.lstrip("+").partition("=")[0] in more]
     return " ".join([config.dataset.title, config.quantization.name, *apart])
+
+
+def _first_tags(config: ExperimentConfig, words: list[str]) -> dict[str, str]:
+    """Return what is known before anything is measured: configuration, command, code, and what the run is part of."""
+    tags = {
+        "qexp.config_hash": config.hash,
+        "qexp.command": shlex.join(["qexp", *words]),
+        "qexp.reproduce": reproduce_command(words),
+        **code_tags(),
+    }
+    if REPRODUCES in os.environ:
+        tags["qexp.reproduces"] = os.environ[REPRODUCES]
+    if sweep := sweep_run():
+        tags |= {"mlflow.parentRunId": sweep, "qexp.sweep": sweep}
+    return tags
+
+
+def _log_start(client: "MlflowClient", run_id: str, config: ExperimentConfig) -> None:
+    """Log the configuration, flat and so that it can be composed again from anywhere, and the machine."""
+    log_batches(client, run_id, params=_params(config))
+    client.log_text(run_id, json.dumps(config.flat(), indent=1), CONFIG_FILE)
+    dataset, embedding = with_paths(config.dataset, located), located_encoder(config.embedding)
+    from_anywhere = replace(config, dataset=dataset, embedding=embedding)
+    client.log_text(run_id, json.dumps(from_anywhere.saved(), indent=1), SAVED_CONFIG)
+    client.log_dict(run_id, machine.environment(), ENVIRONMENT_FILE)
 
 
 def _params(config: ExperimentConfig) -> dict[str, Any]:
@@ -122,29 +132,22 @@ def _record(
     experiment: Experiment,
 ) -> None:
     """Write everything that was measured to disk, then log it."""
-    root = cache_root(config.cache_dir)
-    rows, loads = experiment_rows(config, experiment), load_rows(config, experiment)
-    why = trust(experiment, rows, loads)
-    table = markdown(rows, title(experiment))
+    root, rows = cache_root(config.cache_dir), experiment_rows(config, experiment)
+    texts = {
+        TABLE_FILE: markdown(rows, title(experiment)),
+        TRUST_FILE: trust(experiment, rows, load_rows(config, experiment)),
+        CHECKS_FILE: json.dumps([asdict(check) for check in experiment.checks], indent=1),
+        DATASET_FILE: json.dumps(dataset_facts(experiment), indent=1),
+    }
+    text = note(f"{texts[TABLE_FILE]}\n\n{texts[TRUST_FILE]}", f"{TABLE_FILE} and {TRUST_FILE}")
     noisy = {"qexp.noisy": str(experiment.noisy).lower()}
-    sentences = "\n".join(one.sentence for one in experiment.findings)
-    found = {FINDINGS: sentences} if sentences else {}
-    text = note(f"{table}\n\n{why}", f"{TABLE_FILE} and {TRUST_FILE}")
-    told = {"mlflow.note.content": text, "qexp.validity": config.validity, **noisy}
-    told["qexp.engine"] = experiment.engine
-    told[TRIALS] = str(len(experiment.trials))
-    if revision := experiment.dataset.revision:
-        words = [*shlex.split(tags["qexp.command"])[1:], f"dataset.revision={revision}"]
-        told |= {DATASET_REVISION: revision, "qexp.reproduce": reproduce_command(words)}
-    if experiment.warnings:
-        told[WARNINGS] = "\n".join(experiment.warnings)
     record = spool.Record(
         store=address(),
         experiment_id=experiment_id,
         run_id=run_id,
         time=int(time.time() * 1000),
         metrics=collection_metrics(experiment),
-        tags=told | found,
+        tags={"mlflow.note.content": text, **noisy, **_last_tags(config, tags, experiment)},
         dataset=_dataset_entry(experiment),
         trial_tags={key: value for key, value in tags.items() if key.startswith("qexp.")} | noisy,
         trials=tuple(_trial_records(config, experiment)),
@@ -154,13 +157,8 @@ def _record(
             folder = spool.new(root)
             spool.write_latencies(experiment, folder / spool.FILES)
             write_sizing(experiment, title(experiment), folder / spool.FILES)
-            checks = json.dumps([asdict(check) for check in experiment.checks], indent=1)
-            (folder / spool.FILES / CHECKS_FILE).write_text(checks, encoding="utf-8")
-            (folder / spool.FILES / DATASET_FILE).write_text(
-                json.dumps(dataset_facts(experiment), indent=1), encoding="utf-8"
-            )
-            (folder / spool.FILES / TRUST_FILE).write_text(why, encoding="utf-8")
-            (folder / spool.FILES / TABLE_FILE).write_text(table, encoding="utf-8")
+            for name, content in texts.items():
+                (folder / spool.FILES / name).write_text(content, encoding="utf-8")
             folder = spool.seal(folder, record)
         except OSError as error:
             raise ConfigError(f"cache_dir={root}: what was measured cannot be kept there: {error.strerror}") from error
@@ -168,6 +166,21 @@ def _record(
             log_record(client, folder)
         except TrackingError as error:
             raise TrackingError(f"{error}; what was measured is kept in {folder}, and the next qexp logs it") from error
+
+
+def _last_tags(config: ExperimentConfig, tags: dict[str, str], experiment: Experiment) -> dict[str, str]:
+    """Return what is known once all is measured: what measured it, from which commit of the data, and what is said."""
+    told = {
+        "qexp.validity": config.validity,
+        "qexp.engine": experiment.engine,
+        TRIALS: str(len(experiment.trials)),
+        WARNINGS: "\n".join(experiment.warnings),
+        FINDINGS: "\n".join(finding.sentence for finding in experiment.findings),
+    }
+    if revision := experiment.dataset.revision:
+        words = [*shlex.split(tags["qexp.command"])[1:], f"dataset.revision={revision}"]
+        told |= {DATASET_REVISION: revision, "qexp.reproduce": reproduce_command(words)}
+    return {key: value for key, value in told.items() if value}
 
 
 def note(text: str, files: str) -> str:

@@ -33,41 +33,72 @@ def candidates(
     exceed the precision, row numbers are -1 or the score is infinite.
     """
     count = len(points) if among is None else len(among)
+
+    def read(start: int, end: int) -> Vectors:
+        return points[start:end] if among is None else points[among[start:end]]
+
     best = _Best(len(queries), width, precision)
     progress = Progress("exact neighbours", count)
     block = max(1, min(BLOCK_BYTES // max(1, len(queries)), POINT_BYTES // points.shape[1]) // 4)
     first = min(block, FIRST_BLOCK)  # few points give thresholds, so that few of the rest are looked at
-    asked: NDArray[Any] = queries.astype(precision, copy=False)
-    seen, centre = asked, None
-    if distance == "euclid":  # nearest is where the product less half the squared length is largest
-        some = np.asarray(points[:first] if among is None else points[among[:first]], dtype=np.float64)
-        mean = some.mean(axis=0)
-        if mean @ mean > FAR * (some**2).sum() / len(some):
-            centre = mean.astype(precision)
-            seen = asked - centre
-        asked = np.hstack([seen, np.ones((len(asked), 1), dtype=precision)])
-    buffers = cycle(np.empty((2, len(asked) * block), dtype=precision))
-    of_any_length, longest = distance in ("dot", "euclid"), 0.0
+    scores = _Scores(queries, read(0, first), distance, precision)
+    buffers = cycle(np.empty((2, len(queries) * block), dtype=precision))
     with ThreadPoolExecutor(1) as pool:  # the next block is scored while this one is looked through
         looking = None
         for start, end in pairwise([0, *range(first, count, block), count]):
-            rows = points[start:end] if among is None else points[among[start:end]]
-            part: NDArray[Any] = np.asarray(rows, dtype=precision)
-            if centre is not None:
-                part = part - centre
-            squares: NDArray[Any] = np.einsum("ij,ij->i", part, part) if of_any_length else np.ones(1)
-            longest = max(longest, float(squares.max(initial=0.0)) ** 0.5)
-            out = next(buffers)[: len(asked) * len(part)].reshape(len(asked), len(part))
-            found = _block_scores(part, asked, squares, distance, out)
+            rows = read(start, end)
+            found = scores.of(rows, next(buffers)[: len(queries) * len(rows)].reshape(len(queries), len(rows)))
             if looking:
                 looking.result()
             looking = pool.submit(best.offer, start, found)
-            progress.advance(len(part))
+            progress.advance(len(rows))
         if looking:
             looking.result()
     ids, bar = best.found()
-    reach = _reach(bar, seen, longest, distance, precision) if width < count else np.full(len(queries), -np.inf)
+    reach = scores.reach(bar) if width < count else np.full(len(queries), -np.inf)
     return ids if among is None else np.where(ids < 0, -1, among[ids]), reach
+
+
+class _Scores:
+    """Scores of queries against blocks of points, in the order of the true distance, and how far off they may be.
+
+    For euclid nearest is where the product less half the squared length is largest; the centre of `some` of the points
+    is taken off where lengths would hide distances.
+    """
+
+    def __init__(self, queries: Vectors, some: Vectors, distance: str, precision: Precision) -> None:
+        self._distance, self._precision = distance, precision
+        self._queries: NDArray[Any] = queries.astype(precision, copy=False)
+        self._centre: NDArray[Any] | None = None
+        self._longest = 1.0 if distance == "cosine" else 0.0
+        if distance == "euclid":
+            wide = np.asarray(some, dtype=np.float64)
+            mean = wide.mean(axis=0)
+            if mean @ mean > FAR * (wide**2).sum() / len(wide):
+                self._centre = mean.astype(precision)
+                self._queries = self._queries - self._centre
+        ones = np.ones((len(queries), 1), dtype=precision)
+        self._factors = np.hstack([self._queries, ones]) if distance == "euclid" else self._queries
+
+    def of(self, points: Vectors, out: NDArray[Any]) -> NDArray[Any]:
+        """Return the scores [query, point] of a block of points, which may be in `out`."""
+        points = np.asarray(points, dtype=self._precision)
+        if self._distance == "manhattan":
+            from scipy.spatial.distance import cdist
+
+            return -cdist(self._queries, points, "cityblock").astype(out.dtype)
+        if self._centre is not None:
+            points = points - self._centre
+        if self._distance != "cosine":
+            squares: NDArray[Any] = np.einsum("ij,ij->i", points, points)
+            self._longest = max(self._longest, float(squares.max(initial=0.0)) ** 0.5)
+            if self._distance == "euclid":
+                points = np.hstack([points, squares[:, None] / -2])
+        return np.matmul(self._factors, points.T, out=out)
+
+    def reach(self, bar: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the exact score [query] that points may have whose computed score is at most `bar`."""
+        return _reach(bar, self._queries, self._longest, self._distance, self._precision)
 
 
 def _reach(
@@ -106,10 +137,10 @@ class _Best:
 
     def offer(self, start: int, found: NDArray[Any]) -> None:
         """Consider scores [query, block] of the points from row number `start` on."""
-        place = np.flatnonzero(found > self._threshold)
-        query = place // found.shape[1]
-        self._waiting.append((query, place - query * found.shape[1] + start, found.ravel()[place]))
-        self._count += len(place)
+        above = np.flatnonzero(found > self._threshold)
+        query = above // found.shape[1]
+        self._waiting.append((query, above - query * found.shape[1] + start, found.ravel()[above]))
+        self._count += len(above)
         self._seen += found.shape[1]
         if self._count > self._ids.size or self._seen >= 2 * self._merged:
             self._merge()
@@ -136,19 +167,3 @@ class _Best:
         self._scores = np.take_along_axis(all_scores, chosen, axis=1)
         self._threshold = self._scores.min(axis=1, keepdims=True)
         self._waiting, self._count, self._merged = [], 0, self._seen
-
-
-def _block_scores(
-    points: Vectors, queries: Vectors, squares: NDArray[Any], distance: str, out: NDArray[Any]
-) -> NDArray[Any]:
-    """Score every query against a block of points, in the order of the true distance.
-
-    `squares` are the points' squared lengths; for euclid the queries have a last component 1.
-    """
-    if distance == "manhattan":
-        from scipy.spatial.distance import cdist
-
-        return -cdist(queries, points, "cityblock").astype(out.dtype)
-    if distance == "euclid":
-        points = np.hstack([points, squares[:, None] / -2])
-    return np.matmul(queries, points.T, out=out)
