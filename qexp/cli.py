@@ -19,7 +19,7 @@ from qexp.environment import MAIN_PROCESS, in_main_process, in_multirun, remedy,
 from qexp.errors import QexpError, Refused, near_miss
 from qexp.mendable import mendable
 from qexp.paths import packaged
-from qexp.streams import BAD_INPUT, BUG, INTERRUPTED, OK, command, complain
+from qexp.streams import BAD_INPUT, BUG, INTERRUPTED, OK, command, complain, interrupts_kept
 from qexp.usage import (
     GROUPS,
     SOURCE,
@@ -103,6 +103,7 @@ def _run_jobs() -> int:
 _job_codes: list[int] = []
 
 
+@interrupts_kept()
 def _hydra_main() -> None:
     import hydra
 

@@ -82,6 +82,20 @@ def complain(name: str, message: str) -> int:
     return BAD_INPUT
 
 
+@contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Raise the interrupt again where an error has taken its place, as OmegaConf's does when it is to clean up."""
+    try:
+        yield
+    except Exception as error:
+        found: BaseException | None = error
+        while found and not isinstance(found, KeyboardInterrupt):
+            found = found.__context__
+        if found:
+            raise KeyboardInterrupt from error
+        raise
+
+
 def _opened(name: str, number: int) -> _Stream | None:
     """Open a standard stream so that no writing to it fails; None if somebody has put another in its place."""
     before = getattr(sys, name)

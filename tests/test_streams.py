@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from qexp.streams import interrupts_kept
 from tests.conftest import Swept
 
 COMMAND = """
@@ -98,3 +99,18 @@ def test_every_command_does(words: str, swept: Swept, tmp_path: Path) -> None:
     )
     os.close(theirs)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_an_interrupt_stays_one_where_cleaning_up_fails() -> None:
+    @interrupts_kept()
+    def composed(interrupted: bool) -> None:
+        try:
+            if interrupted:
+                raise KeyboardInterrupt
+        finally:
+            raise AttributeError("OmegaConf's, of what was not composed yet")
+
+    with pytest.raises(KeyboardInterrupt):
+        composed(True)
+    with pytest.raises(AttributeError):
+        composed(False)
