@@ -21,12 +21,12 @@ from qexp.bench.adaptive import compare
 from qexp.bench.blocks import timed_block
 from qexp.bench.checks import Checks
 from qexp.bench.validity import check_state, check_stored
-from qexp.config import AdaptiveConfig, EngineConfig, SearchConfig, ServerConfig
+from qexp.config import AdaptiveConfig, EngineConfig, ExperimentConfig, IndexConfig, SearchConfig, ServerConfig
 from qexp.data.truth import neighbours
-from qexp.engine.base import Engine, build_collection, engine_factory, engine_version
+from qexp.engine.base import Engine, build_collection, collection_spec, engine_factory, engine_version
 from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError, EngineError
-from qexp.results import Build, CollectionSpec, Ids, OperatingPoint, Vectors
+from qexp.results import Build, CollectionSpec, DatasetFacts, Ids, OperatingPoint, Vectors
 from tests import test_edge
 from tests.support.qdrant_grpc import QdrantGrpc
 from tests.support.qdrant_rest import QdrantRest
@@ -37,6 +37,24 @@ KINDS = ["edge", "rest", "grpc", *(["real-rest", "real-grpc"] if REAL else [])]
 
 
 vectors = partial(test_edge.vectors, n=POINTS)
+
+
+@pytest.mark.parametrize(
+    ("points", "asked", "taken", "threshold"),
+    [
+        (40_000, None, None, 10_000),  # 10,000 KiB
+        (39_999, None, None, 4_999),
+        (60, None, None, 10),
+        (39_999, 9_000, None, 9_000),
+        (39_999, None, 9_000, 9_000),
+    ],
+)
+def test_searches_use_the_index_unless_a_threshold_is_given(
+    points: int, asked: int | None, taken: int | None, threshold: int
+) -> None:
+    facts = DatasetFacts("words", "d", "q", points, 10, 64, 64, "cosine", "made", full_scan_threshold=taken)
+    config = ExperimentConfig(index=IndexConfig(full_scan_threshold=asked))
+    assert collection_spec(config, facts, "edge").full_scan_threshold == threshold
 
 
 @dataclass

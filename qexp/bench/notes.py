@@ -21,7 +21,7 @@ def notes(spec: CollectionSpec, points: Sequence[OperatingPoint]) -> list[str]:
         found.append(
             f"small corpus: {kib:,} KiB of vectors{' in a segment' if segments > 1 else ''} are below the "
             f"{INDEXED_FROM:,} from which Qdrant builds an index by default; unless told otherwise it would scan all "
-            f"points, and miss none"
+            f"points, and miss none. Measured is the index, with index.full_scan_threshold={spec.full_scan_threshold}"
         )
     binary = "binary" in (spec.quantization or {})
     if binary and spec.size < DIMENSIONS_FOR_BITS and any(not point.rescore for point in points):

@@ -118,7 +118,8 @@ class StorageConfig:
 class IndexConfig:
     """HNSW parameters; `full_scan_threshold` is in KiB of vectors, as in Qdrant.
 
-    Null is what the live collection has that the dataset comes from, else Qdrant's default: 16, 100 and 10,000.
+    Null is what the live collection has that the dataset comes from, else Qdrant's default: 16, 100 and 10,000; of
+    fewer KiB of vectors than these, half of them, so that searches use the index.
     """
 
     name: str = "hnsw"

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from qexp.cache import Kind
 from qexp.config import EngineConfig, ExperimentConfig, ServerConfig
+from qexp.config.collection import LEAST_SCAN
 from qexp.errors import BenchmarkError
 from qexp.results import (
     Build,
@@ -22,6 +23,7 @@ from qexp.results import (
     OperatingPoint,
     Search,
     Vectors,
+    shard_kib,
 )
 
 UPLOAD_BATCH = 1000  # points in a request
@@ -60,6 +62,10 @@ def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) 
             replicas=config.engine.replicas,
             write_consistency=config.engine.write_consistency,
         )
+    if not (config.index.full_scan_threshold or facts.full_scan_threshold):
+        kib = shard_kib(spec.points, spec.shards * spec.segments, spec.size, spec.datatype, spec.distance)
+        if kib < DEFAULT_FULL_SCAN:  # the index is what is measured, also of a corpus that Qdrant would rather scan
+            spec = replace(spec, full_scan_threshold=max(LEAST_SCAN, kib // 2))
     return spec if config.quantization.config else spec.unquantized()
 
 
