@@ -69,7 +69,7 @@ def main() -> int:
 
 def _run() -> int:
     """Run all jobs and end their sweep, however they end; return the exit code."""
-    code, status = BUG, "FAILED"
+    code, status, reason = BUG, "FAILED", ""
     try:
         code = _run_jobs()
         status = "FINISHED" if code == OK else "FAILED"
@@ -78,15 +78,18 @@ def _run() -> int:
         on = f"; to go on, repeat the command with sweep.resume={sweep_run()}" if in_multirun() else ""
         _complain(f"interrupted; what was finished is recorded{on}")
     except (QexpError, Refused) as error:
-        code = _complain(str(error))
+        reason = str(error)
+        code = _complain(reason)
     except SystemExit as end:  # Hydra's, which has said what one of its flags cannot do
         code = BAD_INPUT if end.code else OK
     except Exception as error:
-        if not (line := mendable(error, sys.argv[1:])):
+        reason = mendable(error, sys.argv[1:])
+        if not reason:
+            reason = f"bug: {type(error).__name__}"
             raise
-        code = _complain(line)
+        code = _complain(reason)
     finally:
-        ended = _end_sweep(status)
+        ended = _end_sweep(status, reason)
     return max(code, ended)
 
 
@@ -223,15 +226,18 @@ def objectives(rows: "list[Row]") -> list[float] | None:
     return [trials[0][name] for name in names]
 
 
-def _end_sweep(status: str) -> int:
-    """End the sweep's run, if there is one, and show its table, whatever became of its jobs; return the exit code."""
+def _end_sweep(status: str, reason: str) -> int:
+    """End the sweep's run, if there is one, and show its table, whatever became of its jobs; return the exit code.
+
+    `reason` is why the sweep as a whole failed, if it did.
+    """
     run_id = sweep_run()
     if not run_id:
         return OK
     try:
         from qexp import display, sweep
 
-        rows, title = sweep.finish(run_id, status)
+        rows, title = sweep.finish(run_id, status, reason)
         cliff = sweep.finish_cliff(run_id, title)
         if status == "FINISHED" and not rows:
             raise QexpError("the sweep has no jobs: nothing matches its glob(…), or they are in another experiment")

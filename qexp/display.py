@@ -80,11 +80,13 @@ def show(
         out.print(cliff_report.cliff_table(cliff, out.width), crop=False)
         out.print("\n".join(cliff_report.floors(cliff)), markup=False)
         out.print(cliff_report.LEGEND, style="dim")
-    out.print("\nCompare in MLflow: ", end="")
-    out.print(_where_to_compare(), style="bold", markup=False, soft_wrap=True)
+    if measured:
+        out.print("\nCompare in MLflow: ", end="")
+        out.print(_where_to_compare(), style="bold", markup=False, soft_wrap=True)
     if sweep_id and measured:
         out.print("then search for the trials, sort by a metric, and tick metrics under Columns:")
-        out.print(f"  tags.`qexp.level` = 'trial' AND tags.`qexp.sweep` = '{sweep_id}'", style="bold", soft_wrap=True)
+        chosen = f"  tags.`qexp.level` = 'trial' AND tags.`qexp.sweeps` LIKE '%{sweep_id}%'"
+        out.print(chosen, style="bold", soft_wrap=True)
 
 
 def _where_to_compare() -> str:

@@ -41,19 +41,24 @@ def uncommitted() -> str:
     return "\n".join(part for part in (_git(folder, "diff", "HEAD"), *new) if part)
 
 
-def reproduce_command(words: list[str]) -> str:
-    """Return the `mlflow run` that composes the same experiment, at the same commit where the checkout has a remote."""
+def reproduce_command(words: list[str], sweep: bool = False) -> str:
+    """Return the `mlflow run` that composes the same experiment, at the same commit where the checkout has a remote.
+
+    Of a sweep, the words are those of the command, which may name a preset.
+    """
     folder = checkout()
     if folder is None:
-        return shlex.join(["qexp", *words])
-    chosen = {word.split("=", 1)[0]: word for word in words if word.split("=", 1)[0] in NAMED}
+        return shlex.join(["qexp", *(["-m"] if sweep else []), *words])
+    names = ("experiment", *NAMED) if sweep else NAMED
+    chosen = {"experiment": "experiment="} if sweep else {}  # else the entry point has a default
+    chosen |= {word.split("=", 1)[0]: word for word in words if word.split("=", 1)[0] in names}
     rest = [word for word in words if word not in chosen.values()]
     remote = _fetchable(_git(folder, "config", "--get", "remote.origin.url"))
     command = ["mlflow", "run", remote or "."]
     if remote:
         command += ["--version", _git(folder, "rev-parse", "HEAD")]
-    command += ["--experiment-name", experiment_name(), "-e", "main"]
-    for name in NAMED:
+    command += ["--experiment-name", experiment_name(), "-e", "sweep" if sweep else "main"]
+    for name in names:
         if name in chosen:
             command += ["-P", chosen[name].replace("'", "")]
     return shlex.join([*command, "-P", f"overrides={shlex.join(rest)}"] if rest else command)

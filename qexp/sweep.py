@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +14,13 @@ from hydra.experimental.callback import Callback
 
 from qexp import __version__, tracking
 from qexp.cache import locked, writable
-from qexp.config import ExperimentConfig, SloConfig
+from qexp.config import HOUSEKEEPING, ExperimentConfig, SloConfig
 from qexp.environment import SWEEP_FOLDER, SWEEP_RUN, SWEPT, remedy, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, Refused
-from qexp.jobs import REUSED, cliff_of, collect, lost_trials, rows_of, runs_of
+from qexp.jobs import REUSED, cliff_of, collect, jobs_of, lost_trials, rows_of, runs_of
 from qexp.locks import Lock
 from qexp.paths import cache_root
+from qexp.provenance import code_tags, reproduce_command
 from qexp.report.sizing import write_cliff
 from qexp.report.table import markdown
 from qexp.results import Row
@@ -52,7 +54,7 @@ class SweepCallback(Callback):
             swept, jobs = plan(config)
             words = told_words(list(config.hydra.overrides.task))
             begin(_name(config), cache_root(config.cache_dir), config.sweep.resume, words)
-            _compare_words(words)
+            _compare_words(words, list(config.hydra.overrides.task))
         except QexpError as error:
             raise Refused(error) from error
         os.environ[SWEPT] = swept
@@ -120,7 +122,7 @@ def begin(name: str, root: Path, resume: str | None, words: str = "") -> None:
     os.environ[SWEEP_RUN] = run_id
 
 
-def _compare_words(now: str) -> None:
+def _compare_words(now: str, command: list[str]) -> None:
     """Note what the sweep was started with, and say where it is resumed with something else."""
     run_id = sweep_run()
     assert run_id is not None
@@ -128,7 +130,16 @@ def _compare_words(now: str) -> None:
         client, _ = connect()
         before = client.get_run(run_id).data.tags.get(WORDS)
         if before is None:
-            client.set_tag(run_id, WORDS, now)
+            words = [word for word in command if re.split("[=.]", word, maxsplit=1)[0] not in HOUSEKEEPING]
+            tags = {
+                WORDS: now,
+                "qexp.version": __version__,
+                "qexp.command": shlex.join(["qexp", "-m", *words]),
+                "qexp.reproduce": reproduce_command(words, sweep=True),
+                **code_tags(),
+            }
+            for key, value in tags.items():
+                client.set_tag(run_id, key, value)
         elif before != now:
             log.warning("the sweep was started with %s, not %s: it will hold the jobs of both", before, now)
 
@@ -186,9 +197,18 @@ def finished(config: ExperimentConfig) -> tuple[str, list[Row]] | None:
                 continue
             if sweep_id and run.data.tags.get("qexp.sweep") != sweep_id:
                 client.set_tag(sweep_id, REUSED + config.hash, run.info.run_id)
+                _reuse(client, rows, sweep_id)
             log.info("%s: measured already by run %s", run.info.run_name, run.info.run_id)
             return run.info.run_id, rows
         return None
+
+
+def _reuse(client: "MlflowClient", rows: list[Row], sweep_id: str) -> None:
+    """Have the search for a sweep's trials find those of a job that it reuses."""
+    for run_id in filter(None, (row.run_id for row in rows)):
+        known = client.get_run(run_id).data.tags.get(tracking.SWEEPS, "").split()
+        if sweep_id not in known:
+            client.set_tag(run_id, tracking.SWEEPS, " ".join([*known, sweep_id]))
 
 
 def progress(number: int, words: list[str]) -> None:
@@ -234,8 +254,11 @@ def folder() -> Path:
     return Path(os.environ.get(SWEEP_FOLDER, "."))
 
 
-def finish(run_id: str, status: str) -> tuple[list[Row], str]:
-    """Log the table of all trials to the sweep's run and end it; return the rows and the table's title."""
+def finish(run_id: str, status: str, reason: str = "") -> tuple[list[Row], str]:
+    """Log the table of all trials to the sweep's run and end it; return the rows and the table's title.
+
+    Where it failed its tag says for which `reason`, or how many of its jobs did.
+    """
     with store_faults(f"ending the sweep; {remedy(run_id)}"):
         client, _ = connect()
         rows, title = collect(run_id)
@@ -243,6 +266,10 @@ def finish(run_id: str, status: str) -> tuple[list[Row], str]:
             text = markdown(rows, title)
             client.set_tag(run_id, "mlflow.note.content", tracking.note(text, tracking.TABLE_FILE))
             client.log_text(run_id, text, tracking.TABLE_FILE)
+        failed = sum("error" in row.params for row in rows)
+        if status == "FAILED":
+            jobs = len(jobs_of(client, client.get_run(run_id)))
+            client.set_tag(run_id, "qexp.error", reason or f"{failed} of {jobs} jobs failed")
         if os.environ.pop(OWNED, None):
             client.set_terminated(run_id, status)
         if status == "KILLED":  # jobs in other processes end without a word

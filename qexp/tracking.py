@@ -35,6 +35,7 @@ CONFIG_FILE = "config.json"  # artifact: the flat configuration
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 DATASET_REVISION = "qexp.dataset_revision"  # tag: the commit that the hub's dataset was loaded from
 SLO = "qexp.slo"  # tag of a sweep: the limits by which it is judged
+SWEEPS = "qexp.sweeps"  # tag of a trial: the sweeps that it is in, its own and those that reuse it
 TRIALS = "qexp.trials"  # tag of a collection: how many trials were recorded below it
 TABLE_FILE = "table.md"  # artifact: all of the table that the note begins with
 TRUST_FILE = "validity.md"  # artifact: what a collection's note says below the table
@@ -54,7 +55,8 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
         client, experiment_id = connect()
         log_pending(client, cache_root(config.cache_dir))
         tags = _first_tags(config, words)
-        run_id = start_run(client, experiment_id, _name(config, words), "collection", tags)
+        name = f"{config.dataset.title} {_method(config, words)}"
+        run_id = start_run(client, experiment_id, name, "collection", tags)
     measured: list[Experiment] = []
 
     def record(experiment: Experiment) -> None:
@@ -78,11 +80,11 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
         raise
 
 
-def _name(config: ExperimentConfig, words: Sequence[str]) -> str:
-    """Return dataset and method, and what else sets the job apart from others of its sweep."""
+def _method(config: ExperimentConfig, words: Sequence[str]) -> str:
+    """Return the method, and what else sets the job apart from others of its sweep on the same dataset."""
     more = {*swept_keys()} - {"dataset", "quantization"}
     apart = [word.lstrip("+") for word in words if word.lstrip("+").partition("=")[0] in more]
-    return " ".join([config.dataset.title, config.quantization.name, *apart])
+    return " ".join([config.quantization.name, *apart])
 
 
 def _first_tags(config: ExperimentConfig, words: list[str]) -> dict[str, str]:
@@ -96,7 +98,7 @@ def _first_tags(config: ExperimentConfig, words: list[str]) -> dict[str, str]:
     if REPRODUCES in os.environ:
         tags["qexp.reproduces"] = os.environ[REPRODUCES]
     if sweep := sweep_run():
-        tags |= {"mlflow.parentRunId": sweep, "qexp.sweep": sweep}
+        tags |= {"mlflow.parentRunId": sweep, "qexp.sweep": sweep, SWEEPS: sweep}
     return tags
 
 
@@ -141,16 +143,19 @@ def _record(
     }
     text = note(f"{texts[TABLE_FILE]}\n\n{texts[TRUST_FILE]}", f"{TABLE_FILE} and {TRUST_FILE}")
     noisy = {"qexp.noisy": str(experiment.noisy).lower()}
+    told = _last_tags(config, tags, experiment)
     record = spool.Record(
         store=address(),
         experiment_id=experiment_id,
         run_id=run_id,
         time=int(time.time() * 1000),
         metrics=collection_metrics(experiment),
-        tags={"mlflow.note.content": text, **noisy, **_last_tags(config, tags, experiment)},
+        tags={"mlflow.note.content": text, **noisy, **told},
         dataset=_dataset_entry(experiment),
-        trial_tags={key: value for key, value in tags.items() if key.startswith("qexp.")} | noisy,
-        trials=tuple(_trial_records(config, experiment)),
+        trial_tags={key: value for key, value in tags.items() if key.startswith("qexp.")}
+        | noisy
+        | {key: told[key] for key in ("qexp.engine", "qexp.validity") if key in told},
+        trials=tuple(_trial_records(config, experiment, _method(config, shlex.split(tags["qexp.command"])))),
     )
     with spool.taken(root, run_id):
         try:
@@ -191,8 +196,8 @@ def note(text: str, files: str) -> str:
     return text[: text.rindex("\n", 0, NOTE - len(rest) + 1)] + rest
 
 
-def _trial_records(config: ExperimentConfig, experiment: Experiment) -> Iterator[spool.TrialRecord]:
-    """Yield the runs below a collection's: trials, then operating points under load.
+def _trial_records(config: ExperimentConfig, experiment: Experiment, method: str) -> Iterator[spool.TrialRecord]:
+    """Yield the runs below a collection's: trials, then operating points under load; their names begin with `method`.
 
     A field that is swept is a parameter of theirs too, so that they can be told apart side by side.
     """
@@ -201,10 +206,9 @@ def _trial_records(config: ExperimentConfig, experiment: Experiment) -> Iterator
     swept = {key: str(value) for key, value in values.items() if key in swept_keys() or key.startswith(within)}
     for trial in experiment.trials:
         row = trial_row(config, experiment, trial)
-        name = f"{config.quantization.name} {trial.point.title}"
-        yield spool.TrialRecord(name, row.params | swept, row.metrics)
+        yield spool.TrialRecord(f"{method} {trial.point.title}", row.params | swept, row.metrics)
     for load, row in zip(experiment.loads, load_rows(config, experiment), strict=True):
-        name = f"{row.params['quantization']} {load.point.title}, {load.level.title}"
+        name = f"{'baseline' if load.role == 'baseline' else method} {load.point.title}, {load.level.title}"
         yield spool.TrialRecord(name, row.params | swept, row.metrics, level="load")
 
 

@@ -1,5 +1,6 @@
 """The jobs of a sweep as MLflow holds them, deleted trials among them."""
 
+import pytest
 from mlflow import MlflowClient
 
 from tests.conftest import QUICK, Qexp
@@ -24,6 +25,29 @@ def test_what_lost_trials_is_measured_again(qexp: Qexp, environment: dict[str, s
     assert resumed.stdout.count("scalar  ") == first.stdout.count("scalar  ")
     reused = qexp(*WORDS, "skip_existing=true")
     assert reused.stderr.count("measured already by run") == 2
+    chosen = next(line for line in reused.stdout.splitlines() if "qexp.sweeps" in line)
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    experiment = all_runs(environment)[0].info.experiment_id
+    found = client.search_runs([experiment], chosen.strip())
+    shown = [trial.data.params["quantization"] for trial in found]
+    assert sorted(shown) == ["binary"] * (len(found) // 2) + ["scalar"] * (len(found) // 2)
+    assert len(found) > 2
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["quantization=scalar,binry"], "quantization=binry: no such choice (did you mean 'binary'?)"),
+        (["quantization=scalar,binary", "search.limit=99999"], "2 of 2 jobs failed"),
+    ],
+)
+def test_a_sweep_that_failed_says_why(words: list[str], reason: str, qexp: Qexp, environment: dict[str, str]) -> None:
+    done = qexp("-m", *QUICK, *words)
+    assert done.returncode == 2
+    assert "Compare in MLflow" not in done.stdout
+    (sweep,) = of_level(all_runs(environment), "sweep")
+    assert (sweep.info.status, sweep.data.tags["qexp.error"]) == ("FAILED", reason)
+    assert sweep.data.tags["qexp.reproduce"].startswith("mlflow run ")
 
 
 def test_a_collection_without_trials_is_a_failed_job(qexp: Qexp, environment: dict[str, str]) -> None:

@@ -47,3 +47,10 @@ def test_a_clone_of_a_folder_is_reproduced_where_it_is(tmp_path: Path, monkeypat
     subprocess.run(["git", "remote", "add", "origin", "/srv/qexp"], cwd=tmp_path, check=True)
     monkeypatch.setattr("qexp.provenance.checkout", lambda: tmp_path)
     assert reproduce_command([]).startswith("mlflow run . --experiment-name")
+    words = ["quantization=scalar,binary", "search.limit=5,10"]
+    sweep = "-e sweep -P experiment= -P quantization=scalar,binary -P overrides=search.limit=5,10"
+    assert reproduce_command(words, sweep=True).endswith(sweep)
+    preset = ["experiment=tune", "dataset=mine"]
+    assert reproduce_command(preset, sweep=True).endswith("-e sweep -P experiment=tune -P dataset=mine")
+    monkeypatch.setattr("qexp.provenance.checkout", lambda: None)
+    assert reproduce_command(words, sweep=True) == "qexp -m quantization=scalar,binary search.limit=5,10"

@@ -10,6 +10,7 @@ from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord
 from qexp.report.share import to_share
 from qexp.report.story import _validity
+from qexp.report.words import verdict_lines
 from qexp.results import MIB
 from tests.tables import baseline, row
 from tests.test_recommend import SLO
@@ -96,6 +97,7 @@ def test_what_memory_caps_showed_stands_beside_what_was_predicted():
         f"predicted; {capped}; 1000.0 MiB without quantization (10.0× less)"
     )
     assert f" But {capped}." in answers._memory(decided)
+    assert f"100.0 MiB of RAM predicted, but {capped}, $1.00 a month" in verdict_lines(decided)[0]
     (told,) = [one for one in answers.criteria(decided) if one[1].startswith("Significant memory savings")]
     assert told == (
         False,

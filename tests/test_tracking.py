@@ -41,10 +41,9 @@ def test_jobs_of_a_sweep_are_named_by_what_sets_them_apart(
     small: ExperimentConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["dataset=synthetic", "quantization=scalar", "storage=hot", "+index.m=8", "search.limit=5"]
-    plain = f"{small.dataset.title} {small.quantization.name}"
-    assert tracking._name(small, words) == plain
+    assert tracking._method(small, words) == small.quantization.name
     monkeypatch.setenv("QEXP_SWEPT", "quantization,storage,index.m")
-    assert tracking._name(small, words) == f"{plain} storage=hot index.m=8"
+    assert tracking._method(small, words) == f"{small.quantization.name} storage=hot index.m=8"
 
 
 def test_the_table_of_a_long_sweep_is_whole_in_its_file(

@@ -89,7 +89,7 @@ def ram_remark(decided: Recommendation, one: Candidate) -> str:
     """Return RAM against the baseline's."""
     bare = bare_of(decided)
     if bare is None or one.baseline:
-        return "predicted"
+        return "; ".join(filter(None, ("predicted", under_caps(one))))
     mine, whole = (row.metrics["ram_estimated_mib"] for row in (one.row, bare.row))
     told = ["predicted", under_caps(one), f"{whole:.1f} MiB without quantization ({more(mine, whole)})"]
     return "; ".join(filter(None, told))

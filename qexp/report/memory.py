@@ -145,4 +145,4 @@ def _mib(size: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:+.1f} %"
+    return "" if value is None else f"{value:+z.1f} %"

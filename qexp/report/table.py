@@ -64,7 +64,7 @@ def cells(row: Row, shown: Sequence[str] = COLUMNS) -> list[str]:
         *(number(metric, ".3f") for name, metric in LABELS.items() if name in shown),
         f"{metrics['compression_ratio']:.1f}×" if "compression_ratio" in metrics else "",
         number("ram_estimated_mib", ".1f"),
-        number("savings_usd_month", ".2f"),
+        number("savings_usd_month", "z.2f"),
     ]
 
 

@@ -59,6 +59,6 @@ def loss_grid(named: Iterable[tuple[str, Row]]) -> Grid | None:
     lines = []
     for name, row in named:
         if all(step in row.metrics for step, _ in _STEPS):
-            steps = (f"{100 * sign * row.metrics[step]:+.1f}" for step, sign in _STEPS)
+            steps = (f"{100 * sign * row.metrics[step]:+z.1f}" for step, sign in _STEPS)
             lines.append((name, *steps, f"{100 * row.metrics['recall']:.1f}"))
     return Grid(LOSS, tuple(lines)) if lines else None

@@ -59,6 +59,8 @@ def money(usd: float) -> str:
 def priced(one: Candidate) -> str:
     """Return RAM and the bill; which is of how many points, where others are priced than were measured."""
     ram, bill = f"{one.row.metrics['ram_estimated_mib']:.1f} MiB of RAM", f"{money(one.cost)} a month"
+    if capped := under_caps(one):
+        ram = f"{ram} predicted, but {capped}"
     target = one.row.metrics.get("cost_target_points")
     return f"{ram} for the points measured, {bill} for {target:,.0f} points" if target else f"{ram}, {bill}"
 
