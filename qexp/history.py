@@ -160,7 +160,7 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
 
 
 def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> CollectionRecord:
-    checks = store.json_artifact(client, run.info.run_id, tracking.CHECKS_FILE)
+    checks = store.json_artifact(client, run.info.run_id, tracking.CHECKS_FILE, list)
     config = store.json_artifact(client, run.info.run_id, tracking.CONFIG_FILE)
     dataset = store.json_artifact(client, run.info.run_id, tracking.DATASET_FILE)
     for name, found in ((tracking.CONFIG_FILE, config), (tracking.DATASET_FILE, dataset)):

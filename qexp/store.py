@@ -166,13 +166,20 @@ def log_batches(
         client.log_batch(run_id, metrics=values[start : start + MOST_METRICS])
 
 
-def json_artifact(client: "MlflowClient", run_id: str, name: str) -> Any:
-    """Return what a JSON artifact holds; `{}` if the run has none of that name. Raises DataError if it is damaged."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = file_artifact(client, run_id, name, folder)
-        text = path.read_text(encoding="utf-8") if path else "{}"
+def json_artifact(client: "MlflowClient", run_id: str, name: str, kind: type = dict) -> Any:
+    """Return what a JSON artifact holds; `{}` if the run has none of that name.
+
+    Raises DataError if it is damaged, or holds no `kind`.
+    """
     try:
-        return json.loads(text)
+        with tempfile.TemporaryDirectory() as folder:
+            path = file_artifact(client, run_id, name, folder)
+            if path is None:
+                return {}
+            found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, kind):
+            raise ValueError(f"no {kind.__name__}")
+        return found
     except ValueError as error:
         raise DataError(
             f"run {run_id}: its {name} is damaged ({error}); delete the run and measure it again"

@@ -160,7 +160,9 @@ def test_what_was_reused_and_is_deleted_since_is_left_out(
     assert caplog.messages == [f"{sweep.info.run_name}: left out what it reused and is deleted since: {gone}"]
 
 
-def test_artifacts_that_are_damaged_or_gone(environment: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+def test_artifacts_that_are_damaged_or_gone(
+    environment: dict[str, str], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     client, _ = store.connect()
     run_id = logged("collection", 1)
     assert store.json_artifact(client, run_id, "config.json") == {}
@@ -168,6 +170,12 @@ def test_artifacts_that_are_damaged_or_gone(environment: dict[str, str], caplog:
     client.log_text(run_id, "PAR1", "latencies.parquet")
     with pytest.raises(DataError, match=rf"^run {run_id}: its config.json is damaged \(Expecting value"):
         store.json_artifact(client, run_id, "config.json")
+    (tmp_path / "environment.json").write_bytes(b"\xff")
+    client.log_artifact(run_id, str(tmp_path / "environment.json"))
+    client.log_text(run_id, "null", "validity.json")
+    for name, kind, reason in (("environment", dict, "'utf-8' codec"), ("validity", list, "no list")):
+        with pytest.raises(DataError, match=rf"its {name}.json is damaged \({reason}"):
+            store.json_artifact(client, run_id, f"{name}.json", kind)
     for one in (run_id, logged("collection", 2)):
         assert history.latencies(CollectionRecord(one, {}, {}, {}, {}, {}, (), (), ())) == {}
         assert f"{one}: its latencies.parquet is gone or damaged" in caplog.text
