@@ -40,8 +40,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def chosen(cached: list[Entry], names: list[str], older_than: float | None, everything: bool) -> list[Entry]:
     """Return the entries that are asked for; raise ConfigError for a name that is not there, and for no choice."""
-    if not names and older_than is None and not everything:
-        raise ConfigError("rm: say what to remove: names, --older-than DAYS or --all")
+    if bool(names) + (older_than is not None) + everything != 1:  # together they could mean both or either
+        raise ConfigError("rm: say what to remove: names, --older-than DAYS or --all, one of them")
     if older_than is not None and not older_than >= 0:
         raise ConfigError(f"--older-than {older_than:g}: must be 0 or more days")
     known = {entry.name for entry in cached}

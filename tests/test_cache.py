@@ -162,6 +162,9 @@ def test_what_to_remove_is_said(cache: Path) -> None:
         chosen(cached, [NEW[:-1]], None, False)
     with pytest.raises(ConfigError, match="say what to remove"):
         chosen(cached, [], None, False)
+    for words in (([NEW], 1.5, False), ([NEW], None, True), ([], 1.5, True)):
+        with pytest.raises(ConfigError, match="one of them"):
+            chosen(cached, *words)
     with pytest.raises(ConfigError, match=r"^--older-than -1: must be 0 or more days"):
         chosen(cached, [], -1, False)
 
