@@ -11,6 +11,8 @@ from qexp.errors import in_one_line, near_miss
 from qexp.paths import install, packaged
 from qexp.usage import GROUPS
 
+KINDS = {"Integer": "a whole number", "Float": "a number", "bool": "true or false"}  # as OmegaConf calls them
+
 
 def mendable(error: Exception, words: list[str]) -> str:
     """Return what is to be mended, and how, where a command of these words failed; empty for a bug."""
@@ -79,6 +81,8 @@ def _bad_word(text: str) -> str:
     if named and "=" not in named[1]:
         return f"{named[1]}: is no word of qexp's; write group=choice or group.field=value (qexp --help)"
     said = named[1] if named else re.sub(r"^\w+Exception: |\s*\^?\s*See https.*", "", text, flags=re.DOTALL)
+    if re.search(r"\{ ?[\"']", said):
+        return f"{said}: not in Hydra's grammar, where keys in {{}} have no quotes; say it in a file (--config-dir)"
     return f"""{said}: not in Hydra's grammar; put quotes around such text within the word, as in 'key="città"'"""
 
 
@@ -89,6 +93,12 @@ def _bad_values(text: str) -> str:
         name, _, values = several[1].partition("=")
         listed = "" if name in GROUPS else f"; a list is {name}=[{values}]"
         return f"{several[1]}: a sweep over several values needs -m: qexp -m …{listed}"
+    made = re.search(r"override dataset\.(queries\.\w+)=.*'dict' could not be converted to Integer", text, re.DOTALL)
+    if made:
+        return f"dataset.{made[1]}: the dataset that is chosen makes its queries; dataset.queries=… says how many"
+    kind = re.search(r"override ([\w.]+=\S*)\nValue .* (?:converted to|not a valid) (\w+)", text)
+    if kind and kind[2] in KINDS:
+        return f"{kind[1]}: must be {KINDS[kind[2]]}"
     single = re.search(r"override ([\w.]+)=(\S+)\n.*: (?:int|float|str|bool) is not a ListConfig", text, re.DOTALL)
     return (
         f"{single[1]}={single[2]}: is a list; write [{single[2]}], and in a sweep [{single[2]}],[…]" if single else ""

@@ -27,6 +27,9 @@ def test_a_field_of_a_part_that_the_search_has_not_is_told() -> None:
         ("index.m=ä(", "index.m=ä(: not in Hydra's grammar; put quotes around such text within the word"),
         ("dataset.label=(x", "dataset.label=(x: not in Hydra's grammar"),
         ("search.hnsw_ef=64", "search.hnsw_ef=64: is a list; write [64], and in a sweep [64],[…]"),
+        ("search.limit=abc", "search.limit=abc: must be a whole number"),
+        ("slo.min_accuracy=most", "slo.min_accuracy=most: must be a number"),
+        ("skip_existing=perhaps", "skip_existing=perhaps: must be true or false"),
         ("embedding=32", "embedding=32: no such choice; any size is embedding.size=32"),
         ("quantization.theory.compresion=2", "quantization.theory.compresion: no such group or field (did you mean"),
         ("bogus", "bogus: is no word of qexp's; write group=choice or group.field=value"),
@@ -47,3 +50,20 @@ def test_a_field_that_is_not_there_is_named(word: str, said: str) -> None:
     ):
         compose("config", expanded([word]))
     assert mendable(error.value, []).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ('dataset.payload_indexes={"a.b": text}', "not in Hydra's grammar, where keys in {} have no quotes; say it in"),
+        ("dataset.queries.held_out=9", "dataset.queries.held_out: the dataset that is chosen makes its queries"),
+    ],
+)
+def test_what_generated_data_and_hydra_have_not_is_said(word: str, said: str) -> None:
+    register_schema()
+    with (
+        initialize_config_dir(str(packaged("conf")), version_base="1.3"),
+        pytest.raises(HydraException) as error,
+    ):
+        compose("config", expanded(["dataset=synthetic", word]))
+    assert said in mendable(error.value, [])
