@@ -167,6 +167,14 @@ def strings_jsonl(path: Path) -> None:
     path.write_text('{"vector": [1, 2]}\n' * 19 + '{"vector": ["a", "b"]}\n')
 
 
+def encrypted(path: Path) -> None:
+    np.savez(path, v=MATRIX)
+    content = bytearray(path.read_bytes())
+    content[6] |= 1  # the flag in the file's own header, and in the directory
+    content[content.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(content)
+
+
 def ragged_fvecs(path: Path) -> None:
     path.write_bytes(struct.pack("<i2f", 2, 1, 2) + struct.pack("<i2f", 3, 1, 2))
 
@@ -189,6 +197,9 @@ def ragged_fvecs(path: Path) -> None:
         ("a.parquet", lambda path: pq.write_table(pa.table({"x": [1.0]}), path), "no column holds vectors; it has x"),
         ("a.csv", lambda path: path.write_text(""), "is empty"),
         ("a.npy", lambda path: path.write_bytes(b""), "a.npy: is empty"),
+        ("a.npy", lambda path: path.write_bytes(b"\x93NUMPY\1\0\x10\0{'descr':[('a',1"), "a.npy: cannot be read"),
+        ("a.npz", encrypted, "a.npz: cannot be read: File 'v.npy' is encrypted"),
+        ("a.jsonl", lambda path: path.write_text('{"a":' * 5000 + "1" + "}" * 5000), "a.jsonl: cannot be read"),
         ("a.csv", lambda path: path.write_text("text\n"), "is empty"),
         ("a.txt", lambda path: path.write_text("x"), "unknown format '.txt'; known: .parquet"),
         ("a.parquet", lambda path: path.write_text("hello"), "cannot be read"),

@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tokenize import TokenError  # numpy's, of a header that is cut off
 from typing import IO, Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def read_blocks(path: Path, part: str | None) -> Blocks:
         if path.stat().st_size == 0:
             raise DataError(f"{path}: is empty")
         yield from reader(path, part)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, TokenError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {in_one_line(error)}") from error
 
 

@@ -123,7 +123,7 @@ def _table(path: Path, cache: Path) -> "Dataset":
         return datasets.load_dataset(
             TABLES[path.suffix], data_files=literal, split="train", cache_dir=str(folder), **options
         )
-    except (pa.ArrowException, ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+    except (pa.ArrowException, ValueError, OSError, RecursionError, datasets.exceptions.DatasetsError) as error:
         cause = error.__cause__ or error
         if any(words in str(cause) for words in NO_ROWS):
             raise DataError(f"{path}: is empty") from error
