@@ -77,6 +77,14 @@ def test_calibration_prefers_the_cheapest_and_the_most_accurate():
     assert calibrate_margin([dear], dear) == (None, None)
 
 
+@pytest.mark.filterwarnings("error")
+def test_without_a_next_result_no_margin_policy_calls_again():
+    endless = np.full(100, np.inf)  # as many results as there are points
+    cheap, dear = Seen(point(1), np.ones(100), endless, 1.0), Seen(point(8), np.ones(100), endless, 3.0)
+    fastest, _ = calibrate_margin([cheap, dear], dear)
+    assert not (endless < fastest.gap).any()
+
+
 @pytest.mark.parametrize(
     ("name", "speedup", "gain", "verdict"),
     [

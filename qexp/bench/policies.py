@@ -167,7 +167,8 @@ def calibrate_margin(seen: Sequence[Seen], fixed: Seen) -> tuple[Margin | None, 
             if second.point.oversampling <= first.point.oversampling:
                 continue
             for share in THRESHOLDS:
-                gap = float(np.quantile(first.margins, share))
+                with np.errstate(invalid="ignore"):  # no number between margins that are infinite: none is below it
+                    gap = float(np.quantile(first.margins, share))
                 again = first.margins < gap
                 accuracy = float(np.where(again, second.shares, first.shares).mean())
                 latency = first.latency + float(again.mean()) * second.latency
