@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,9 @@ DARK = Theme(
 WIDE, NARROW = (7.6, 4.3), (4.3, 4.6)
 LEGEND_ROOM = {False: 105, True: 66}  # characters in a line, wide and narrow
 LEGEND_SYMBOL = 7  # characters that a symbol and the space around it take
+LEGEND_LINES = 4  # that a plot has room for; more make it taller
+AROUND = 6  # lines that title, legend and x axis take
+LINE = 0.21  # inches that a line of text takes, with the space around it
 
 
 @dataclass(frozen=True)
@@ -79,11 +83,12 @@ def png(figure: "Figure") -> bytes:
     return out.getvalue()
 
 
-def axes_of(frame: Frame, x: str, y: str, title: str) -> "tuple[Figure, Axes]":
-    """Return a figure with one bare pair of axes."""
+def axes_of(frame: Frame, x: str, y: str, title: str, lines: int = 0) -> "tuple[Figure, Axes]":
+    """Return a figure with one bare pair of axes, tall enough for so many lines of text beside its y axis."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=frame.size, layout="constrained")
+    width, height = frame.size
+    figure = Figure(figsize=(width, max(height, (lines + AROUND) * LINE)), layout="constrained")
     axes = figure.subplots()
     theme = frame.theme
     axes.set_facecolor("none")
@@ -99,13 +104,19 @@ def axes_of(frame: Frame, x: str, y: str, title: str) -> "tuple[Figure, Axes]":
 
 
 def legend(figure: "Figure", axes: "Axes", frame: Frame, columns: int) -> None:
-    """Put the legend below the axes, in at most so many columns, and fewer where names are long."""
+    """Put the legend below the axes, in at most so many columns, and fewer where names are long.
+
+    A long one makes the figure taller, not the axes lower.
+    """
     handles, labels = axes.get_legend_handles_labels()
+    number = fitting(labels, columns, LEGEND_ROOM[frame.narrow])
+    more = ceil(len(labels) / number) - LEGEND_LINES
+    figure.set_figheight(figure.get_figheight() + max(0, more) * LINE)
     figure.legend(
         handles,
         labels,
         loc="outside lower center",
-        ncols=fitting(labels, columns, LEGEND_ROOM[frame.narrow]),
+        ncols=number,
         frameon=False,
         labelcolor=frame.theme.ink,
         fontsize=8 if frame.narrow else 9,

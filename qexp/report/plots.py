@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Samples = Mapping[str, NDArray[np.float64]]
 
-MARKERS = "os^Dv<>phX*P"
+MARKERS = "os^Dv<>phXP"  # no multiple of the colours in number, so that pairs repeat late; a star is no quantization
 WITHOUT = 0.65  # where the points without rescoring are drawn, left of 1×
 TOP = 4.0  # accuracy of 1 is drawn where 0.9999 is
 
@@ -61,7 +61,7 @@ def plots(
 
 
 def _styles(decided: Recommendation, theme: Theme) -> dict[tuple[str, str], tuple[str, str]]:
-    """Return colour and marker of every collection; both differ, so that neither is needed to tell them apart."""
+    """Return colour and marker of every collection: a pair that no other has, among up to 66."""
     return {
         found.collection: (theme.series[index % len(theme.series)], MARKERS[index % len(MARKERS)])
         for index, found in enumerate(decided.matched)
@@ -102,9 +102,11 @@ def _frontier(decided: Recommendation, frame: Frame) -> "Figure":
     theme = frame.theme
     for collection, (colour, marker) in _styles(decided, theme).items():
         points = [one for one in decided.considered if one.collection == collection]
-        for one in points:
-            low, high = (fold(getattr(half, end) for half in one.accuracy_halves) for fold, end in _ENDS)
-            axes.plot([one.latency] * 2, [_stretched(low), _stretched(high)], color=colour, alpha=0.35, linewidth=1)
+        lows, highs = (
+            [_stretched(fold(getattr(half, end) for half in one.accuracy_halves)) for one in points]
+            for fold, end in _ENDS
+        )
+        axes.vlines([one.latency for one in points], lows, highs, color=colour, alpha=0.35, linewidth=1)
         x, y = [one.latency for one in points], [_stretched(one.accuracy) for one in points]
         axes.scatter(x, y, s=34, color=colour, marker=marker, label=decided.name(collection), zorder=3)
     bases = [one for one in decided.considered if one.baseline]
@@ -205,7 +207,9 @@ def _latency(boxes: list[Box], decided: Recommendation, frame: Frame) -> "Figure
     """P5 to P95 as whiskers, quartiles as a box, the median as a line, P99 as a dot where enough samples know it."""
     key = "box: quartiles, line: P5 to P95"
     key += ", dot: P99" if any(box.p99_known for box in boxes) else ""
-    figure, axes = axes_of(frame, "latency of a search, ms", "", f"Latency at the point compared\n{key}")
+    titles = [title.replace(", ", "\n") if frame.narrow else title for title in (box.title for box in reversed(boxes))]
+    lines = sum(1 + title.count("\n") for title in titles)
+    figure, axes = axes_of(frame, "latency of a search, ms", "", f"Latency at the point compared\n{key}", lines)
     axes.grid(axis="y", visible=False)
     theme = frame.theme
     styles = _styles(decided, theme)
@@ -217,7 +221,6 @@ def _latency(boxes: list[Box], decided: Recommendation, frame: Frame) -> "Figure
         axes.plot([median, median], [number - 0.25, number + 0.25], color=colour, linewidth=2.4)
         if box.p99_known:
             axes.plot([last], [number], marker="o", markersize=4, color=colour)
-    titles = [title.replace(", ", "\n") if frame.narrow else title for title in (box.title for box in reversed(boxes))]
     axes.set_yticks(range(len(boxes)), titles, color=theme.ink)
     plain_numbers(axes, frame)
     return figure

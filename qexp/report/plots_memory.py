@@ -20,10 +20,10 @@ PARTS = ("graph", "id_tracker", "codes", "vectors", "payload_indexes")
 
 def ram_plot(collections: Sequence[CollectionRecord], frame: Frame) -> "Figure":
     """Draw predicted bytes by component: solid what searching wants in RAM, hatched what may stay on disk."""
-    figure, axes = axes_of(frame, "MiB", "", "RAM by component, predicted")
-    axes.grid(axis="y", visible=False)
     theme = frame.theme
     bars = _ram_bars(collections, theme)
+    figure, axes = axes_of(frame, "MiB", "", "RAM by component, predicted", len(bars))
+    axes.grid(axis="y", visible=False)
     for number, (_, parts) in enumerate(reversed(bars)):
         left = 0.0
         for part, (colour, size, in_ram) in parts.items():

@@ -1,0 +1,52 @@
+"""Plots of a few collections, and of many."""
+
+import warnings
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from qexp.config import SloConfig
+from qexp.report.canvas import LIGHT, NARROW, WIDE, Frame, svg
+from qexp.report.plots import MARKERS, Box, _frontier, _latency, _oversampling, _styles
+from qexp.report.recommend import Recommendation, recommend
+from tests.tables import baseline, row
+
+
+def decided(collections: int) -> Recommendation:
+    rows = [baseline()]
+    for number in range(collections):
+        rows += [row(f"a_method_of_a_long_name_{number}", factor, p95=1 + number / 10) for factor in (1, 2)]
+    return recommend(rows, SloConfig("default", min_accuracy=0.9))
+
+
+def test_no_two_collections_look_the_same() -> None:
+    styles = list(_styles(decided(60), LIGHT).values())
+    assert len(set(styles)) == len(styles) == 60
+    assert "*" not in MARKERS  # what no quantization is drawn as
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_many_collections_make_plots_taller_and_not_their_axes_lower(size: tuple[float, float]) -> None:
+    frame = Frame(replace(LIGHT, name="test"), size)
+    few, many = decided(3), decided(40)
+    for draw in (_frontier, _oversampling):
+        heights = []
+        for one in (few, many):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # matplotlib only warns where axes have no room at all
+                figure = draw(one, frame)
+                svg(figure)
+            heights.append(figure.axes[0].get_position().height * figure.get_figheight())
+        assert heights[1] > 0.8 * heights[0]
+
+
+def test_names_beside_many_boxes_do_not_overlap() -> None:
+    many = decided(40)
+    boxes = [Box(found.collection, many.title(found.best), np.array([1.0, 2.0]), False) for found in many.matched]
+    for size in (WIDE, NARROW):
+        figure = _latency(boxes, many, Frame(LIGHT, size))
+        figure.draw_without_rendering()
+        extents = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+        assert all(upper.y0 >= lower.y1 - 2 for lower, upper in pairwise(extents))
