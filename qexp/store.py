@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +189,14 @@ def json_artifact(client: "MlflowClient", run_id: str, name: str, kind: type = d
 
 def file_artifact(client: "MlflowClient", run_id: str, name: str, folder: str) -> Path | None:
     """Download an artifact into a folder; return its path there, None if the run has none of that name."""
-    if name not in {item.path for item in client.list_artifacts(run_id)}:
+    found = _artifacts(client, run_id)
+    if name not in {item.path for item in found.list_artifacts()}:
         return None
-    return Path(client.download_artifacts(run_id, name, folder))
+    return Path(found.download_artifacts(name, folder))
+
+
+@lru_cache(maxsize=8)  # several files of a run are read one after the other, and its client asks for it anew for each
+def _artifacts(client: "MlflowClient", run_id: str) -> Any:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(client.get_run(run_id).info.artifact_uri)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from qexp import history, jobs
 from qexp.commands import WRITTEN, _chosen, _question, _replace, conclude
@@ -206,13 +207,21 @@ def test_a_run_to_reproduce_that_is_not_there_is_no_failure_of_the_store(recorde
             jobs.collections_of(run_id)
 
 
-@pytest.mark.parametrize("broken", ["get_run", "search_runs", "get_experiment_by_name", "list_artifacts"])
-def test_a_store_that_fails_is_one_line(recorded, monkeypatch, tmp_path, broken):
+@pytest.mark.parametrize(
+    ("owner", "broken"),
+    [
+        (MlflowClient, "get_run"),
+        (MlflowClient, "search_runs"),
+        (MlflowClient, "get_experiment_by_name"),
+        (LocalArtifactRepository, "list_artifacts"),
+    ],
+)
+def test_a_store_that_fails_is_one_line(recorded, monkeypatch, tmp_path, owner, broken):
     def fail(*asked, **more):
         raise MlflowException("the disk is gone\nand more lines")
 
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "1")  # so that connecting asks the store for nothing
-    monkeypatch.setattr(MlflowClient, broken, fail)
+    monkeypatch.setattr(owner, broken, fail)
     for reference in (recorded.run_id, recorded.collections[0].run_id):
         with pytest.raises(
             TrackingError, match=f"^the tracking store failed while reading {reference}: the disk is gone$"

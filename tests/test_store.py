@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from qexp.errors import ConfigError
-from qexp.store import connect, log_batches, start_run, without_password
+from qexp.store import connect, file_artifact, json_artifact, log_batches, start_run, without_password
 from tests.conftest import QUICK, Qexp
 from tests.support.running import read_until, started
 from tests.test_sweep import ONE_POINT, SWEPT, assert_nothing_left, assert_whole
@@ -213,3 +213,18 @@ def test_processes_that_make_one_store_at_once_do_not_spoil_it(environment: dict
     experiments = [process.communicate()[0].strip() for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert len(set(experiments)) == 1
+
+
+def test_of_many_artifacts_of_a_run_the_run_is_asked_for_once(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    client, experiment_id = connect()
+    run_id = start_run(client, experiment_id, "many", "collection", {})
+    for name in ("a.json", "b.json"):
+        client.log_text(run_id, f'"{name}"', name)
+    asked = []
+    get_run = MlflowClient.get_run
+    monkeypatch.setattr(MlflowClient, "get_run", lambda own, run_id: asked.append(run_id) or get_run(own, run_id))
+    assert [json_artifact(client, run_id, name) for name in ("a.json", "b.json", "c.json")] == ["a.json", "b.json", {}]
+    assert file_artifact(client, run_id, "c.json", str(tmp_path)) is None
+    assert asked == [run_id]
