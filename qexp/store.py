@@ -1,5 +1,6 @@
 """The tracking store: MLflow, reached, searched and written to, with every fault in one line."""
 
+import hashlib
 import json
 import logging
 import os
@@ -59,10 +60,14 @@ def connect() -> tuple["MlflowClient", str]:
 
 
 def _in_turn(uri: str) -> AbstractContextManager[object]:
-    """Let one process of the user's at a time open a SQLite store: two that make one leave it broken."""
+    """Let one process of the user's at a time open a SQLite store: two that make one leave it broken.
+
+    Each store has a lock of its own, for making one takes seconds, for which nobody with another need wait.
+    """
     if not uri.startswith("sqlite:"):  # a server that does not answer must not keep others waiting
         return nullcontext()
-    return Lock(Path(tempfile.gettempdir()) / f"qexp-store-{os.getuid()}.lock", alone=True, mode=0o600)
+    store = hashlib.sha256(os.path.realpath(uri.removeprefix("sqlite:///")).encode()).hexdigest()[:12]
+    return Lock(Path(tempfile.gettempdir()) / f"qexp-store-{os.getuid()}-{store}.lock", alone=True, mode=0o600)
 
 
 def address() -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from qexp import store
 from qexp.errors import ConfigError
 from qexp.store import connect, file_artifact, json_artifact, log_batches, start_run, without_password
 from tests.conftest import QUICK, Qexp
@@ -228,3 +229,12 @@ def test_of_many_artifacts_of_a_run_the_run_is_asked_for_once(
     assert [json_artifact(client, run_id, name) for name in ("a.json", "b.json", "c.json")] == ["a.json", "b.json", {}]
     assert file_artifact(client, run_id, "c.json", str(tmp_path)) is None
     assert asked == [run_id]
+
+
+def test_who_opens_one_store_waits_for_nobody_with_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with store._in_turn("sqlite:///one.db"), store._in_turn(f"sqlite:///{tmp_path}/two.db"):
+        assert len(list(tmp_path.glob("qexp-store-*.lock"))) == 2
+    with store._in_turn(f"sqlite:///{tmp_path}/one.db"):
+        assert len(list(tmp_path.glob("qexp-store-*.lock"))) == 2  # one by another name
