@@ -51,3 +51,26 @@ def test_controls_that_are_too_wide_are_one_line() -> None:
         f"{said}quiet machine"
     ]
     assert warnings([collection("scalar", *wide), collection("binary")]) == [f"scalar: {said}quiet machine"]
+
+
+def test_many_collections_are_told_by_what_they_have_in_common() -> None:
+    methods = [*(f"binary_{number}" for number in range(4)), "scalar", "turbo"]
+
+    def told(*chosen: int) -> list[str]:
+        places = [(method, size, place) for method in methods for size in ("64", "128") for place in ("hot", "cold")]
+        jobs = []
+        for number, (method, size, place) in enumerate(places):
+            params = {"quantization": method, "embedding_size": size, "storage": place}
+            said = ["small"] if number in chosen else []
+            jobs.append(replace(collection(method, *said), rows=(Row(params, {}),)))
+        return warnings(jobs)
+
+    everywhere = range(24)
+    assert told(*everywhere) == ["small"]
+    assert told(*(number for number in everywhere if number % 4 < 2)) == ["every method (64 dimensions): small"]
+    assert told(*range(16)) == ["binary_0, binary_1, binary_2, binary_3: small"]
+    assert told(*(number for number in range(16) if number % 4 == 1)) == [
+        "binary_0 (64 dimensions, storage cold), binary_1 (64 dimensions, storage cold), "
+        "binary_2 (64 dimensions, storage cold), binary_3 (64 dimensions, storage cold): small"
+    ]
+    assert told(*range(1, 24)) == ["23 of 24 collections: small"]

@@ -58,6 +58,13 @@ def test_a_control_that_is_too_wide_is_not_called_quiet():
     )
 
 
+def test_many_controls_that_are_too_wide_are_counted():
+    jobs = [job(f"method_{number}", control(0.2, 5.0), row(f"method_{number}", 2)) for number in range(9)]
+    said, verdicts = told(*jobs, job("scalar", control(0.97, 1.03), row("scalar", 2)))
+    assert said.startswith("In 9 of 10 jobs it is too wide to say")
+    assert len(verdicts) == 10
+
+
 def test_every_ef_has_its_own_control():
     rows = [control(0.99, 1.01, "16"), row("scalar", 2, hnsw_ef="16"), control(1.1, 1.2, "64")]
     one = job("scalar", *rows, row("scalar", 2, hnsw_ef="64"))

@@ -1,13 +1,13 @@
 """A sweep or a single experiment as the record holds it: all that a report is made from."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from qexp.config import SloConfig
 from qexp.report.recommend import Recommendation
-from qexp.report.settings import full_name, method_name, varying
+from qexp.report.settings import apart, full_name, method_name, varying
 from qexp.results import Check, Row
 from qexp.results.footprint import Cliff
 
@@ -38,6 +38,11 @@ class CollectionRecord:
         return method_name(self.rows[-1].params) if self.rows else str(self.config["quantization.name"])
 
     @property
+    def params(self) -> Mapping[str, str]:
+        """The parameters that its trials share, those of the last one."""
+        return self.rows[-1].params if self.rows else {}
+
+    @property
     def place(self) -> tuple[str, str]:
         """The name and the storage, as candidates have them."""
         return self.name, str(self.config["storage.name"])
@@ -50,6 +55,9 @@ class CollectionRecord:
         """Return a parameter of the graph as it was built, such as `m`; the configuration may leave it open."""
         return int(self.dataset.get(name) or self.config[f"index.{name}"])
 
+
+_UNTOLD = ("engine", "hnsw_ef")  # in the name of a collection
+MOST_NAMES = 6  # in one sentence: more are not read
 
 # T14's words on a control, with its figures, which the table has too: so that many jobs say it in one line.
 _CONTROL = re.compile(r"(the baseline)(?: \(ef \w+\))?( against itself) is [^:]*: too wide")
@@ -66,17 +74,34 @@ def findings(collections: Iterable[CollectionRecord]) -> list[str]:
 
 
 def _said(collections: Iterable[CollectionRecord], tag: str) -> list[str]:
-    said: dict[str, dict[int, str]] = {}
+    said: dict[str, dict[int, CollectionRecord]] = {}
     every = list(collections)
-    differing = varying([row for one in every for row in one.rows])
     for number, one in enumerate(every):
-        name = full_name(str(one.config["quantization.name"]), one.rows[-1].params if one.rows else {}, differing)
         for line in one.tags.get(tag, "").splitlines():
-            said.setdefault(_CONTROL.sub(r"\1\2 is too wide", line), {})[number] = name
+            said.setdefault(_CONTROL.sub(r"\1\2 is too wide", line), {})[number] = one
     return [
-        line if len(found) == len(every) else f"{', '.join(dict.fromkeys(found.values()))}: {line}"
+        line if len(found) == len(every) else f"{_who(list(found.values()), every)}: {line}"
         for line, found in said.items()
     ]
+
+
+def _who(found: Sequence[CollectionRecord], every: Sequence[CollectionRecord]) -> str:
+    """Return the names of some collections; of many what they have in common, if no other has it, else how many."""
+    differing = [name for name in varying([row for one in every for row in one.rows]) if name not in _UNTOLD]
+    names = dict.fromkeys(full_name(str(one.config["quantization.name"]), one.params, differing) for one in found)
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    common = {}
+    for name in ("quantization", *differing):
+        values = dict.fromkeys(one.params.get(name) for one in found)
+        if len(values) < len({one.params.get(name) for one in every}):
+            common[name] = values
+    alike = [one for one in every if all(one.params.get(name) in values for name, values in common.items())]
+    if len(alike) > len(found) or any(len(values) > MOST_NAMES for values in common.values()):
+        return f"{len(found)} of {len(every)} collections"
+    methods = ", ".join(map(str, common.pop("quantization", ["every method"])))
+    told = ", ".join(" or ".join(apart({name: str(one)}, [name]) for one in values) for name, values in common.items())
+    return f"{methods} ({told})" if told else methods
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a report says: every sentence is made from figures by a rule."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from qexp.report import answers
 from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
@@ -10,7 +10,7 @@ from qexp.report.frontier import Candidate, dominators
 from qexp.report.glossary import GLOSSARY
 from qexp.report.markdown import one_line
 from qexp.report.recommend import Recommendation
-from qexp.report.record import CollectionRecord, Record, findings, warnings
+from qexp.report.record import MOST_NAMES, CollectionRecord, Record, findings, warnings
 from qexp.report.settings import varying
 from qexp.report.share import to_share
 from qexp.report.table import cells, columns, speedup_text
@@ -237,13 +237,18 @@ def _validity(collections: list[CollectionRecord], decided: Recommendation) -> l
                 )
             )
     header = ("job", "baseline against itself (A/A)", "control", "baseline's recall", "rounds")
-    said = [f"The control fails in {', '.join(noisy)}: read those speedups with care."] if noisy else []
+    said = [f"The control fails in {_some(noisy, rows)}: read those speedups with care."] if noisy else []
     if blind:
-        said.append(f"In {', '.join(blind)} it is too wide to say whether the machine was steady.")
+        said.append(f"In {_some(blind, rows)} it is too wide to say whether the machine was steady.")
     if len(noisy) + len(blind) < len(rows):
         where = "the others" if said else "every job"
         said.append(f"In {where} the baseline, measured twice, cannot be told from itself (within {widest:.2f}×).")
     return [Heading("Why to believe it"), Paragraph(" ".join(said)), Grid(header, tuple(rows)), *_checks(collections)]
+
+
+def _some(names: Sequence[str], rows: Sequence[object]) -> str:
+    """Return the names; where they are many only their number, for the table beside it has them."""
+    return ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} of {len(rows)} jobs"
 
 
 def _checks(collections: list[CollectionRecord]) -> list[Block]:
