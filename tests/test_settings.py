@@ -46,6 +46,14 @@ def test_of_presets_the_name_says_it_all() -> None:
     assert settings(first, "data") == ["cost.name=aws"] * 3
 
 
+@pytest.mark.parametrize("none", [{}, "{}"])
+def test_of_a_filter_only_what_it_has_is_told(none: object) -> None:
+    rome = "[{'key': 'city', 'match': {'value': 'Rome'}}]"
+    everything, filtered = told_apart([job(search__filter=none), job(search__filter__must=rome)])
+    assert settings(everything, "data") == ["search.filter=none"] * 3
+    assert settings(filtered, "data") == [f"search.filter.must={rome}"] * 3
+
+
 def test_nothing_is_told_where_nothing_differs() -> None:
     jobs = [job(index__m=16), job("binary", index__m=16)]
     assert told_apart(jobs) == [rows for _, rows in jobs]

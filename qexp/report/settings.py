@@ -19,6 +19,7 @@ _ROW_BY_ROW = ("search.rescore", "search.oversampling", "search.hnsw_ef", "searc
 _JUDGED_AFTERWARDS = "slo"
 # What is searched and for what, how it is measured, and at which prices: nobody deploys the better of two of these.
 _ASKED = ("dataset.", "embedding.", "search.", "engine.cpus", "engine.builds", "engine.ram_caps", "cost.", "validity")
+_FILTER = "search.filter"  # its clauses are keys of their own; one that another job has is no null clause of this one
 DATA, SETTINGS, DATATYPE = "data", "settings", "datatype"
 BASELINE_EFS = "baseline_efs"  # the hnsw_ef at which a job has measured its baseline
 _CHANGES_RESULTS = ("index.", "storage.", "engine.shards")  # of a baseline
@@ -83,6 +84,7 @@ def method_name(params: Mapping[str, str]) -> str:
 
 def _told(row: Row, config: Mapping[str, Any], differing: Sequence[str], several_datatypes: bool) -> Row:
     own = [key for key in differing if not (row.baseline and _group(key) == "quantization")]
+    own = [key for key in own if key in config or not key.startswith(_FILTER)]
     told = {
         DATA: [key for key in own if key.startswith(_ASKED)],
         SETTINGS: [key for key in own if not key.startswith(_ASKED)],
@@ -122,4 +124,4 @@ def _group(key: str) -> str:
 
 def _text(config: Mapping[str, Any], key: str) -> str:
     value = config.get(key)
-    return "null" if value in (None, "None") else str(value)
+    return "null" if value in (None, "None") else "none" if value in ({}, "{}") else str(value)
