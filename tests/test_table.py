@@ -6,6 +6,7 @@ from qexp.report.blocks import Grid
 from qexp.report.conditions import COLD, SPARE
 from qexp.report.table import grid_table, markdown, rich_table, speedup_text
 from qexp.results import Row
+from tests.tables import baseline, row
 
 PARAMS = {
     "dataset": "wordnet",
@@ -58,6 +59,17 @@ def test_a_parameter_in_which_rows_differ_gets_a_column() -> None:
         console.print(rich_table(rows, "title", 200))
     lines = capture.get().splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["hnsw", "ef", "─" * len(lines[3]), "64", "128"]
+
+
+def test_rows_that_may_be_compared_are_together() -> None:
+    jobs = [(method, size) for method in ("scalar", "binary") for size in ("64", "128")]
+    rows = [one for method, size in jobs for one in (baseline(embedding_size=size), row(method, embedding_size=size))]
+    shown = [
+        line.split("|")[1:3] for line in markdown(rows, "words").splitlines() if line.startswith(("| 64", "| 128"))
+    ]
+    assert [[cell.strip() for cell in cells] for cells in shown] == [
+        [size, method] for size in ("64", "128") for name in ("scalar", "binary") for method in ("baseline (A/A)", name)
+    ]
 
 
 def test_the_servers_time_has_a_column_where_any_row_has_it() -> None:

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qexp.report.blocks import Grid
+from qexp.report.frontier import questions
 from qexp.report.markdown import table_markdown
 from qexp.report.settings import varying
 from qexp.report.terminal import WORDS, Cell, Column, fitted
@@ -80,8 +81,14 @@ def speedup_text(metrics: dict[str, float], control: bool = False) -> str:
     return f"{speedup.ratio} {mark if speedup.distinguishable else INDISTINGUISHABLE}".rstrip()
 
 
+def _by_question(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with those together that may be compared: the order of a sweep's words may mix them."""
+    return [row for asked in questions(rows) for row in asked]
+
+
 def rich_table(rows: Sequence[Row], title: str, width: int) -> Table:
     """Return the table for a terminal of `width` characters, one section per collection."""
+    rows = _by_question(rows)
     extra, shown = varying(rows), columns(rows)
     last, starts = None, []
     for number, row in enumerate(rows):
@@ -120,6 +127,7 @@ def _styled(row: Row, shown: Sequence[str]) -> Iterable[Text]:
 
 def markdown(rows: Sequence[Row], title: str) -> str:
     """Return the same table as Markdown."""
+    rows = _by_question(rows)
     extra = varying(rows)
     shown = columns(rows)
     header = [*(name.replace("_", " ") for name in extra), *shown]
