@@ -141,7 +141,10 @@ def _compare_words(now: str, command: list[str]) -> None:
             for key, value in tags.items():
                 client.set_tag(run_id, key, value)
         elif before != now:
-            log.warning("the sweep was started with %s, not %s: it will hold the jobs of both", before, now)
+            old, new = before.split(" "), now.split(" ")
+            told = (" ".join(word for word in mine if word not in its) for mine, its in ((old, new), (new, old)))
+            words = [one or "nothing else" for one in told]
+            log.warning("the sweep was started with %s, not %s: it will hold the jobs of both", *words)
 
 
 def _to_resume(client: "MlflowClient", experiment_id: str, resume: str, words: str) -> "Run":

@@ -19,11 +19,11 @@ from mlflow.entities import Run
 from qexp import sweep
 from qexp.cli import objectives
 from qexp.config import ExperimentConfig, register_schema
-from qexp.environment import SWEEP_FOLDER
+from qexp.environment import SWEEP_FOLDER, SWEEP_RUN
 from qexp.errors import ConfigError, Refused
 from qexp.paths import packaged
 from qexp.results import Row
-from qexp.store import connect
+from qexp.store import connect, start_run
 from tests.conftest import QUICK, Qexp
 from tests.support.running import read_until, started
 
@@ -311,3 +311,14 @@ def test_jobs_are_recorded_where_the_run_lies_that_is_their_parent(qexp: Qexp, e
     assert "Report: " in done.stdout
     (collection,) = client.search_runs([mine], "tags.`qexp.level` = 'collection'")
     assert collection.data.tags["mlflow.parentRunId"] == parent
+
+
+def test_of_other_words_only_those_that_differ_are_named(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = start_run(*connect(), "a sweep", "sweep", {sweep.WORDS: "dataset=words index.m=8,16 quantization=scalar"})
+    monkeypatch.setenv(SWEEP_RUN, run_id)
+    sweep._compare_words("dataset=words quantization=binary,scalar")
+    assert "started with index.m=8,16 quantization=scalar, not quantization=binary,scalar: it will" in caplog.text
+    sweep._compare_words("dataset=words index.m=8,16")
+    assert "started with quantization=scalar, not nothing else: it will" in caplog.text
