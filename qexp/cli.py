@@ -265,6 +265,7 @@ def _decide(run_id: str) -> None:
     from qexp.commands import conclude
     from qexp.report.terminal import console
 
+    log.info("deciding, and writing the report")
     out = console()
     out.print()
     for line in conclude(run_id, sweep.folder() / "report"):
