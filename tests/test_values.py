@@ -19,6 +19,11 @@ def test_an_interval_is_printed_as_a_ratio_or_a_share() -> None:
     assert Interval(0.9716, 0.964, 1.0).share == "0.972 (0.964–1.000)"
 
 
+def test_a_ratio_that_is_not_known_at_all_is_not_printed_in_full() -> None:
+    assert Interval(0.46, 0.001, 4242729795.06).ratio == "0.46× (0.00–≥100)"
+    assert Interval(0.46, 0.001, 99.994).ratio == "0.46× (0.00–99.99)"
+
+
 def test_a_zero_is_a_figure_and_not_absent() -> None:
     assert Interval.of(Interval(0.0, 0.0, 0.0).metrics("recall"), "recall") == Interval(0.0, 0.0, 0.0)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from qexp.config import SloConfig
 from qexp.report.answers import cost_remark
 from qexp.report.recommend import Change, recommend
-from qexp.report.words import SAME, change, money, speed, undominated, verdict_lines
+from qexp.report.words import SAME, change, matched, money, speed, undominated, verdict_lines
 from qexp.results import Interval
 from tests.tables import baseline, row
 from tests.test_recommend import SLO, TABLE, tables
@@ -19,6 +19,8 @@ from tests.test_recommend import SLO, TABLE, tables
         (Interval(1.42, 1.35, 1.5), "1.42× faster in mean latency (1.35–1.50)"),
         (Interval(0.5, 0.4, 0.8), "2.00× slower in mean latency (1.25–2.50)"),
         (Interval(1.2, 0.9, 1.6), f"{SAME} in mean latency (0.90–1.60×)"),
+        (Interval(0.46, 0.0001, 4242729795.06), f"{SAME} in mean latency (0.00–≥100×)"),
+        (Interval(0.001, 0.0001, 0.5), "1000.00× slower in mean latency (2.00–≥100)"),
         (Interval(1.0, 1.0, 1.0), f"{SAME} in mean latency (1.00–1.00×)"),
     ],
 )
@@ -30,6 +32,14 @@ def test_speed_says_what_the_interval_carries(ratio, said):
 def test_faster_is_never_said_where_the_interval_contains_one(estimate, below, above):
     said = speed(Interval(estimate, estimate / (1 + below), estimate * (1 + above)))
     assert (SAME in said) == (estimate / (1 + below) <= 1 <= estimate * (1 + above))
+
+
+def test_what_seems_to_reach_the_accuracy_says_why_it_does_not():
+    rows = [baseline(), row("scalar", 2, accuracy=0.96, spread=0.02), row("binary", 2, accuracy=0.9, spread=0.02)]
+    assert matched(recommend(rows, replace(SLO, min_accuracy=0.95))).endswith(
+        "scalar does not reach it (0.960, vouched for 0.940 with rescoring 2×); "
+        "binary does not reach it (0.900 with rescoring 2×)."
+    )
 
 
 def test_the_bill_of_other_points_than_were_measured_says_so():

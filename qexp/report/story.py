@@ -80,7 +80,7 @@ def _decision(decided: Recommendation) -> list[Block]:
     tiles = [(MEASURE[decided.slo.accuracy], f"{choice.accuracy:.3f}", _accuracy_remark(choice, decided))]
     if ratio and not choice.baseline:
         value = f"{ratio.estimate:.2f}×" if ratio.distinguishable else SAME
-        tiles.append(("speedup of the mean", value, f"95 % interval {ratio.low:.2f}–{ratio.high:.2f}×"))
+        tiles.append(("speedup of the mean", value, f"95 % interval {ratio.ends}×"))
     if "latency_p95_ms" in row.metrics:
         tiles.append(("P95 latency", f"{row.metrics['latency_p95_ms']:.3f} ms", answers.latency_remark(choice)))
     tiles.append(("RAM", f"{row.metrics['ram_estimated_mib']:.1f} MiB", answers.ram_remark(decided, choice)))

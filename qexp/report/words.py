@@ -27,10 +27,10 @@ def speed(ratio: Interval, latency: str = "mean latency") -> str:
     if isinf(ratio.high):
         return f"{SAME} in {latency} (these jobs share no baseline, so drift of the machine cannot be ruled out)"
     if not ratio.distinguishable:
-        return f"{SAME} in {latency} ({ratio.low:.2f}–{ratio.high:.2f}×)"
+        return f"{SAME} in {latency} ({ratio.ends}×)"
     if ratio.estimate > 1:
-        return f"{ratio.estimate:.2f}× faster in {latency} ({ratio.low:.2f}–{ratio.high:.2f})"
-    return f"{1 / ratio.estimate:.2f}× slower in {latency} ({1 / ratio.high:.2f}–{1 / ratio.low:.2f})"
+        return f"{ratio.estimate:.2f}× faster in {latency} ({ratio.ends})"
+    return f"{1 / ratio.estimate:.2f}× slower in {latency} ({Interval(1, 1 / ratio.high, 1 / ratio.low).ends})"
 
 
 def is_speed(ratio: Interval, latency: str) -> str:
@@ -99,12 +99,18 @@ def matched(decided: Recommendation) -> str:
     reached = sorted((one.reached.cost, one.collection, one.reached) for one in decided.matched if one.reached)
     needs = [f"{decided.name(collection)} needs {one.point}" for _, collection, one in reached]
     misses = [
-        f"{decided.name(one.collection)} does not reach it ({one.best.accuracy:.3f} with {one.best.point})"
+        f"{decided.name(one.collection)} does not reach it ({_best(one.best, slo)} with {one.best.point})"
         for one in decided.matched
         if not one.reached
     ]
     asked = f"To be sure of {MEASURE[slo.accuracy]} ≥ {slo.min_accuracy:g} on both halves of the queries"
     return f"{asked}: {'; '.join([*needs, *misses])}."
+
+
+def _best(one: Candidate, slo: SloConfig) -> str:
+    """Return the accuracy of what does not reach the limit; where it seems to, also why it does not."""
+    seems = one.accuracy >= slo.min_accuracy
+    return f"{one.accuracy:.3f}, vouched for {one.floor:.3f}" if seems else f"{one.accuracy:.3f}"
 
 
 def change(one: Change, decided: Recommendation) -> str:

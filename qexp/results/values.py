@@ -12,6 +12,8 @@ DATATYPE_BITS = {"float32": 32, "float16": 16, "uint8": 8, "turbo16": 16, "turbo
 # KiB of vectors; Qdrant's default of `indexing_threshold`, "based on experiments and observations" (its API's words)
 INDEXED_FROM = 10_000
 
+BEYOND = 100  # times: what may be so much faster or slower is not known at all
+
 
 Ids = NDArray[np.int64]
 
@@ -72,7 +74,12 @@ class Interval:
     @property
     def ratio(self) -> str:
         """As a ratio is printed: `1.42× (1.35–1.50)`."""
-        return f"{self.estimate:.2f}× ({self.low:.2f}–{self.high:.2f})"
+        return f"{self.estimate:.2f}× ({self.ends})"
+
+    @property
+    def ends(self) -> str:
+        """A ratio's ends as they are printed: `1.35–1.50`; of what is out of all proportion only that it is."""
+        return "–".join(f"{end:.2f}" if end < BEYOND else f"≥{BEYOND}" for end in (self.low, self.high))
 
     @property
     def share(self) -> str:
