@@ -8,7 +8,7 @@ from qexp.config import SloConfig
 from qexp.report.answers import cost_remark
 from qexp.report.recommend import Change, recommend
 from qexp.report.words import SAME, change, matched, money, speed, undominated, verdict_lines
-from qexp.results import Interval
+from qexp.results import Interval, Row
 from tests.tables import baseline, row
 from tests.test_recommend import SLO, TABLE, tables
 
@@ -40,6 +40,21 @@ def test_what_seems_to_reach_the_accuracy_says_why_it_does_not():
         "scalar does not reach it (0.960, vouched for 0.940 with rescoring 2×); "
         "binary does not reach it (0.900 with rescoring 2×)."
     )
+
+
+def test_what_only_finds_others_than_the_baseline_is_no_loss():
+    def found(one: Row, recall: float) -> Row:
+        return replace(one, metrics=one.metrics | {"recall": recall})
+
+    first = found(baseline(), 0.913)
+    trial = row("scalar", 2, accuracy=0.943)
+    for recall, told in ((0.912, True), (0.9, False)):
+        decided = recommend([first, found(trial, recall)], SLO)
+        lines = [line for line in verdict_lines(decided) if line.startswith("No loss of recall: scalar, rescoring 2×")]
+        assert bool(lines) == told
+        assert all("finds 0.912 of the exact neighbours, no quantization 0.913" in line for line in lines)
+    low = replace(SLO, min_accuracy=0.9)
+    assert not any("No loss" in line for line in verdict_lines(recommend([first, found(trial, 0.912)], low)))
 
 
 def test_the_bill_of_other_points_than_were_measured_says_so():

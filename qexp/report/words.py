@@ -13,6 +13,7 @@ from qexp.results import Interval, Row
 MEASURE = {"retention": "accuracy retention", "recall": "recall"}
 SAME = "no measurable difference"
 FAR_MORE = 1.5  # times the RAM that is counted
+SAME_RECALL = 0.005  # points of recall that matter to nobody
 WORKING_MIB = 8.0  # that searches themselves take, and a process more or less
 MORE_QUERIES = "more queries (search.queries, dataset.queries.held_out)"
 
@@ -146,7 +147,7 @@ def vouched(one: Candidate, slo: SloConfig) -> str:
 def verdict_lines(decided: Recommendation) -> list[str]:
     """Return the decision, its margin, and what would change it, a line each; then what else must be said of it."""
     if decided.choice is None:
-        return [*_nothing(decided), *_unsure(decided), *_judged_by(decided)]
+        return [*_nothing(decided), *_unsure(decided), *_as_good(decided), *_judged_by(decided)]
     choice, slo = decided.choice, decided.slo
     lines = [
         f"Deploy {choice.title} (storage {choice.collection[1]}): {MEASURE[slo.accuracy]} {vouched(choice, slo)}; "
@@ -167,7 +168,7 @@ def verdict_lines(decided: Recommendation) -> list[str]:
         )
     else:
         lines.append("Margin: no other collection keeps to the limits.")
-    lines += [*_in_memory(choice), *_unsure(decided)]
+    lines += [*_in_memory(choice), *_unsure(decided), *_as_good(decided)]
     changes = "; ".join(change(one, decided) for one in decided.changes)
     lines.append(f"What would change it: {changes}." if changes else "What would change it: nothing that was measured.")
     return [*lines, *_judged_by(decided)]
@@ -213,6 +214,31 @@ def _unsure(decided: Recommendation) -> list[str]:
         f"Not certain: {decided.title(one)} has {MEASURE[decided.slo.accuracy]} {one.accuracy:.3f}, but half of the "
         f"queries vouches only for {one.floor:.3f}: more of them may let it through (search.queries, "
         "dataset.queries.held_out)."
+    ]
+
+
+def _as_good(decided: Recommendation) -> list[str]:
+    """Return the cheaper candidate that retention alone keeps out, though it finds as much as its baseline does.
+
+    Two graphs of a modest recall miss different points, and no oversampling makes their lists agree.
+    """
+    if decided.slo.accuracy != "retention":
+        return []
+    alike = [
+        one
+        for one in decided.considered
+        if set(shortfalls(one, decided.slo)) == {"min_accuracy"}
+        and one.accuracy < decided.slo.min_accuracy
+        and one.row.metrics["recall"] >= one.base.metrics["recall"] - SAME_RECALL
+        and (decided.choice is None or one.cost < decided.choice.cost)
+    ]
+    if not alike:
+        return []
+    one = min(alike, key=lambda one: (one.cost, one.simplicity))
+    return [
+        f"No loss of recall: {decided.title(one)} finds {one.row.metrics['recall']:.3f} of the exact neighbours, no "
+        f"quantization {one.base.metrics['recall']:.3f}; their lists differ because each graph misses others. A higher "
+        "search.hnsw_ef or index.m brings them nearer; slo=recall judges by what is found."
     ]
 
 
