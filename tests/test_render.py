@@ -187,5 +187,12 @@ def test_each_question_has_plots_of_its_own_collections(recorded, tmp_path, monk
     decisions = [recommend(rows, both.slo) for rows in questions(both.rows)]
     drawn = []
     monkeypatch.setattr(render, "plots", lambda collections, *rest: drawn.append(collections) or {})
-    write_report(tmp_path, both, decisions, {})
+    page = write_report(tmp_path, both, decisions, {}).read_text()
     assert drawn == [list(recorded.collections), small]
+    asked = [f"{rows[0].params['embedding_size']} dimensions" for rows in questions(both.rows)]
+    assert re.findall(r'<li><a href="#(question-\d)">(.*?)</a>: (?:Deploy|Nothing)', page) == [
+        (f"question-{number}", name) for number, name in enumerate(asked, 1)
+    ]
+    assert re.findall(r'<p class="question" id="question-\d">(.*?)</p>', page) == asked
+    text = (tmp_path / "report.md").read_text()
+    assert all(f"**{name}**" in text for name in asked)

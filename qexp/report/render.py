@@ -8,10 +8,12 @@ from pathlib import Path
 
 from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.canvas import DARK, LIGHT, NARROW, WIDE, Frame, png, recoloured, svg
+from qexp.report.frontier import QUESTION
 from qexp.report.markdown import block_markdown
 from qexp.report.plots import Samples, plots
 from qexp.report.recommend import Recommendation
 from qexp.report.record import Record
+from qexp.report.settings import apart
 from qexp.report.story import story
 from qexp.report.style import STYLE
 
@@ -27,8 +29,8 @@ def write_report(
     `samples` are raw latencies in ms by collection run and visit.
     """
     (folder / "plots").mkdir(parents=True, exist_ok=True)
-    pages, texts = [], []
-    for number, decided in enumerate(decisions, 1):
+    pages, texts, contents = [], [], []
+    for number, (asked, decided) in enumerate(zip(_asked(decisions), decisions, strict=True), 1):
         drawn = plots(record.asked_by(decided), decided, samples, record.cliff)
         blocks = story(record, decided, drawn)
         suffix = f"-{number}" if len(decisions) > 1 else ""
@@ -38,13 +40,28 @@ def write_report(
             pictures[name] = svg(draw(Frame(LIGHT, NARROW))), svg(wide)
             wide.set_layout_engine("none")  # everything has its place
             (folder / "plots" / f"{name}{suffix}.png").write_bytes(png(wide))
-        pages.append("\n".join(_html(block, pictures) for block in blocks))
-        texts.append("\n\n".join(block_markdown(block, suffix) for block in blocks))
+        page = "\n".join(_html(block, pictures) for block in blocks)
+        text = "\n\n".join(block_markdown(block, suffix) for block in blocks)
+        if len(decisions) > 1:
+            place, name = f"question-{number}", html.escape(asked)
+            said = next(_inline(block.text) for block in blocks if isinstance(block, Verdict))
+            contents.append(f'<li><a href="#{place}">{name}</a>: {said}</li>')
+            page, text = f'<p class="question" id="{place}">{name}</p>\n{page}', f"**{asked}**\n\n{text}"
+        pages.append(page)
+        texts.append(text)
     title = f"Which quantization for {record.collections[0].dataset['name']}?"
     (folder / "report.md").write_text(f"# {title}\n\n" + "\n\n---\n\n".join(texts) + "\n", encoding="utf-8")
-    page = folder / "report.html"
-    page.write_text(_page(title, "<hr>".join(pages)), encoding="utf-8")
-    return page
+    listed = f"<ul>{''.join(contents)}</ul>\n" if contents else ""
+    written = folder / "report.html"
+    written.write_text(_page(title, listed + "<hr>".join(pages)), encoding="utf-8")
+    return written
+
+
+def _asked(decisions: Sequence[Recommendation]) -> list[str]:
+    """Return what sets each question apart from the others of a report."""
+    params = [decided.considered[0].row.params if decided.considered else {} for decided in decisions]
+    differing = [name for name in QUESTION if len({one.get(name) for one in params}) > 1]
+    return [apart(one, differing) or f"question {number}" for number, one in enumerate(params, 1)]
 
 
 def _page(title: str, body: str) -> str:

@@ -12,6 +12,7 @@ main { max-width: 54rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.1rem; font-weight: 500; color: var(--muted); margin: 0 0 .25rem; }
 h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; padding-top: 1rem; border-top: 1px solid var(--line); }
 .verdict { font-size: clamp(1.5rem, 5vw, 2.2rem); line-height: 1.2; font-weight: 700; margin: 0 0 1.2rem; }
+.question { font-size: 1.1rem; font-weight: 600; color: var(--muted); margin: 0 0 .25rem; } a { color: var(--accent); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .7rem; margin: 1rem 0; }
 .tile { background: var(--card); border-radius: .6rem; padding: .75rem .9rem; display: flex; flex-direction: column; }
 .tile span { color: var(--muted); font-size: .82rem; }
