@@ -38,6 +38,8 @@ PROBE = """<script>addEventListener("load", () => {
     width: innerWidth, needed: page.scrollWidth,
     plots: [...document.images].map(image => [image.naturalWidth, image.clientWidth, image.alt.length]),
     ink: getComputedStyle(document.body).color, page: getComputedStyle(document.body).backgroundColor,
+    clipped: [...document.querySelectorAll(".scroll:not(details *)")]
+      .filter(one => one.scrollWidth > one.clientWidth + 1).length,
     outside: performance.getEntriesByType("resource").map(one => one.name).filter(name => !name.startsWith("data:")),
   });
 });</script></body>"""
@@ -64,7 +66,7 @@ def probe(report: Path, folder: Path, width: int, dark: bool = False) -> dict:
             *BROWSER,
             f"--user-data-dir={folder / 'profile'}",
             f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-            "--window-size=1200,1000",
+            "--window-size=1500,1000",
             "--dump-dom",
             page.as_uri(),
         ],
@@ -79,11 +81,12 @@ def probe(report: Path, folder: Path, width: int, dark: bool = False) -> dict:
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed (.ci/run installs it)")
-@pytest.mark.parametrize("width", [390, 1100])
+@pytest.mark.parametrize("width", [390, 1100, 1400])
 def test_plots_are_drawn_and_nothing_sticks_out(report, tmp_path, width):
     found = probe(report, tmp_path, width)
     assert found["needed"] <= found["width"] == width
     assert len(found["plots"]) == 4
+    assert width < 1400 or not found["clipped"]  # there is room for every column
     for natural, shown, described in found["plots"]:
         assert natural > 100
         assert natural * 0.75 <= shown or shown > 0.85 * width  # not shrunk to where letters are unreadable

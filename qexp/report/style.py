@@ -32,6 +32,10 @@ figure { margin: 1.4rem 0; } figure img { display: block; width: 100%; height: a
 details { margin: .8rem 0; } summary { cursor: pointer; color: var(--accent); }
 pre { background: var(--card); padding: .9rem 1rem; border-radius: .6rem; white-space: pre-wrap;
   overflow-wrap: anywhere; font-size: .85rem; }
+@media (min-width: 60rem) {  /* wide tables may be wider than the text, before they are scrolled */
+  .scroll { width: max-content; min-width: 100%; max-width: min(76rem, 100vw - 2.5rem); position: relative; left: 50%;
+    transform: translateX(-50%); }
+}
 hr { border: 0; border-top: 3px solid var(--line); margin: 4rem 0; }
 @media print {
   details::details-content { content-visibility: visible; display: block; }
