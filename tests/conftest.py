@@ -140,8 +140,16 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     return Swept(folder, environment, done.stdout)
 
 
+@pytest.fixture(scope="session")
+def read_once(swept: Swept) -> Record:
+    """The sweep's record."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", swept.environment["MLFLOW_TRACKING_URI"])
+        return history.read("last")
+
+
 @pytest.fixture
-def recorded(swept: Swept, monkeypatch: pytest.MonkeyPatch) -> Record:
+def recorded(swept: Swept, read_once: Record, monkeypatch: pytest.MonkeyPatch) -> Record:
     """The sweep's record, with this process pointed at its store."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", swept.environment["MLFLOW_TRACKING_URI"])
-    return history.read("last")
+    return read_once

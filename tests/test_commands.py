@@ -4,7 +4,6 @@ import errno
 import json
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from qexp import history, jobs
+from qexp import commands, history, jobs
 from qexp.commands import WRITTEN, _chosen, _question, _replace, conclude
 from qexp.config import SloConfig
 from qexp.errors import ConfigError, DataError, TrackingError
@@ -23,15 +22,18 @@ from qexp.report.words import verdict_lines
 from tests.tables import baseline, row
 
 
-def command(swept, name, *words):
-    return subprocess.run(
-        [sys.executable, "-c", f"from qexp.commands import {name}; {name}()", *map(str, words)],
-        cwd=swept.folder,
-        env=swept.environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+@pytest.fixture
+def command(swept, recorded, monkeypatch, capsys):
+    """Run a command in this process, where the sweep lies; `test_streams.py` runs each in its own."""
+    monkeypatch.chdir(swept.folder)
+
+    def run(name, *words):
+        monkeypatch.setattr("sys.argv", [f"qexp-{name}", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            getattr(commands, name)()
+        return subprocess.CompletedProcess(words, ended.value.code or 0, *capsys.readouterr())
+
+    return run
 
 
 def test_a_sweep_ends_with_its_decision_and_where_the_files_are(swept, recorded):
@@ -53,9 +55,9 @@ def test_the_report_is_kept_with_the_sweep(recorded):
     assert {"report/report.html", "report/report.md", "report/deploy", "report/plots"} <= kept
 
 
-def test_report_of_one_collection_with_another_limit(swept, recorded, tmp_path):
+def test_report_of_one_collection_with_another_limit(command, recorded, tmp_path):
     asked = recorded.collections[0].run_id
-    done = command(swept, "report", asked, "--out", tmp_path / "r", "--min-accuracy", "1", "--max-p95-ms", "0.000001")
+    done = command("report", asked, "--out", tmp_path / "r", "--min-accuracy", "1", "--max-p95-ms", "0.000001")
     assert done.returncode == 0, done.stderr
     assert "Nothing that was measured keeps to the limits." in done.stdout
     assert "Nothing that was measured keeps to the limits." in (tmp_path / "r" / "report.md").read_text()
@@ -64,15 +66,15 @@ def test_report_of_one_collection_with_another_limit(swept, recorded, tmp_path):
     assert not MlflowClient().list_artifacts(asked, "report")
 
 
-def test_report_of_an_experiment_belongs_to_no_run(swept, recorded, tmp_path):
+def test_report_of_an_experiment_belongs_to_no_run(command, tmp_path):
     asked = ("report", "qexp", "--out", tmp_path / "r", "--objectives")
-    done = command(swept, *asked, "accuracy,cost")
+    done = command(*asked, "accuracy,cost")
     assert (done.returncode, done.stderr) == (0, "")
     assert "MLflow" not in done.stdout
     assert (tmp_path / "r" / "report.html").exists()
     told = "what keeps to that and is not dominated (compared in accuracy and cost alone), the cheapest"
     assert told in (tmp_path / "r" / "report.md").read_text()
-    done = command(swept, *asked, "cost,costs")
+    done = command(*asked, "cost,costs")
     assert (done.returncode, done.stderr) == (
         2,
         "qexp-report: slo.objectives=costs: no such value (did you mean 'cost'?)\n",
@@ -89,21 +91,21 @@ def test_the_folder_of_a_question_has_a_name_that_a_disk_takes():
     assert named(long) == named(long) != named(f"{long}1")
 
 
-def test_a_report_takes_the_place_of_the_one_before_and_of_nothing_else(swept, recorded, tmp_path):
+def test_a_report_takes_the_place_of_the_one_before_and_of_nothing_else(command, tmp_path):
     folder = tmp_path / "r"
-    assert command(swept, "report", "qexp", "--out", folder, "--min-accuracy", "0.1").returncode == 0
+    assert command("report", "qexp", "--out", folder, "--min-accuracy", "0.1").returncode == 0
     (folder / "plots" / "of_another_question.png").touch()
     (folder / ".qexp-report").write_text((folder / ".qexp-report").read_text() + "plots/of_another_question.png\n")
     (folder / "deploy" / "notes.txt").write_text("mine")
-    assert command(swept, "report", "qexp", "--out", folder, "--max-ram-mib", "0.000001").returncode == 0
+    assert command("report", "qexp", "--out", folder, "--max-ram-mib", "0.000001").returncode == 0
     assert [path.name for path in (folder / "deploy").iterdir()] == ["notes.txt"]
     assert "of_another_question.png" not in {path.name for path in (folder / "plots").iterdir()}
     assert "Nothing that was measured keeps to the limits." in (folder / "report.md").read_text()
 
 
-def test_a_file_that_no_report_wrote_is_not_overwritten(swept, recorded, tmp_path):
+def test_a_file_that_no_report_wrote_is_not_overwritten(command, tmp_path):
     (tmp_path / "report.md").write_text("mine")
-    done = command(swept, "report", "qexp", "--out", tmp_path)
+    done = command("report", "qexp", "--out", tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(f"qexp-report: {tmp_path}/report.md: is in the way")
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
@@ -171,15 +173,15 @@ def test_what_is_kept_with_the_run_is_what_was_written(recorded, tmp_path, monke
     assert Path("notes.txt") not in kept
 
 
-def test_export_of_a_trial_by_name(swept, recorded, tmp_path):
+def test_export_of_a_trial_by_name(command, recorded, tmp_path):
     row = recorded.rows[2]
-    done = command(swept, "export", row.run_id, "--out", tmp_path / "d")
+    done = command("export", row.run_id, "--out", tmp_path / "d")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "d" / "evidence.json").read_text())["runs"]["trial"] == row.run_id
 
 
-def test_an_export_takes_the_place_of_the_one_before_and_of_nothing_else(swept, recorded, tmp_path):
-    asked = (swept, "export", recorded.rows[2].run_id, "--out", tmp_path)
+def test_an_export_takes_the_place_of_the_one_before_and_of_nothing_else(command, recorded, tmp_path):
+    asked = ("export", recorded.rows[2].run_id, "--out", tmp_path)
     (tmp_path / "README.md").write_text("mine")
     refused = command(*asked)
     assert refused.returncode == 2
@@ -194,8 +196,8 @@ def test_an_export_takes_the_place_of_the_one_before_and_of_nothing_else(swept, 
 
 
 @pytest.mark.parametrize("name", ["report", "export"])
-def test_a_run_that_is_not_there_is_one_line(swept, name):
-    done = command(swept, name, "nonsense")
+def test_a_run_that_is_not_there_is_one_line(command, name):
+    done = command(name, "nonsense")
     assert done.returncode == 2
     assert done.stderr.startswith(f"qexp-{name}: nonsense: no such run or MLflow experiment")
     assert len(done.stderr.splitlines()) == 1
@@ -249,9 +251,9 @@ def test_last_is_the_same_run_for_every_command(recorded):
 
 
 @pytest.mark.parametrize("name", ["report", "export"])
-def test_a_folder_that_cannot_be_written_is_one_line(swept, tmp_path, name):
+def test_a_folder_that_cannot_be_written_is_one_line(command, tmp_path, name):
     (tmp_path / "file").touch()
-    done = command(swept, name, "qexp", "--out", tmp_path / "file" / "inside")
+    done = command(name, "qexp", "--out", tmp_path / "file" / "inside")
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
     assert len(done.stderr.splitlines()) == 1

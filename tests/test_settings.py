@@ -113,7 +113,7 @@ def test_long_names_have_fewer_columns_in_a_legend() -> None:
 def test_a_sweep_over_the_index_and_the_data_ends_with_both_told_apart(qexp: Qexp, tmp_path: Path) -> None:
     swept = ["index.m=8,16", "dataset.points=2000,2100"]
     words = [word for word in QUICK if not word.startswith("dataset.points")]
-    run = qexp("-m", "quantization=scalar", *words, *swept, "slo.min_accuracy=0.5")
+    run = qexp("-m", "quantization=scalar", *words, *swept, "search.rescore=[false]", "slo.min_accuracy=0.5")
     assert run.returncode == 0, run.stderr
     for told in ("index.m=8", "index.m=16", "dataset.points=2000", "dataset.points=2100"):
         assert told in run.stdout

@@ -27,7 +27,7 @@ from qexp.store import connect, start_run
 from tests.conftest import QUICK, Qexp
 from tests.support.running import read_until, started
 
-KILLS = 10
+KILLS = 6
 SWEPT = ["-m", "quantization=scalar,binary,turbo_4bit"]
 ONE_POINT = ["search.rescore=[false]"]
 
@@ -276,7 +276,7 @@ def test_housekeeping_changes_no_hash() -> None:
 
 
 def test_a_sweep_is_judged_by_its_own_limits_whatever_it_reuses(qexp: Qexp, tmp_path: Path) -> None:
-    words = ["-m", "quantization=scalar", *QUICK]
+    words = ["-m", "quantization=scalar", *QUICK, *ONE_POINT]
     assert "Nothing that was measured keeps to the limits" in qexp(*words, "slo.max_usd_month=0.000001").stdout
     again = qexp(*words, "skip_existing=true", "slo.min_accuracy=0.1")
     assert again.returncode == 0, again.stderr
@@ -284,15 +284,15 @@ def test_a_sweep_is_judged_by_its_own_limits_whatever_it_reuses(qexp: Qexp, tmp_
     resumed = qexp(*words, "sweep.resume=last", "slo.max_usd_month=0.000002")
     assert "$2e-06 asked" in resumed.stdout
     assert "started with" not in resumed.stderr
-    other = qexp("-m", "quantization=binary", *QUICK, "sweep.resume=last")
-    assert re.search(r"started with .*quantization=scalar.*, not .*quantization=binary", other.stderr)
-    invalid_first = qexp(*words, "index.m=1,null", "skip_existing=true", "slo.min_accuracy=0.1")
+    invalid_first = qexp(*words, "index.m=1,null", "sweep.resume=last", "slo.min_accuracy=0.1")
     assert invalid_first.returncode == 2
+    assert re.search(r"started with (?!.*index\.m.*, not).*, not .*index\.m=1,null.*: it will", invalid_first.stderr)
+    assert "scalar: measured already" in invalid_first.stderr
     assert "Deploy scalar" in invalid_first.stdout
 
 
 def test_a_single_run_of_mlflow_run_is_judged_by_its_own_limits(qexp: Qexp, environment: dict[str, str]) -> None:
-    words = ["quantization=scalar", *QUICK]
+    words = ["quantization=scalar", *QUICK, *ONE_POINT]
     assert "Nothing that was measured keeps to the limits" in qexp(*words, "slo.max_usd_month=0.000001").stdout
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
     (collection,) = of_level(all_runs(environment), "collection")
@@ -306,7 +306,7 @@ def test_jobs_are_recorded_where_the_run_lies_that_is_their_parent(qexp: Qexp, e
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
     mine = client.create_experiment("mine")
     parent = client.create_run(mine).info.run_id
-    done = qexp("-m", "quantization=scalar", *QUICK, MLFLOW_RUN_ID=parent)
+    done = qexp("-m", "quantization=scalar", *QUICK, *ONE_POINT, MLFLOW_RUN_ID=parent)
     assert done.returncode == 0, done.stderr
     assert "Report: " in done.stdout
     (collection,) = client.search_runs([mine], "tags.`qexp.level` = 'collection'")
