@@ -88,9 +88,9 @@ def _replace(made: Path, folder: Path, name: str) -> None:
         )
     for path in before:
         (folder / path).unlink(missing_ok=True)
-    for place in sorted({parent for path in before for parent in path.parents[:-1]}, reverse=True):
-        if (folder / place).is_dir() and not any((folder / place).iterdir()):
-            (folder / place).rmdir()
+    for parent in sorted({parent for path in before for parent in path.parents[:-1]}, reverse=True):
+        if (folder / parent).is_dir() and not any((folder / parent).iterdir()):
+            (folder / parent).rmdir()
     try:
         written.write_text("".join(f"{path}\n" for path in files), encoding="utf-8")
         for path in files:

@@ -90,12 +90,8 @@ def collections_of(run_id: str) -> "tuple[list[Run], bool]":
     if not found:
         raise ConfigError(f"{run_id}: is no finished run of qexp")
     if len(found) < len(collections):
-        log.warning(
-            "%s: left out what did not finish: %d of %d",
-            run.info.run_name,
-            len(collections) - len(found),
-            len(collections),
-        )
+        lost = len(collections) - len(found)
+        log.warning("%s: left out what did not finish: %d of %d", run.info.run_name, lost, len(collections))
     return found, run.data.tags.get("qexp.level") == "sweep"
 
 

@@ -93,7 +93,7 @@ def _alive(pid: int) -> bool:
 
 @contextmanager
 def pinned(cpus: Sequence[int]) -> Iterator[None]:
-    """Keep this process, and those it starts meanwhile, on these CPUs; none given: as it is."""
+    """Keep this process, and those it starts meanwhile, on these CPUs (none: any); ConfigError if it cannot be."""
     if not cpus:
         yield
         return

@@ -23,17 +23,7 @@ from qexp.engine.cliff import Procedure, measure_cliff
 from qexp.engine.worker import load_block, warm
 from qexp.errors import EngineError
 from qexp.places import Loader, Place
-from qexp.results import (
-    Collection,
-    CollectionSpec,
-    Ids,
-    Load,
-    LoadLevel,
-    Measurement,
-    OperatingPoint,
-    Stop,
-    Visit,
-)
+from qexp.results import Collection, CollectionSpec, Ids, Load, LoadLevel, Measurement, OperatingPoint, Stop, Visit
 from qexp.results.footprint import Cliff, Cost
 from qexp.sizing.cost import price, priced_ram
 from qexp.sizing.links import Links

@@ -26,9 +26,8 @@ BATCH = 100  # params in one MLflow request
 LONGEST_NAME = 250  # characters that a database has for the name of a run
 MOST_METRICS = 1000 - BATCH  # in one request: MLflow takes 1,000 entities
 
-os.environ.setdefault(
-    "MLFLOW_DISABLE_TELEMETRY", "true"
-)  # read when MLflow is imported: it reports while others measure
+# Read when MLflow is imported: it reports while others measure.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 def connect() -> tuple["MlflowClient", str]:

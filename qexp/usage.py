@@ -152,19 +152,19 @@ def expanded(words: list[str]) -> list[str]:
     collection to be advised is the dataset, unless one is given. Raises ConfigError for a quotation that does not end.
     """
     if "--overrides" in words[:-1]:
-        place = words.index("--overrides")
-        given = [word for word in words[:place] if word not in {f"{group}=" for group in GROUPS}]
+        split = words.index("--overrides")
+        given = [word for word in words[:split] if word not in {f"{group}=" for group in GROUPS}]
         try:
-            more = shlex.split(words[place + 1])
+            more = shlex.split(words[split + 1])
         except ValueError as error:
             raise ConfigError(f"--overrides: {str(error).lower()}; quote its words as for a shell") from error
         flags = [word for word in more if word.startswith("--")]
-        words = [*flags, *given, *(word for word in more if word not in flags), *words[place + 2 :]]
+        words = [*flags, *given, *(word for word in more if word not in flags), *words[split + 2 :]]
     if QUIET in words:
         words = [word for word in words if word != QUIET]
-        first = next((place for place, word in enumerate(words) if re.match(r"[^-].*=", word)), len(words))
+        first = next((number for number, word in enumerate(words) if re.match(r"[^-].*=", word)), len(words))
         words = [*words[:first], *QUIET_WORDS, *words[first:]]  # no flag may come between words
-    named = [place for place, word in enumerate(words) if word.startswith(f"{SOURCE}=")]
+    named = [number for number, word in enumerate(words) if word.startswith(f"{SOURCE}=")]
     if named and not any(word.startswith("dataset=") for word in words):
         words = [*words[: named[0]], "dataset=source_collection", *words[named[0] :]]
     return quoted([_as_path(word) for word in words])

@@ -14,7 +14,7 @@ from qexp.config import ExperimentConfig, SearchConfig
 from qexp.data.truth import Truth, engine_truth, exact_scores, farther, find_truth, magnitude
 from qexp.data.vectors import Data
 from qexp.places import Place
-from qexp.results import Ids, OperatingPoint, evenly
+from qexp.results import Ids, OperatingPoint, Vectors, evenly
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Yardstick:
 
     def check(self, checks: Checks) -> None:
         """Look for queries and exact neighbours that would make accuracy wrong."""
-        points, queries = self.data.points(), np.asarray(self.data.query_vectors())
+        points, queries = self.data.points(), self._queries
         dataset_checks.check_queries(dataset_checks.duplicates(points, queries), queries, checks)
         sample = evenly(len(queries), SAMPLE)
         computed = exact_scores(points, queries[sample], self.truth.ids[sample], self.data.facts.distance)
@@ -62,12 +62,14 @@ class Yardstick:
             dataset_checks.check_nearest(wrong, self.truth.source, checks)
 
     def _scores(self, found: Ids) -> NDArray[np.float64]:
-        data = self.data
-        return exact_scores(data.points(), np.asarray(data.query_vectors()), found, data.facts.distance)
+        return exact_scores(self.data.points(), self._queries, found, self.data.facts.distance)
 
     def _magnitude(self) -> NDArray[np.float64]:
-        data = self.data
-        return magnitude(data.points(), np.asarray(data.query_vectors()), self.truth, data.facts.distance)
+        return magnitude(self.data.points(), self._queries, self.truth, self.data.facts.distance)
+
+    @property
+    def _queries(self) -> Vectors:
+        return np.asarray(self.data.query_vectors())
 
 
 def checked_yardstick(

@@ -6,15 +6,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from qexp.bench import accuracy
-from qexp.bench.accuracy import (
-    labels_of,
-    mean_interval,
-    recall,
-    relevance,
-    retention,
-    summarize,
-    worst_decile,
-)
+from qexp.bench.accuracy import labels_of, mean_interval, recall, relevance, retention, summarize, worst_decile
 from qexp.bench.notes import labels_under_filter
 from qexp.data.truth import exact_scores, magnitude, neighbours
 

@@ -14,13 +14,7 @@ from qexp.paths import install, packaged
 from tests.conftest import QUICK, Qexp
 from tests.support import slurm
 from tests.support.running import read_until, started
-from tests.test_sweep import (
-    ONE_POINT,
-    all_runs,
-    assert_nothing_left,
-    assert_whole,
-    of_level,
-)
+from tests.test_sweep import ONE_POINT, all_runs, assert_nothing_left, assert_whole, of_level
 
 SWEPT = ["-m", "quantization=scalar,binary,turbo_4bit", *ONE_POINT]
 

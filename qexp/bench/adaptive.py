@@ -87,10 +87,7 @@ class PolicyResult:
                 f"on the others {easy:.3f}"
             )
         key = self.name.replace(" ", "_")
-        return Finding(
-            text,
-            self.speedup.metrics(f"{key}_speedup") | self.gain.metrics(f"{key}_gain"),
-        )
+        return Finding(text, self.speedup.metrics(f"{key}_speedup") | self.gain.metrics(f"{key}_gain"))
 
 
 def compare(

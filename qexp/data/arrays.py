@@ -43,7 +43,7 @@ def read_blocks(path: Path, part: str | None) -> Blocks:
 
 
 def parts_of(path: Path) -> list[str]:
-    """Return the names of the arrays in an .npz or HDF5 file, of two dimensions where that is known."""
+    """Return the names of the arrays in an .npz or HDF5 file, of two dimensions where known; DataError if broken."""
     try:
         if path.suffix == ".npz":
             with zipfile.ZipFile(path) as archive:

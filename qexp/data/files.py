@@ -83,7 +83,7 @@ def query_part(path: Path) -> str | None:
 
 
 def read_matrix(path: Path) -> np.ndarray:
-    """Return a whole small matrix, such as the neighbours of the queries."""
+    """Return a whole small matrix, such as the neighbours of the queries; DataError if that is no file of one."""
     if path.suffix not in MATRICES:
         raise DataError(f"{path}: unknown format '{path.suffix}'; known: {', '.join(MATRICES)}")
     if not os.path.exists(path):
@@ -145,24 +145,24 @@ def _parquet(path: Path, cache: Path) -> "Dataset":
 
     def make() -> None:
         with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
-            places = _typed(file.schema_arrow, path)
-            schema = pa.schema([file.schema_arrow.field(place) for place in places], file.schema_arrow.metadata)
+            typed = _typed(file.schema_arrow, path)
+            schema = pa.schema([file.schema_arrow.field(number) for number in typed], file.schema_arrow.metadata)
             batches = file.iter_batches(ROWS, use_threads=False)
-            write_records(target, (batch.select(places) for batch in batches), schema)
+            write_records(target, (batch.select(typed) for batch in batches), schema)
 
     return read_or_made(target, partial(datasets.Dataset.from_file, str(target)), make)
 
 
 def _typed(schema: Any, path: Path) -> list[int]:
-    """Return the places of the columns that `datasets` has a type for; a warning names the others."""
+    """Return the numbers of the columns that `datasets` has a type for; a warning names the others."""
     import datasets
     import pyarrow as pa
 
     kept, others = [], []
-    for place, column in enumerate(schema):
+    for number, column in enumerate(schema):
         try:
             datasets.Features.from_arrow_schema(pa.schema([column]))
-            kept.append(place)
+            kept.append(number)
         except ValueError:
             others.append(f"{column.name} ({column.type})")
     if others:

@@ -100,8 +100,8 @@ def positions(table: Table, kept: Ids, wanted: list[Any]) -> Ids:
             ids, wanted_ids = ids.cast(pa.string()), wanted_ids.cast(pa.string())
         found = pc.index_in(wanted_ids, value_set=ids.combine_chunks())
         rows = found.fill_null(-1).to_numpy().astype(np.int64)
-    place = np.minimum(np.searchsorted(kept, rows), len(kept) - 1)
-    return np.where(kept[place] == rows, place, -1)
+    near = np.minimum(np.searchsorted(kept, rows), len(kept) - 1)
+    return np.where(kept[near] == rows, near, -1)
 
 
 def qrel_rows(qrels: list[Qrel], points: Table, kept: Ids, queries: Table, chosen: Ids) -> Ids:

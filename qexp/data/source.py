@@ -134,11 +134,7 @@ def _open_collection(config: CollectionDataset, embedding: EmbeddingConfig, cach
 
 
 def _with_queries(
-    source: Source,
-    points: _Loaded,
-    config: TableDataset | CollectionDataset,
-    embedding: EmbeddingConfig,
-    cache: Path,
+    source: Source, points: _Loaded, config: TableDataset | CollectionDataset, embedding: EmbeddingConfig, cache: Path
 ) -> Source:
     """Add queries and labels, wherever they come from, and the key of it all."""
     asked, states = config.queries, [source.key]

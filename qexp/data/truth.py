@@ -19,13 +19,12 @@ SCORE_BYTES = 2 * 2**20
 WAY = "3"  # raise when neighbours are found in another way, so that none of the old ones are used
 SPARE = 8  # candidates beyond k that single precision may have put in the wrong order
 
-Scores = NDArray[np.float64]
-
-
 CHECKED_QUERIES = 20  # of given neighbours, against exact ones
 WRONG = 0.01  # the share of given neighbours that may be farther than the k-th exact one
 TIE = 1e-4  # of the magnitude; others compute distances in single precision too, and not in the same order
 SINGLE = float(np.finfo(np.float32).eps)  # of squared lengths: how well they tell a small squared distance
+
+Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ class Truth:
 def find_truth(data: Data, k: int, cache: Path, matching: Ids | None = None) -> Truth:
     """Return the k nearest points of every query: the given ones, else computed, or from the cache.
 
-    `matching` are the row numbers, in order, of the points that a filter lets through; null: all.
+    `matching` are the row numbers, in order, of the points that a filter lets through; null: all. Raises DataError if
+    they are fewer than k.
     """
     if data.neighbours is not None:
         return given_truth(data, k)
@@ -117,7 +117,7 @@ def farther(data: Data, ids: Ids, matching: Ids | None = None) -> float:
 
 
 def engine_truth(data: Data, found: Ids) -> Truth:
-    """Return as truth what the engine's exact search found, row numbers [query, k], with scores of our own."""
+    """Return as truth the row numbers [query, k] of the engine's exact search; DataError if it found fewer."""
     if (found < 0).any():
         row = int(np.argmax((found < 0).any(axis=1)))
         results = int((found[row] >= 0).sum())

@@ -252,10 +252,7 @@ def _engine_call(function: Any, *arguments: Any) -> Any:
 def _edge_config(spec: CollectionSpec) -> Any:
     return edge.EdgeConfig(
         vectors=edge.EdgeVectorParams(
-            spec.size,
-            _DISTANCE[spec.distance],
-            datatype=_DATATYPE[spec.datatype],
-            memory=_MEMORY[spec.vectors],
+            spec.size, _DISTANCE[spec.distance], datatype=_DATATYPE[spec.datatype], memory=_MEMORY[spec.vectors]
         ),
         quantization_config=_edge_quantization(spec),
         hnsw_config=edge.HnswIndexConfig(

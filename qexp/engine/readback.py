@@ -68,7 +68,7 @@ class Readback:
         return True
 
     def state(self) -> CollectionState:
-        """Return the configuration, the exact count, the segments, and the bytes of every component."""
+        """Return configuration, exact count, segments, and every component's bytes; BenchmarkError without codes."""
         info = self.info()
         count = self._rest.ask("POST", self.path("/points/count"), {"exact": True})["count"]
         report = self._memory_report()

@@ -20,15 +20,7 @@ from qexp.bench.policies import Policy, margin
 from qexp.engine.base import Engine, build_collection
 from qexp.engine.process import process_memory
 from qexp.errors import QexpError
-from qexp.results import (
-    Block,
-    Build,
-    CollectionSpec,
-    Ids,
-    LoadLevel,
-    LoadSample,
-    OperatingPoint,
-)
+from qexp.results import Block, Build, CollectionSpec, Ids, LoadLevel, LoadSample, OperatingPoint
 from qexp.results.footprint import ProcessMemory
 
 

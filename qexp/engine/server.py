@@ -45,7 +45,10 @@ def reader(url: str, timeout: int) -> "QdrantClient":
 
 
 def connect(config: ServerConfig, condition: dict[str, Any] | None = None) -> tuple["QdrantClient", Rest, str]:
-    """Return a client, its REST API and the server's version; the key is read here and lives in the client only."""
+    """Return a client, its REST API and the server's version; the key is read here and lives in the client only.
+
+    Raises EngineError if no Qdrant is there.
+    """
     client = _client(
         config.url,
         timeout=config.timeout,
@@ -72,7 +75,7 @@ def _client(url: str, **settings: Any) -> "QdrantClient":
 
 
 def server_version(config: ServerConfig, quantization: dict[str, Any] | None) -> str:
-    """Return the server's version once it is known that it is Qdrant, new enough, lets us in and has enough nodes."""
+    """Return the server's version; EngineError if it is too old, does not let us in or has too few nodes."""
     client, rest, version = connect(config)
     try:
         dialect.check_quantization(quantization, dialect.parse_version(version, rest.url), f"engine.url={rest.url}")
@@ -124,7 +127,7 @@ class ServerEngine:
         return Build(mark.get("upload_seconds"), mark.get("index_seconds"), self.state(), reused=True)
 
     def create(self, spec: CollectionSpec) -> None:
-        """Make an empty collection that is not indexed yet, in place of an incomplete one of ours."""
+        """Make an empty collection, not indexed yet, instead of an incomplete one; EngineError if another is made."""
         self._choose(spec)
         left = self._there.find()
         if left is not None:
@@ -197,7 +200,7 @@ class ServerEngine:
             time.sleep(POLL_SECONDS)
 
     def seal(self, build: Build) -> None:
-        """Write the build's seconds into the mark, which makes the collection complete."""
+        """Write the build's seconds into the mark, which makes it complete; EngineError if it is another's by now."""
         if self._marks:
             if self._there.mark(self._there.info()).get("build") != self._build:
                 raise EngineError(

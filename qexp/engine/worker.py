@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,68 +120,55 @@ class Worker:
 
     def process(self) -> ProcessMemory | None:
         """Return the process's memory and counters; None where the system does not say."""
-        memory: ProcessMemory | None = self._ask("process")
-        return memory
+        return cast(ProcessMemory | None, self._ask("process"))
 
     def open(self, spec: CollectionSpec) -> Build | None:
         """Load the collection if it is complete, else return None."""
-        build: Build | None = self._ask("open", spec)
-        return build
+        return cast(Build | None, self._ask("open", spec))
 
     def build(self, spec: CollectionSpec, vectors: Path, payload: Path | None = None) -> Build:
         """Build the collection from a `.npy` file of float32 [n, size] and a file with a JSON payload per line."""
-        build: Build = self._ask("build", spec, vectors, payload)
-        return build
+        return cast(Build, self._ask("build", spec, vectors, payload))
 
     def block(self, point: OperatingPoint, warmup: int, with_ids: bool) -> Block:
         """Visit an operating point: `warmup` untimed queries, then every query timed."""
-        block: Block = self._ask("block", point, warmup, with_ids)
-        return block
+        return cast(Block, self._ask("block", point, warmup, with_ids))
 
     def found(self, point: OperatingPoint) -> Ids:
         """Return the results of every query at an operating point, untimed."""
-        ids: Ids = self._ask("found", point)
-        return ids
+        return cast(Ids, self._ask("found", point))
 
     def cold_block(self, point: OperatingPoint, with_ids: bool) -> Block:
         """Visit an operating point with nothing of the collection in memory: no warm-up, every query timed."""
-        block: Block = self._ask("cold_block", point, with_ids)
-        return block
+        return cast(Block, self._ask("cold_block", point, with_ids))
 
     def policy(self, policy: Policy, warmup: int, with_ids: bool) -> Block:
         """Visit a policy: `warmup` untimed queries, then every query timed, with all its decisions and calls."""
-        block: Block = self._ask("policy", policy, warmup, with_ids)
-        return block
+        return cast(Block, self._ask("policy", policy, warmup, with_ids))
 
     def margins(self, point: OperatingPoint, k: int) -> NDArray[np.float64]:
         """Return for every query the gap between the scores of rank k and the next."""
-        margins: NDArray[np.float64] = self._ask("margins", point, k)
-        return margins
+        return cast(NDArray[np.float64], self._ask("margins", point, k))
 
     def matching(self) -> list[int]:
         """Return the row numbers of the points that the filter of all searches lets through."""
-        rows: list[int] = self._ask("matching")
-        return rows
+        return cast(list[int], self._ask("matching"))
 
     def vectors(self, rows: list[int]) -> list[list[float]]:
         """Return stored vectors."""
-        vectors: list[list[float]] = self._ask("vectors", rows)
-        return vectors
+        return cast(list[list[float]], self._ask("vectors", rows))
 
     def state(self) -> CollectionState:
         """Read back what was built."""
-        state: CollectionState = self._ask("state")
-        return state
+        return cast(CollectionState, self._ask("state"))
 
     def memory(self) -> MemoryUse | None:
         """Return the collection's bytes in RAM, None if the engine does not know."""
-        memory: MemoryUse | None = self._ask("memory")
-        return memory
+        return cast(MemoryUse | None, self._ask("memory"))
 
     def round_trip(self) -> float | None:
         """Return the seconds of going to the engine and back, None if it is in the worker."""
-        seconds: float | None = self._ask("round_trip")
-        return seconds
+        return cast(float | None, self._ask("round_trip"))
 
     def drop(self) -> None:
         """Remove the collection."""

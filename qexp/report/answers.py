@@ -250,10 +250,7 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
         own = [_known(one) for one in quantized if one.collection[0].startswith(prefix)]
         if own:
             top = max(own, key=lambda ratio: ratio.estimate)
-            yield (
-                top.low >= aim,
-                f"{prefix} {aim}× faster or more: {top.ratio} at best.",
-            )
+            yield top.low >= aim, f"{prefix} {aim}× faster or more: {top.ratio} at best."
     recovered = [
         found.reached
         for found in decided.matched

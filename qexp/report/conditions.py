@@ -7,15 +7,7 @@ from qexp.report.frontier import point
 from qexp.report.table import speedup_text
 from qexp.results import LoadLevel, Row
 
-COLD = (
-    "cold",
-    "operating point",
-    "warm ms",
-    "cold ms",
-    "speedup (95 % interval)",
-    "first query ms",
-    "faults a query",
-)
+COLD = ("cold", "operating point", "warm ms", "cold ms", "speedup (95 % interval)", "first query ms", "faults a query")
 LOAD = ("under load", "operating point", "load", "queries/s", "mean ms", "P95 ms", "speedup (95 % interval)")
 SPARE = ("faults a query", "first query ms", "mean ms")  # where a terminal is too narrow, the first goes first
 _COLD_SAID = (

@@ -147,18 +147,18 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
     name = "latency_p95_ms" if all("latency_p95_ms" in row.metrics for row in judged) else "latency_mean_ms"
     drifts = drifts_of(rows, name)
     found: list[Candidate] = []
-    own = None
+    base = None
     for row, pace in paced(rows):
         if row.baseline:
-            own = row
+            base = row
         halves = _halves(row, METRIC[measure])
-        if own is None or halves is None or _is_baseline_again(row):
+        if base is None or halves is None or _is_baseline_again(row):
             continue
-        accuracy = 1.0 if row is own and measure == "retention" else row.metrics[METRIC[measure]]
+        accuracy = 1.0 if row is base and measure == "retention" else row.metrics[METRIC[measure]]
         cost = row.metrics["ram_cost_usd_month"] + row.metrics.get("disk_cost_usd_month", 0.0)
-        p95, drift = _halves(row, "latency_p95_ms"), drifts[built(own)]
-        gain = 1.0 if row is own else row.metrics.get(_SPEEDUP[name], own.metrics[name] / row.metrics[name])
-        candidate = Candidate(row, own, accuracy, row.metrics[name] * pace, cost, halves, p95, gain, pace, drift)
+        p95, drift = _halves(row, "latency_p95_ms"), drifts[built(base)]
+        gain = 1.0 if row is base else row.metrics.get(_SPEEDUP[name], base.metrics[name] / row.metrics[name])
+        candidate = Candidate(row, base, accuracy, row.metrics[name] * pace, cost, halves, p95, gain, pace, drift)
         known = candidate.baseline and any(
             other.baseline and other.collection == candidate.collection and other.title == candidate.title
             for other in found

@@ -16,11 +16,7 @@ BEYOND = 100  # times: what may be so much faster or slower is not known at all
 
 
 Ids = NDArray[np.int64]
-
-
 Nanoseconds = NDArray[np.int64]
-
-
 Vectors = NDArray[np.float32]
 
 

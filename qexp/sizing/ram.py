@@ -123,11 +123,7 @@ def predict_ram(
         Component("codes", points * codes, _need(spec.quantized, walked=True), points * codes, points * codes),
         Component("graph", graph, _need(spec.hnsw, walked=True), graph, guide_graph),
         Component(
-            "id tracker",
-            points * ID_TRACKER_RAM,
-            "resident",
-            round(points * ID_TRACKER_FILES),
-            points * ID_TRACKER_RAM,
+            "id tracker", points * ID_TRACKER_RAM, "resident", round(points * ID_TRACKER_FILES), points * ID_TRACKER_RAM
         ),
     ]
     disk, guide = round(points * payload.stored), round(points * payload.json * PAYLOAD_RAM)
