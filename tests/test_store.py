@@ -222,11 +222,12 @@ def test_of_many_artifacts_of_a_run_the_run_is_asked_for_once(
     client, experiment_id = connect()
     run_id = start_run(client, experiment_id, "many", "collection", {})
     for name in ("a.json", "b.json"):
-        client.log_text(run_id, f'"{name}"', name)
+        client.log_text(run_id, f'{{"is": "{name}"}}', name)
     asked = []
     get_run = MlflowClient.get_run
     monkeypatch.setattr(MlflowClient, "get_run", lambda own, run_id: asked.append(run_id) or get_run(own, run_id))
-    assert [json_artifact(client, run_id, name) for name in ("a.json", "b.json", "c.json")] == ["a.json", "b.json", {}]
+    found = [json_artifact(client, run_id, name) for name in ("a.json", "b.json", "c.json")]
+    assert found == [{"is": "a.json"}, {"is": "b.json"}, {}]
     assert file_artifact(client, run_id, "c.json", str(tmp_path)) is None
     assert asked == [run_id]
 
