@@ -36,21 +36,7 @@ TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """The points as columns `id`, `vector` and `payload` (JSON), and what the collection says about itself."""
-
-    rows: "Dataset"
-    state: str
-    distance: str
-    m: int | None
-    ef_construct: int | None
-    full_scan_threshold: int | None
-    payload_indexes: dict[str, str]
-    warnings: list[str]
-
-
-@dataclass(frozen=True)
-class _About:
+class About:
     """What identifies the state of a collection, as far as Qdrant tells; a snapshot is only resumed on the same."""
 
     url: str
@@ -68,6 +54,16 @@ class _About:
     tuned_indexes: list[str]
     untaken: list[str]
     limits: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The points as columns `id`, `vector` and `payload` (JSON), what the collection is, and what is to be said of it."""
+
+    rows: "Dataset"
+    state: str
+    about: About
+    warnings: list[str]
 
 
 def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
@@ -100,16 +96,7 @@ def take_snapshot(config: CollectionDataset, cache: Path) -> Snapshot:
     rows = datasets.concatenate_datasets(parts)
     state = digest_of([*names, json.dumps(asdict(about)), rows._fingerprint])
     tuned = [] if config.payload_indexes else about.tuned_indexes
-    return Snapshot(
-        rows,
-        state,
-        about.distance,
-        about.m,
-        about.ef_construct,
-        about.full_scan_threshold,
-        about.payload_indexes,
-        warnings(config.collection, tuned, about.untaken, about.limits),
-    )
+    return Snapshot(rows, state, about, warnings(config.collection, tuned, about.untaken, about.limits))
 
 
 def held_datatype(config: CollectionDataset) -> str:
@@ -125,7 +112,7 @@ def _connect(config: CollectionDataset) -> "QdrantClient":
     return reader(config.url, TIMEOUT_SECONDS)
 
 
-def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
+def _about(client: "QdrantClient", config: CollectionDataset) -> About:
     info = _ask(config, partial(client.get_collection, config.collection))
     vectors = info.config.params.vectors
     named = vectors if isinstance(vectors, dict) else {None: vectors}
@@ -148,7 +135,7 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
             f"{where}: has no graph over all points (m: 0), and qexp measures no other; set dataset.vector=…"
         )
     indexes = dict(sorted(info.payload_schema.items())) if config.payload else {}
-    return _About(
+    return About(
         url=config.url,
         collection=config.collection,
         vector=config.vector,
@@ -167,7 +154,7 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> _About:
     )
 
 
-def _read(client: "QdrantClient", config: CollectionDataset, about: _About, folder: Path) -> None:
+def _read(client: "QdrantClient", config: CollectionDataset, about: About, folder: Path) -> None:
     """Scroll from where the last part ended; each part is a file that knows the offset behind it."""
     folder.mkdir(parents=True, exist_ok=True)
     most = min(MOST_IN_PAGE, int(about.limits.get("max_query_limit", MOST_IN_PAGE)))
@@ -209,7 +196,7 @@ def _scroll(client: "QdrantClient", config: CollectionDataset, page: int, offset
     )
 
 
-def _columns(records: list[Any], config: CollectionDataset, about: _About) -> dict[str, Any]:
+def _columns(records: list[Any], config: CollectionDataset, about: About) -> dict[str, Any]:
     vectors = [_vector(record, config) for record in records]
     wrong = next((n for n, vector in enumerate(vectors) if len(vector) != about.size), None)
     if wrong is not None:
@@ -231,7 +218,7 @@ def _vector(record: Any, config: CollectionDataset) -> list[float]:
     return list(vector or [])
 
 
-def _compare(client: "QdrantClient", config: CollectionDataset, about: _About, folder: Path) -> None:
+def _compare(client: "QdrantClient", config: CollectionDataset, about: About, folder: Path) -> None:
     """Look at the collection again: as many points as before, and a sample of them unchanged."""
     if _about(client, config) != about:
         _changed(folder, config, "its size or configuration is another one now")

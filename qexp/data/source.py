@@ -123,11 +123,11 @@ def _open_collection(config: CollectionDataset, embedding: EmbeddingConfig, cach
         loaded.place,
         ("payload",) if config.payload else (),
         payload_json=True,
-        distance=snapshot.distance,
-        m=snapshot.m,
-        ef_construct=snapshot.ef_construct,
-        full_scan_threshold=snapshot.full_scan_threshold,
-        payload_indexes=snapshot.payload_indexes,
+        distance=snapshot.about.distance,
+        m=snapshot.about.m,
+        ef_construct=snapshot.about.ef_construct,
+        full_scan_threshold=snapshot.about.full_scan_threshold,
+        payload_indexes=snapshot.about.payload_indexes,
         warnings=snapshot.warnings,
     )
     return _with_queries(source, loaded, config, embedding, cache)
