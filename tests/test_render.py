@@ -12,7 +12,7 @@ import pytest
 
 from qexp import history
 from qexp.report import render
-from qexp.report.canvas import DARK, LIGHT, WIDE, Frame, axes_of, recoloured, svg
+from qexp.report.canvas import DARK, LIGHT
 from qexp.report.cliff import floors
 from qexp.report.frontier import questions
 from qexp.report.recommend import recommend
@@ -36,7 +36,12 @@ PROBE = """<script>addEventListener("load", () => {
   const page = document.documentElement;
   parent.document.documentElement.dataset.found = JSON.stringify({
     width: innerWidth, needed: page.scrollWidth,
-    plots: [...document.images].map(image => [image.naturalWidth, image.clientWidth, image.alt.length]),
+    plots: [...document.querySelectorAll("figure")].map(figure => {
+      const drawn = [...figure.querySelectorAll("svg")].filter(one => one.clientWidth);
+      const letter = getComputedStyle(drawn[0].querySelector("use").parentElement).fill;
+      return [drawn.length, drawn[0].viewBox.baseVal.width * 4 / 3, drawn[0].clientWidth,
+        figure.getAttribute("aria-label").length, letter];
+    }),
     ink: getComputedStyle(document.body).color, page: getComputedStyle(document.body).backgroundColor,
     clipped: [...document.querySelectorAll(".scroll:not(details *)")]
       .filter(one => one.scrollWidth > one.clientWidth + 1).length,
@@ -87,7 +92,8 @@ def test_plots_are_drawn_and_nothing_sticks_out(report, tmp_path, width):
     assert found["needed"] <= found["width"] == width
     assert len(found["plots"]) == 4
     assert width < 1400 or not found["clipped"]  # there is room for every column
-    for natural, shown, described in found["plots"]:
+    for number, natural, shown, described, _ in found["plots"]:
+        assert number == 1
         assert natural > 100
         assert natural * 0.75 <= shown or shown > 0.85 * width  # not shrunk to where letters are unreadable
         assert described > 20
@@ -99,15 +105,11 @@ def test_dark_pages_are_dark(report, tmp_path):
     light, dark = probe(report, tmp_path, 800), probe(report, tmp_path, 800, dark=True)
     assert light["page"] == "rgb(255, 255, 255)"
     assert dark["page"] == "rgb(20, 23, 30)"
-
-
-def test_the_dark_drawing_is_the_light_one_in_other_colours():
-    drawing = svg(axes_of(Frame(LIGHT, WIDE), "x", "y", "title")[0])
-    dark = recoloured(drawing, DARK)
-    assert any(colour in drawing for colour in LIGHT.colours)
-    assert not any(colour in dark for colour in LIGHT.colours)
-    assert recoloured(dark, DARK) == dark
-    assert len(set(LIGHT.colours)) == len(LIGHT.colours) == len(DARK.colours)
+    for found, theme in ((light, LIGHT), (dark, DARK)):
+        letters = {
+            f"rgb({', '.join(str(int(colour[at : at + 2], 16)) for at in (1, 3, 5))})" for colour in theme.colours
+        }
+        assert {letter for *_, letter in found["plots"]} <= letters
 
 
 def test_figures_are_those_of_mlflow(report, recorded):
@@ -121,9 +123,19 @@ def test_figures_are_those_of_mlflow(report, recorded):
 def test_it_is_one_small_file_that_needs_no_network(report):
     text = report.read_text()
     assert len(text) < 5_000_000
-    assert not re.findall(r'(?:src|href|srcset)="(?!data:)', text)
+    assert not re.findall(r'(?:src|href|srcset)="(?!data:|#)', text)
     assert "http://" not in re.sub(r"data:[^\"]*", "", text)
     assert "https://" not in text
+
+
+def test_plots_that_a_page_has_no_room_for_are_beside_it(recorded, tmp_path, monkeypatch):
+    monkeypatch.setattr(render, "ROOM", 1)
+    decided = recommend(recorded.rows, recorded.slo)
+    first, second = write_report(tmp_path, recorded, [decided, decided], {}).read_text().split("<hr>")
+    assert "<figure" in first
+    assert "<figure" not in second
+    for path in re.findall(r'href="(plots/[^"]+)"', second):
+        assert (tmp_path / path).read_bytes().startswith(b"\x89PNG")
 
 
 def test_markdown_says_the_same(report):

@@ -58,7 +58,7 @@ class About:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The points as columns `id`, `vector` and `payload` (JSON), what the collection is, and what is to be said of it."""
+    """The points as columns `id`, `vector` and `payload` (JSON), what the collection is, what is to be said of it."""
 
     rows: "Dataset"
     state: str

@@ -1,7 +1,6 @@
 """Where plots are drawn: themes, sizes, bare axes, and the way to SVG and PNG."""
 
 import io
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -68,12 +67,6 @@ def svg(figure: "Figure") -> str:
     with mpl.rc_context({"svg.hashsalt": "qexp", "svg.fonttype": "path"}):
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return out.getvalue()
-
-
-def recoloured(drawing: str, theme: Theme) -> str:
-    """Return an SVG that was drawn in `LIGHT` in the colours of another theme."""
-    pairs = dict(zip(LIGHT.colours, theme.colours, strict=True))
-    return re.sub("|".join(pairs), lambda found: pairs[found[0]], drawing)
 
 
 def png(figure: "Figure") -> bytes:

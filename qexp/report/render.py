@@ -1,14 +1,14 @@
 """The report as one HTML file that needs nothing else, and as Markdown."""
 
-import base64
 import html
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
-from qexp.report.canvas import DARK, LIGHT, NARROW, WIDE, Frame, png, recoloured, svg
+from qexp.report.canvas import DARK, LIGHT, NARROW, WIDE, Frame, png, svg
 from qexp.report.frontier import QUESTION
+from qexp.report.inline import Drawings, colours
 from qexp.report.markdown import block_markdown
 from qexp.report.plots import Samples, plots
 from qexp.report.recommend import Recommendation
@@ -17,8 +17,7 @@ from qexp.report.settings import apart
 from qexp.report.story import story
 from qexp.report.style import STYLE
 
-PHONE = "(max-width: 620px)"
-NIGHT = "(prefers-color-scheme: dark)"
+ROOM = 4_000_000  # characters of a page with plots; those of further questions are beside it
 
 
 def write_report(
@@ -29,17 +28,21 @@ def write_report(
     `samples` are raw latencies in ms by collection run and visit.
     """
     (folder / "plots").mkdir(parents=True, exist_ok=True)
-    pages, texts, contents = [], [], []
+    pages: list[str] = []
+    texts, contents, drawings = [], [], Drawings()
     for number, (asked, decided) in enumerate(zip(_asked(decisions), decisions, strict=True), 1):
         drawn = plots(record.asked_by(decided), decided, samples, record.cliff)
         blocks = story(record, decided, drawn)
         suffix = f"-{number}" if len(decisions) > 1 else ""
         pictures = {}
         for name, draw in drawn.items():
-            wide = draw(Frame(LIGHT, WIDE))
-            pictures[name] = svg(draw(Frame(LIGHT, NARROW))), svg(wide)
-            wide.set_layout_engine("none")  # everything has its place
-            (folder / "plots" / f"{name}{suffix}.png").write_bytes(png(wide))
+            path, wide = f"plots/{name}{suffix}.png", draw(Frame(LIGHT, WIDE))
+            pictures[name] = f'<p><a href="{path}">{path}</a></p>'
+            if sum(map(len, pages)) < ROOM:
+                alt = next(block.alt for block in blocks if isinstance(block, Picture) and block.name == name)
+                pictures[name] = drawings.figure(svg(draw(Frame(LIGHT, NARROW))), svg(wide), alt)
+                wide.set_layout_engine("none")  # everything has its place
+            (folder / path).write_bytes(png(wide))
         page = "\n".join(_html(block, pictures) for block in blocks)
         text = "\n\n".join(block_markdown(block, suffix) for block in blocks)
         if len(decisions) > 1:
@@ -53,7 +56,7 @@ def write_report(
     (folder / "report.md").write_text(f"# {title}\n\n" + "\n\n---\n\n".join(texts) + "\n", encoding="utf-8")
     listed = f"<ul>{''.join(contents)}</ul>\n" if contents else ""
     written = folder / "report.html"
-    written.write_text(_page(title, listed + "<hr>".join(pages)), encoding="utf-8")
+    written.write_text(_page(title, drawings.glyphs() + listed + "<hr>".join(pages)), encoding="utf-8")
     return written
 
 
@@ -73,7 +76,9 @@ def _page(title: str, body: str) -> str:
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">
 <title>{html.escape(title)}</title>
-<style>{STYLE}</style>
+<style>{STYLE}
+:root {{ {colours(LIGHT)} }}
+@media (prefers-color-scheme: dark) {{ :root {{ {colours(DARK)} }} }}</style>
 </head>
 <body>
 <main>
@@ -85,7 +90,7 @@ def _page(title: str, body: str) -> str:
 """
 
 
-def _html(block: Block, pictures: Mapping[str, tuple[str, str]]) -> str:
+def _html(block: Block, pictures: Mapping[str, str]) -> str:
     match block:
         case Heading(text):
             return f"<h2>{html.escape(text)}</h2>"
@@ -115,8 +120,8 @@ def _html(block: Block, pictures: Mapping[str, tuple[str, str]]) -> str:
             return f'<div class="tiles">{"".join(cards)}</div>'
         case Grid():
             return _table(block)
-        case Picture(name, alt):
-            return _picture(*pictures[name], alt)
+        case Picture(name, _):
+            return pictures[name]
         case Quote(text):
             return f"<pre>{html.escape(text)}</pre>"
 
@@ -140,19 +145,3 @@ def _table(grid: Grid) -> str:
     region = '<div class="scroll" tabindex="0" role="region" aria-label="table">'
     table = f"{region}<table>{head}<tbody>{body}</tbody></table></div>"
     return f"<details><summary>{html.escape(grid.folded)}</summary>{table}</details>" if grid.folded else table
-
-
-def _picture(narrow: str, wide: str, alt: str) -> str:
-    """Return a plot, drawn light as SVG, in the variants that the page chooses from: phone or wide, dark or light."""
-    return (
-        f"<figure><picture>"
-        f'<source media="{PHONE} and {NIGHT}" srcset="{_source(recoloured(narrow, DARK))}">'
-        f'<source media="{PHONE}" srcset="{_source(narrow)}">'
-        f'<source media="{NIGHT}" srcset="{_source(recoloured(wide, DARK))}">'
-        f'<img src="{_source(wide)}" alt="{html.escape(alt)}">'
-        f"</picture></figure>"
-    )
-
-
-def _source(drawing: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(drawing.encode()).decode()

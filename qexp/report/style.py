@@ -28,7 +28,9 @@ th, td { text-align: left; padding: .4rem .7rem .4rem 0; border-bottom: 1px soli
 th { color: var(--muted); font-weight: 600; vertical-align: bottom; }
 .number { text-align: right; white-space: nowrap; }
 tr.marked td { background: var(--mark); font-weight: 600; }
-figure { margin: 1.4rem 0; } figure img { display: block; width: 100%; height: auto; }
+figure { margin: 1.4rem 0; } figure svg { display: block; width: 100%; height: auto; } .glyphs { position: absolute; }
+figure svg * { stroke-linejoin: round; stroke-linecap: butt; } .phone { display: none; }
+@media (max-width: 620px) { .wide { display: none; } .phone { display: block; } }
 details { margin: .8rem 0; } summary { cursor: pointer; color: var(--accent); }
 pre { background: var(--card); padding: .9rem 1rem; border-radius: .6rem; white-space: pre-wrap;
   overflow-wrap: anywhere; font-size: .85rem; }
