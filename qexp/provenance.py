@@ -6,10 +6,40 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from qexp.config import ExperimentConfig, located_encoder, with_paths
 from qexp.environment import experiment_name
 from qexp.paths import packaged
 
+BUNDLED = "bundled/"  # paths of what comes with qexp, whose commit tells
+WHOLE_BYTES = 256 * 2**20  # of a file that is read to tell whether it has changed
 NAMED = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine")  # MLproject's parameters
+
+
+def inputs(config: ExperimentConfig) -> str:
+    """Return a digest that changes when a file of the user's that the experiment reads does; empty without any.
+
+    Of large files size and time tell.
+    """
+    encoder = located_encoder(config.embedding)
+    paths = [encoder.model, encoder.function and encoder.function.rpartition(":")[0]]
+
+    def note(path: str) -> str:
+        paths.append(path)
+        return path
+
+    with_paths(config.dataset, note)
+    given = [Path(path).expanduser() for path in paths if path and not path.startswith(BUNDLED)]
+    found = [file for path in given for file in (path, *sorted(path.rglob("*"))) if file.is_file()]
+    states = "\n".join(map(_state, found))
+    return states and hashlib.sha256(states.encode()).hexdigest()[:12]
+
+
+def _state(file: Path) -> str:
+    about = file.stat()
+    if about.st_size > WHOLE_BYTES:
+        return f"{about.st_size} {about.st_mtime_ns}"
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def checkout() -> Path | None:

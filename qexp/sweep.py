@@ -20,7 +20,7 @@ from qexp.errors import ConfigError, QexpError, Refused
 from qexp.jobs import REUSED, cliff_of, collect, jobs_of, lost_trials, rows_of, runs_of
 from qexp.locks import Lock
 from qexp.paths import cache_root
-from qexp.provenance import code_tags, reproduce_command
+from qexp.provenance import code_tags, inputs, reproduce_command
 from qexp.report.sizing import write_cliff
 from qexp.report.table import markdown
 from qexp.results import Row
@@ -193,10 +193,15 @@ def finished(config: ExperimentConfig) -> tuple[str, list[Row]] | None:
             chosen += f" AND tags.`qexp.sweep` = '{sweep_id}'"
         found = search(client, experiment_id, chosen)
         found.sort(key=lambda run: run.data.tags.get("qexp.sweep") == sweep_id)  # the sweep's own are the last
+        read = inputs(config)
         for run in reversed(found):
-            rows = rows_of(client, run)
-            if not rows or lost_trials(run, rows):
-                log.warning("%s: measured again, for trials of run %s were deleted", run.info.run_name, run.info.run_id)
+            rows, changed = rows_of(client, run), ""
+            if run.data.tags.get(tracking.INPUTS, "") != read:
+                changed = "files were changed since"
+            elif not rows or lost_trials(run, rows):
+                changed = "trials were deleted of"
+            if changed:
+                log.warning("%s: measured again: %s run %s", run.info.run_name, changed, run.info.run_id)
                 continue
             if sweep_id and run.data.tags.get("qexp.sweep") != sweep_id:
                 client.set_tag(sweep_id, REUSED + config.hash, run.info.run_id)
@@ -269,10 +274,9 @@ def finish(run_id: str, status: str, reason: str = "") -> tuple[list[Row], str]:
             text = markdown(rows, title)
             client.set_tag(run_id, "mlflow.note.content", tracking.note(text, tracking.TABLE_FILE))
             client.log_text(run_id, text, tracking.TABLE_FILE)
-        failed = sum("error" in row.params for row in rows)
         if status == "FAILED":
-            jobs = len(jobs_of(client, client.get_run(run_id)))
-            client.set_tag(run_id, "qexp.error", reason or f"{failed} of {jobs} jobs failed")
+            failed, jobs = sum("error" in row.params for row in rows), jobs_of(client, client.get_run(run_id))
+            client.set_tag(run_id, "qexp.error", reason or f"{failed} of {len(jobs)} jobs failed")
         if os.environ.pop(OWNED, None):
             client.set_terminated(run_id, status)
         if status == "KILLED":  # jobs in other processes end without a word

@@ -16,7 +16,7 @@ from qexp.config import ExperimentConfig, located, located_encoder, with_paths
 from qexp.environment import REPRODUCES, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, TrackingError
 from qexp.paths import cache_root
-from qexp.provenance import code_tags, reproduce_command, uncommitted
+from qexp.provenance import code_tags, inputs, reproduce_command, uncommitted
 from qexp.report.record import FINDINGS, WARNINGS
 from qexp.report.sizing import write_sizing
 from qexp.report.table import markdown
@@ -35,6 +35,7 @@ CONFIG_FILE = "config.json"  # artifact: the flat configuration
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 DATASET_REVISION = "qexp.dataset_revision"  # tag: the commit that the hub's dataset was loaded from
 SLO = "qexp.slo"  # tag of a sweep: the limits by which it is judged
+INPUTS = "qexp.inputs"  # tag: digest of the files of the user's that it read
 SWEEPS = "qexp.sweeps"  # tag of a trial: the sweeps that it is in, its own and those that reuse it
 TRIALS = "qexp.trials"  # tag of a collection: how many trials were recorded below it
 TABLE_FILE = "table.md"  # artifact: all of the table that the note begins with
@@ -95,6 +96,8 @@ def _first_tags(config: ExperimentConfig, words: list[str]) -> dict[str, str]:
         "qexp.reproduce": reproduce_command(words),
         **code_tags(),
     }
+    if read := inputs(config):
+        tags[INPUTS] = read
     if REPRODUCES in os.environ:
         tags["qexp.reproduces"] = os.environ[REPRODUCES]
     if sweep := sweep_run():

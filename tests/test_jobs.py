@@ -1,5 +1,8 @@
 """The jobs of a sweep as MLflow holds them, deleted trials among them."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
@@ -20,7 +23,7 @@ def test_what_lost_trials_is_measured_again(qexp: Qexp, environment: dict[str, s
     assert first.returncode == 0, first.stderr
     delete_trials(environment, "scalar", 1)
     resumed = qexp(*WORDS, "sweep.resume=last")
-    assert "scalar: measured again, for trials of run" in resumed.stderr
+    assert "scalar: measured again: trials were deleted of run" in resumed.stderr
     assert "binary: measured already" in resumed.stderr
     assert resumed.stdout.count("scalar  ") == first.stdout.count("scalar  ")
     reused = qexp(*WORDS, "skip_existing=true")
@@ -32,6 +35,19 @@ def test_what_lost_trials_is_measured_again(qexp: Qexp, environment: dict[str, s
     shown = [trial.data.params["quantization"] for trial in found]
     assert sorted(shown) == ["binary"] * (len(found) // 2) + ["scalar"] * (len(found) // 2)
     assert len(found) > 2
+
+
+def test_what_read_other_files_is_measured_again(qexp: Qexp, tmp_path: Path) -> None:
+    words = ["dataset=file", "dataset.path=mine.npy", *QUICK[5:], "search.oversampling=[2]", "skip_existing=true"]
+    for seed, told in (
+        (0, ": round 0"),
+        (0, "measured already by run"),
+        (1, "measured again: files were changed since"),
+    ):
+        np.save(tmp_path / "mine.npy", np.random.default_rng(seed).normal(size=(700, 32)).astype("f4"))
+        done = qexp(*words)
+        assert done.returncode == 0, done.stderr
+        assert told in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """What is noted of the checkout behind a run."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from qexp.provenance import _fetchable, code_tags, reproduce_command, uncommitted
+from qexp.config import EmbeddingConfig, ExperimentConfig, FileDataset, HubDataset, QueriesConfig
+from qexp.provenance import _fetchable, code_tags, inputs, reproduce_command, uncommitted
 
 
 def test_changed_files_may_be_in_any_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,3 +56,28 @@ def test_a_clone_of_a_folder_is_reproduced_where_it_is(tmp_path: Path, monkeypat
     assert reproduce_command(preset, sweep=True).endswith("-e sweep -P experiment=tune -P dataset=mine")
     monkeypatch.setattr("qexp.provenance.checkout", lambda: None)
     assert reproduce_command(words, sweep=True) == "qexp -m quantization=scalar,binary search.limit=5,10"
+
+
+def test_inputs_are_the_files_that_an_experiment_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("points.npy", "asked.npy", "encoders.py", "other.npy"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "model" / "inner").mkdir(parents=True)
+    (tmp_path / "model" / "inner" / "a.onnx").write_text("a")
+    config = ExperimentConfig(
+        dataset=FileDataset(path="points.npy", queries=QueriesConfig(path=f"{tmp_path}/asked.npy")),
+        embedding=EmbeddingConfig(kind="callable", model="model", function="encoders:encode"),
+    )
+    known = [inputs(config)]
+    for path in ("points.npy", "asked.npy", "encoders.py", "model/inner/a.onnx"):
+        (tmp_path / path).write_text("changed")
+        known.append(inputs(config))
+    assert len(set(known)) == 5
+    (tmp_path / "other.npy").write_text("changed")
+    os.utime(tmp_path / "points.npy", (1, 1))
+    assert inputs(config) == known[-1]
+    monkeypatch.setattr("qexp.provenance.WHOLE_BYTES", 1)
+    sizes = inputs(config)
+    os.utime(tmp_path / "points.npy", (2, 2))
+    assert inputs(config) != sizes
+    assert inputs(ExperimentConfig(dataset=HubDataset(path="bundled/wordnet"))) == inputs(ExperimentConfig()) == ""
