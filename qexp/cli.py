@@ -226,7 +226,7 @@ def objectives(rows: "list[Row]") -> list[float] | None:
     return [trials[0][name] for name in names]
 
 
-def _end_sweep(status: str, reason: str) -> int:
+def _end_sweep(status: str, reason: str = "") -> int:
     """End the sweep's run, if there is one, and show its table, whatever became of its jobs; return the exit code.
 
     `reason` is why the sweep as a whole failed, if it did.

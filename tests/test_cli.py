@@ -201,7 +201,7 @@ def test_a_sweep_without_m_says_what_alone_is_measured(qexp: Qexp, experiment: s
         (["-m", "quantization=scalar,binary", "--cfg", "job"], "-m --cfg: shows the configuration of one experiment"),
         (["search.limt=3"], "search.limt: no such group or field (did you mean 'search.limit'?)"),
         (["+search.limt=3"], "limt: no such field"),
-        (["search.limit=ten"], "could not be converted to Integer"),
+        (["search.limit=ten"], "search.limit=ten: must be a whole number"),
         (["search.limit=5000"], "search.limit=5000: synthetic has only 2000 points"),
         (["search.oversampling=[]"], "search.oversampling=[]: the grid is empty"),
         (["search.oversampling=[0.5]"], "search.oversampling=0.5: must be at least 1"),
