@@ -182,7 +182,10 @@ def _chosen(record: Record, reference: str) -> tuple[Row, list[str]]:
         return asked_for, [f"{title(params)} (storage {params['storage']}) was asked for by name."]
     groups = questions(record.rows)
     if len(groups) > 1:
-        raise DataError(f"{reference}: it answers {len(groups)} questions; name a collection's or a trial's run")
+        raise DataError(
+            f"{reference}: it answers {len(groups)} questions; name a collection's or a trial's run, or "
+            "take the deploy files of each from qexp-report"
+        )
     decided = recommend(groups[0], record.slo)
     why = verdict_lines(decided)
     if decided.choice is None:

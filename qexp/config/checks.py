@@ -24,7 +24,8 @@ def one_of(key: str, value: str, known: Iterable[str]) -> None:
 
 def at_least(key: str, value: float, least: float) -> None:
     """Refuse a number that is below `least`, infinite or no number."""
-    require(math.isfinite(value) and value >= least, f"{key}={value:g}: must be at least {least:g}")
+    require(math.isfinite(value), f"{key}={value:g}: must be a finite number")
+    require(value >= least, f"{key}={value:g}: must be at least {least:g}")
 
 
 def no_secret(key: str, url: str) -> None:

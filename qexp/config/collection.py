@@ -1,5 +1,6 @@
 """The schema of what Qdrant builds: quantization, storage, index."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,14 @@ class TheoryConfig:
 
     compression: float | None = None
     speedup: float | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("compression", "speedup"):
+            factor = getattr(self, key)
+            require(
+                factor is None or (math.isfinite(factor) and factor > 0),
+                f"quantization.theory.{key}={factor}: must be a finite number above 0, or null for no claim",
+            )
 
 
 @dataclass(frozen=True)
