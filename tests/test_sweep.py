@@ -318,7 +318,7 @@ def test_of_other_words_only_those_that_differ_are_named(
 ) -> None:
     run_id = start_run(*connect(), "a sweep", "sweep", {sweep.WORDS: "dataset=words index.m=8,16 quantization=scalar"})
     monkeypatch.setenv(SWEEP_RUN, run_id)
-    sweep._compare_words("dataset=words quantization=binary,scalar")
+    sweep._compare_words("dataset=words quantization=binary,scalar", [])
     assert "started with index.m=8,16 quantization=scalar, not quantization=binary,scalar: it will" in caplog.text
-    sweep._compare_words("dataset=words index.m=8,16")
+    sweep._compare_words("dataset=words index.m=8,16", [])
     assert "started with quantization=scalar, not nothing else: it will" in caplog.text
