@@ -11,14 +11,14 @@ from qexp.environment import experiment_name
 from qexp.paths import packaged
 
 BUNDLED = "bundled/"  # paths of what comes with qexp, whose commit tells
-WHOLE_BYTES = 256 * 2**20  # of a file that is read to tell whether it has changed
+WHOLE_BYTES = 64 * 2**20  # of files that are read to tell whether they have changed
 NAMED = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine")  # MLproject's parameters
 
 
 def inputs(config: ExperimentConfig) -> str:
     """Return a digest that changes when a file of the user's that the experiment reads does; empty without any.
 
-    Of large files size and time tell.
+    Where they are large, size and time of each tell.
     """
     encoder = located_encoder(config.embedding)
     paths = [encoder.model, encoder.function and encoder.function.rpartition(":")[0]]
@@ -30,14 +30,14 @@ def inputs(config: ExperimentConfig) -> str:
     with_paths(config.dataset, note)
     given = [Path(path).expanduser() for path in paths if path and not path.startswith(BUNDLED)]
     found = [file for path in given for file in (path, *sorted(path.rglob("*"))) if file.is_file()]
-    states = "\n".join(map(_state, found))
+    small = sum(file.stat().st_size for file in found) <= WHOLE_BYTES
+    states = "\n".join(_state(file, small) for file in found)
     return states and hashlib.sha256(states.encode()).hexdigest()[:12]
 
 
-def _state(file: Path) -> str:
-    about = file.stat()
-    if about.st_size > WHOLE_BYTES:
-        return f"{about.st_size} {about.st_mtime_ns}"
+def _state(file: Path, whole: bool) -> str:
+    if not whole:
+        return f"{file.stat().st_size} {file.stat().st_mtime_ns}"
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
