@@ -1,6 +1,7 @@
 """Where figures come from: the commit, the lock and the command that would make them again."""
 
 import hashlib
+import os
 import re
 import shlex
 import subprocess
@@ -28,15 +29,16 @@ def inputs(config: ExperimentConfig) -> str:
         return path
 
     with_paths(config.dataset, note)
-    given = [Path(path).expanduser() for path in paths if path and not path.startswith(BUNDLED)]
-    found = [file for path in given for file in (path, *sorted(path.rglob("*"))) if file.is_file()]
+    given = [os.path.expanduser(path) for path in paths if path and not path.startswith(BUNDLED)]
+    here = [Path(path) for path in given if os.path.exists(path)]  # which takes any text
+    found = [file for path in here for file in (path, *sorted(path.rglob("*"))) if file.is_file()]
     small = sum(file.stat().st_size for file in found) <= WHOLE_BYTES
     states = "\n".join(_state(file, small) for file in found)
     return states and hashlib.sha256(states.encode()).hexdigest()[:12]
 
 
 def _state(file: Path, whole: bool) -> str:
-    if not whole:
+    if not (whole and os.access(file, os.R_OK)):  # loading says what cannot be read
         return f"{file.stat().st_size} {file.stat().st_mtime_ns}"
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import termios
 import time
-from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -285,6 +284,12 @@ cli.main()
     assert (run.returncode, run.stdout, run.stderr) == (130, "", "")
 
 
+def _as_in_a_terminal() -> None:
+    """Take the signals that a background job of a shell, or what nohup starts, ignores."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_sweep_ends_as_killed_and_leaves_nothing_behind(
     environment: dict[str, str], tmp_path: Path, number: signal.Signals
@@ -294,7 +299,7 @@ def test_an_interrupted_sweep_ends_as_killed_and_leaves_nothing_behind(
         tmp_path,
         *("-m", "quantization=binary,scalar", *QUICK, "search.rounds=1000"),
         start_new_session=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job of a shell ignores it
+        preexec_fn=_as_in_a_terminal,
     )
     read_until(process, "round 1 of")
     workers = psutil.Process(process.pid).children(recursive=True)

@@ -80,4 +80,5 @@ def test_inputs_are_the_files_that_an_experiment_reads(tmp_path: Path, monkeypat
     sizes = inputs(config)
     os.utime(tmp_path / "points.npy", (2, 2))
     assert inputs(config) != sizes
+    assert inputs(ExperimentConfig(dataset=FileDataset(path="a" * 300))) == ""
     assert inputs(ExperimentConfig(dataset=HubDataset(path="bundled/wordnet"))) == inputs(ExperimentConfig()) == ""
