@@ -20,6 +20,7 @@ from qexp.errors import QexpError, Refused, near_miss
 from qexp.mendable import mendable
 from qexp.paths import packaged
 from qexp.streams import BAD_INPUT, BUG, INTERRUPTED, OK, command, complain, interrupts_kept
+from qexp.swept import own_folder
 from qexp.usage import (
     GROUPS,
     SOURCE,
@@ -208,13 +209,12 @@ def _words(hydra_config: Any) -> list[str]:
 
     Before them, where choices of the user's own are.
     """
-    choices, sources = hydra_config.runtime.choices, hydra_config.runtime.config_sources
-    own = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
+    choices = hydra_config.runtime.choices
     named = {group: choices[group] for group in GROUPS if choices.get(group) is not None}
     rest = [word for word in hydra_config.overrides.task if re.split("[=.]", word, maxsplit=1)[0] not in HOUSEKEEPING]
     rest = [word for word in rest if word.split("=", 1)[0] not in GROUPS]
     chosen = quoted([f"{group}={choice}" for group, choice in named.items()])
-    return [*own, *chosen, *map(from_anywhere, rest)]
+    return [*own_folder(hydra_config), *chosen, *map(from_anywhere, rest)]
 
 
 def objectives(rows: "list[Row]") -> list[float] | None:

@@ -26,7 +26,7 @@ from qexp.report.table import markdown
 from qexp.results import Row
 from qexp.results.footprint import Cliff
 from qexp.store import connect, fitting, search, start_run, store_faults
-from qexp.swept import plan, told_words
+from qexp.swept import own_folder, plan, told_words
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,7 +54,7 @@ class SweepCallback(Callback):
             swept, jobs = plan(config)
             words = told_words(list(config.hydra.overrides.task))
             begin(_name(config), cache_root(config.cache_dir), config.sweep.resume, words)
-            _compare_words(words, list(config.hydra.overrides.task))
+            _compare_words(words, [*own_folder(config.hydra), *config.hydra.overrides.task])
         except QexpError as error:
             raise Refused(error) from error
         os.environ[SWEPT] = swept
@@ -183,6 +183,7 @@ def finished(config: ExperimentConfig) -> tuple[str, list[Row]] | None:
     sweep_id = sweep_run()
     if not (config.skip_existing or (config.sweep.resume and sweep_id)):
         return None
+    read = inputs(config)
     with store_faults("looking for finished runs"):
         client, experiment_id = connect()
         chosen = (
@@ -193,15 +194,12 @@ def finished(config: ExperimentConfig) -> tuple[str, list[Row]] | None:
             chosen += f" AND tags.`qexp.sweep` = '{sweep_id}'"
         found = search(client, experiment_id, chosen)
         found.sort(key=lambda run: run.data.tags.get("qexp.sweep") == sweep_id)  # the sweep's own are the last
-        read = inputs(config)
         for run in reversed(found):
-            rows, changed = rows_of(client, run), ""
-            if run.data.tags.get(tracking.INPUTS, "") != read:
-                changed = "files were changed since"
-            elif not rows or lost_trials(run, rows):
-                changed = "trials were deleted of"
-            if changed:
-                log.warning("%s: measured again: %s run %s", run.info.run_name, changed, run.info.run_id)
+            changed = run.data.tags.get(tracking.INPUTS, "") != read
+            rows = [] if changed else rows_of(client, run)
+            if not rows or lost_trials(run, rows):
+                reason = "files were changed since" if changed else "trials were deleted of"
+                log.warning("%s: measured again: %s run %s", run.info.run_name, reason, run.info.run_id)
                 continue
             if sweep_id and run.data.tags.get("qexp.sweep") != sweep_id:
                 client.set_tag(sweep_id, REUSED + config.hash, run.info.run_id)

@@ -55,6 +55,12 @@ def _check_swept(key: str) -> None:
         raise ConfigError(f"{key}: limits are not swept; give one, and ask again with others by qexp-report {flag} …")
 
 
+def own_folder(hydra_config: Any) -> list[str]:
+    """Return the flag that names the folder with choices of the user's own, if one was given."""
+    sources = hydra_config.runtime.config_sources
+    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
+
+
 def told_words(words: list[str]) -> str:
     """Return what a sweep is started with, whatever the order: the overrides that change a figure of it."""
     told = [word for word in words if re.split("[=.]", word.lstrip("+~"), maxsplit=1)[0] not in (*HOUSEKEEPING, "slo")]

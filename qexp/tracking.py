@@ -52,10 +52,10 @@ def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Calla
     The run ends as FINISHED, as FAILED with the message as tag `qexp.error`, or as KILLED when interrupted. If the
     store fails once the experiment is measured, the run stays open and its record pending on disk.
     """
+    tags = _first_tags(config, words)
     with store_faults("starting a run"):
         client, experiment_id = connect()
         log_pending(client, cache_root(config.cache_dir))
-        tags = _first_tags(config, words)
         name = f"{config.dataset.title} {_method(config, words)}"
         run_id = start_run(client, experiment_id, name, "collection", tags)
     measured: list[Experiment] = []

@@ -102,7 +102,9 @@ def test_the_recorded_command_finds_choices_of_the_users_own(
     words = shlex.split(run.data.tags["qexp.command"])[1:]
     assert words[0] == f"--config-dir={tmp_path}/own"
     assert f"overrides={words[0]} " in run.data.tags["qexp.reproduce"]
-    again = qexp(*words, "skip_existing=true")
+    again = qexp("-m", *words, "skip_existing=true")
+    (sweep,) = runs(environment, "sweep")
+    assert sweep.data.tags["qexp.command"].startswith(f"qexp -m {words[0]} ")
     assert f"measured already by run {run.info.run_id}" in again.stderr
 
 
