@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from pathlib import Path
+from typing import Any
 
 from qexp.errors import ConfigError
 from qexp.locks import Lock
@@ -145,7 +146,17 @@ def _made(path: Path) -> str:
     if (path / "facts.json").exists():
         made = json.loads((path / "facts.json").read_text(encoding="utf-8"))
         return f"{made['points']:,} points of {made['size']} dimensions, {made['queries']:,} queries, {made['source']}"
-    return ""
+    if path.parent.name == Kind.TRUTH:
+        import numpy as np
+
+        with np.load(path) as truth:
+            return "{1:,} neighbours of {0:,} queries".format(*truth["ids"].shape)
+    copies = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(path.rglob("dataset_info.json"))]
+    return ", ".join(f"{_rows(copy):,} rows of {copy['dataset_name']}/{copy['config_name']}" for copy in copies)
+
+
+def _rows(copy: dict[str, Any]) -> int:
+    return sum(split["num_examples"] for split in copy["splits"].values())
 
 
 def remove(root: Path, entry: Entry) -> bool:

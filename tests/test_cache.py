@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import re
 import subprocess
@@ -6,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -30,7 +32,10 @@ def cache(tmp_path: Path) -> Path:
         path.parent.mkdir()
         file = path if path.suffix else path / "data"
         file.parent.mkdir(exist_ok=True)
-        file.write_bytes(os.urandom(10 * BLOCK))
+        if name == NEW:
+            np.savez(file, ids=np.zeros((640, 8), np.int64), scores=np.zeros(1))
+        else:
+            file.write_bytes(os.urandom(10 * BLOCK))
         at = time.time() - days * 24 * 3600
         os.utime(path, (at, at))
     (tmp_path / "spool" / "run").mkdir(parents=True)
@@ -45,6 +50,17 @@ def test_entries_come_least_recently_used_first_with_their_size(cache: Path) -> 
     assert names(cache) == [OLD, MIDDLE, NEW]
     for entry in entries(cache):
         assert 10 * BLOCK <= entry.bytes <= 12 * BLOCK
+
+
+def test_neighbours_and_copies_of_datasets_say_what_they_are(cache: Path) -> None:
+    for part, rows in {"corpus": 20000, "queries": 12}.items():
+        info = cache / "datasets" / "0123456789abcdef" / "mine" / part / "dataset_info.json"
+        info.parent.mkdir(parents=True)
+        splits = {"train": {"num_examples": rows}}
+        info.write_text(json.dumps({"dataset_name": "mine", "config_name": part, "splits": splits}))
+    about = {entry.path.parent.name: entry.about for entry in entries(cache)}
+    assert about["datasets"] == "20,000 rows of mine/corpus, 12 rows of mine/queries"
+    assert about["truth"] == "8 neighbours of 640 queries"
 
 
 def test_a_broken_entry_is_shown_and_can_go(cache: Path) -> None:
