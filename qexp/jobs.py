@@ -43,7 +43,7 @@ def collect(run_id: str) -> tuple[list[Row], str]:
             titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
         elif run.info.status == "FINISHED" or "qexp.error" in run.data.tags:
             reason = run.data.tags.get("qexp.error", DELETED)
-            failed.append(failed_row(dict(run.data.params), reason))
+            failed.append(failed_row(run.info.run_name, dict(run.data.params), reason))
     rows = [row for told in told_apart(jobs) for row in told]
     if not titles:
         return failed, "no collection was measured"

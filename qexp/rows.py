@@ -226,9 +226,9 @@ def baseline_row(params: dict[str, str], metrics: dict[str, float]) -> Row:
     )
 
 
-def failed_row(params: dict[str, str], reason: str) -> Row:
-    """Return the row of a collection that could not be measured, from its run's parameters."""
-    return Row({"quantization": params["quantization.name"], "role": "failed", "error": reason}, {})
+def failed_row(run: str, params: dict[str, str], reason: str) -> Row:
+    """Return the row of a collection that could not be measured, from its run's name and parameters."""
+    return Row({"quantization": params["quantization.name"], "role": "failed", "run": run, "error": reason}, {})
 
 
 def _server_metrics(prefix: str, server: LatencyStats | None) -> dict[str, float | None]:

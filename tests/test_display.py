@@ -42,7 +42,7 @@ def test_a_sweep_that_measured_nothing_says_so(environment: dict[str, str], caps
     assert title == "no collection was measured"
     display.show(rows, title, sweep_id=sweep_id)
     shown = capsys.readouterr().out
-    assert "no collection was measured\nscalar failed: no such file\n" in shown
+    assert "no collection was measured\njob failed: no such file\n" in shown
     assert "Compare in MLflow" not in shown
     assert "≈" not in shown
     assert "sort by" not in shown

@@ -185,7 +185,7 @@ def test_a_failed_job_is_a_row_with_its_reason(qexp: Qexp, environment: dict[str
     assert done.stdout.count("failed: search.limit=5000: synthetic has only 2000 points") == 2
     (parent,) = of_level(all_runs(environment), "sweep")
     assert parent.info.status == "FAILED"
-    assert "- binary failed: search.limit=5000" in parent.data.tags["mlflow.note.content"]
+    assert "- synthetic binary search.limit=5000 failed: search.limit=5000" in parent.data.tags["mlflow.note.content"]
 
 
 @pytest.mark.slow

@@ -136,8 +136,8 @@ def markdown(rows: Sequence[Row], title: str) -> str:
 
 
 def failures(rows: Sequence[Row]) -> list[str]:
-    """Return one line for every collection that failed: which, and why."""
-    return [f"{row.params['quantization']} failed: {row.params['error']}" for row in rows if "error" in row.params]
+    """Return one line for every collection that failed: the name of its run, and why."""
+    return [f"{row.params['run']} failed: {row.params['error']}" for row in rows if "error" in row.params]
 
 
 LEGEND = (
