@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 OWNED = "QEXP_SWEEP_OWNED"  # environment: set if this process started the sweep's run and so must end it
 JOBS = "QEXP_SWEEP_JOBS"  # environment: the number of jobs, where the sweeper knows it beforehand
+MANY = 20  # jobs that Hydra composes for seconds, in silence
 WORDS = "qexp.words"  # tag of a sweep: the overrides that it was started with, they and their values sorted
 UNNAMED = "mlflow run -e "  # and the entry point: what a run is called that `mlflow run` was given no name for
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that was given no name
@@ -60,6 +61,8 @@ class SweepCallback(Callback):
         os.environ[SWEPT] = swept
         if jobs:
             os.environ[JOBS] = str(jobs)
+            if jobs >= MANY:
+                log.info("composing %d jobs", jobs)
 
 
 def _name(config: Any) -> str:
