@@ -58,12 +58,15 @@ def _no_key(text: str) -> str:
         return ""
     name = key.group(1).split("@")[0]
     inner = re.search(r"Key '(\w+)' not in '\w+'\s+full_key: (\w+)\s", text)
-    if inner and inner[1] == inner[2] != name:  # of an item in a list of parts
+    if inner and inner[1] == inner[2] != name and not name.startswith(f"{inner[1]}."):  # of an item in a list of parts
         return f"{name}: an item has no field '{inner[1]}'; qexp --cfg job shows those that it has"
     if name in GROUPS:
         return f"{name}: no such choices; they are listed as a,b, and glob(…) stands alone; qexp --help shows them"
     if name not in known_keys():
-        return f"{name}: no such group or field{near_miss(name, {*GROUPS, *known_keys()})}"
+        group, _, field = name.rpartition(".")
+        fields = {known.removeprefix(f"{group}.") for known in known_keys() if known.startswith(f"{group}.")}
+        near = near_miss(field, fields) if fields else near_miss(name, {*GROUPS, *known_keys()})
+        return f"{name}: no such group or field{near}"
     if "delete from" in key[0]:
         return f"~{name}: no field of the schema can be taken out; {name}=null leaves it unset, where it may be"
     group, _, field = name.partition(".")
@@ -96,6 +99,9 @@ def _bad_values(text: str) -> str:
     made = re.search(r"override dataset\.(queries\.\w+)=.*'dict' could not be converted to Integer", text, re.DOTALL)
     if made:
         return f"dataset.{made[1]}: the dataset that is chosen makes its queries; dataset.queries=… says how many"
+    needed = re.search(r"override ([\w.]+=null)\nfield '.*' is not Optional", text)
+    if needed:
+        return f"{needed[1]}: must have a value; leave it out for the default"
     kind = re.search(r"override ([\w.]+=\S*)\nValue .* (?:converted to|not a valid) (\w+)", text)
     if kind and kind[2] in KINDS:
         return f"{kind[1]}: must be {KINDS[kind[2]]}"

@@ -200,7 +200,7 @@ def test_a_sweep_without_m_says_what_alone_is_measured(qexp: Qexp, experiment: s
         (["quantization=scalr"], "quantization=scalr: no such choice (did you mean 'scalar'?)"),
         (["qantization=scalar"], "qantization: no such group or field (did you mean 'quantization'?)"),
         (["-m", "quantization=scalar,binary", "--cfg", "job"], "-m --cfg: shows the configuration of one experiment"),
-        (["search.limt=3"], "search.limt: no such group or field (did you mean 'search.limit'?)"),
+        (["search.limt=3"], "search.limt: no such group or field (did you mean 'limit'?)"),
         (["+search.limt=3"], "limt: no such field"),
         (["search.limit=ten"], "search.limit=ten: must be a whole number"),
         (["search.limit=5000"], "search.limit=5000: synthetic has only 2000 points"),

@@ -39,7 +39,10 @@ def test_a_field_of_a_part_that_the_search_has_not_is_told() -> None:
             "search.limit=1,2",
             "search.limit=1,2: a sweep over several values needs -m: qexp -m …; a list is search.limit",
         ),
-        ("index.ef_constructt=2", "index.ef_constructt: no such group or field (did you mean 'index.ef_construct'?)"),
+        ("serch.limit=3", "serch.limit: no such group or field (did you mean 'search.limit'?)"),
+        ("storage.x=3", "storage.x: no such group or field (known: datatype, hnsw, name, quantized, vectors)"),
+        ("search.limit=null", "search.limit=null: must have a value; leave it out for the default"),
+        ("index.ef_constructt=2", "index.ef_constructt: no such group or field (did you mean 'ef_construct'?)"),
     ],
 )
 def test_a_field_that_is_not_there_is_named(word: str, said: str) -> None:

@@ -81,13 +81,16 @@ def _check_quantization(config: dict[str, Any]) -> None:
         raise ConfigError(
             f"T04 {where}: '{key}' is not a property of a collection, Qdrant would drop it silently; set search.{key}"
         )
+    for method in config:
+        require(method in methods, f"{where}.{method}: no such method{near_miss(method, methods)}")
     require(len(config) == 1, f"{where}: needs exactly one of {', '.join(methods)}; has {sorted(config) or 'none'}")
     method, inner = next(iter(config.items()))
-    require(method in methods, f"{where}.{method}: no such method{near_miss(method, methods)}")
     try:
         checked = getattr(methods[method].model_validate(config), method)
     except ValidationError as invalid:
-        error = invalid.errors()[0]
+        error = max(
+            invalid.errors(), key=lambda one: one["type"] == "extra_forbidden"
+        )  # a typo before what it leaves out
         key = str(error["loc"][-1])
         place = ".".join([where, *map(str, error["loc"])])
         if error["type"] == "extra_forbidden":
