@@ -95,11 +95,11 @@ def _run() -> int:
 
 
 def _run_jobs() -> int:
-    check_words(sys.argv[1:])
     if "MLFLOW_RUN_ID" in os.environ:
         from qexp import sweep
 
-        sweep.adopt_mlflow_run()
+        sweep.adopt_mlflow_run()  # first, so that what is wrong with the words is recorded with it
+    check_words(sys.argv[1:])
     _hydra_main()
     return max(_job_codes, default=OK)
 

@@ -9,11 +9,12 @@ from shutil import get_terminal_size
 from textwrap import wrap
 
 from qexp.config import located, located_function
-from qexp.config.checks import MISSING, no_secret
+from qexp.config.checks import MISSING, no_secret, require
 from qexp.errors import ConfigError, near_miss
 from qexp.paths import packaged
 
 _PATH = re.compile(r"(dataset\.(?:\w+\.)*(?:path|neighbours_path)|embedding\.(?:model|function))=(.+)", re.DOTALL)
+_SECRET = re.compile(r"^(engine|dataset)\.\w*(key|token|password|secret)=|(QDRANT_API_KEY|HF_TOKEN)\s*[=:]")
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 SOURCE = "engine.source_collection"
 QUIET = "--quiet"
@@ -94,7 +95,7 @@ def config_dir(words: list[str]) -> Path | None:
 
 def check_words(words: list[str]) -> None:
     """Raise ConfigError for what Hydra would take amiss, or write down, before it does."""
-    for check in (check_flags, check_choices, check_urls, check_folder):
+    for check in (check_flags, check_choices, check_secrets, check_folder):
         check(words)
 
 
@@ -126,12 +127,18 @@ def check_choices(words: list[str]) -> None:
             raise ConfigError(f"{word}: must be one of its choices; qexp --help shows them")
 
 
-def check_urls(words: list[str]) -> None:
-    """Refuse a URL with a secret before Hydra writes the words down."""
+def check_secrets(words: list[str]) -> None:
+    """Refuse a word with a secret before Hydra writes the words down, without repeating it."""
     for word in words:
-        key, _, value = word.partition("=")
+        key, _, value = word.lstrip("+").partition("=")
         if key in ("engine.url", "dataset.url") and value != MISSING:
             no_secret(key, value)
+        require(not re.search(r"://[^/\s,]*@", value), f"{key}: must not carry a user or password, for it is recorded")
+        require(
+            not _SECRET.search(f"{key}={value}"),
+            f"{key}: a secret must not be in words, which are recorded; the API key belongs in QDRANT_API_KEY, "
+            "the hub's token in HF_TOKEN",
+        )
 
 
 def check_folder(words: list[str]) -> None:
@@ -149,7 +156,8 @@ def expanded(words: list[str]) -> list[str]:
     """Replace `--overrides 'a=1 b=2'`, as an MLproject passes them, by the words; quote choices that are numbers.
 
     Flags among them go first. An MLproject's parameter that was not given arrives as `dataset=`, and is left out. A
-    collection to be advised is the dataset, unless one is given. Raises ConfigError for a quotation that does not end.
+    collection to be advised is the dataset, unless one is given. Raises ConfigError for a quotation that does not end,
+    and for a parameter that the MLproject does not have.
     """
     if "--overrides" in words[:-1]:
         split = words.index("--overrides")
@@ -158,8 +166,13 @@ def expanded(words: list[str]) -> list[str]:
             more = shlex.split(words[split + 1])
         except ValueError as error:
             raise ConfigError(f"--overrides: {str(error).lower()}; quote its words as for a shell") from error
+        if undeclared := words[split + 2 :]:  # which mlflow run appends as flags
+            raise ConfigError(
+                f"-P {undeclared[0].removeprefix('--')}=…: MLproject has no such parameter; a field of qexp goes into "
+                "-P overrides='group.field=value …'"
+            )
         flags = [word for word in more if word.startswith("--")]
-        words = [*flags, *given, *(word for word in more if word not in flags), *words[split + 2 :]]
+        words = [*flags, *given, *(word for word in more if word not in flags)]
     if QUIET in words:
         words = [word for word in words if word != QUIET]
         first = next((number for number, word in enumerate(words) if re.match(r"[^-].*=", word)), len(words))

@@ -12,6 +12,7 @@ from qexp.usage import (
     check_choices,
     check_flags,
     check_folder,
+    check_secrets,
     config_dir,
     expanded,
     from_anywhere,
@@ -43,6 +44,53 @@ def test_overrides_that_cannot_be_split_are_one_line(
         main()
     assert ended.value.code == 2
     assert capsys.readouterr().err == "qexp: --overrides: no closing quotation; quote its words as for a shell\n"
+
+
+def test_a_parameter_that_the_mlproject_has_not_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"^-P rounds=…: MLproject has no such parameter; a field of qexp goes into "):
+        expanded(["dataset=wordnet", "--overrides", "", "--rounds", "3"])
+
+
+KEY = "a-key-that-must-appear-nowhere"
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        (
+            f"engine.url=http://a:{KEY}@b",
+            "engine.url: must not carry a user, password or query; the API key belongs in",
+        ),
+        (f"++engine.url=http://a?api_key={KEY}", "engine.url: must not carry a user, password or query"),
+        (f"engine.url=http://a,http://a:{KEY}@b", "engine.url: must not carry a user, password or query"),
+        (f"dataset.path=https://a:{KEY}@b/c.parquet", "dataset.path: must not carry a user or password"),
+        (f"dataset.queries.path='s3://a:{KEY}@b/c'", "dataset.queries.path: must not carry a user or password"),
+        (f"engine.api_key={KEY}", "engine.api_key: a secret must not be in words, which are recorded"),
+        (f"++engine.api_key={KEY}", "engine.api_key: a secret must not be in words, which are recorded"),
+        (f"+dataset.token={KEY}", "dataset.token: a secret must not be in words"),
+        (f"+hydra.job.env_set.QDRANT_API_KEY={KEY}", "hydra.job.env_set.QDRANT_API_KEY: a secret must not be in words"),
+        (f"+hydra.job.env_set={{HF_TOKEN: {KEY}}}", "hydra.job.env_set: a secret must not be in words"),
+    ],
+)
+def test_a_secret_is_refused_before_it_is_written_down_and_not_repeated(word: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        check_secrets(["dataset=file", word])
+    assert str(error.value).startswith(said)
+    assert KEY not in str(error.value)
+
+
+def test_words_that_only_look_like_secrets_are_none() -> None:
+    check_secrets(
+        [
+            "-m",
+            "engine.url=http://a:6333,http://b",
+            "dataset.url=???",
+            "dataset.path=a@b.parquet",
+            "+dataset.payload_indexes.token=keyword",
+            "search.filter={must: [{key: password, match: {value: a}}]}",
+            "hydra.job.env_copy=[QDRANT_API_KEY]",
+        ]
+    )
 
 
 def test_quiet_words_stand_where_no_flag_is_between_words() -> None:
