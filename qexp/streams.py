@@ -7,14 +7,19 @@ import codecs
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 
+from qexp.environment import MAIN_PROCESS
 from qexp.errors import QexpError
 
 # Exit codes: the last of them of `| head`, as a shell has it of SIGPIPE.
 OK, BUG, BAD_INPUT, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
+
+# As users of Hydra ask for them; `cli` sets it too, together with the other, for itself and the processes it starts.
+TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and MAIN_PROCESS not in os.environ
 
 
 class _Stream(io.TextIOWrapper):
@@ -77,7 +82,9 @@ def command(name: str) -> Callable[[Callable[[], int | None]], Callable[[], None
 
 
 def complain(name: str, message: str) -> int:
-    """Say on standard error what is the user's to mend; return the exit code."""
+    """Say on standard error what is the user's to mend, below the traceback if asked for; return the exit code."""
+    if TRACEBACKS and sys.exc_info()[0]:
+        traceback.print_exc()
     print(f"{name}: {message}", file=sys.stderr)
     return BAD_INPUT
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from qexp.environment import MAIN_PROCESS
 from qexp.streams import interrupts_kept
 from tests.conftest import Swept
 
@@ -68,6 +69,15 @@ def test_how_a_command_ends_is_one_line(raised: str, code: int, said: str) -> No
     script += f"\n@command('qexp-report')\ndef main():\n    raise {raised}\nmain()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"qexp-report: {said}\n")
+
+
+def test_a_traceback_is_shown_where_it_is_asked_for() -> None:
+    words = [sys.executable, "-m", "qexp", "quantization=scaler"]
+    environment = {key: value for key, value in os.environ.items() if key != MAIN_PROCESS} | {"HYDRA_FULL_ERROR": "1"}
+    asked = subprocess.run(words, env=environment, capture_output=True, text=True)
+    first, *_, last = asked.stderr.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert (asked.returncode, last) == (2, "qexp: quantization=scaler: no such choice (did you mean 'scalar'?)")
 
 
 def test_what_a_stream_has_no_character_for_is_replaced(tmp_path: Path) -> None:
