@@ -17,6 +17,7 @@ from qexp.bench.notes import between_builds, labels_under_filter, notes
 from qexp.cache import evict, locked, room, using, writable
 from qexp.config import ExperimentConfig
 from qexp.data.sizes import chosen_links, held_payload
+from qexp.data.source import check_files
 from qexp.data.truth import Truth, find_truth
 from qexp.data.vectors import Data, load_data
 from qexp.engine.base import collection_spec, engine_version
@@ -54,6 +55,7 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
     checks = Checks(config.validity == "strict")
     checks.held("T01", f"{config.engine.name} is a real engine, not qdrant-client's local mode")
     cache = writable(cache_root(config.cache_dir))
+    check_files(config.dataset)
     # First, because a server that cannot be used is known at once.
     engine = engine_version(config.engine, config.quantization.config)
     if config.engine.ram_caps:

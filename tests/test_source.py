@@ -4,6 +4,7 @@ import json
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,18 @@ from qexp.config import (
     FileDataset,
     HubDataset,
     IndexConfig,
+    QrelsConfig,
     QuantizationConfig,
     QueriesConfig,
     SearchConfig,
     StorageConfig,
 )
+from qexp.data.source import check_files
 from qexp.data.truth import find_truth
 from qexp.data.vectors import Data, load_data
 from qexp.engine.base import build_collection, collection_spec
 from qexp.engine.edge import EdgeEngine
+from qexp.errors import DataError
 from qexp.results import OperatingPoint
 from tests.support.live_collection import LiveCollection, served
 
@@ -169,3 +173,20 @@ def test_every_source_gives_the_same_truth_and_the_same_results(
         assert results(engine, data) == expected
     finally:
         engine.close()
+
+
+def test_files_that_are_not_there_are_told_before_any_work(tmp_path: Path) -> None:
+    np.save(tmp_path / "mine.npy", np.eye(20, dtype=np.float32))
+    there = FileDataset(path=str(tmp_path / "mine.npy"))
+    check_files(there)
+    check_files(HubDataset(path="someone/name", qrels=QrelsConfig(path="someone/labels")))
+    absent = [
+        replace(there, path="folder"),
+        replace(there, queries=QueriesConfig(path="queries.npy")),
+        replace(there, qrels=QrelsConfig(path="labels.txt")),
+        replace(there, truth="neighbours", neighbours_path="near.ivecs"),
+        HubDataset(path="someone/name", queries=QueriesConfig(path="queries.parquet")),
+    ]
+    for dataset in absent:
+        with pytest.raises(DataError, match=r"^\w+(\.\w+)?: no such file or folder in /"):
+            check_files(dataset)

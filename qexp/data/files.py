@@ -40,15 +40,20 @@ def is_file_dataset(path: str) -> bool:
     return folder.suffix in (*TABLES, *MATRICES)
 
 
+def need_file(path: Path) -> None:
+    """Raise DataError unless the file or folder is there."""
+    if not os.path.exists(path):  # False also of what has no name that a system could have
+        where = "" if path.is_absolute() else f" in {os.getcwd()}"  # of Hydra or `mlflow run`, maybe
+        raise DataError(f"{path}: no such file or folder{where}")
+
+
 def load_file(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str]:
     """Load a file or `save_to_disk` folder; return the rows and a word that changes when the content does.
 
     A matrix becomes a column `vector` in an Arrow file in the cache, named after its content. Raises DataError if the
     file is missing, truncated, empty, of an unknown format, or without parts where one is asked for.
     """
-    if not os.path.exists(path):  # False also of what has no name that a system could have
-        where = "" if path.is_absolute() else f" in {os.getcwd()}"  # of Hydra or `mlflow run`, maybe
-        raise DataError(f"{path}: no such file or folder{where}")
+    need_file(path)
     if part and path.suffix not in PARTED and not (path / "dataset_dict.json").is_file():
         raise DataError(
             f"{path}: has no part '{part}', as only {', '.join(PARTED)} have; leave the split out, or name another "
@@ -86,8 +91,7 @@ def read_matrix(path: Path) -> np.ndarray:
     """Return a whole small matrix, such as the neighbours of the queries; DataError if that is no file of one."""
     if path.suffix not in MATRICES:
         raise DataError(f"{path}: unknown format '{path.suffix}'; known: {', '.join(MATRICES)}")
-    if not os.path.exists(path):
-        raise DataError(f"{path}: no such file")
+    need_file(path)
     part = NEIGHBOURS if path.suffix in HDF5 else None
     return np.concatenate(list(read_blocks(path, part)))
 

@@ -23,7 +23,7 @@ from qexp.config import (
     TableDataset,
     with_paths,
 )
-from qexp.data.files import content_digest, file_distance, is_file_dataset, load_file, query_part
+from qexp.data.files import content_digest, file_distance, is_file_dataset, load_file, need_file, query_part
 from qexp.data.hub import commit_of, load_hub, place_of
 from qexp.data.kept import digest_of, read_or_made, write_arrow
 from qexp.data.labels import Qrel, read_trec, table_qrels
@@ -74,6 +74,18 @@ class _Loaded:
 def expanded(config: DatasetConfig) -> DatasetConfig:
     """Return the dataset with `~` in its paths as the home that it stands for."""
     return with_paths(config, expanduser)
+
+
+def check_files(config: DatasetConfig) -> None:
+    """Raise DataError for a file that is not there: before a job waits for its turn, and before texts are embedded."""
+    own = config.path if isinstance(config, FileDataset) else None
+
+    def check(path: str) -> str:
+        if path == own or is_file_dataset(expanduser(path)) or Path(path).suffix in TREC_FILES:
+            need_file(Path(path).expanduser())
+        return path
+
+    with_paths(config, check)
 
 
 def open_source(config: DatasetConfig, embedding: EmbeddingConfig, cache: Path) -> Source:
