@@ -5,7 +5,7 @@ import pytest
 
 from qexp.bench.halves import split
 from qexp.bench.judge import Evidence, _widened, judge
-from qexp.results import Ids, Interval, Measurement, OperatingPoint, Reads, Visit
+from qexp.results import Ids, Interval, Loss, Measurement, OperatingPoint, Reads, Visit
 from tests.test_accuracy import overlap
 
 BASE = OperatingPoint(4)
@@ -61,6 +61,13 @@ def test_the_loss_splits_up_and_adds_up() -> None:
     assert loss is not None
     assert (loss.hnsw, loss.graph, loss.coding, loss.rescoring) == (0.0, 0.25, 0.375, 0.5)
     assert 1 - loss.hnsw - loss.graph - loss.coding + loss.rescoring == loss.trial == 7 / 8
+
+
+def test_a_step_that_loses_nothing_loses_exactly_nothing() -> None:
+    loss = Loss(floats=0.1 + 0.2, code_graph=0.3, codes=0.3, trial=0.3)
+    assert loss.floats != loss.code_graph
+    assert (loss.graph, loss.coding, loss.rescoring) == (0, 0, 0)
+    assert loss.hnsw == 0.7
 
 
 def test_without_the_steps_the_loss_is_unknown() -> None:

@@ -67,22 +67,22 @@ class Loss:
     @property
     def hnsw(self) -> float:
         """Lost by searching a graph instead of everything: raise hnsw_ef, m or ef_construct."""
-        return 1.0 - self.floats
+        return _difference(1.0, self.floats)
 
     @property
     def graph(self) -> float:
         """Lost because the graph was built with codes."""
-        return self.floats - self.code_graph
+        return _difference(self.floats, self.code_graph)
 
     @property
     def coding(self) -> float:
         """Lost by comparing codes: use more bits."""
-        return self.code_graph - self.codes
+        return _difference(self.code_graph, self.codes)
 
     @property
     def rescoring(self) -> float:
         """Won back by oversampling and rescoring."""
-        return self.trial - self.codes
+        return _difference(self.trial, self.codes)
 
 
 @dataclass(frozen=True)
@@ -206,3 +206,8 @@ class Experiment:
         if not files:
             return None
         return files["vectors"] / files["codes"] if files.get("codes") else 1.0
+
+
+def _difference(more: float, less: float) -> float:
+    """Return 0 for two shares that only the rounding of their means tells apart."""
+    return round(more - less, 12)
