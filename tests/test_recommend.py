@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from qexp.config import SloConfig
 from qexp.config.cost import OBJECTIVES
+from qexp.report.answers import _best
 from qexp.report.frontier import dominates, dominators
 from qexp.report.recommend import recommend, shortfalls
 from tests.tables import baseline, row
@@ -133,6 +134,20 @@ def test_equal_cost_and_speed_goes_to_the_simplest():
     assert recommend([baseline(), five, two], SLO).choice.title == "scalar, rescoring 2×"
     five = row("scalar", 5, p95=0.9, accuracy=0.99, spread=0.01)
     assert recommend([baseline(), five, two], SLO).choice.title == "scalar, rescoring 5×"
+
+
+def test_the_fastest_is_what_speedups_tell_where_the_tails_of_one_job_were_longer():
+    table = [baseline(p95=2.0), row("scalar", p95=1.0, cost=2), baseline(p95=2.6), row("turbo", p95=1.18, cost=2)]
+    for one, gain in ((table[1], 2.0), (table[3], 2.2)):  # medians were the same: P95 alone was 30 % longer
+        one.metrics.update(speedup_p95=gain, speedup_p95_low=gain / 1.02, speedup_p95_high=gain * 1.02)
+    for one in table:
+        one.metrics["latency_p50_ms"] = 0.8
+    decided = recommend(table, SLO)
+    assert [one.latency for one in decided.considered] == [2.0, 1.0, 1.18]
+    assert (decided.choice.title, decided.runner_up.title) == ("turbo, no rescoring", "scalar, no rescoring")
+    best = _best(decided)
+    assert "the fastest by P95 latency is turbo, no rescoring (" in best
+    assert best.endswith(" It is measurably ahead of the rest.")
 
 
 def test_nothing_qualifies_names_the_nearest():

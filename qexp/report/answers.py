@@ -6,7 +6,7 @@ from math import inf
 
 from qexp.report.blocks import Block, Bullets, Grid, Paragraph
 from qexp.report.bodies import filter_body
-from qexp.report.frontier import Candidate, times_faster
+from qexp.report.frontier import Candidate, fastest, times_faster
 from qexp.report.recommend import Matched, Recommendation
 from qexp.report.record import CollectionRecord
 from qexp.report.words import (
@@ -49,15 +49,15 @@ def _best(decided: Recommendation) -> str:
     if not enough:
         return f"None: no method reaches {measure} ≥ {least:g}. {matched(decided)}"
     places = dict.fromkeys(one.collection for one in enough)
-    reached = [min((one for one in enough if one.collection == place), key=lambda one: one.latency) for place in places]
-    fastest = min(reached, key=lambda one: one.latency)
-    level = [decided.title(one) for one in reached if one is not fastest and times_faster(fastest, one).low <= 1]
+    reached = [fastest([one for one in enough if one.collection == place]) for place in places]
+    first = fastest(reached)
+    level = [decided.title(one) for one in reached if one is not first and times_faster(first, one).low <= 1]
     others = " It is measurably ahead of the rest." if len(reached) > 1 else ""
     if level:
         others = f" No measurable difference from it: {', '.join(level)}."
-    text = f"At {measure} ≥ {least:g} the fastest by {decided.latency} is {decided.title(fastest)}"
-    text += f" ({against_baseline(fastest)}).{others}"
-    if decided.choice and not decided.choice.baseline and decided.choice.collection != fastest.collection:
+    text = f"At {measure} ≥ {least:g} the fastest by {decided.latency} is {decided.title(first)}"
+    text += f" ({against_baseline(first)}).{others}"
+    if decided.choice and not decided.choice.baseline and decided.choice.collection != first.collection:
         text += f" The cheapest is {decided.title(decided.choice)} ({against_baseline(decided.choice)})."
     return text
 

@@ -210,6 +210,16 @@ def slower(one: Candidate, other: Candidate) -> bool:
     return times_faster(one, other).high < 1
 
 
+def fastest(found: Sequence[Candidate]) -> Candidate:
+    """Return the one of least latency among those than which none is measurably faster.
+
+    Latencies of two jobs are brought to one speed by their medians; where the tails of one job were longer, speedups
+    may tell another order, and they are what every difference is told by.
+    """
+    ahead = [one for one in found if not any(slower(one, other) for other in found)]
+    return min(ahead or found, key=lambda one: one.latency)
+
+
 def dominates(one: Candidate, other: Candidate, objectives: Sequence[str] = OBJECTIVES) -> bool:
     """Whether `one` is nowhere worse than `other`, as estimated and as vouched for, and measurably better.
 

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from qexp.config import SloConfig
-from qexp.report.frontier import Candidate, candidates, frontier, slower
+from qexp.report.frontier import Candidate, candidates, fastest, frontier, slower
 from qexp.report.settings import DATATYPE, changing_results
 from qexp.results import GOOD_BASELINE, Row
 
@@ -139,8 +139,12 @@ def _by_preference(found: Sequence[Candidate]) -> list[Candidate]:
 
     Among equally dear ones whose speed cannot be told from the fastest's, the simplest goes first.
     """
+    if not found:
+        return []
     ranked = sorted(found, key=lambda one: (one.cost, one.latency, -one.accuracy, one.simplicity))
-    ties = [one for one in ranked if one.cost == ranked[0].cost and not slower(one, ranked[0])]
+    cheapest = [one for one in ranked if one.cost == ranked[0].cost]
+    first = fastest(cheapest)
+    ties = [one for one in cheapest if not slower(one, first)]
     simplest = sorted(ties, key=lambda one: one.simplicity)
     return [*simplest, *(one for one in ranked if one not in simplest)]
 
