@@ -217,6 +217,10 @@ def test_what_stands_out_has_its_figures():
         "turbo needs no rescoring: 0.960 without it.",
         "product stays below the limit: 0.600 at best, with rescoring 2×.",
     ]
+    unsure = row("scalar", accuracy=0.97, spread=0.03)
+    assert [*answers.insights(recommend([baseline(), unsure], SLO))][1] == (
+        "scalar is not sure to keep to the limit: 0.970, vouched for 0.940 at best, with no rescoring."
+    )
     wide = row("scalar", 2)
     wide.metrics.update(speedup_mean=0.95, speedup_mean_low=0.9, speedup_mean_high=1.0)
     assert not any("can be slower" in one for one in answers.insights(recommend([baseline(), wide], SLO)))

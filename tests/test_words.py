@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from qexp.config import SloConfig
 from qexp.report.answers import cost_remark
 from qexp.report.recommend import Change, recommend
-from qexp.report.words import SAME, change, matched, money, speed, undominated, verdict_lines
+from qexp.report.words import SAME, change, matched, speed, undominated, verdict_lines
 from qexp.results import Interval, Row
 from tests.tables import baseline, row
 from tests.test_recommend import SLO, TABLE, tables
@@ -195,8 +195,26 @@ def test_a_limit_that_would_change_it_is_rounded_to_where_it_does(limit, value, 
     assert change(Change(limit, value, None), decided) == said
 
 
-def test_small_sums_keep_two_digits():
-    assert [money(usd) for usd in (1234.5, 0.3, 0.0523, 0)] == ["$1,234.50", "$0.30", "$0.052", "$0.00"]
+@pytest.mark.parametrize(
+    ("near", "limits", "said"),
+    [
+        ({"accuracy": 0.9496}, {"max_usd_month": 5}, "accuracy retention 0.9496 vouched for, 0.95 asked"),
+        ({"accuracy": 0.94}, {"max_usd_month": 5}, "accuracy retention 0.940 vouched for, 0.95 asked"),
+        ({"p95": 1.0004 / 1.01}, {"max_p95_ms": 1}, "P95 up to 1.0004 ms, 1 ms asked"),
+        ({"ram": 100.04}, {"max_ram_mib": 100}, "100.04 MiB of RAM, 100 MiB asked"),
+        ({"cost": 5.004}, {"max_usd_month": 5}, "$5.004 a month, $5.00 asked"),
+        ({"cost": 0.0523}, {"max_usd_month": 0.05}, "$0.052 a month, $0.05 asked"),
+    ],
+)
+def test_what_just_misses_a_limit_is_not_printed_as_keeping_it(near, limits, said):
+    decided = recommend([baseline(), row("scalar", **near)], replace(SLO, **limits))
+    assert verdict_lines(decided)[1] == f"Nearest: scalar, no rescoring (storage on_disk): {said}."
+
+
+def test_what_is_not_vouched_for_is_not_printed_as_keeping_to_the_limit():
+    decided = recommend([baseline(), row("scalar", accuracy=0.9596, spread=0.01)], SLO)
+    assert any("0.960, but half of the queries vouches only for 0.9496: more" in one for one in verdict_lines(decided))
+    assert matched(decided).endswith("scalar does not reach it (0.960, vouched for 0.9496 with no rescoring).")
 
 
 def test_only_a_baseline_needs_no_margin():

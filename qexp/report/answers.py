@@ -6,17 +6,16 @@ from math import inf
 
 from qexp.report.blocks import Block, Bullets, Grid, Paragraph
 from qexp.report.bodies import filter_body
+from qexp.report.digits import money, more, percent
 from qexp.report.frontier import Candidate, fastest, times_faster
 from qexp.report.recommend import Matched, Recommendation
 from qexp.report.record import CollectionRecord
 from qexp.report.words import (
     MEASURE,
     against_baseline,
+    at_best,
     is_speed,
     matched,
-    money,
-    more,
-    percent,
     speed,
     speedup,
     under_caps,
@@ -224,7 +223,9 @@ def insights(decided: Recommendation) -> Iterator[str]:
         elif reached and bare:
             yield f"{name} alone keeps {bare.accuracy:.3f}; {reached.point} brings {reached.accuracy:.3f}."
         elif not reached:
-            yield f"{name} stays below the limit: {found.best.accuracy:.3f} at best, with {found.best.point}."
+            seems = found.best.accuracy >= decided.slo.min_accuracy
+            limit = "is not sure to keep to the limit" if seems else "stays below the limit"
+            yield f"{name} {limit}: {at_best(found.best, decided.slo)} at best, with {found.best.point}."
         slowest = min(map(_known, points), key=lambda ratio: ratio.high)
         if slowest.high < 1:
             yield f"{name} can be slower than no quantization: {speed(slowest)}."

@@ -6,6 +6,7 @@ from qexp.report import answers
 from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.cliff import floors
 from qexp.report.conditions import condition_blocks
+from qexp.report.digits import money
 from qexp.report.frontier import Candidate, dominators
 from qexp.report.glossary import GLOSSARY
 from qexp.report.markdown import one_line
@@ -20,7 +21,6 @@ from qexp.report.words import (
     SAME,
     judged_in,
     matched,
-    money,
     notes,
     speedup,
     undominated,

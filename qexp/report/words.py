@@ -1,11 +1,11 @@
 """Phrases made from figures by rules, so that no sentence claims more than its figures carry."""
 
 from collections.abc import Iterable
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from math import isinf
 
 from qexp.config import SloConfig
 from qexp.config.cost import OBJECTIVES
+from qexp.report.digits import beyond, missing, money, percent
 from qexp.report.frontier import Candidate, times_faster
 from qexp.report.recommend import Change, Recommendation, shortfalls
 from qexp.results import Interval, Row
@@ -52,11 +52,6 @@ def against_baseline(one: Candidate) -> str:
     return f"{speed(ratio)} against no quantization"
 
 
-def money(usd: float) -> str:
-    """Return US dollars with as many digits as mean something."""
-    return f"${usd:,.2f}" if abs(usd) >= 0.1 or usd == 0 else f"${usd:.2g}"
-
-
 def priced(one: Candidate) -> str:
     """Return RAM and the bill; which is of how many points, where others are priced than were measured."""
     ram, bill = f"{one.row.metrics['ram_estimated_mib']:.1f} MiB of RAM", f"{money(one.cost)} a month"
@@ -72,16 +67,6 @@ def under_caps(one: Candidate) -> str:
         return ""
     held = f", held with {one.ram:.1f}" if "ram_floor_mib" in one.row.metrics else ""
     return f"it fell off with a memory cap of {one.row.metrics['ram_fallen_mib']:.1f} MiB{held}"
-
-
-def percent(share: float) -> str:
-    """Return a share as a percentage with two significant digits at most below 10 %."""
-    return f"{share:.0%}" if abs(share) >= 0.1 else f"{share:.1%}"
-
-
-def more(mine: float, whole: float) -> str:
-    """Return `3.2× less` or `1.1× more`."""
-    return f"{whole / mine:.1f}× less" if mine < whole else f"{mine / whole:.1f}× more" if mine > whole else "as much"
 
 
 def more_cost(one: Candidate, other: Candidate) -> str:
@@ -100,7 +85,7 @@ def matched(decided: Recommendation) -> str:
     reached = sorted((one.reached.cost, one.collection, one.reached) for one in decided.matched if one.reached)
     needs = [f"{decided.name(collection)} needs {one.point}" for _, collection, one in reached]
     misses = [
-        f"{decided.name(one.collection)} does not reach it ({_best(one.best, slo)} with {one.best.point})"
+        f"{decided.name(one.collection)} does not reach it ({at_best(one.best, slo)} with {one.best.point})"
         for one in decided.matched
         if not one.reached
     ]
@@ -108,10 +93,11 @@ def matched(decided: Recommendation) -> str:
     return f"{asked}: {'; '.join([*needs, *misses])}."
 
 
-def _best(one: Candidate, slo: SloConfig) -> str:
+def at_best(one: Candidate, slo: SloConfig) -> str:
     """Return the accuracy of what does not reach the limit; where it seems to, also why it does not."""
-    seems = one.accuracy >= slo.min_accuracy
-    return f"{one.accuracy:.3f}, vouched for {one.floor:.3f}" if seems else f"{one.accuracy:.3f}"
+    if one.accuracy < slo.min_accuracy:
+        return missing(one.accuracy, slo.min_accuracy)
+    return f"{one.accuracy:.3f}, vouched for {missing(one.floor, slo.min_accuracy)}"
 
 
 def change(one: Change, decided: Recommendation) -> str:
@@ -120,20 +106,15 @@ def change(one: Change, decided: Recommendation) -> str:
     slo = decided.slo
     if one.limit == "min_accuracy":
         less = one.value < slo.min_accuracy
-        asked = f"asking for {MEASURE[slo.accuracy]} {'of' if less else 'above'} {_beyond(one.value, down=less)}"
+        asked = f"asking for {MEASURE[slo.accuracy]} {'of' if less else 'above'} {beyond(one.value, down=less)}"
     else:
         name, unit = {"max_p95_ms": ("P95", "ms"), "max_ram_mib": ("RAM", "MiB")}[one.limit]
         given = getattr(slo, one.limit)
         looser = given is not None and one.value > given
-        asked = f"a {name} limit {'of' if looser else 'below'} {_beyond(one.value, down=not looser)} {unit}"
+        asked = f"a {name} limit {'of' if looser else 'below'} {beyond(one.value, down=not looser)} {unit}"
     if one.choice is None:
         return f"{asked} leaves nothing"
     return f"{asked} leads to {decided.title(one.choice)} ({more_cost(one.choice, decided.choice)})"
-
-
-def _beyond(limit: float, down: bool) -> str:
-    """Return three decimals of a limit, rounded so that what they ask for has the effect of the limit itself."""
-    return f"{Decimal(limit).quantize(Decimal('0.001'), ROUND_FLOOR if down else ROUND_CEILING)}"
 
 
 def vouched(one: Candidate, slo: SloConfig) -> str:
@@ -212,8 +193,8 @@ def _unsure(decided: Recommendation) -> list[str]:
         return []
     return [
         f"Not certain: {decided.title(one)} has {MEASURE[decided.slo.accuracy]} {one.accuracy:.3f}, but half of the "
-        f"queries vouches only for {one.floor:.3f}: more of them may let it through (search.queries, "
-        "dataset.queries.held_out)."
+        f"queries vouches only for {missing(one.floor, decided.slo.min_accuracy)}: more of them may let it through "
+        "(search.queries, dataset.queries.held_out)."
     ]
 
 
@@ -255,25 +236,31 @@ def _nothing(decided: Recommendation) -> list[str]:
     nearest = decided.nearest
     if nearest is None:
         return ["Nothing can be recommended: no row has figures for both halves of the queries."]
-    missed = shortfalls(nearest, decided.slo)
-    measure = MEASURE[decided.slo.accuracy]
+    slo = decided.slo
+    missed = shortfalls(nearest, slo)
+    ram, usd = slo.max_ram_mib or 0, slo.max_usd_month or 0
     names = {
-        "min_accuracy": f"{measure} {nearest.floor:.3f} vouched for, {decided.slo.min_accuracy:g} asked",
-        "max_p95_ms": f"{_p95_text(nearest)}, {decided.slo.max_p95_ms or 0:g} ms asked",
-        "max_ram_mib": f"{nearest.ram:.1f} MiB of RAM, {decided.slo.max_ram_mib or 0:g} MiB asked",
-        "max_usd_month": f"{money(nearest.cost)} a month, {money(decided.slo.max_usd_month or 0)} asked",
+        "min_accuracy": f"{MEASURE[slo.accuracy]} {missing(nearest.floor, slo.min_accuracy)} vouched for, "
+        f"{slo.min_accuracy:g} asked",
+        "max_p95_ms": f"{_p95_text(nearest, slo.max_p95_ms or 0)}, {slo.max_p95_ms or 0:g} ms asked",
+        "max_ram_mib": f"{missing(nearest.ram, ram, 1)} MiB of RAM, {ram:g} MiB asked",
+        "max_usd_month": f"{_price_text(nearest.cost, usd)} a month, {money(usd)} asked",
     }
     return [
         "Nothing that was measured keeps to the limits.",
         f"Nearest: {nearest.title} (storage {nearest.collection[1]}): {'; '.join(names[name] for name in missed)}.",
-        f"To try: {'; '.join(advice(nearest, decided.slo))}.",
+        f"To try: {'; '.join(advice(nearest, slo))}.",
     ]
 
 
-def _p95_text(one: Candidate) -> str:
+def _p95_text(one: Candidate, limit: float) -> str:
     if isinf(one.ceiling):
         return "no P95: each half needs at least 100 queries"
-    return f"P95 up to {one.ceiling:.3f} ms"
+    return f"P95 up to {missing(one.ceiling, limit)} ms"
+
+
+def _price_text(cost: float, limit: float) -> str:
+    return money(cost) if money(cost) != money(limit) else f"${missing(cost, limit, 2)}"
 
 
 def advice(nearest: Candidate, slo: SloConfig) -> list[str]:

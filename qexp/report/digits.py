@@ -1,0 +1,32 @@
+"""Figures as text, with as many digits as mean something."""
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+ALL_DIGITS = 12  # after the point, of any figure that is recorded
+
+
+def money(usd: float) -> str:
+    """Return US dollars with as many digits as mean something."""
+    return f"${usd:,.2f}" if abs(usd) >= 0.1 or usd == 0 else f"${usd:.2g}"
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with two significant digits at most below 10 %."""
+    return f"{share:.0%}" if abs(share) >= 0.1 else f"{share:.1%}"
+
+
+def more(mine: float, whole: float) -> str:
+    """Return `3.2× less` or `1.1× more`."""
+    return f"{whole / mine:.1f}× less" if mine < whole else f"{mine / whole:.1f}× more" if mine > whole else "as much"
+
+
+def beyond(limit: float, down: bool) -> str:
+    """Return three decimals of a limit, rounded so that what they ask for has the effect of the limit itself."""
+    return f"{Decimal(limit).quantize(Decimal('0.001'), ROUND_FLOOR if down else ROUND_CEILING)}"
+
+
+def missing(value: float, limit: float, digits: int = 3) -> str:
+    """Return a figure with as many decimals as tell it from the limit that it misses: none is printed as keeping it."""
+    while f"{value:.{digits}f}" == f"{limit:.{digits}f}" and digits < ALL_DIGITS:
+        digits += 1
+    return f"{value:.{digits}f}"
