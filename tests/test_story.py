@@ -189,11 +189,25 @@ def test_the_best_trade_off_is_the_fastest_that_is_accurate_enough():
     assert answers._best(decided) == (
         "At accuracy retention ≥ 0.95 the fastest by P95 latency is scalar, rescoring 2× "
         "(4.00× faster in mean latency (3.96–4.04) against no quantization). It is measurably ahead of the rest. "
-        "The cheapest is binary, rescoring 4× "
-        "(1.10× slower in mean latency (1.09–1.11) against no quantization)."
+        "Recommended is binary, rescoring 4× "
+        "(1.10× slower in mean latency (1.09–1.11) against no quantization), which costs 50% less."
     )
     level = row("turbo", 2, accuracy=0.96, p95=0.503, cost=5)
     assert "). No measurable difference from it: turbo, rescoring 2×." in answers._best(recommend([*TABLE, level], SLO))
+
+
+def test_what_costs_as_much_as_others_is_not_called_cheaper():
+    rows = [baseline(cost=10), row("scalar", cost=4), row("binary", 2, p95=0.995, cost=4)]  # on one kind of machine
+    decided = recommend(rows, SLO)
+    assert answers._best(decided).endswith(
+        "is binary, rescoring 2× (2.01× faster in mean latency (1.99–2.03) against no quantization). No measurable "
+        "difference from it: scalar, no rescoring. Recommended is scalar, no rescoring (2.00× faster in mean latency "
+        "(1.98–2.02) against no quantization), which costs the same."
+    )
+    told = next(iter(answers.insights(decided)))
+    assert told.startswith("scalar, no rescoring is the cheapest that keeps to the limits, with others at the same")
+    told = next(iter(answers.insights(recommend(rows, replace(SLO, max_p95_ms=1.007)))))  # which keeps out the others
+    assert told.startswith("binary, rescoring 2× is the cheapest that keeps to the limits; ")
 
 
 def test_oversampling_is_told_from_the_least_to_the_most():

@@ -217,5 +217,10 @@ def test_what_is_not_vouched_for_is_not_printed_as_keeping_to_the_limit():
     assert matched(decided).endswith("scalar does not reach it (0.960, vouched for 0.9496 with no rescoring).")
 
 
+def test_what_is_dearer_than_nothing_has_no_percentage():
+    lines = verdict_lines(recommend([baseline(cost=1), row("scalar", cost=0.0), row("binary", cost=0.5, p95=0.5)], SLO))
+    assert "Margin: the runner-up, binary, no rescoring (storage on_disk), costs $0.50 instead of nothing; " in lines[1]
+
+
 def test_only_a_baseline_needs_no_margin():
     assert verdict_lines(recommend([baseline(), row("scalar", accuracy=0.5)], SLO))[1].startswith("Margin: no other")

@@ -8,7 +8,7 @@ from qexp.report.blocks import Block, Bullets, Grid, Paragraph
 from qexp.report.bodies import filter_body
 from qexp.report.digits import money, more, percent
 from qexp.report.frontier import Candidate, fastest, times_faster
-from qexp.report.recommend import Matched, Recommendation
+from qexp.report.recommend import Matched, Recommendation, shortfalls
 from qexp.report.record import CollectionRecord
 from qexp.report.words import (
     MEASURE,
@@ -16,6 +16,7 @@ from qexp.report.words import (
     at_best,
     is_speed,
     matched,
+    more_cost,
     speed,
     speedup,
     under_caps,
@@ -57,7 +58,8 @@ def _best(decided: Recommendation) -> str:
     text = f"At {measure} ≥ {least:g} the fastest by {decided.latency} is {decided.title(first)}"
     text += f" ({against_baseline(first)}).{others}"
     if decided.choice and not decided.choice.baseline and decided.choice.collection != first.collection:
-        text += f" The cheapest is {decided.title(decided.choice)} ({against_baseline(decided.choice)})."
+        text += f" Recommended is {decided.title(decided.choice)} ({against_baseline(decided.choice)}), which "
+        text += f"{more_cost(decided.choice, first)}."
     return text
 
 
@@ -211,7 +213,7 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
 def insights(decided: Recommendation) -> Iterator[str]:
     """Yield what stands out, each with its figures."""
     if decided.choice:
-        limits = f"keeps to the limits{undominated(decided.slo)}"
+        limits = f"keeps to the limits{undominated(decided.slo)}{_at_its_price(decided, decided.choice)}"
         yield f"{decided.choice.title} is the cheapest that {limits}; {cost_remark(decided.choice.row)}."
     for found in decided.matched:
         name = decided.name(found.collection)
@@ -229,6 +231,12 @@ def insights(decided: Recommendation) -> Iterator[str]:
         slowest = min(map(_known, points), key=lambda ratio: ratio.high)
         if slowest.high < 1:
             yield f"{name} can be slower than no quantization: {speed(slowest)}."
+
+
+def _at_its_price(decided: Recommendation, choice: Candidate) -> str:
+    """Return that other collections within the limits cost as much, as on whole machines; nothing where none does."""
+    others = [one for one in decided.considered if one.collection != choice.collection and one.cost == choice.cost]
+    return ", with others at the same price" if any(not shortfalls(one, decided.slo) for one in others) else ""
 
 
 def _known(one: Candidate) -> Interval:

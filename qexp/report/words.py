@@ -73,9 +73,11 @@ def more_cost(one: Candidate, other: Candidate) -> str:
     """Return what `one` costs against `other`."""
     if one.cost == other.cost:
         return "costs the same"
-    if other.cost and one.cost >= 2 * other.cost:
+    if other.cost == 0:
+        return f"costs {money(one.cost)} instead of nothing"
+    if one.cost >= 2 * other.cost:
         return f"costs {one.cost / other.cost:.1f}× as much"
-    share = one.cost / other.cost - 1 if other.cost else 1.0
+    share = one.cost / other.cost - 1
     return f"costs {percent(abs(share))} {'more' if share > 0 else 'less'}"
 
 
