@@ -136,6 +136,26 @@ def test_the_graph_is_within_15_percent_of_its_files(
     assert graph.guide > 1.3 * built
 
 
+@pytest.mark.parametrize("kind", ["clusters", "noise"])
+def test_every_segment_and_shard_has_a_graph_of_its_own(kind: str, tmp_path: Path) -> None:
+    whole = spec("none", size=64, points=8000, full_scan_threshold=10)
+    points, alone = points_of(kind, 8000, 64), replace(whole, points=2000)
+    shares = points.reshape(4, 2000, 64)
+    built = sum(
+        build_collection(EdgeEngine(tmp_path / str(number)), alone, share).state.files["graph"]
+        for number, share in enumerate(shares)
+    )
+    forward = forward_links(points, whole.m, whole.ef_construct, "cosine")
+
+    def predicted(segments: int, shards: int) -> int:
+        asked = replace(whole, segments=segments, shards=shards)
+        return next(part.bytes for part in predict_ram(asked, forward).components if part.name == "graph")
+
+    assert predicted(4, 1) == predicted(2, 2) == 4 * graph_bytes(2000, 16, forward, entry_points(alone))
+    assert predicted(4, 1) == pytest.approx(built, rel=0.15)
+    assert predicted(1, 1) > 1.1 * predicted(4, 1)
+
+
 @pytest.mark.parametrize("method", ["binary", "binary_1_5bit", "binary_2bit", "turbo_1", "turbo_1_5", "turbo_2"])
 def test_a_graph_built_by_codes_of_few_bits_is_within_15_percent_and_larger(method: str, tmp_path: Path) -> None:
     points = points_of("clusters", 5000, 384)

@@ -1,5 +1,6 @@
 """Predicted bytes of every part of a collection, and which of them searching needs in RAM."""
 
+from dataclasses import replace
 from math import ceil, log, log2
 from typing import Any
 
@@ -79,6 +80,13 @@ def graph_bytes(points: int, m: int, forward: float = TYPICAL_FORWARD, entry_poi
     return round(points * (_REINDEX + layers)) + _ENTRY_POINT * entry_points
 
 
+def _graphs(spec: CollectionSpec, forward: float) -> int:
+    """Return the bytes of all graphs: each segment of each shard has its own, whose links need fewer bits."""
+    segments = spec.segments * spec.shards
+    one = replace(spec, points=ceil(spec.points / segments))
+    return segments * graph_bytes(one.points, spec.m, forward, entry_points(one))
+
+
 def _packed_links(points: int, links: float) -> float:
     """Return the bytes of one point's packed links, when they are spread evenly over `points`.
 
@@ -115,7 +123,7 @@ def predict_ram(
     points = spec.points
     vectors = vector_bytes(spec.size, spec.datatype, spec.distance)
     codes = code_bytes(spec.quantization, spec.size, spec.distance)
-    graph = graph_bytes(points, spec.m, forward, entry_points(spec))
+    graph = _graphs(spec, forward)
     guide_graph = graph_bytes_guide(points, spec.m)
     need_vectors = _need(spec.vectors, walked=spec.quantization is None)
     parts = [
