@@ -75,6 +75,17 @@ def test_not_reachable_is_an_answer():
     assert len(narrowed(SEARCH, found).oversampling) == 1
 
 
+def test_what_too_few_queries_cannot_vouch_for_is_not_called_out_of_reach():
+    found = tune(SEARCH, TuneConfig(target=0.95), lambda point: np.ones(100))
+    assert not found.reached
+    assert found.finding.sentence == (
+        "so few queries cannot vouch for retention 0.95: best at 1× of up to 32×, retention 1.000 (0.940–1.000) on the "
+        "queries that looked for it, 1.000 (0.940–1.000) on the others; give more of them"
+    )
+    never = tune(SEARCH, TuneConfig(target=1), lambda point: np.ones(100)).finding.sentence
+    assert never.startswith("no number of queries vouches for retention 1: best at 1× of up to 32×, retention 1.000")
+
+
 def test_confirmed_only_if_the_other_half_says_so():
     from qexp.bench.halves import split
 

@@ -48,8 +48,12 @@ class Tuned:
             f"{self.measure} {self.found.share} on the queries that looked for it, {self.confirmed.share} on the others"
         )
         if not self.reached:
-            tried = f"{value} of up to {self.most:g}{unit}"
-            return f"{self.measure} {self.target:g} is not reachable by {self.parameter}: best at {tried}, {both}"
+            best = f"best at {value} of up to {self.most:g}{unit}, {both}"
+            if self.found.estimate >= self.target == 1:
+                return f"no number of queries vouches for {self.measure} 1: {best}"
+            if self.found.estimate >= self.target:
+                return f"so few queries cannot vouch for {self.measure} {self.target:g}: {best}; give more of them"
+            return f"{self.measure} {self.target:g} is not reachable by {self.parameter}: {best}"
         held = "confirmed" if self.confirmed.low >= self.target else "not confirmed by the low end of the interval"
         return f"{self.parameter} {value} is the smallest that reaches {self.target:g}: {both}; {held}"
 
