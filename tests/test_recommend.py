@@ -10,6 +10,7 @@ from qexp.config.cost import OBJECTIVES
 from qexp.report.answers import _best
 from qexp.report.frontier import dominates, dominators
 from qexp.report.recommend import recommend, shortfalls
+from qexp.report.words import more_cost
 from tests.tables import baseline, row
 
 SLO = SloConfig(name="test")
@@ -150,6 +151,17 @@ def test_the_fastest_is_what_speedups_tell_where_the_tails_of_one_job_were_longe
     assert best.endswith(" It is measurably ahead of the rest.")
 
 
+def test_the_disk_of_codes_is_no_reason_where_all_rent_the_same_machines():
+    bare, quick = baseline(cost=156.3724), row("scalar", p95=0.5, cost=156.3739)
+    decided = recommend([bare, quick], SLO)
+    assert [(one.cost, one.price) for one in decided.considered] == [(156.3724, 156.0), (156.3739, 156.0)]
+    assert (decided.choice.title, decided.runner_up.title) == ("scalar, no rescoring", "no quantization")
+    assert more_cost(*decided.considered) == "costs the same"
+    assert recommend([bare, quick], replace(SLO, max_usd_month=156.373)).choice.baseline  # limits are exact
+    dearer = row("scalar", p95=0.5, cost=157.6)
+    assert recommend([bare, dearer], SLO).choice.baseline
+
+
 def test_nothing_qualifies_names_the_nearest():
     decided = recommend(TABLE, replace(SLO, min_accuracy=0.97, max_usd_month=2.5))
     assert decided.choice is None
@@ -173,7 +185,7 @@ trials = st.builds(
     accuracy=shares,
     second=shares,
     p95=st.floats(0.1, 3.0),
-    cost=st.sampled_from([1.0, 2.0, 5.0, 12.0]),
+    cost=st.sampled_from([1.0, 2.0, 2.001, 5.0, 12.0]),
     spread=st.sampled_from([0.0, 0.01, 0.1]),
 )
 tables = st.lists(trials, min_size=1, max_size=12).map(lambda rows: [baseline(), *rows])
@@ -193,9 +205,10 @@ def test_no_recommended_candidate_is_dominated(rows, slo):
     decided = recommend(rows, slo)
     if decided.choice:
         assert not shortfalls(decided.choice, slo)
-        assert not any(dominates(other, decided.choice) for other in decided.considered)
         qualified = [one for one in decided.considered if not shortfalls(one, slo)]
-        assert decided.choice.cost == min(one.cost for one in qualified)
+        better = [one for one in decided.considered if dominates(one, decided.choice)]
+        assert all(one not in qualified and one.price == decided.choice.price for one in better)
+        assert decided.choice.price == min(one.price for one in qualified)
     else:
         assert all(shortfalls(one, slo) for one in decided.considered)
 
@@ -239,7 +252,7 @@ def test_loosening_a_limit_never_makes_the_answer_dearer(rows, slo, name, data):
     else:
         looser = None if limit is None else data.draw(st.none() | st.floats(limit, 2 * limit))
     after = recommend(rows, replace(slo, **{name: looser})).choice
-    assert before is None or after.cost <= before.cost
+    assert before is None or after.price <= before.price
 
 
 @given(tables, limits)

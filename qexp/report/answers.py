@@ -235,7 +235,7 @@ def insights(decided: Recommendation) -> Iterator[str]:
 
 def _at_its_price(decided: Recommendation, choice: Candidate) -> str:
     """Return that other collections within the limits cost as much, as on whole machines; nothing where none does."""
-    others = [one for one in decided.considered if one.collection != choice.collection and one.cost == choice.cost]
+    others = [one for one in decided.considered if one.collection != choice.collection and one.price == choice.price]
     return ", with others at the same price" if any(not shortfalls(one, decided.slo) for one in others) else ""
 
 

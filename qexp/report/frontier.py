@@ -95,6 +95,14 @@ class Candidate:
         return self.row.metrics.get("ram_floor_mib", nextafter(fallen, inf))
 
     @property
+    def price(self) -> float:
+        """The cost by which configurations are compared, to three digits: none is known better.
+
+        On whole machines most cost the same but for the disk of their codes, which is no reason against any.
+        """
+        return float(f"{self.cost:.3g}")
+
+    @property
     def floor(self) -> float:
         """Accuracy that either half of the queries vouches for."""
         return min(half.low for half in self.accuracy_halves)
@@ -224,7 +232,8 @@ def dominates(one: Candidate, other: Candidate, objectives: Sequence[str] = OBJE
     """Whether `one` is nowhere worse than `other`, as estimated and as vouched for, and measurably better.
 
     Measurably: cheaper, or faster or more accurate by intervals that do not meet. What dominates a candidate that
-    keeps to limits on the objectives keeps to them too; a limit on RAM it may miss.
+    keeps to limits on the objectives keeps to them too; one on RAM it may miss, and one
+    on cost that lies between two of one price.
     """
     return all(_NOWHERE_WORSE[name](one, other) for name in objectives) and any(
         _BETTER[name](one, other) for name in objectives
@@ -241,12 +250,12 @@ _NOWHERE_WORSE: dict[str, _Compare] = {
         one.latency <= other.latency
         and all(mine <= its for mine, its in zip(one.p95_highs, other.p95_highs, strict=True))
     ),
-    "cost": lambda one, other: one.cost <= other.cost,
+    "cost": lambda one, other: one.price <= other.price,
 }
 _BETTER: dict[str, _Compare] = {
     "accuracy": lambda one, other: one.floor > max(half.high for half in other.accuracy_halves),
     "p95": lambda one, other: slower(other, one),
-    "cost": lambda one, other: one.cost < other.cost,
+    "cost": lambda one, other: one.price < other.price,
 }
 
 
@@ -257,7 +266,7 @@ def frontier(found: Sequence[Candidate], objectives: Sequence[str] = OBJECTIVES)
 
 def dominators(found: Sequence[Candidate], objectives: Sequence[str] = OBJECTIVES) -> list[tuple[Candidate, Candidate]]:
     """Return each dominated candidate with the most accurate one on the frontier that dominates it."""
-    best = sorted(frontier(found, objectives), key=lambda one: (-one.accuracy, one.latency, one.cost))
+    best = sorted(frontier(found, objectives), key=lambda one: (-one.accuracy, one.latency, one.price))
     return [
         (one, next(other for other in best if dominates(other, one, objectives)))
         for one in found

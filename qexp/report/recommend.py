@@ -101,12 +101,12 @@ def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
         beaten=any(choice and one.collection != choice.collection and _qualifies(one, slo) for one in found),
         refuted=tuple(
             one
-            for one in sorted(found, key=lambda one: one.cost)
-            if _meets(one, slo, FIRST) and not _meets(one, slo, SECOND) and (choice is None or one.cost < choice.cost)
+            for one in sorted(found, key=lambda one: one.price)
+            if _meets(one, slo, FIRST) and not _meets(one, slo, SECOND) and (choice is None or one.price < choice.price)
         ),
         unsure=min(
-            (one for one in found if _unsure(one, slo) and (choice is None or one.cost < choice.cost)),
-            key=lambda one: (one.cost, -one.floor),
+            (one for one in found if _unsure(one, slo) and (choice is None or one.price < choice.price)),
+            key=lambda one: (one.price, -one.floor),
             default=None,
         ),
         nearest=min(found, key=lambda one: (*_shortfall(one, slo), one.cost)) if found and not choice else None,
@@ -141,8 +141,8 @@ def _by_preference(found: Sequence[Candidate]) -> list[Candidate]:
     """
     if not found:
         return []
-    ranked = sorted(found, key=lambda one: (one.cost, one.latency, -one.accuracy, one.simplicity))
-    cheapest = [one for one in ranked if one.cost == ranked[0].cost]
+    ranked = sorted(found, key=lambda one: (one.price, one.latency, -one.accuracy, one.simplicity))
+    cheapest = [one for one in ranked if one.price == ranked[0].price]
     first = fastest(cheapest)
     ties = [one for one in cheapest if not slower(one, first)]
     simplest = sorted(ties, key=lambda one: one.simplicity)
@@ -218,12 +218,12 @@ def _savings(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> l
     changes = []
     needs = {"min_accuracy": attrgetter("floor"), "max_p95_ms": attrgetter("ceiling"), "max_ram_mib": attrgetter("ram")}
     for name, need in needs.items():
-        cheaper = [need(one) for one in found if one.cost < choice.cost and set(shortfalls(one, slo)) == {name}]
+        cheaper = [need(one) for one in found if one.price < choice.price and set(shortfalls(one, slo)) == {name}]
         least = max(cheaper, default=0.0) if name == "min_accuracy" else min(cheaper, default=inf)
         if not cheaper or least == inf:
             continue
         instead = _ranked(found, _moved(slo, name, least))[0]
-        if instead.cost < choice.cost:  # unless cost is no objective
+        if instead.price < choice.price:  # unless cost is no objective
             changes.append(Change(name, least, instead))
     return changes
 

@@ -71,7 +71,7 @@ def under_caps(one: Candidate) -> str:
 
 def more_cost(one: Candidate, other: Candidate) -> str:
     """Return what `one` costs against `other`."""
-    if one.cost == other.cost:
+    if one.price == other.price:
         return "costs the same"
     if other.cost == 0:
         return f"costs {money(one.cost)} instead of nothing"
@@ -213,11 +213,11 @@ def _as_good(decided: Recommendation) -> list[str]:
         if set(shortfalls(one, decided.slo)) == {"min_accuracy"}
         and one.accuracy < decided.slo.min_accuracy
         and one.row.metrics["recall"] >= one.base.metrics["recall"] - SAME_RECALL
-        and (decided.choice is None or one.cost < decided.choice.cost)
+        and (decided.choice is None or one.price < decided.choice.price)
     ]
     if not alike:
         return []
-    one = min(alike, key=lambda one: (one.cost, one.simplicity))
+    one = min(alike, key=lambda one: (one.price, one.simplicity))
     return [
         f"No loss of recall: {decided.title(one)} finds {one.row.metrics['recall']:.3f} of the exact neighbours, no "
         f"quantization {one.base.metrics['recall']:.3f}; their lists differ because each graph misses others. A higher "
