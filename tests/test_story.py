@@ -196,6 +196,15 @@ def test_the_best_trade_off_is_the_fastest_that_is_accurate_enough():
     assert "). No measurable difference from it: turbo, rescoring 2×." in answers._best(recommend([*TABLE, level], SLO))
 
 
+def test_without_any_quantization_there_is_nothing_to_compare():
+    alone = recommend([baseline()], SLO)
+    assert answers._best(alone) == "Nothing was measured with quantization."
+    assert [*answers.criteria(alone)][-1] == (
+        False,
+        "An informed recommendation: nothing was measured with quantization.",
+    )
+
+
 def test_what_costs_as_much_as_others_is_not_called_cheaper():
     rows = [baseline(cost=10), row("scalar", cost=4), row("binary", 2, p95=0.995, cost=4)]  # on one kind of machine
     decided = recommend(rows, SLO)

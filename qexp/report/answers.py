@@ -45,6 +45,8 @@ def questions(collections: Sequence[CollectionRecord], decided: Recommendation) 
 
 def _best(decided: Recommendation) -> str:
     measure, least = MEASURE[decided.slo.accuracy], decided.slo.min_accuracy
+    if not decided.matched:
+        return "Nothing was measured with quantization."
     enough = [one for one in decided.considered if not one.baseline and one.floor >= least]
     if not enough:
         return f"None: no method reaches {measure} ≥ {least:g}. {matched(decided)}"
@@ -276,7 +278,9 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
             saved = min(saved, 1 - choice.ram / bare.ram)
             what += f", but {capped}, without quantization {bare.ram:.1f}"
     yield saved is not None and saved >= 0.5, f"Significant memory savings (half or more): {what}."
-    decision = (
-        f"{choice.title}, confirmed by the other half of the queries" if choice else "nothing keeps to the limits"
-    )
-    yield choice is not None, f"An informed recommendation: {decision}."
+    decision = "nothing keeps to the limits"
+    if choice and not quantized:
+        decision = "nothing was measured with quantization"
+    elif choice:
+        decision = f"{choice.title}, confirmed by the other half of the queries"
+    yield choice is not None and bool(quantized), f"An informed recommendation: {decision}."
