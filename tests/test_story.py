@@ -163,6 +163,16 @@ def test_jobs_of_one_quantization_are_one_in_the_text_to_share():
     assert text == "I measured 1 quantization of Qdrant on words (1,000 points, 64 dimensions): none kept to my limits."
 
 
+def test_only_a_gap_that_matters_is_a_surprise():
+    def text(accuracy):
+        found = job("scalar", baseline(), row("scalar", accuracy=0.96), row("scalar", 2, accuracy=accuracy))
+        found.dataset["name"] = "words"
+        return to_share(found, recommend(found.rows, SLO))
+
+    assert "Surprise: scalar went from 0.960 to 0.970 by rescoring 2× alone." in text(0.97)
+    assert "Surprise" not in text(0.9604)
+
+
 def test_a_latency_that_was_brought_to_the_speed_of_all_jobs_says_so():
     rows = [baseline(p95=2.0), row("scalar", 2, p95=1.0), baseline(p95=2.002), row("binary", 2, p95=1.0)]
     assert {answers.latency_remark(one) for one in recommend(rows, SLO).considered} == {"one client, closed loop"}

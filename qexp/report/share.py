@@ -3,7 +3,7 @@
 from qexp.report.answers import bare_of
 from qexp.report.recommend import Recommendation
 from qexp.report.record import CollectionRecord
-from qexp.report.words import MEASURE, against_baseline, under_caps
+from qexp.report.words import MEASURE, SAME_ACCURACY, against_baseline, under_caps
 
 
 def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
@@ -27,7 +27,7 @@ def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
 
 
 def _surprise(decided: Recommendation) -> str:
-    """Return the widest gap between accuracy without and with rescoring."""
+    """Return the widest gap between accuracy without and with rescoring; nothing where it matters to nobody."""
     gains = []
     for found in decided.matched:
         points = decided.compared(found)
@@ -36,6 +36,6 @@ def _surprise(decided: Recommendation) -> str:
     if not gains:
         return ""
     gain, least, most = max(gains, key=lambda one: one[0])
-    if gain <= 0:
+    if gain <= SAME_ACCURACY:
         return ""
     return f"{most.collection[0]} went from {least.accuracy:.3f} to {most.accuracy:.3f} by {most.point} alone."

@@ -13,7 +13,7 @@ from qexp.results import Interval, Row
 MEASURE = {"retention": "accuracy retention", "recall": "recall"}
 SAME = "no measurable difference"
 FAR_MORE = 1.5  # times the RAM that is counted
-SAME_RECALL = 0.005  # points of recall that matter to nobody
+SAME_ACCURACY = 0.005  # a difference of recall or retention that matters to nobody
 WORKING_MIB = 8.0  # that searches themselves take, and a process more or less
 MORE_QUERIES = "more queries (search.queries, dataset.queries.held_out)"
 
@@ -212,7 +212,7 @@ def _as_good(decided: Recommendation) -> list[str]:
         for one in decided.considered
         if set(shortfalls(one, decided.slo)) == {"min_accuracy"}
         and one.accuracy < decided.slo.min_accuracy
-        and one.row.metrics["recall"] >= one.base.metrics["recall"] - SAME_RECALL
+        and one.row.metrics["recall"] >= one.base.metrics["recall"] - SAME_ACCURACY
         and (decided.choice is None or one.price < decided.choice.price)
     ]
     if not alike:
