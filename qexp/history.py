@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qexp import jobs, spool, store, tracking
 from qexp.errors import MOST_NAMED, DataError, near_miss
-from qexp.report.record import CollectionRecord, Record
+from qexp.report.record import WARNINGS, CollectionRecord, Record
 from qexp.report.settings import told_apart
 from qexp.results import Check, Row
 
@@ -141,9 +141,12 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
     for run in runs:
         rows = jobs.rows_of(client, run) if run.info.status == "FINISHED" else []
         if rows:
+            found = _collection(client, run, rows)
             if lost := jobs.lost_trials(run, rows):
-                log.warning("%s: %d of its trials were deleted in MLflow and are left out", run.info.run_name, lost)
-            collections.append(_collection(client, run, rows))
+                said = f"{lost} of its trials were deleted in MLflow and are left out"
+                log.warning("%s: %s", run.info.run_name, said)
+                found = _warning(found, said)
+            collections.append(found)
         else:
             gone = jobs.DELETED if run.info.status == "FINISHED" else run.info.status.lower()
             failures.append((run.info.run_name, run.data.tags.get("qexp.error", gone)))
@@ -157,6 +160,11 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
     ]
     cliff = jobs.merged_cliff(client, [(one.run_id, one.rows) for one in told if jobs.capped(one.config)])
     return Record(run_id, title, tuple(told), tuple(failures), cliff)
+
+
+def _warning(found: CollectionRecord, said: str) -> CollectionRecord:
+    """Return the record with a sentence more that it warns of, so that reports have it."""
+    return replace(found, tags=found.tags | {WARNINGS: "\n".join(filter(None, (found.tags.get(WARNINGS), said)))})
 
 
 def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> CollectionRecord:

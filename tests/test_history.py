@@ -17,7 +17,7 @@ from qexp.report.blocks import Grid
 from qexp.report.bodies import create_body
 from qexp.report.conditions import LOAD
 from qexp.report.recommend import recommend
-from qexp.report.record import CollectionRecord
+from qexp.report.record import CollectionRecord, warnings
 from qexp.report.story import story
 from qexp.runner import run
 
@@ -102,7 +102,9 @@ def test_deleted_trials_are_told(
     client.delete_run(trials[0].info.run_id)
     record = history.read(history.LAST)
     assert len(record.rows) == len(trials)  # one less, and the baseline
-    assert "1 of its trials were deleted in MLflow and are left out" in caplog.text
+    said = "1 of its trials were deleted in MLflow and are left out"
+    assert said in caplog.text
+    assert said in warnings(record.collections)
 
 
 def test_the_last_run_is_not_the_one_that_resumed_it(environment: dict[str, str]) -> None:
