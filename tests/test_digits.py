@@ -10,7 +10,7 @@ def test_small_shares_keep_a_decimal():
 
 
 def test_how_much_more_is_told_by_the_larger_over_the_smaller():
-    assert [more(mine, 2.0) for mine in (0.5, 3.0, 2.0)] == ["4.0× less", "1.5× more", "as much"]
+    assert [more(mine, 2.0) for mine in (0.5, 3.0, 2.0, 1.99)] == ["4.0× less", "1.5× more", "as much", "about as much"]
 
 
 def test_a_limit_is_rounded_to_where_it_has_its_effect():

@@ -16,8 +16,11 @@ def percent(share: float) -> str:
 
 
 def more(mine: float, whole: float) -> str:
-    """Return `3.2× less` or `1.1× more`."""
-    return f"{whole / mine:.1f}× less" if mine < whole else f"{mine / whole:.1f}× more" if mine > whole else "as much"
+    """Return `3.2× less` or `1.1× more`; never `1.0× less`."""
+    if mine == whole:
+        return "as much"
+    times = f"{whole / mine if mine < whole else mine / whole:.1f}"
+    return "about as much" if times == "1.0" else f"{times}× {'less' if mine < whole else 'more'}"
 
 
 def beyond(limit: float, down: bool) -> str:
