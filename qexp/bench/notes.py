@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qexp.results import INDEXED_FROM, Accuracy, CollectionSpec, Ids, OperatingPoint, shard_kib
+from qexp.results import INDEXED_FROM, Accuracy, CollectionSpec, Ids, OperatingPoint
 from qexp.sizing.ram import linked_by_signs
 
 # Qdrant's article on binary quantization lists recall of 0.98 and more for 1,536 and 3,072 dimensions, and of
@@ -15,11 +15,10 @@ DIMENSIONS_FOR_BITS = 1024
 def notes(spec: CollectionSpec, points: Sequence[OperatingPoint]) -> list[str]:
     """Return sentences on a collection and the operating points at which it is searched."""
     found = []
-    segments = spec.shards * spec.segments
-    kib = shard_kib(spec.points, segments, spec.size, spec.datatype, spec.distance)
+    kib, several = spec.segment_kib, spec.shards * spec.segments > 1
     if spec.full_scan_threshold <= kib < INDEXED_FROM:
         found.append(
-            f"small corpus: {kib:,} KiB of vectors{' in a segment' if segments > 1 else ''} are below the "
+            f"small corpus: {kib:,} KiB of vectors{' in a segment' if several else ''} are below the "
             f"{INDEXED_FROM:,} from which Qdrant builds an index by default; unless told otherwise it would scan all "
             f"points, and miss none. Measured is the index, with index.full_scan_threshold={spec.full_scan_threshold}"
         )

@@ -4,6 +4,7 @@ Each check says what it looked at, so that a run can show why to believe it.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from qexp.results import (
     Reads,
     Trial,
     Vectors,
-    shard_kib,
 )
 from qexp.sizing.ram import code_bytes
 
@@ -40,7 +40,7 @@ _LAYOUT_FIELDS = ("shards", "replicas", "write_consistency")
 
 def check_spec(spec: CollectionSpec, checks: Checks) -> None:
     """Look for a collection that Qdrant would search by full scan although it has an index (T02)."""
-    kib = shard_kib(spec.points, spec.shards * spec.segments, spec.size, spec.datatype, spec.distance)
+    kib = spec.segment_kib
     checks.expect(
         kib >= spec.full_scan_threshold,
         "T02",
@@ -88,7 +88,7 @@ def check_filter(spec: CollectionSpec, fields: Mapping[str, Sequence[str]], matc
     )
     if bare:
         return  # whether few enough match to be scanned, Qdrant does not know
-    kib = shard_kib(matching, spec.shards * spec.segments, spec.size, spec.datatype, spec.distance)
+    kib = replace(spec, points=matching).segment_kib
     checks.prefer(
         kib >= spec.full_scan_threshold,
         "T02",

@@ -23,7 +23,6 @@ from qexp.results import (
     OperatingPoint,
     Search,
     Vectors,
-    shard_kib,
 )
 
 UPLOAD_BATCH = 1000  # points in a request
@@ -36,6 +35,7 @@ DEFAULT_FULL_SCAN = 10_000  # KiB
 
 def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) -> CollectionSpec:
     """Compose the spec of the quantized collection; `engine` names the engine and its version."""
+    threshold = config.index.full_scan_threshold or facts.full_scan_threshold
     spec = CollectionSpec(
         dataset=facts.title,
         digest=facts.digest,
@@ -50,7 +50,7 @@ def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) 
         hnsw=config.storage.hnsw,
         m=config.index.m or facts.m or DEFAULT_M,
         ef_construct=config.index.ef_construct or facts.ef_construct or DEFAULT_EF_CONSTRUCT,
-        full_scan_threshold=config.index.full_scan_threshold or facts.full_scan_threshold or DEFAULT_FULL_SCAN,
+        full_scan_threshold=threshold or DEFAULT_FULL_SCAN,
         segments=config.index.segments,
         engine=engine,
         payload_indexes=config.dataset.payload_indexes or facts.payload_indexes,
@@ -62,10 +62,9 @@ def collection_spec(config: ExperimentConfig, facts: DatasetFacts, engine: str) 
             replicas=config.engine.replicas,
             write_consistency=config.engine.write_consistency,
         )
-    if not (config.index.full_scan_threshold or facts.full_scan_threshold):
-        kib = shard_kib(spec.points, spec.shards * spec.segments, spec.size, spec.datatype, spec.distance)
-        if kib < DEFAULT_FULL_SCAN:  # the index is what is measured, also of a corpus that Qdrant would rather scan
-            spec = replace(spec, full_scan_threshold=max(LEAST_SCAN, kib // 2))
+    if not threshold and spec.segment_kib < DEFAULT_FULL_SCAN:
+        # The index is what is measured, also of a corpus that Qdrant would rather scan.
+        spec = replace(spec, full_scan_threshold=max(LEAST_SCAN, spec.segment_kib // 2))
     return spec if config.quantization.config else spec.unquantized()
 
 

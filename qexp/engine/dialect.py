@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from qexp.errors import EngineError
-from qexp.results import CollectionSpec, most_segment_kib, shard_kib
+from qexp.results import CollectionSpec, most_segment_kib
 
 Version = tuple[int, int]
 
@@ -52,7 +52,6 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
             f"{spec.name}: storage.datatype={spec.datatype} needs Qdrant {needed}, the server is {_dotted(version)}: "
             "update it or choose another datatype"
         )
-    kib = shard_kib(spec.points, spec.shards * spec.segments, spec.size, spec.datatype, spec.distance)
     vectors: dict[str, Any] = {"size": spec.size, "distance": spec.distance.capitalize(), "datatype": spec.datatype}
     hnsw: dict[str, Any] = {
         "m": spec.m,
@@ -71,7 +70,7 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
         "hnsw_config": hnsw,
         "optimizers_config": {
             "default_segment_number": spec.segments,
-            "max_segment_size": most_segment_kib(kib, spec.segments),
+            "max_segment_size": most_segment_kib(spec.segment_kib, spec.segments),
             "indexing_threshold": INDEX_NEVER,
         },
         "shard_number": spec.shards,

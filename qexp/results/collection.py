@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from qexp.results.footprint import Comparison, ProcessMemory
+from qexp.results.values import shard_kib, vector_bytes
 
 PAYLOAD_INDEXES = "payload indexes"  # a component that is there where `dataset.payload_indexes` asks for it
 
@@ -49,6 +50,16 @@ class CollectionSpec:
     def home(self) -> str:
         """Where it is kept: on the `server`, or in the `cache`."""
         return "server" if self.engine.startswith("server") else "cache"
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of one original vector."""
+        return vector_bytes(self.size, self.datatype, self.distance)
+
+    @property
+    def segment_kib(self) -> int:
+        """KiB of vectors of one segment, which Qdrant compares with its thresholds."""
+        return shard_kib(self.points, self.shards * self.segments, self.size, self.datatype, self.distance)
 
     def unquantized(self) -> "CollectionSpec":
         """Return the baseline's spec: no quantization, otherwise the same."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from math import ceil, log, log2
 from typing import Any
 
-from qexp.results import PAYLOAD_INDEXES, CollectionSpec, Component, RamEstimate, vector_bytes
+from qexp.results import PAYLOAD_INDEXES, CollectionSpec, Component, RamEstimate
 from qexp.sizing.indexes import preallocated
 from qexp.sizing.links import TYPICAL_FORWARD, mean_links
 from qexp.sizing.payload import NO_PAYLOAD, PayloadSize, allocated
@@ -101,7 +101,7 @@ def _packed_links(points: int, links: float) -> float:
 
 def entry_points(spec: CollectionSpec) -> int:
     """Return how many entry points Qdrant keeps: ten for every `full_scan_threshold` of vectors, at most all."""
-    per_threshold = spec.full_scan_threshold * 1024 // vector_bytes(spec.size, spec.datatype, spec.distance)
+    per_threshold = spec.full_scan_threshold * 1024 // spec.vector_bytes
     return min(spec.points, max(1, 10 * (spec.points // per_threshold if per_threshold else 0)))
 
 
@@ -121,18 +121,15 @@ def predict_ram(
     only rescoring reads, needs disk.
     """
     points = spec.points
-    vectors = vector_bytes(spec.size, spec.datatype, spec.distance)
-    codes = code_bytes(spec.quantization, spec.size, spec.distance)
+    vectors = points * spec.vector_bytes
+    codes = points * code_bytes(spec.quantization, spec.size, spec.distance)
     graph = _graphs(spec, forward)
-    guide_graph = graph_bytes_guide(points, spec.m)
-    need_vectors = _need(spec.vectors, walked=spec.quantization is None)
+    ids = points * ID_TRACKER_RAM
     parts = [
-        Component("vectors", points * vectors, need_vectors, points * vectors, points * vectors),
-        Component("codes", points * codes, _need(spec.quantized, walked=True), points * codes, points * codes),
-        Component("graph", graph, _need(spec.hnsw, walked=True), graph, guide_graph),
-        Component(
-            "id tracker", points * ID_TRACKER_RAM, "resident", round(points * ID_TRACKER_FILES), points * ID_TRACKER_RAM
-        ),
+        Component("vectors", vectors, _need(spec.vectors, walked=spec.quantization is None), vectors, vectors),
+        Component("codes", codes, _need(spec.quantized, walked=True), codes, codes),
+        Component("graph", graph, _need(spec.hnsw, walked=True), graph, graph_bytes_guide(points, spec.m)),
+        Component("id tracker", ids, "resident", round(points * ID_TRACKER_FILES), ids),
     ]
     disk, guide = round(points * payload.stored), round(points * payload.json * PAYLOAD_RAM)
     spare = allocated(spec, payload.stored) - disk
