@@ -7,7 +7,7 @@ from qexp.config import ExperimentConfig
 from qexp.report.figures import cold_metrics, load_metrics, trust_metrics
 from qexp.report.record import CollectionRecord
 from qexp.report.sizing import cost_metrics, floor_metrics, memory_metrics
-from qexp.results import MIB, Baseline, Collection, Experiment, Half, LatencyStats, Load, OperatingPoint, Row, Trial
+from qexp.results import MIB, Baseline, Collection, Experiment, Half, Load, OperatingPoint, Row, Trial
 
 
 def title(experiment: Experiment) -> str:
@@ -55,11 +55,8 @@ def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) ->
     return Row(
         _params(config, experiment, point),
         _known(
-            latency_mean_ms=trial.latency.mean,
-            latency_p50_ms=trial.latency.p50,
-            latency_p95_ms=trial.latency.p95,
-            latency_p99_ms=trial.latency.p99,
-            **_server_metrics("", trial.server),
+            **trial.latency.metrics(),
+            **trial.server.metrics("server_") if trial.server else {},
             qps=trial.latency.qps,
             recall_worst_decile=trial.accuracy.recall_worst_decile,
             ndcg=trial.accuracy.ndcg,
@@ -182,7 +179,7 @@ def _visited_metrics(experiment: Experiment, base: Baseline) -> dict[str, float]
         aa_speedup_high=base.control.high,
         **base.control_p50.metrics("aa_speedup_p50") if base.control_p50 else {},
         **base.control_p95.metrics("aa_speedup_p95") if base.control_p95 else {},
-        **_server_metrics("baseline_", base.server),
+        **base.server.metrics("baseline_server_") if base.server else {},
         **cold_metrics(base.cold, "baseline_cold"),
     )
     metrics |= floor_metrics(experiment, "none", base.point, "baseline_")
@@ -229,18 +226,6 @@ def baseline_row(params: dict[str, str], metrics: dict[str, float]) -> Row:
 def failed_row(run: str, params: dict[str, str], reason: str) -> Row:
     """Return the row of a collection that could not be measured, from its run's name and parameters."""
     return Row({"quantization": params["quantization.name"], "role": "failed", "run": run, "error": reason}, {})
-
-
-def _server_metrics(prefix: str, server: LatencyStats | None) -> dict[str, float | None]:
-    """Return the server's own times, none without a server."""
-    if server is None:
-        return {}
-    return {
-        f"{prefix}server_latency_mean_ms": server.mean,
-        f"{prefix}server_latency_p50_ms": server.p50,
-        f"{prefix}server_latency_p95_ms": server.p95,
-        f"{prefix}server_latency_p99_ms": server.p99,
-    }
 
 
 def _target_points(experiment: Experiment) -> int | None:

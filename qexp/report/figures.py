@@ -52,13 +52,9 @@ def cold_metrics(cold: Cold | None, prefix: str) -> dict[str, float | None]:
 
 def load_metrics(load: Load) -> dict[str, float | None]:
     """Return throughput and latency under load; no latency where it was saturated."""
-    latency = load.latency
-    metrics: dict[str, float | None] = {
+    return {
         "qps": load.qps,
         "saturated": float(load.saturated),
-        "latency_mean_ms": latency.mean if latency else None,
-        "latency_p50_ms": latency.p50 if latency else None,
-        "latency_p95_ms": latency.p95 if latency else None,
-        "latency_p99_ms": latency.p99 if latency else None,
+        **(load.latency.metrics() if load.latency else {}),
+        **(load.speedup.metrics("speedup_mean") if load.speedup else {}),
     }
-    return metrics | (load.speedup.metrics("speedup_mean") if load.speedup else {})

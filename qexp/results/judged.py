@@ -28,6 +28,15 @@ class LatencyStats:
         """Queries per second of one client that sends the next query when the last one is answered."""
         return 1000.0 / self.mean
 
+    def metrics(self, prefix: str = "") -> dict[str, float | None]:
+        """Return mean and percentiles as metrics, under names that start with `prefix`."""
+        return {
+            f"{prefix}latency_mean_ms": self.mean,
+            f"{prefix}latency_p50_ms": self.p50,
+            f"{prefix}latency_p95_ms": self.p95,
+            f"{prefix}latency_p99_ms": self.p99,
+        }
+
 
 @dataclass(frozen=True)
 class Accuracy:
