@@ -22,8 +22,10 @@ def one_of(key: str, value: str, known: Iterable[str]) -> None:
     require(value in known, f"{key}={value}: no such value{near_miss(value, known)}")
 
 
-def at_least(key: str, value: float, least: float) -> None:
-    """Refuse a number that is below `least`, infinite or no number."""
+def at_least(key: str, value: float | None, least: float) -> None:
+    """Refuse a number that is below `least`, infinite or no number; null passes."""
+    if value is None:
+        return
     require(math.isfinite(value), f"{key}={value:g}: must be a finite number")
     require(value >= least, f"{key}={value:g}: must be at least {least:g}")
 

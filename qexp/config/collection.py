@@ -141,10 +141,7 @@ class IndexConfig:
     segments: int = 1
 
     def __post_init__(self) -> None:
-        if self.m is not None:
-            at_least("index.m", self.m, 2)
-        if self.ef_construct is not None:
-            at_least("index.ef_construct", self.ef_construct, 4)
-        if self.full_scan_threshold is not None:
-            at_least("index.full_scan_threshold", self.full_scan_threshold, LEAST_SCAN)
+        at_least("index.m", self.m, 2)
+        at_least("index.ef_construct", self.ef_construct, 4)
+        at_least("index.full_scan_threshold", self.full_scan_threshold, LEAST_SCAN)
         at_least("index.segments", self.segments, 1)

@@ -50,8 +50,7 @@ class CostConfig:
         for key in ("usd_per_gb_month", "disk_usd_per_gb_month", "headroom", "payload_bytes"):
             at_least(f"cost.{key}", getattr(self, key), 0)
         at_least("cost.replication", self.replication, 1)
-        if self.target_points is not None:
-            at_least("cost.target_points", self.target_points, 1)
+        at_least("cost.target_points", self.target_points, 1)
 
 
 @dataclass(frozen=True)

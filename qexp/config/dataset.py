@@ -228,8 +228,7 @@ class EmbeddingConfig:
     pooling: str = "mean"
 
     def __post_init__(self) -> None:
-        if self.size is not None:
-            at_least("embedding.size", self.size, 2)
+        at_least("embedding.size", self.size, 2)
         one_of("embedding.kind", self.kind, ("column", "fastembed", "callable"))
         one_of("embedding.pooling", self.pooling, ("mean", "cls"))
         require(self.kind != "fastembed" or bool(self.model), "embedding.model: must be given; add embedding.model=…")

@@ -48,8 +48,7 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         one_of("validity", self.validity, ("strict", "warn"))
         at_least("wait_seconds", self.wait_seconds, 0)
-        if self.cache_limit_gib is not None:
-            at_least("cache_limit_gib", self.cache_limit_gib, 0)
+        at_least("cache_limit_gib", self.cache_limit_gib, 0)
         segments = self.index.segments
         require(
             segments == 1 or isinstance(self.engine, ServerConfig),

@@ -33,8 +33,7 @@ class TuneConfig:
     def __post_init__(self) -> None:
         one_of("search.tune.parameter", self.parameter, ("oversampling", "hnsw_ef"))
         _check_goal("search.tune", self.measure, self.target)
-        if self.most is not None:
-            at_least("search.tune.most", self.most, 1)
+        at_least("search.tune.most", self.most, 1)
         require(
             self.parameter != "hnsw_ef" or self.measure == "recall",
             "search.tune.parameter=hnsw_ef: retention is against a baseline of the same hnsw_ef, so it cannot tell; "
@@ -107,8 +106,7 @@ class SearchConfig:
                 f"search.rate={value:g}: no query is due in search.load_seconds={self.load_seconds:g}; set "
                 f"search.load_seconds={ceil(1 / value)}",
             )
-        if self.queries is not None:
-            at_least("search.queries", self.queries, 2)  # one half chooses, the other confirms
+        at_least("search.queries", self.queries, 2)  # one half chooses, the other confirms
         for key in ("rescore", "oversampling", "hnsw_ef", "clients", "rate"):
             values = getattr(self, key)
             needed = key not in ("clients", "rate")
@@ -117,8 +115,7 @@ class SearchConfig:
         for factor in self.oversampling:
             at_least("search.oversampling", factor, 1)
         for ef in self.hnsw_ef:
-            if ef is not None:
-                at_least("search.hnsw_ef", ef, 1)
+            at_least("search.hnsw_ef", ef, 1)
         if self.tune and self.tune.parameter == "hnsw_ef" and self.tune.most is not None:
             require(
                 self.tune.most >= self.limit,
