@@ -14,7 +14,7 @@ import numpy as np
 
 from qexp.cache import Kind
 from qexp.config import EmbeddingConfig
-from qexp.data.kept import digest_of, file_digest, read_or_made, write_arrow
+from qexp.data.kept import digest_of, file_digest, table_or_made, write_arrow
 from qexp.data.progress import Progress
 from qexp.errors import ConfigError, DataError, in_one_line, near_miss
 from qexp.paths import install
@@ -54,8 +54,7 @@ def embedded(rows: "Dataset", place: str, column: str, config: EmbeddingConfig, 
         texts = texts_only[start : start + SHARD].column(0).to_pylist()
         _check_texts(texts, start, place, column)
         path = folder / f"{digest_of(texts)}.arrow"
-        read = partial(datasets.Dataset.from_file, str(path))
-        files.append(read_or_made(path, read, partial(_embed, path, texts, encoder, config)))
+        files.append(table_or_made(path, partial(_embed, path, texts, encoder, config)))
         width = files[-1].features[COLUMN].length
         if size not in (None, width):
             raise DataError(f"{place} row {start}: the encoder made {width} dimensions; before it made {size}")

@@ -13,7 +13,7 @@ import numpy as np
 from qexp.cache import Kind
 from qexp.data.arrays import HDF5, MATRICES, hdf5_distance, parts_of, read_blocks
 from qexp.data.hub import NO_ROWS, folder_state, hush
-from qexp.data.kept import digest_of, file_digest, read_or_made, write_arrow, write_records
+from qexp.data.kept import digest_of, file_digest, table_or_made, write_arrow, write_records
 from qexp.data.progress import Progress
 from qexp.errors import DataError, in_one_line
 
@@ -141,7 +141,6 @@ def _table(path: Path, cache: Path) -> "Dataset":
 
 def _parquet(path: Path, cache: Path) -> "Dataset":
     """Copy a Parquet file to an Arrow file in the cache; `load_dataset` would hold several times the file in memory."""
-    import datasets
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -154,7 +153,7 @@ def _parquet(path: Path, cache: Path) -> "Dataset":
             batches = file.iter_batches(ROWS, use_threads=False)
             write_records(target, (batch.select(typed) for batch in batches), schema)
 
-    return read_or_made(target, partial(datasets.Dataset.from_file, str(target)), make)
+    return table_or_made(target, make)
 
 
 def _typed(schema: Any, path: Path) -> list[int]:
@@ -183,12 +182,9 @@ def _need_whole(rows: "Dataset", path: Path) -> None:
 
 
 def _matrix(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str]:
-    import datasets
-
     state = digest_of([content_digest(path), path.suffix, str(part)])
     target = cache / Kind.ARROW / f"{path.stem[:STEM]}-{state}.arrow"
-    read = partial(datasets.Dataset.from_file, str(target))
-    return read_or_made(target, read, partial(write_arrow, target, _columns(path, part))), state
+    return table_or_made(target, partial(write_arrow, target, _columns(path, part))), state
 
 
 def _columns(path: Path, part: str | None) -> Iterator[dict[str, Any]]:

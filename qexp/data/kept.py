@@ -6,13 +6,16 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from qexp.cache import BROKEN
 from qexp.errors import in_one_line
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Read = TypeVar("Read")
 
@@ -40,6 +43,13 @@ def read_or_made(path: Path, read: Callable[[], Read], make: Callable[[], None])
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     make()
     return read()
+
+
+def table_or_made(path: Path, make: Callable[[], None]) -> "Dataset":
+    """Return the rows of an Arrow file, memory-mapped; it is made where it is missing or broken."""
+    import datasets
+
+    return read_or_made(path, lambda: datasets.Dataset.from_file(str(path)), make)
 
 
 def write_arrow(path: Path, batches: Iterator[dict[str, Any]]) -> None:

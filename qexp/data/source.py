@@ -25,7 +25,7 @@ from qexp.config import (
 )
 from qexp.data.files import content_digest, file_distance, is_file_dataset, load_file, need_file, query_part
 from qexp.data.hub import commit_of, load_hub, place_of
-from qexp.data.kept import digest_of, read_or_made, write_arrow
+from qexp.data.kept import digest_of, table_or_made, write_arrow
 from qexp.data.labels import Qrel, read_trec, table_qrels
 from qexp.data.table import Table, find_vector_column, need_columns
 from qexp.errors import DataError
@@ -213,14 +213,11 @@ def _table(
 
 
 def _open_synthetic(config: SyntheticDataset, cache: Path) -> Source:
-    import datasets
-
     key = digest_of([json.dumps(asdict(config), sort_keys=True)])
     tables = []
     for part, count in (("points", config.points), ("queries", config.queries)):
         path = cache / Kind.SYNTHETIC / f"{key}-{part}.arrow"
-        read = partial(datasets.Dataset.from_file, str(path))
-        rows = read_or_made(path, read, partial(write_arrow, path, _clusters(config, count, part)))
+        rows = table_or_made(path, partial(write_arrow, path, _clusters(config, count, part)))
         tables.append(Table(rows, f"synthetic {part}", "vector", "id"))
     return Source(tables[0], tables[1], [], key, "synthetic")
 
