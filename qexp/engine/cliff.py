@@ -74,10 +74,7 @@ def _under(limit: int | None, procedure: Procedure, where: Hierarchy, targets: T
     """Measure all targets under one cap, interleaved."""
     log.info("memory cap: %s", "none" if limit is None else f"{limit / MIB:.0f} MiB")
     with ExitStack() as open_things:
-        stands: list[_Stand] = []
-        for spec, points in targets:
-            stand = _Stand(spec, points, procedure, where, limit, open_things)
-            stands.append(stand)
+        stands = [_Stand(spec, points, procedure, where, limit, open_things) for spec, points in targets]
         visits = [(stand, visit) for stand in stands for visit in stand.visits]
         rng = np.random.default_rng(procedure.seed)
         for number in range(procedure.rounds + 1):

@@ -9,7 +9,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import perf_counter_ns
-from types import TracebackType
 from typing import Any, Self, cast
 
 import numpy as np
@@ -95,9 +94,7 @@ class Worker:
         self._send("make", *self._make)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None and self._process.is_alive():
                 self._ask("close")
