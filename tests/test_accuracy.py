@@ -177,9 +177,9 @@ def test_a_summary_counts_queries_without_any_common_result() -> None:
     retention, found = np.array([[0.0, 0.0, 1.0, 0.5]]), np.array([[0.5, 0.5, 1.0, 1.0]])
     summary = summarize(retention, found, None, None)
     assert (summary.zero_overlap, summary.builds, summary.recall_build_sd) == (2, 1, None)
-    assert (summary.retention, summary.recall) == (0.375, 0.75)
+    assert (summary.retention.estimate, summary.recall.estimate) == (0.375, 0.75)
     twice = summarize(np.vstack([retention, retention]), np.vstack([found, found - 0.1]), None, None)
-    assert twice.recall == pytest.approx(0.7)
+    assert twice.recall.estimate == pytest.approx(0.7)
     assert twice.recall_build_sd == pytest.approx(0.1 / 2**0.5)
     assert twice.retention_build_sd == 0.0
 
@@ -256,11 +256,11 @@ def test_a_summary_keeps_recall_and_retention_apart_and_means_of_builds() -> Non
     retention = np.array([[1.0] * 8 + [0.5] * 2, [0.9] * 10])
     found = np.array([[0.0, *[0.6] * 9], [0.4, *[0.8] * 9]])
     summary = summarize(retention, found, 0.25, 0.75)
-    assert summary.retention == pytest.approx(0.9)
-    assert summary.recall == pytest.approx(0.65)
+    assert summary.retention.estimate == pytest.approx(0.9)
+    assert summary.recall.estimate == pytest.approx(0.65)
     assert summary.recall_worst_decile == pytest.approx(0.2)
     assert (summary.ndcg, summary.mrr, summary.zero_overlap) == (0.25, 0.75, 0.0)
-    assert (summary.retention_interval, summary.recall_interval) == (mean_interval(retention), mean_interval(found))
+    assert (summary.retention, summary.recall) == (mean_interval(retention), mean_interval(found))
     assert summary.retention_build_sd == pytest.approx(0.0)
     assert summary.recall_build_sd == pytest.approx(0.22 / 2**0.5)
 

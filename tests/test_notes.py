@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from qexp.bench.notes import between_builds, notes
-from qexp.results import Accuracy, OperatingPoint
+from qexp.results import Accuracy, Interval, OperatingPoint
 from tests.conftest import QUICK, Qexp
 from tests.test_edge import spec
 
@@ -47,7 +47,7 @@ def test_graphs_of_short_turbo_codes_with_manhattan(method: str, distance: str, 
 
 
 def test_how_far_builds_differ_is_told_of_the_widest() -> None:
-    one = Accuracy(0.9, 0.9, 0.8)
+    one = Accuracy(Interval(0.9, 0.9, 0.9), Interval(0.9, 0.9, 0.9), 0.8)
     assert between_builds([one, one]) == []
     several = [replace(one, builds=3, retention_build_sd=sd) for sd in (0.001, 0.0123, 0.0)]
     (said,) = between_builds(several)

@@ -115,12 +115,14 @@ def made_by_hand(**more):
     large = Collection(
         "b", Build(5.0, 9.0, state({"vectors": 9 * MIB})), RamEstimate(bare), MemoryUse({}, 13 * MIB), (), 0.0005
     )
-    control, tail, ratio = Interval(1.01, 0.98, 1.04), Interval(1.1, 0.9, 1.3), Interval(2.0, 1.9, 2.1)
-    right, found = Accuracy(1.0, 0.96, 0.6, 0.8, 0.7), Accuracy(0.9, 0.85, 0.5, 0.75, 1 / 3)
+    control, ratio = Interval(1.01, 0.98, 1.04), Interval(2.0, 1.9, 2.1)
+    middle, tail = Interval(1.02, 0.99, 1.05), Interval(1.1, 0.9, 1.3)
+    right = Accuracy(Interval(1.0, 1.0, 1.0), Interval(0.96, 0.95, 0.97), 0.6, 0.8, 0.7)
+    found = Accuracy(Interval(0.9, 0.89, 0.91), Interval(0.85, 0.8, 0.9), 0.5, 0.75, 1 / 3)
     base = Baseline(
-        OperatingPoint(10), latency(4.0), right, control, halves(1.0, 0.99), None, tail, server=latency(3.0)
+        OperatingPoint(10), latency(4.0), right, control, middle, tail, halves(1.0, 0.99), server=latency(3.0)
     )
-    trial = Trial(OperatingPoint(10), latency(2.0), found, ratio, None, halves(0.92, 0.88), server=latency(1.0))
+    trial = Trial(OperatingPoint(10), latency(2.0), found, ratio, middle, None, halves(0.92, 0.88), server=latency(1.0))
     experiment = Experiment(
         dataset=DatasetFacts("words", "d", "q", 1000, 200, 64, 64, "cosine", "made"),
         quantized=small,
@@ -148,7 +150,9 @@ def test_every_figure_of_a_trial_has_its_own_name():
         "server_latency_p99_ms": 1.3,
         "qps": 500.0,
         "accuracy_retention": 0.9,
+        "accuracy_retention_low": 0.89,
         "recall": 0.85,
+        "recall_high": 0.9,
         "recall_worst_decile": 0.5,
         "ndcg": 0.75,
         "mrr": 0.333333333333,
@@ -205,7 +209,7 @@ def test_every_figure_of_a_collection_has_its_own_name():
         "speedup_halfwidth": 0.02,
         "noisy": 0.0,
         "aa_speedup_mean": 1.01,
-        "aa_speedup_p50": None,
+        "aa_speedup_p50": 1.02,
         "aa_speedup_p95": 1.1,
         "aa_speedup_p95_low": 0.9,
         "aa_speedup_p95_high": 1.3,

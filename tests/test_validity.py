@@ -264,13 +264,13 @@ def test_t13_searches_that_wait_for_the_disk(tmp_path: Path) -> None:
 def test_t12_a_trial_with_recall_zero(engine: str, home: str) -> None:
     baselines, (good, *_) = judge(evidence())
     checks = Checks()
-    bad = replace(good, accuracy=replace(good.accuracy, recall=0.0))
+    bad = replace(good, accuracy=replace(good.accuracy, recall=Interval(0.0, 0.0, 0.0)))
     asked = spec(engine=engine)
     validity.check_accuracy(asked, baselines, [good, bad], checks)
     (warning,) = checks.warnings
     assert warning.startswith(f"T12 scalar, {bad.point.title}: recall is 0, ")
     assert f"; use more bits, or remove {asked.name} from the {home} and build it again" in warning
-    none = [replace(baselines[0], accuracy=replace(baselines[0].accuracy, recall=0.0))]
+    none = [replace(baselines[0], accuracy=bad.accuracy)]
     with pytest.raises(BenchmarkError, match=f"^T12 baseline, .*; remove {asked.unquantized().name} from the {home} "):
         validity.check_accuracy(asked, none, [good], Checks())
 
@@ -441,7 +441,7 @@ def test_t12_uint8_may_be_one_step_off(off: float, right: bool) -> None:
 def test_t08_a_baseline_is_a_yardstick_from_a_recall_of_nine_tenths(recall: float, good: bool) -> None:
     baselines, trials = judge(evidence())
     checks = Checks()
-    bases = [replace(baselines[0], accuracy=replace(baselines[0].accuracy, recall=recall))]
+    bases = [replace(baselines[0], accuracy=replace(baselines[0].accuracy, recall=Interval(recall, recall, recall)))]
     validity.check_accuracy(spec(), bases, trials, checks)
     assert bool(checks.warnings) != good
 

@@ -119,18 +119,14 @@ def mean_interval(shares: Share, seed: int = 0) -> Interval:
 
 def summarize(retention: Share, recall: Share, ndcg: float | None, mrr: float | None = None) -> Accuracy:
     """Summarize a trial's shares [build, query] of the baseline's results and of the exact ones."""
-    builds = len(recall)
-    found, kept = mean_interval(recall), mean_interval(retention)
     return Accuracy(
-        retention=kept.estimate,
-        recall=found.estimate,
+        retention=mean_interval(retention),
+        recall=mean_interval(recall),
         recall_worst_decile=worst_decile(recall.mean(axis=0)),
         ndcg=ndcg,
         mrr=mrr,
-        retention_interval=kept,
-        recall_interval=found,
         zero_overlap=float((retention == 0).sum(axis=1).mean()),
-        builds=builds,
+        builds=len(recall),
         retention_build_sd=_between(retention),
         recall_build_sd=_between(recall),
     )

@@ -61,9 +61,9 @@ def _baseline(visit: Visit, found: Evidence) -> Baseline:
         latency.latency_stats(base.latencies),
         _accuracy([base.ids], retention, recall, found),
         latency.speedup_mean(base.latencies, control),
+        latency.speedup_p50(base.latencies, control),
+        latency.speedup_p95(base.latencies, control),
         (_itself(first), _itself(second)),
-        control_p50=latency.speedup_p50(base.latencies, control),
-        control_p95=latency.speedup_p95(base.latencies, control),
         cold=_cold(visit, None, found),
         server=latency.server_stats(base),
     )
@@ -80,7 +80,6 @@ def _visit(baseline: Baseline) -> Visit:
 
 def _trial(visit: Visit, baseline: Baseline, found: Evidence, recalls: Mapping[OperatingPoint, Share]) -> Trial:
     base, trial = found.timed[_visit(baseline)], found.timed[visit]
-    p50 = latency.speedup_p50(base.latencies, trial.latencies)
     p95 = latency.speedup_p95(base.latencies, trial.latencies)
     builds, recall = found.results[visit.point], recalls[visit.point]
     retention = np.stack([found.retention(ids, base.ids) for ids in builds])
@@ -89,9 +88,9 @@ def _trial(visit: Visit, baseline: Baseline, found: Evidence, recalls: Mapping[O
         latency.latency_stats(trial.latencies),
         _accuracy(builds, retention, recall, found),
         _widened(latency.speedup_mean(base.latencies, trial.latencies), baseline.control),
+        _widened(latency.speedup_p50(base.latencies, trial.latencies), baseline.control, baseline.control_p50),
         p95 and _widened(p95, baseline.control, baseline.control_p95),
         halves(trial.latencies, retention, recall),
-        speedup_p50=_widened(p50, baseline.control, baseline.control_p50),
         loss=_loss(visit.point, baseline, recalls),
         cold=_cold(visit, baseline, found),
         server=latency.server_stats(trial),
@@ -124,7 +123,7 @@ def _loss(point: OperatingPoint, baseline: Baseline, recalls: Mapping[OperatingP
     floats = replace(codes, ignore=True)
     if floats not in recalls:
         return None
-    return Loss(baseline.accuracy.recall, *(float(recalls[step].mean()) for step in (floats, codes, point)))
+    return Loss(baseline.accuracy.recall.estimate, *(float(recalls[step].mean()) for step in (floats, codes, point)))
 
 
 def _cold(visit: Visit, base: Baseline | None, found: Evidence) -> Cold | None:

@@ -193,7 +193,7 @@ def check_accuracy(
 ) -> None:
     """Look for a baseline that is no yardstick (T08), and for truth that nothing agrees with (T12)."""
     for base in baselines:
-        recall = base.accuracy.recall
+        recall = base.accuracy.recall.estimate
         checks.expect(
             recall > 0,
             "T12",
@@ -208,7 +208,7 @@ def check_accuracy(
             f"baseline, {base.point.title}: recall is {recall:.3f} against exact search, so retention says little; "
             f"raise search.hnsw_ef, index.m or index.ef_construct",
         )
-    lost = [trial.point.title for trial in trials if not trial.accuracy.recall > 0]
+    lost = [trial.point.title for trial in trials if not trial.accuracy.recall.estimate > 0]
     checks.prefer(
         not lost,
         "T12",

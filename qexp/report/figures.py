@@ -6,24 +6,17 @@ from qexp.results import Cold, Load, Trial
 def trust_metrics(trial: Trial) -> dict[str, float | None]:
     """Return the intervals of a trial, how its loss splits up, and its cold latency, under their public names."""
     accuracy, loss = trial.accuracy, trial.loss
-    intervals = {
-        "speedup_mean": trial.speedup_mean,
-        "speedup_p50": trial.speedup_p50,
-        "speedup_p95": trial.speedup_p95,
-        "accuracy_retention": accuracy.retention_interval,
-        "recall": accuracy.recall_interval,
-    }
     metrics: dict[str, float | None] = {
-        "accuracy_retention": accuracy.retention,
-        "recall": accuracy.recall,
+        **trial.speedup_mean.metrics("speedup_mean"),
+        **trial.speedup_p50.metrics("speedup_p50"),
+        **(trial.speedup_p95.metrics("speedup_p95") if trial.speedup_p95 else {}),
+        **accuracy.retention.metrics("accuracy_retention"),
+        **accuracy.recall.metrics("recall"),
         "zero_overlap_queries": accuracy.zero_overlap,
         "builds": accuracy.builds,
         "accuracy_retention_build_sd": accuracy.retention_build_sd,
         "recall_build_sd": accuracy.recall_build_sd,
     }
-    for name, interval in intervals.items():
-        if interval is not None:
-            metrics |= interval.metrics(name)
     if loss is not None:
         metrics |= {
             "loss_hnsw": loss.hnsw,

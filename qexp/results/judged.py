@@ -47,13 +47,11 @@ class Accuracy:
     deviations between builds, None with one build; intervals hold them then too.
     """
 
-    retention: float
-    recall: float
+    retention: Interval
+    recall: Interval
     recall_worst_decile: float
     ndcg: float | None = None
     mrr: float | None = None
-    retention_interval: Interval | None = None
-    recall_interval: Interval | None = None
     zero_overlap: float = 0.0
     builds: int = 1
     retention_build_sd: float | None = None
@@ -145,9 +143,9 @@ class Trial:
     latency: LatencyStats
     accuracy: Accuracy
     speedup_mean: Interval
+    speedup_p50: Interval
     speedup_p95: Interval | None
     halves: tuple[Half, Half]
-    speedup_p50: Interval | None = None
     loss: Loss | None = None
     cold: Cold | None = None
     server: LatencyStats | None = None
@@ -164,9 +162,9 @@ class Baseline:
     latency: LatencyStats
     accuracy: Accuracy
     control: Interval
+    control_p50: Interval
+    control_p95: Interval | None
     halves: tuple[Half, Half]
-    control_p50: Interval | None = None
-    control_p95: Interval | None = None
     cold: Cold | None = None
     server: LatencyStats | None = None
 
