@@ -163,18 +163,20 @@ def _read(client: "QdrantClient", config: CollectionDataset, about: About, folde
     if done:
         log.info("snapshot of %s: resumed behind %s points", config.collection, f"{done:,}")
     progress = Progress(f"reading {config.collection}", about.points, done)
+    wanted = [config.vector] if config.vector else True
+    scroll = partial(client.scroll, config.collection, limit=page, with_payload=config.payload, with_vectors=wanted)
     while done == 0 or offset is not None:
         batches: list[dict[str, Any]] = []
-        while len(batches) < PAGES_A_PART and (not batches or offset is not None):
-            records, offset = _ask(config, _scroll(client, config, page, offset))
+        for _ in range(PAGES_A_PART):
+            records, offset = _ask(config, partial(scroll, offset=offset))
             if records:
                 batches.append(_columns(records, config, about))
                 progress.advance(len(records))
-            elif not batches:
+            if offset is None:
                 break
-        count = sum(len(batch["id"]) for batch in batches)
-        if not count:
+        if not batches:
             break
+        count = sum(len(batch["id"]) for batch in batches)
         path = folder / f"{len(_parts(folder)):06d}.arrow"
         write_arrow(path, iter(batches))
         note = path.with_suffix(".partial")
@@ -183,17 +185,6 @@ def _read(client: "QdrantClient", config: CollectionDataset, about: About, folde
         done += count
     if done != about.points:
         _changed(folder, config, f"{done} points were read, it had {about.points}")
-
-
-def _scroll(client: "QdrantClient", config: CollectionDataset, page: int, offset: Any) -> Callable[[], Any]:
-    return partial(
-        client.scroll,
-        config.collection,
-        limit=page,
-        offset=offset,
-        with_payload=config.payload,
-        with_vectors=[config.vector] if config.vector else True,
-    )
 
 
 def _columns(records: list[Any], config: CollectionDataset, about: About) -> dict[str, Any]:
