@@ -207,8 +207,8 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
             f"The unquantized collection wants {bare.row.metrics['ram_estimated_mib']:.1f} MiB and the machine has "
             f"{machine:g} GiB: memory was not short, so these speedups say nothing about a machine where it is."
         )
-    if choice and choice.row.params.get("rescore") == "true":
-        limit, factor = int(choice.row.params["limit"]), float(choice.row.params["oversampling"])
+    if choice and choice.row.point.rescore:
+        limit, factor = choice.row.point.limit, choice.row.point.oversampling
         yield f"Rescoring at {factor:g}× reads up to {int(limit * factor)} original vectors for every {limit} results."
 
 
@@ -220,7 +220,7 @@ def insights(decided: Recommendation) -> Iterator[str]:
     for found in decided.matched:
         name = decided.name(found.collection)
         points = decided.compared(found)
-        bare = next((one for one in points if one.row.params["rescore"] == "false"), None)
+        bare = next((one for one in points if not one.row.point.rescore), None)
         reached = decided.shown(found) if found.reached else None
         if bare and bare is reached:
             yield f"{name} needs no rescoring: {bare.accuracy:.3f} without it."
@@ -265,7 +265,7 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
     recovered = [
         found.reached
         for found in decided.matched
-        if found.reached and found.reached.row.params["rescore"] == "true" and _known(found.reached).low > 1
+        if found.reached and found.reached.row.point.rescore and _known(found.reached).low > 1
     ]
     named = "; ".join(f"{one.title}: {one.accuracy:.3f}, {speed(_known(one))}" for one in recovered)
     yield bool(recovered), f"Accuracy recovered by oversampling with the speed kept: {named or 'in no method'}."

@@ -100,14 +100,13 @@ def before_1_19(body: Body) -> Body:
 
 def search_body(row: Row) -> Body:
     """Return the `params` of a search request: what was measured, nothing left to defaults."""
-    params: Body = {}
-    if row.params["hnsw_ef"] != "default":
-        params["hnsw_ef"] = int(row.params["hnsw_ef"])
+    point = row.point
+    params: Body = {} if point.hnsw_ef is None else {"hnsw_ef": point.hnsw_ef}
     if not row.baseline:
         params["quantization"] = {
             "ignore": False,
-            "rescore": row.params["rescore"] == "true",
-            "oversampling": float(row.params["oversampling"]),
+            "rescore": point.rescore,
+            "oversampling": point.oversampling,
         }
     return params
 

@@ -68,9 +68,7 @@ def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]
         "update_collection.json": _json(update),
         "search_params.json": _json(params),
         **old,
-        "deploy.py": python_source(
-            checked, indexes, search, int(row.params["limit"]), condition, bool(vector_name(collection))
-        ),
+        "deploy.py": python_source(checked, indexes, search, row.point.limit, condition, bool(vector_name(collection))),
         **{f"payload_index_{number}.json": _json(body) for number, body in enumerate(_payload_indexes(collection), 1)},
         "evidence.json": _json(evidence(record, collection, row, why)),
         "README.md": _readme(collection, row, why, bool(old)),
@@ -234,7 +232,7 @@ def _indexing(collection: CollectionRecord) -> str:
 
 def _params(collection: CollectionRecord, row: Row) -> str:
     """Return what a search has to send, with an example: paragraphs for the README."""
-    params, limit, name = search_body(row), int(row.params["limit"]), vector_name(collection)
+    params, limit, name = search_body(row), row.point.limit, vector_name(collection)
     using = (
         f"\n\nIn your collection a search names the vector: `using`, in `deploy.py` too, is `{name}`." if name else ""
     )

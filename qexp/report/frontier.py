@@ -73,15 +73,8 @@ class Candidate:
     @property
     def simplicity(self) -> tuple[bool, bool, float, bool, int]:
         """Sorts the simplest first: fewest moving parts, then least work per search."""
-        params = self.row.params
-        ef = params["hnsw_ef"]
-        return (
-            not self.baseline,
-            params.get("rescore") == "true",
-            float(params.get("oversampling", 1)),
-            ef != "default",
-            0 if ef == "default" else int(ef),
-        )
+        found = self.row.point
+        return not self.baseline, found.rescore, found.oversampling, found.hnsw_ef is not None, found.hnsw_ef or 0
 
     @property
     def ram(self) -> float:

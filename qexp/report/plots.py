@@ -14,7 +14,7 @@ from qexp.report.plots_memory import cliff_plot, ram_plot
 from qexp.report.recommend import Recommendation
 from qexp.report.record import CollectionRecord
 from qexp.report.words import MEASURE
-from qexp.results import OperatingPoint
+from qexp.results import OperatingPoint, Visit
 from qexp.results.footprint import Cliff
 
 if TYPE_CHECKING:
@@ -144,14 +144,14 @@ def _oversampling(decided: Recommendation, frame: Frame) -> "Figure":
     for found in decided.matched:
         collection, (colour, marker) = found.collection, styles[found.collection]
         points = sorted(
-            (float(one.row.params["oversampling"]), _stretched(one.accuracy))
+            (one.row.point.oversampling, _stretched(one.accuracy))
             for one in decided.compared(found)
-            if one.row.params["rescore"] == "true"
+            if one.row.point.rescore
         )
         factors |= {factor for factor, _ in points}
         x, y = [factor for factor, _ in points], [height for _, height in points]
         axes.plot(x, y, color=colour, marker=marker, markersize=5, linewidth=1.6, label=decided.name(collection))
-        bare = [one for one in decided.compared(found) if one.row.params["rescore"] == "false"]
+        bare = [one for one in decided.compared(found) if not one.row.point.rescore]
         axes.scatter(
             [WITHOUT] * len(bare),
             [_stretched(one.accuracy) for one in bare],
@@ -178,29 +178,19 @@ def _latencies(
     boxes: list[Box] = []
     for found in decided.matched:
         one = decided.shown(found)
+        point = one.row.point
         collection = next((own for own in collections if own.has(one.row)), None)
         own = samples.get(collection.run_id, {}) if collection else {}
-        ours = own.get(f"trial: {_visit(one)}")
+        ours = own.get(Visit("trial", point).title)
         if ours is None:
             continue
         known = "latency_p99_ms" in one.row.metrics
-        searched = OperatingPoint(int(one.row.params["limit"]), _ef(one)).title
-        if not boxes and f"baseline: {searched}" in own:
-            without = f"no quantization{searched.removeprefix('no rescore')}"
-            boxes.append(Box(("baseline", ""), without, own[f"baseline: {searched}"], known))
+        bare = Visit("baseline", OperatingPoint(point.limit, point.hnsw_ef))
+        if not boxes and bare.title in own:
+            without = f"no quantization{bare.point.title.removeprefix('no rescore')}"
+            boxes.append(Box(("baseline", ""), without, own[bare.title], known))
         boxes.append(Box(one.collection, decided.title(one), ours, known))
     return boxes
-
-
-def _visit(one: Candidate) -> str:
-    params = one.row.params
-    rescore, factor = params["rescore"] == "true", float(params["oversampling"])
-    return OperatingPoint(int(params["limit"]), _ef(one), rescore, factor).title
-
-
-def _ef(one: Candidate) -> int | None:
-    ef = one.row.params["hnsw_ef"]
-    return None if ef == "default" else int(ef)
 
 
 def _latency(boxes: list[Box], decided: Recommendation, frame: Frame) -> "Figure":

@@ -157,3 +157,10 @@ class Row:
     def baseline(self) -> bool:
         """Whether it is of the unquantized collection."""
         return self.params.get("role") == "baseline"
+
+    @property
+    def point(self) -> OperatingPoint:
+        """The operating point that its parameters name; a baseline's have no rescoring."""
+        ef, rescore = self.params["hnsw_ef"], self.params.get("rescore") == "true"
+        factor = float(self.params.get("oversampling", 1))
+        return OperatingPoint(int(self.params["limit"]), None if ef == "default" else int(ef), rescore, factor)
