@@ -9,6 +9,9 @@ from qdrant_client import models
 
 from tests.support.collections import Collection, inner
 
+# Parts of the report, and what the paths of their files have in them, the first that fits.
+PARTS = {"quantized": "quantized", "storage": "vector_storage", "index": "vector_index", "id_tracker": "id_tracker"}
+
 
 def info(of: Collection) -> models.CollectionInfo:
     """Return counts, status and the full configuration with Qdrant's defaults."""
@@ -97,17 +100,11 @@ def telemetry(of: Collection) -> dict[str, Any]:
 
 def memory(of: Collection) -> dict[str, Any]:
     """Return the report of `GET /collections/{name}/memory`: bytes on disk, and pinned ones on the heap."""
-    sizes = {"storage": 0, "quantized": 0, "index": 0, "id_tracker": 0, "payload": 0}
+    sizes = dict.fromkeys([*PARTS, "payload"], 0)
     for segment, _ in _segments(of):
         for file in filter(Path.is_file, segment.rglob("*")):
             path = f"{file.parent.name}/{file.name}"
-            part = (
-                *("quantized" for _ in [0] if "quantized" in path),
-                *("storage" for _ in [0] if "vector_storage" in path),
-                *("index" for _ in [0] if "vector_index" in path),
-                *("id_tracker" for _ in [0] if "id_tracker" in path),
-                "payload",
-            )[0]
+            part = next((part for part, mark in PARTS.items() if mark in path), "payload")
             sizes[part] += file.stat().st_size
     codes = inner(of.in_force)
     pinned = codes is not None and ("pinned" in (codes.memory or "") or bool(codes.always_ram))
