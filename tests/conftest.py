@@ -1,15 +1,19 @@
 """Every test has a cache, a working directory and an MLflow store of its own."""
 
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from mlflow import MlflowClient
 
 from qexp import history, machine
 from qexp.config import (
@@ -40,6 +44,9 @@ QUICK = [
     "search.warmup=5",
 ]
 
+# What a run of qexp around the tests would have them write into.
+INHERITED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "QEXP_SWEEP_RUN_ID")
+
 Qexp = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -51,16 +58,26 @@ def nothing_kept() -> Iterator[None]:
         sys.modules["qexp.places"].release()
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tracking store with nothing in it, made once: its tables take MLflow a second."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("DELETE FROM experiments")  # the default one, whose artifacts would lie here
+    return path
+
+
 @pytest.fixture
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> dict[str, str]:
     """The environment of a subprocess that must leave nothing outside of `tmp_path`."""
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "QEXP_SWEEP_RUN_ID"):
+    for name in INHERITED:
         monkeypatch.setenv(name, "")  # so that what a test sets is taken back
         monkeypatch.delenv(name)
     monkeypatch.setenv("QEXP_LOCK", str(tmp_path / "lock"))  # no test times anything: they need not wait for each other
     monkeypatch.setenv("QEXP_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy(empty_store, tmp_path)}")
     return dict(os.environ)
 
 
@@ -122,8 +139,7 @@ class Swept:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     """A sweep over two methods, run once for all tests that read records; they must not change it."""
     folder = tmp_path_factory.mktemp("swept")
-    gone = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "QEXP_SWEEP_RUN_ID")
-    environment = {name: value for name, value in os.environ.items() if name not in gone} | {
+    environment = {name: value for name, value in os.environ.items() if name not in INHERITED} | {
         "QEXP_CACHE_DIR": str(folder / "cache"),
         "HF_HOME": str(folder / "huggingface"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",

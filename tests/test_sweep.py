@@ -157,11 +157,15 @@ def test_what_cannot_be_resumed(qexp: Qexp, words: list[str], message: str) -> N
     assert "Traceback" not in done.stderr
 
 
-def test_a_cache_that_cannot_be_written_is_not_blamed_on_the_store(environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("environment")
+def test_a_cache_that_cannot_be_written_is_not_blamed_on_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/fresh.db")
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=rf"^cache_dir={tmp_path}/file: cannot be written \(File exists\)"):
         sweep.begin("sweep", tmp_path / "file", None)
-    assert not (tmp_path / "mlflow.db").exists()
+    assert not (tmp_path / "fresh.db").exists()
 
 
 def test_two_sweeps_on_one_store_share_what_they_build(environment: dict[str, str], tmp_path: Path) -> None:
