@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from qexp.bench import accuracy, dataset_checks, validity
 from qexp.bench.checks import Checks
 from qexp.config import ExperimentConfig, SearchConfig
-from qexp.data.truth import Truth, engine_truth, exact_scores, farther, find_truth, magnitude
+from qexp.data.truth import Truth, engine_truth, exact_scores, farther, find_truth, magnitude, scores_of
 from qexp.data.vectors import Data
 from qexp.places import Place
-from qexp.results import Ids, OperatingPoint, Vectors, evenly
+from qexp.results import Ids, OperatingPoint, evenly
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +36,11 @@ class Yardstick:
 
     def recall(self, found: Ids) -> accuracy.Share:
         """Return the recall of every query."""
-        return accuracy.recall(self._scores(found), self.truth.scores, self._magnitude())
+        return accuracy.recall(scores_of(self.data, found), self.truth.scores, self._magnitude())
 
     def retention(self, found: Ids, reference: Ids) -> accuracy.Share:
         """Return of every query the retention of the reference's results."""
-        scores = self._scores(found), self._scores(reference)
+        scores = scores_of(self.data, found), scores_of(self.data, reference)
         return accuracy.retention(found, reference, *scores, self._magnitude())
 
     def judged_by(self, search: SearchConfig, baseline: Place, measure: str) -> Callable[[Ids], accuracy.Share]:
@@ -52,7 +52,7 @@ class Yardstick:
 
     def check(self, checks: Checks) -> None:
         """Look for queries and exact neighbours that would make accuracy wrong."""
-        points, queries = self.data.points(), self._queries
+        points, queries = self.data.points(), self.data.query_vectors()
         dataset_checks.check_queries(dataset_checks.duplicates(points, queries), queries, checks)
         sample = evenly(len(queries), SAMPLE)
         computed = exact_scores(points, queries[sample], self.truth.ids[sample], self.data.facts.distance)
@@ -61,15 +61,8 @@ class Yardstick:
             wrong = farther(self.data, self.truth.ids, self.matching)
             dataset_checks.check_nearest(wrong, self.truth.source, checks)
 
-    def _scores(self, found: Ids) -> NDArray[np.float64]:
-        return exact_scores(self.data.points(), self._queries, found, self.data.facts.distance)
-
     def _magnitude(self) -> NDArray[np.float64]:
-        return magnitude(self.data.points(), self._queries, self.truth, self.data.facts.distance)
-
-    @property
-    def _queries(self) -> Vectors:
-        return np.asarray(self.data.query_vectors())
+        return magnitude(self.data.points(), self.data.query_vectors(), self.truth, self.data.facts.distance)
 
 
 def checked_yardstick(

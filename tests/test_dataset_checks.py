@@ -47,7 +47,7 @@ def test_t12_neighbours_in_the_cache_are_searched_again(small: ExperimentConfig,
     asked = replace(small, cache_dir=str(tmp_path))
     measure_experiment(asked)
     data = load_data(asked, tmp_path)
-    far = neighbours(data.points(), np.asarray(data.query_vectors()), 30, data.facts.distance)
+    far = neighbours(data.points(), data.query_vectors(), 30, data.facts.distance)
     assert farther(data, far.ids[:, :10]) == 0.0
     assert farther(data, far.ids[:, 5:15]) == pytest.approx(0.5, abs=0.02)  # some tie with the k-th
     shifted = Truth(far.ids[:, 10:20], far.scores[:, 10:20])

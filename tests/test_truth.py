@@ -258,7 +258,7 @@ def test_given_neighbours_of_another_embedding_size_are_refused(tmp_path: Path) 
 
 def test_what_the_engine_found_is_scored_and_put_in_order(tmp_path: Path) -> None:
     data = given(tmp_path, lambda right: right)
-    right = neighbours(np.asarray(data.points()), np.asarray(data.query_vectors()), 5, "cosine")
+    right = neighbours(np.asarray(data.points()), data.query_vectors(), 5, "cosine")
     found = engine_truth(data, right.ids[:, ::-1])
     assert (found.source, found.ids.tolist()) == ("engine", right.ids.tolist())
     with pytest.raises(DataError, match="query 0 has only 4 results"):

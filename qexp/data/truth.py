@@ -56,7 +56,7 @@ def find_truth(data: Data, k: int, cache: Path, matching: Ids | None = None) -> 
     path = cache / Kind.TRUTH / f"{data.facts.title}-{name}.npz"
 
     def make() -> None:
-        truth = neighbours(data.points(), np.asarray(data.query_vectors()), k, data.facts.distance, matching)
+        truth = neighbours(data.points(), data.query_vectors(), k, data.facts.distance, matching)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, suffix=".partial") as folder:
             partial = Path(folder) / path.name
@@ -100,13 +100,12 @@ def given_truth(data: Data, k: int) -> Truth:
             f"another distance than {data.facts.distance}, or shifted ids; set dataset.distance=… or "
             f"dataset.truth=exact"
         )
-    scores = exact_scores(data.points(), np.asarray(data.query_vectors()), given[:, :k], data.facts.distance)
-    return _sorted(given[:, :k], scores, k, "neighbours")
+    return _sorted(given[:, :k], scores_of(data, given[:, :k]), k, "neighbours")
 
 
 def farther(data: Data, ids: Ids, matching: Ids | None = None) -> float:
     """Return the share of the neighbours [query, k] farther than the k-th exact one, of 20 queries searched again."""
-    points, queries, distance = data.points(), np.asarray(data.query_vectors()), data.facts.distance
+    points, queries, distance = data.points(), data.query_vectors(), data.facts.distance
     sample = evenly(len(queries), CHECKED_QUERIES)
     exact = neighbours(points, queries[sample], ids.shape[1], distance, matching)
     least = exact.scores[:, -1:] - TIE * magnitude(points, queries[sample], exact, distance)
@@ -122,8 +121,7 @@ def engine_truth(data: Data, found: Ids) -> Truth:
         row = int(np.argmax((found < 0).any(axis=1)))
         results = int((found[row] >= 0).sum())
         raise DataError(f"dataset.truth=engine: query {row} has only {results} results, fewer than search.limit")
-    scores = exact_scores(data.points(), np.asarray(data.query_vectors()), found, data.facts.distance)
-    return _sorted(found, scores, found.shape[1], "engine")
+    return _sorted(found, scores_of(data, found), found.shape[1], "engine")
 
 
 def _sorted(ids: Ids, scores: Scores, k: int, source: str) -> Truth:
@@ -147,6 +145,11 @@ def neighbours(points: Vectors, queries: Vectors, k: int, distance: str, among: 
         ids[unsure], _ = candidates(points, queries[unsure], width, distance, among, np.float64)
         scores[unsure] = exact_scores(points, queries[unsure], ids[unsure], distance)
     return _sorted(ids, scores, k, "exact")
+
+
+def scores_of(data: Data, ids: Ids) -> Scores:
+    """Return the `exact_scores` [query, k] of the data's queries and the points with these row numbers."""
+    return exact_scores(data.points(), data.query_vectors(), ids, data.facts.distance)
 
 
 def exact_scores(points: Vectors, queries: Vectors, ids: Ids, distance: str) -> Scores:

@@ -63,7 +63,7 @@ class Data:
 
     def query_vectors(self) -> Vectors:
         """Return the queries, memory-mapped."""
-        return _mapped(self.queries)
+        return np.asarray(_mapped(self.queries))
 
 
 def load_data(config: ExperimentConfig, cache: Path) -> Data:

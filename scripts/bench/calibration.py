@@ -56,7 +56,7 @@ def collection(points: int, size: int, queries: int) -> Iterator[tuple[EdgeEngin
         build_collection(EdgeEngine(Path(folder) / "collections"), spec, data.points())
         engine = EdgeEngine(Path(folder) / "collections")
         engine.open(spec)
-        yield engine, np.asarray(data.query_vectors()).tolist()
+        yield engine, data.query_vectors().tolist()
         engine.close()
 
 
