@@ -58,7 +58,7 @@ def test_the_machines_drift_is_in_a_comparison_of_jobs_that_share_no_baseline():
     jobs = [("on_disk", 1.0), ("on_disk", 1.1), ("hot", 2.0), ("hot", 2.2)]
     rows = [one for storage, p95 in jobs for one in (baseline(p95=p95, storage=storage), row("scalar", p95=p95 / 2))]
     found = candidates(rows, "retention")
-    here, there = found[0], next(one for one in found if one.collection[1] == "hot")
+    here, there = found[0], next(one for one in found if one.collection.storage == "hot")
     ratio = times_faster(here, there)
     assert ratio.estimate == pytest.approx(2.0)
     # residuals ± log(1.1)/2 of four jobs: s = log(1.1)/√2, t(0.975, 2) = 4.302653, both means of two jobs

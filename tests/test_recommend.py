@@ -36,7 +36,7 @@ def test_the_cheapest_that_meets_the_limits():
     first, second = decided.changes
     assert (first.limit, first.value, first.choice.title) == ("min_accuracy", 0.96, "scalar, no rescoring")
     assert (second.limit, second.value, second.choice) == ("max_p95_ms", pytest.approx(1.111), None)
-    assert [(one.collection[0], one.reached.title) for one in decided.matched] == [
+    assert [(one.collection.method, one.reached.title) for one in decided.matched] == [
         ("scalar", "scalar, no rescoring"),
         ("binary", "binary, rescoring 8×"),
     ]
@@ -76,7 +76,7 @@ def test_titles_have_the_storage_where_there_are_several():
     hot = [replace(one, params=one.params | {"storage": "hot"}) for one in TABLE[:2]]
     one, two = recommend(TABLE, SLO), recommend([*TABLE, *hot], SLO)
     assert [one.title(found) for found in one.considered[:2]] == ["no quantization", "scalar, no rescoring"]
-    assert [two.title(found) for found in two.considered if found.collection[1] == "hot"] == [
+    assert [two.title(found) for found in two.considered if found.collection.storage == "hot"] == [
         "no quantization (hot)",
         "scalar (hot), no rescoring",
     ]

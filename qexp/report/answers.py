@@ -111,7 +111,7 @@ def cost_remark(row: Row) -> str:
 def bare_of(decided: Recommendation) -> Candidate | None:
     """Return the baseline to compare memory with: one on the choice's storage, with its settings, else any."""
     bare = [one for one in decided.considered if one.baseline]
-    same = [one for one in bare if decided.choice and one.collection[1] == decided.choice.collection[1]]
+    same = [one for one in bare if decided.choice and one.collection.storage == decided.choice.collection.storage]
     alike = [one for one in same if decided.choice and one.settings == decided.choice.settings]
     return next(iter(alike or same or bare), None)
 
@@ -250,7 +250,7 @@ def _known(one: Candidate) -> Interval:
 def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
     """Yield the course's success criteria: whether the figures meet each, and what they say."""
     quantized = [one for one in decided.considered if not one.baseline]
-    methods = list(dict.fromkeys(one.collection[0] for one in quantized))
+    methods = list(dict.fromkeys(one.collection.method for one in quantized))
     yield len(methods) > 1, f"Several methods tested with real figures: {', '.join(methods) or 'none'}."
     told = [one for one in quantized if _known(one).low > 1]
     yield (
@@ -258,7 +258,7 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
         f"Concrete speed improvements: {len(told)} of {len(quantized)} operating points are measurably faster.",
     )
     for prefix, aim in (("scalar", 5), ("binary", 20)):
-        own = [_known(one) for one in quantized if one.collection[0].startswith(prefix)]
+        own = [_known(one) for one in quantized if one.collection.method.startswith(prefix)]
         if own:
             top = max(own, key=lambda ratio: ratio.estimate)
             yield top.low >= aim, f"{prefix} {aim}× faster or more: {top.ratio} at best."
@@ -273,7 +273,7 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
     saved, what = None, "nothing was chosen that could save any"
     if choice and bare:
         saved = 1 - choice.row.metrics["ram_estimated_mib"] / bare.row.metrics["ram_estimated_mib"]
-        what = f"{percent(saved)} on storage {choice.collection[1]}, predicted"
+        what = f"{percent(saved)} on storage {choice.collection.storage}, predicted"
         if capped := under_caps(choice):
             saved = min(saved, 1 - choice.ram / bare.ram)
             what += f", but {capped}, without quantization {bare.ram:.1f}"

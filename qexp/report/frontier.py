@@ -7,7 +7,7 @@ from math import exp, hypot, inf, log, nextafter
 
 from qexp.config.cost import OBJECTIVES
 from qexp.report.pace import built, drifts_of, paced, searched, share_baseline
-from qexp.report.settings import DATA, SETTINGS, method_name
+from qexp.report.settings import DATA, SETTINGS, CollectionKey, method_name
 from qexp.results import Interval, Row
 
 METRIC = {"retention": "accuracy_retention", "recall": "recall"}
@@ -51,9 +51,9 @@ class Candidate:
         return abs(self.pace - 1) > SAME_PACE
 
     @property
-    def collection(self) -> tuple[str, str]:
-        """What was built: quantization, with what else sets it apart, and storage."""
-        return method_name(self.row.params), self.row.params["storage"]
+    def collection(self) -> CollectionKey:
+        """What was built."""
+        return CollectionKey(method_name(self.row.params), self.row.params["storage"])
 
     @property
     def settings(self) -> str:

@@ -13,6 +13,7 @@ from qexp.report.frontier import Candidate, frontier
 from qexp.report.plots_memory import cliff_plot, ram_plot
 from qexp.report.recommend import Recommendation
 from qexp.report.record import CollectionRecord
+from qexp.report.settings import CollectionKey
 from qexp.report.words import MEASURE
 from qexp.results import OperatingPoint, Visit
 from qexp.results.footprint import Cliff
@@ -32,7 +33,7 @@ TOP = 4.0  # accuracy of 1 is drawn where 0.9999 is
 class Box:
     """Raw latencies in ms of an operating point, and whether so many tell of their P99 (T15)."""
 
-    collection: tuple[str, str]
+    collection: CollectionKey
     title: str
     values: NDArray[np.float64]
     p99_known: bool
@@ -60,7 +61,7 @@ def plots(
     return found
 
 
-def _styles(decided: Recommendation, theme: Theme) -> dict[tuple[str, str], tuple[str, str]]:
+def _styles(decided: Recommendation, theme: Theme) -> dict[CollectionKey, tuple[str, str]]:
     """Return colour and marker of every collection: a pair that no other has, among up to 66."""
     return {
         found.collection: (theme.series[index % len(theme.series)], MARKERS[index % len(MARKERS)])
@@ -188,7 +189,7 @@ def _latencies(
         bare = Visit("baseline", OperatingPoint(point.limit, point.hnsw_ef))
         if not boxes and bare.title in own:
             without = f"no quantization{bare.point.title.removeprefix('no rescore')}"
-            boxes.append(Box(("baseline", ""), without, own[bare.title], known))
+            boxes.append(Box(CollectionKey("baseline", ""), without, own[bare.title], known))
         boxes.append(Box(one.collection, decided.title(one), ours, known))
     return boxes
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from qexp.config import SloConfig
 from qexp.report.frontier import Candidate, candidates, fastest, frontier, slower
-from qexp.report.settings import DATATYPE, changing_results
+from qexp.report.settings import DATATYPE, CollectionKey, changing_results
 from qexp.results import GOOD_BASELINE, Row
 
 FIRST, SECOND = 0, 1
@@ -28,7 +28,7 @@ class Change:
 class Matched:
     """The simplest operating point of a collection that reaches the accuracy; without one, its most accurate."""
 
-    collection: tuple[str, str]
+    collection: CollectionKey
     reached: Candidate | None
     best: Candidate
 
@@ -72,12 +72,10 @@ class Recommendation:
         own = [one for one in self.considered if one.collection == found.collection]
         return [one for one in own if one.row.params["hnsw_ef"] == ef]
 
-    def name(self, collection: tuple[str, str]) -> str:
+    def name(self, collection: CollectionKey) -> str:
         """Return the quantization, and the storage where there are several."""
-        quantization, storage = collection
-        return (
-            f"{quantization} ({storage})" if len({one.collection[1] for one in self.considered}) > 1 else quantization
-        )
+        several = len({one.collection.storage for one in self.considered}) > 1
+        return f"{collection.method} ({collection.storage})" if several else collection.method
 
     def title(self, one: Candidate) -> str:
         """Return the candidate's title, with the storage where there are several."""
@@ -235,7 +233,7 @@ def _moved(slo: SloConfig, limit: str, value: float) -> SloConfig:
 
 def _matched(found: Sequence[Candidate], slo: SloConfig) -> tuple[Matched, ...]:
     """Return for each quantized collection what it needs for the accuracy alone."""
-    collections: dict[tuple[str, str], list[Candidate]] = {}
+    collections: dict[CollectionKey, list[Candidate]] = {}
     for one in found:
         if not one.baseline:
             collections.setdefault(one.collection, []).append(one)

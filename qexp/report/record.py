@@ -7,7 +7,7 @@ from typing import Any
 
 from qexp.config import SloConfig
 from qexp.report.recommend import Recommendation
-from qexp.report.settings import apart, full_name, method_name, varying
+from qexp.report.settings import CollectionKey, apart, full_name, method_name, varying
 from qexp.results import Check, Row
 from qexp.results.footprint import Cliff
 
@@ -43,9 +43,9 @@ class CollectionRecord:
         return self.rows[-1].params if self.rows else {}
 
     @property
-    def place(self) -> tuple[str, str]:
-        """The name and the storage, as candidates have them."""
-        return self.name, str(self.config["storage.name"])
+    def key(self) -> CollectionKey:
+        """What was built, as candidates have it."""
+        return CollectionKey(self.name, str(self.config["storage.name"]))
 
     def has(self, row: Row) -> bool:
         """Whether this very row is one of its own."""

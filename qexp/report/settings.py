@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from qexp.results import Row
 
@@ -34,6 +34,13 @@ _TOLD = {
     SETTINGS: "{}",
     "limit": "limit {}",
 }
+
+
+class CollectionKey(NamedTuple):
+    """What tells a collection from others of a comparison: quantization, with what else sets it apart, and storage."""
+
+    method: str
+    storage: str
 
 
 def varying(rows: Sequence[Row]) -> list[str]:

@@ -38,4 +38,4 @@ def _surprise(decided: Recommendation) -> str:
     gain, least, most = max(gains, key=lambda one: one[0])
     if gain <= SAME_ACCURACY:
         return ""
-    return f"{most.collection[0]} went from {least.accuracy:.3f} to {most.accuracy:.3f} by {most.point} alone."
+    return f"{most.collection.method} went from {least.accuracy:.3f} to {most.accuracy:.3f} by {most.point} alone."

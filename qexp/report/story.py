@@ -22,6 +22,7 @@ from qexp.report.words import (
     judged_in,
     matched,
     notes,
+    on_storage,
     speedup,
     undominated,
     verdict_lines,
@@ -51,8 +52,8 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
         *_picture("ram", _ram_alt(decided), there),
         *_cliff(record, there),
         *condition_blocks(
-            [(decided.name(one.place), row) for one in collections for row in one.rows],
-            [(decided.name(one.place), row) for one in collections for row in one.loads],
+            [(decided.name(one.key), row) for one in collections for row in one.rows],
+            [(decided.name(one.key), row) for one in collections for row in one.loads],
         ),
         Heading("Key insights"),
         Bullets(tuple(answers.insights(decided))),
@@ -85,9 +86,8 @@ def _decision(decided: Recommendation) -> list[Block]:
         tiles.append(("P95 latency", f"{row.metrics['latency_p95_ms']:.3f} ms", answers.latency_remark(choice)))
     tiles.append(("RAM", f"{row.metrics['ram_estimated_mib']:.1f} MiB", answers.ram_remark(decided, choice)))
     tiles.append(("cost", f"{money(choice.cost)} a month", answers.cost_remark(row)))
-    storage = choice.collection[1]
     return [
-        Verdict(f"Deploy {choice.title} (storage {storage})."),
+        Verdict(f"Deploy {on_storage(choice)}."),
         Tiles(tuple(tiles)),
         Bullets((_asked(decided), *lines[1:], *_refuted(decided))),
     ]
@@ -218,7 +218,7 @@ def _validity(collections: list[CollectionRecord], decided: Recommendation) -> l
         bases = [row for row in one.rows if row.baseline]
         for base in bases:
             ef = f", ef {base.params['hnsw_ef']}" if len(bases) > 1 else ""
-            control, name = speedup(base), f"{decided.name(one.place)}{ef}"
+            control, name = speedup(base), f"{decided.name(one.key)}{ef}"
             assert control
             told = control.halfwidth <= CONTROL_TOO_WIDE * float(one.config["search.target_halfwidth"])
             if control.distinguishable:

@@ -52,6 +52,11 @@ def against_baseline(one: Candidate) -> str:
     return f"{speed(ratio)} against no quantization"
 
 
+def on_storage(one: Candidate) -> str:
+    """Return a candidate's title with its storage."""
+    return f"{one.title} (storage {one.collection.storage})"
+
+
 def priced(one: Candidate) -> str:
     """Return RAM and the bill; which is of how many points, where others are priced than were measured."""
     ram, bill = f"{one.row.metrics['ram_estimated_mib']:.1f} MiB of RAM", f"{money(one.cost)} a month"
@@ -133,14 +138,12 @@ def verdict_lines(decided: Recommendation) -> list[str]:
         return [*_nothing(decided), *_unsure(decided), *_as_good(decided), *_judged_by(decided)]
     choice, slo = decided.choice, decided.slo
     lines = [
-        f"Deploy {choice.title} (storage {choice.collection[1]}): {MEASURE[slo.accuracy]} {vouched(choice, slo)}; "
+        f"Deploy {on_storage(choice)}: {MEASURE[slo.accuracy]} {vouched(choice, slo)}; "
         f"{against_baseline(choice)}; {priced(choice)}."
     ]
-    runner_up = decided.runner_up
-    if runner_up:
+    if runner_up := decided.runner_up:
         lines.append(
-            f"Margin: the runner-up, {runner_up.title} (storage {runner_up.collection[1]}), "
-            f"{more_cost(runner_up, choice)}; "
+            f"Margin: the runner-up, {on_storage(runner_up)}, {more_cost(runner_up, choice)}; "
             f"against it the choice {is_speed(times_faster(choice, runner_up), decided.latency)}, "
             f"{MEASURE[slo.accuracy]} {choice.accuracy:.3f} against {runner_up.accuracy:.3f}."
         )
@@ -227,11 +230,9 @@ def _as_good(decided: Recommendation) -> list[str]:
 
 def _judged_by(decided: Recommendation) -> list[str]:
     """Return why recall decided where retention was asked for."""
-    return (
-        [f"Judged by recall, because accuracy retention cannot decide here: {decided.by_recall}."]
-        if decided.by_recall
-        else []
-    )
+    if not decided.by_recall:
+        return []
+    return [f"Judged by recall, because accuracy retention cannot decide here: {decided.by_recall}."]
 
 
 def _nothing(decided: Recommendation) -> list[str]:
@@ -250,7 +251,7 @@ def _nothing(decided: Recommendation) -> list[str]:
     }
     return [
         "Nothing that was measured keeps to the limits.",
-        f"Nearest: {nearest.title} (storage {nearest.collection[1]}): {'; '.join(names[name] for name in missed)}.",
+        f"Nearest: {on_storage(nearest)}: {'; '.join(names[name] for name in missed)}.",
         f"To try: {'; '.join(advice(nearest, slo))}.",
     ]
 
