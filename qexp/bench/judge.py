@@ -41,30 +41,34 @@ class Evidence:
     relevance: Relevance
 
 
-def judge(found: Evidence) -> tuple[tuple[Baseline, ...], tuple[Trial, ...]]:
+def judge(evidence: Evidence) -> tuple[tuple[Baseline, ...], tuple[Trial, ...]]:
     """Return the baselines with their controls, and the trials, in the order in which they were given."""
-    baselines = {visit.point.hnsw_ef: _baseline(visit, found) for visit in found.timed if visit.role == "baseline"}
-    recalls = {point: np.stack([found.recall(ids) for ids in builds]) for point, builds in found.results.items()}
+    baselines = {
+        visit.point.hnsw_ef: _baseline(visit, evidence) for visit in evidence.timed if visit.role == "baseline"
+    }
+    recalls = {point: np.stack([evidence.recall(ids) for ids in builds]) for point, builds in evidence.results.items()}
     trials = [
-        _trial(visit, baselines[visit.point.hnsw_ef], found, recalls) for visit in found.timed if visit.role == "trial"
+        _trial(visit, baselines[visit.point.hnsw_ef], evidence, recalls)
+        for visit in evidence.timed
+        if visit.role == "trial"
     ]
     return tuple(baselines.values()), tuple(trials)
 
 
-def _baseline(visit: Visit, found: Evidence) -> Baseline:
-    base = found.timed[visit]
-    retention, recall = found.retention(base.ids, base.ids)[None], found.recall(base.ids)[None]
+def _baseline(visit: Visit, evidence: Evidence) -> Baseline:
+    base = evidence.timed[visit]
+    retention, recall = evidence.retention(base.ids, base.ids)[None], evidence.recall(base.ids)[None]
     first, second = halves(base.latencies, retention, recall)
-    control = found.timed[Visit("control", visit.point)].latencies
+    control = evidence.timed[Visit("control", visit.point)].latencies
     return Baseline(
         visit.point,
         latency.latency_stats(base.latencies),
-        _accuracy([base.ids], retention, recall, found),
+        _accuracy([base.ids], retention, recall, evidence),
         latency.speedup_mean(base.latencies, control),
         latency.speedup_p50(base.latencies, control),
         latency.speedup_p95(base.latencies, control),
         (_itself(first), _itself(second)),
-        cold=_cold(visit, None, found),
+        cold=_cold(visit, None, evidence),
         server=latency.server_stats(base),
     )
 
@@ -78,37 +82,37 @@ def _visit(baseline: Baseline) -> Visit:
     return Visit("baseline", baseline.point)
 
 
-def _trial(visit: Visit, baseline: Baseline, found: Evidence, recalls: Mapping[OperatingPoint, Share]) -> Trial:
-    base, trial = found.timed[_visit(baseline)], found.timed[visit]
+def _trial(visit: Visit, baseline: Baseline, evidence: Evidence, recalls: Mapping[OperatingPoint, Share]) -> Trial:
+    base, trial = evidence.timed[_visit(baseline)], evidence.timed[visit]
     p95 = latency.speedup_p95(base.latencies, trial.latencies)
-    builds, recall = found.results[visit.point], recalls[visit.point]
-    retention = np.stack([found.retention(ids, base.ids) for ids in builds])
+    builds, recall = evidence.results[visit.point], recalls[visit.point]
+    retention = np.stack([evidence.retention(ids, base.ids) for ids in builds])
     return Trial(
         visit.point,
         latency.latency_stats(trial.latencies),
-        _accuracy(builds, retention, recall, found),
+        _accuracy(builds, retention, recall, evidence),
         _widened(latency.speedup_mean(base.latencies, trial.latencies), baseline.control),
         _widened(latency.speedup_p50(base.latencies, trial.latencies), baseline.control, baseline.control_p50),
         p95 and _widened(p95, baseline.control, baseline.control_p95),
         halves(trial.latencies, retention, recall),
         loss=_loss(visit.point, baseline, recalls),
-        cold=_cold(visit, baseline, found),
+        cold=_cold(visit, baseline, evidence),
         server=latency.server_stats(trial),
     )
 
 
-def _widened(found: Interval, *controls: Interval | None) -> Interval:
+def _widened(speedup: Interval, *controls: Interval | None) -> Interval:
     """Return a speedup; where a control was told from the baseline, wider by what told them apart.
 
     The control of the mean says whether a run is noisy, and holds for every statistic beside its own.
     """
     noise = [abs(math.log(one.estimate)) for one in controls if one is not None and one.distinguishable]
-    return found.widened(math.exp(max(noise))) if noise else found
+    return speedup.widened(math.exp(max(noise))) if noise else speedup
 
 
-def _accuracy(builds: Sequence[Ids], retention: Share, recall: Share, found: Evidence) -> Accuracy:
+def _accuracy(builds: Sequence[Ids], retention: Share, recall: Share, evidence: Evidence) -> Accuracy:
     """Summarize what builds returned, and their shares [build, query]; labels judge each build."""
-    ndcg, mrr = zip(*(found.relevance(ids) for ids in builds), strict=True)
+    ndcg, mrr = zip(*(evidence.relevance(ids) for ids in builds), strict=True)
     return accuracy.summarize(retention, recall, _mean(ndcg), _mean(mrr))
 
 
@@ -126,13 +130,13 @@ def _loss(point: OperatingPoint, baseline: Baseline, recalls: Mapping[OperatingP
     return Loss(baseline.accuracy.recall.estimate, *(float(recalls[step].mean()) for step in (floats, codes, point)))
 
 
-def _cold(visit: Visit, base: Baseline | None, found: Evidence) -> Cold | None:
+def _cold(visit: Visit, base: Baseline | None, evidence: Evidence) -> Cold | None:
     """Judge a visit's cold rounds, against those of `base`; they have no control but that of the warm rounds."""
-    if visit not in found.cold:
+    if visit not in evidence.cold:
         return None
-    trial, speedup = found.cold[visit], None
+    trial, speedup = evidence.cold[visit], None
     if base is not None:
-        speedup = _widened(latency.speedup_mean(found.cold[_visit(base)].latencies, trial.latencies), base.control)
+        speedup = _widened(latency.speedup_mean(evidence.cold[_visit(base)].latencies, trial.latencies), base.control)
     return Cold(
         latency.latency_stats(trial.latencies),
         first=float(trial.latencies[:, 0].mean()) / 1e6,
