@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qexp.results import INDEXED_FROM, Accuracy, CollectionSpec, Ids, OperatingPoint
+from qexp.results import INDEXED_FROM, Accuracy, CollectionSpec, Ids, OperatingPoint, method_of
 from qexp.sizing.ram import linked_by_signs
 
 # Qdrant's article on binary quantization lists recall of 0.98 and more for 1,536 and 3,072 dimensions, and of
@@ -22,13 +22,13 @@ def notes(spec: CollectionSpec, points: Sequence[OperatingPoint]) -> list[str]:
             f"{INDEXED_FROM:,} from which Qdrant builds an index by default; unless told otherwise it would scan all "
             f"points, and miss none. Measured is the index, with index.full_scan_threshold={spec.full_scan_threshold}"
         )
-    binary = "binary" in (spec.quantization or {})
-    if binary and spec.size < DIMENSIONS_FOR_BITS and any(not point.rescore for point in points):
+    method, _ = method_of(spec.quantization)
+    if method == "binary" and spec.size < DIMENSIONS_FOR_BITS and any(not point.rescore for point in points):
         found.append(
             f"binary codes of {spec.size} dimensions tell near points poorly apart: below {DIMENSIONS_FOR_BITS:,} "
             "rescore them (Qdrant publishes, with rescoring, a recall of 0.98 for 1,536 dimensions, 0.94–0.96 for 768)"
         )
-    if spec.distance == "manhattan" and "turbo" in (spec.quantization or {}) and linked_by_signs(spec.quantization):
+    if spec.distance == "manhattan" and method == "turbo" and linked_by_signs(spec.quantization):
         found.append(
             "the graph of TurboQuant of one to two bits with the Manhattan distance has fewer links than are predicted "
             "(docs/memory.md), and loses recall by them: loss_code_graph tells how much"

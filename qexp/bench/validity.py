@@ -19,6 +19,7 @@ from qexp.results import (
     Reads,
     Trial,
     Vectors,
+    method_of,
 )
 from qexp.sizing.ram import code_bytes
 
@@ -254,11 +255,8 @@ def check_network(client_ms: float, server_ms: float, checks: Checks) -> None:
 
 def _same_quantization(spec: CollectionSpec, state: CollectionState) -> bool:
     """Whether every key that was asked for was built; the engine may add defaults of its own."""
-    if spec.quantization is None or state.quantization is None:
-        return spec.quantization is state.quantization
-    method, asked = next(iter(spec.quantization.items()))
-    built = state.quantization.get(method)
-    return built is not None and all(_equal(built.get(key), value) for key, value in asked.items())
+    (method, asked), (known, built) = method_of(spec.quantization), method_of(state.quantization)
+    return method == known and all(_equal(built.get(key), value) for key, value in asked.items())
 
 
 def _equal(built: object, asked: object) -> bool:

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from qexp.errors import EngineError
-from qexp.results import CollectionSpec, most_segment_kib
+from qexp.results import CollectionSpec, method_of, most_segment_kib
 
 Version = tuple[int, int]
 
@@ -78,9 +78,9 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
         "write_consistency_factor": spec.write_consistency,
         "on_disk_payload": True,  # whatever the server's default is
     }
-    if spec.quantization:
-        method, given = next(iter(spec.quantization.items()))
-        body["quantization_config"] = {method: {**(given or {}), **codes}}
+    method, given = method_of(spec.quantization)
+    if method:
+        body["quantization_config"] = {method: given | codes}
     if version >= METADATA:
         body["metadata"] = metadata
     models.CreateCollection.model_validate(body)
@@ -89,8 +89,8 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
 
 def check_quantization(quantization: dict[str, Any] | None, version: Version, where: str) -> None:
     """Raise EngineError for a quantization method, or bits of it, that the version does not know."""
-    method, given = next(iter((quantization or {}).items()), ("", None))
-    bits = (given or {}).get("bits", "")
+    method, given = method_of(quantization)
+    bits = given.get("bits", "")
     needed = max(METHODS.get(method, OLDEST), BITS.get(bits, OLDEST))
     if needed > version:
         named = f"'{method}' of {bits}" if bits in BITS else f"'{method}'"

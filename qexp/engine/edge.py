@@ -23,6 +23,7 @@ from qexp.results import (
     OperatingPoint,
     Search,
     Vectors,
+    method_of,
 )
 
 log = logging.getLogger(__name__)
@@ -265,9 +266,9 @@ def _edge_config(spec: CollectionSpec) -> Any:
 
 def _edge_quantization(spec: CollectionSpec) -> Any:
     """Translate Qdrant's `quantization_config`, which the schema check has accepted, for Edge."""
-    if spec.quantization is None:
+    method, given = method_of(spec.quantization)
+    if not method:
         return None
-    method, given = next(iter(spec.quantization.items()))
     memory = _MEMORY[spec.quantized]
     if method == "scalar":
         return edge.ScalarQuantizationConfig(edge.ScalarType.Int8, given.get("quantile"), memory=memory)
@@ -275,11 +276,11 @@ def _edge_quantization(spec: CollectionSpec) -> Any:
         return edge.ProductQuantizationConfig(_COMPRESSION[given["compression"]], memory=memory)
     if method == "binary":
         return edge.BinaryQuantizationConfig(
-            encoding=_ENCODING.get(given.get("encoding")),
-            query_encoding=_QUERY_ENCODING.get(given.get("query_encoding")),
+            encoding=_ENCODING.get(given.get("encoding", "")),
+            query_encoding=_QUERY_ENCODING.get(given.get("query_encoding", "")),
             memory=memory,
         )
-    return edge.TurboQuantQuantizationConfig(bits=_BITS.get(given.get("bits")), memory=memory)
+    return edge.TurboQuantQuantizationConfig(bits=_BITS.get(given.get("bits", "")), memory=memory)
 
 
 def _heap_bytes() -> int:

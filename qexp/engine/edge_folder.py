@@ -11,7 +11,7 @@ from socket import gethostname
 from typing import Any
 
 from qexp.engine.process import files_below
-from qexp.results import PAYLOAD_INDEXES, Build, CollectionSpec, CollectionState
+from qexp.results import PAYLOAD_INDEXES, Build, CollectionSpec, CollectionState, method_of
 
 SHARD = "shard"
 MANIFEST = "complete.json"
@@ -78,8 +78,7 @@ def read_state(folder: Path, points: int, indexed_vectors: int) -> CollectionSta
     config = json.loads((shard / "edge_config.json").read_text(encoding="utf-8"))
     vectors = config["vectors"][""]
     hnsw = config["hnsw_config"]
-    quantization = config.get("quantization_config")
-    inner = dict(next(iter(quantization.values()))) if quantization else {}
+    method, inner = method_of(config.get("quantization_config"))
     quantized = inner.pop("memory", None)
     indexed = indexed_segments(shard)
     return CollectionState(
@@ -92,7 +91,7 @@ def read_state(folder: Path, points: int, indexed_vectors: int) -> CollectionSta
         m=hnsw["m"],
         ef_construct=hnsw["ef_construct"],
         full_scan_threshold=hnsw["full_scan_threshold"],
-        quantization={next(iter(quantization)): inner} if quantization else None,
+        quantization={method: inner} if method else None,
         placements={"vectors": vectors.get("memory"), "hnsw": hnsw.get("memory"), "quantized": quantized},
         files=_component_bytes(shard, indexed),
     )

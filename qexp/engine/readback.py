@@ -7,7 +7,7 @@ from urllib.parse import quote
 from qexp.engine import dialect
 from qexp.engine.wire import Missing, Rest
 from qexp.errors import BenchmarkError, EngineError
-from qexp.results import PAYLOAD_INDEXES, CollectionSpec, CollectionState, MemoryUse
+from qexp.results import PAYLOAD_INDEXES, CollectionSpec, CollectionState, MemoryUse, method_of
 
 
 class Readback:
@@ -141,11 +141,11 @@ def read_state(
     (None: the server does not tell), `files` the bytes of one copy of the collection by component (empty: as before).
     """
     config = info["config"]
-    params, hnsw, quantization = config["params"], config["hnsw_config"], config.get("quantization_config")
+    params, hnsw = config["params"], config["hnsw_config"]
     vectors, shards = params["vectors"], params.get("shard_number") or 1
     if "size" not in vectors:
         raise EngineError("the collection has named vectors; qexp makes and reads collections with one unnamed vector")
-    method, inner = next(iter(quantization.items())) if quantization else ("", {})
+    method, inner = method_of(config.get("quantization_config"))
     inner = {key: value for key, value in inner.items() if value is not None}
     if version >= dialect.MEMORY_WORDS:
         vector_memory, hnsw_memory = vectors.get("memory"), hnsw.get("memory")
@@ -153,7 +153,7 @@ def read_state(
     else:
         vector_memory = "cold" if vectors.get("on_disk") else "cached"
         hnsw_memory = "cold" if hnsw.get("on_disk") else "cached"
-        code_memory = ("pinned" if inner.pop("always_ram", None) else vector_memory) if quantization else None
+        code_memory = ("pinned" if inner.pop("always_ram", None) else vector_memory) if method else None
     return CollectionState(
         points=points,
         indexed_vectors=info.get("indexed_vectors_count") or 0,
@@ -164,7 +164,7 @@ def read_state(
         m=hnsw["m"],
         ef_construct=hnsw["ef_construct"],
         full_scan_threshold=hnsw["full_scan_threshold"],
-        quantization={method: inner} if quantization else None,
+        quantization={method: inner} if method else None,
         placements={"vectors": vector_memory, "hnsw": hnsw_memory, "quantized": code_memory},
         files=files,
         shards=shards,

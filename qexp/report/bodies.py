@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from qexp.report.record import CollectionRecord
-from qexp.results import INDEXED_FROM, Row, most_segment_kib, shard_kib
+from qexp.results import INDEXED_FROM, Row, method_of, most_segment_kib, shard_kib
 
 Body = dict[str, Any]
 
@@ -38,7 +38,7 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
         body["replication_factor"] = config["engine.replicas"]
         body["write_consistency_factor"] = config["engine.write_consistency"]
     if quantized:
-        method, given = next(iter(_nested(config, "quantization.config").items()))
+        method, given = method_of(_nested(config, "quantization.config"))
         body["quantization_config"] = {method: {**given, "memory": config["storage.quantized"]}}
     kib = segment_vectors_kib(collection)
     if kib < INDEXED_FROM:  # by default nothing would be indexed, nor quantized

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,11 @@ Vectors = NDArray[np.float32]
 def evenly(count: int, most: int) -> Ids:
     """Return at most `most` of the row numbers below `count`, in order and evenly spread over all of them."""
     return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
+
+
+def method_of(quantization: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
+    """Return the method of a `quantization_config`, and its parameters; both are empty without one."""
+    return next(iter((quantization or {}).items()), ("", {}))
 
 
 def vector_bytes(size: int, datatype: str, distance: str) -> int:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from math import ceil, log, log2
 from typing import Any
 
-from qexp.results import PAYLOAD_INDEXES, CollectionSpec, Component, RamEstimate
+from qexp.results import PAYLOAD_INDEXES, CollectionSpec, Component, RamEstimate, method_of
 from qexp.sizing.indexes import preallocated
 from qexp.sizing.links import TYPICAL_FORWARD, mean_links
 from qexp.sizing.payload import NO_PAYLOAD, PayloadSize, allocated
@@ -36,9 +36,9 @@ def code_bytes(quantization: dict[str, Any] | None, size: int, distance: str) ->
     chunk of ratio/4 components; TurboQuant 1 to 8 bits a component, and 8 bytes of norms (4 at 8 bits), for the
     Euclidean distance 4 more.
     """
-    if quantization is None:
+    method, given = method_of(quantization)
+    if not method:
         return 0
-    method, given = next(iter(quantization.items()))
     if method == "scalar":
         return _SCALAR_LANES * ceil(size / _SCALAR_LANES) + 4
     if method == "binary":
@@ -56,9 +56,7 @@ def linked_by_signs(quantization: dict[str, Any] | None) -> bool:
     Those of one to two bits a component of binary quantization and TurboQuant. Graphs built with product
     quantization's follow neither signs nor floats.
     """
-    if quantization is None:
-        return False
-    method, given = next(iter(quantization.items()))
+    method, given = method_of(quantization)
     return method == "binary" or (method == "turbo" and _TURBO[given.get("bits") or "bits4"][0] <= 2)
 
 
