@@ -1,7 +1,7 @@
 """What was recommended, as files that Qdrant takes: request bodies, search parameters, Python, and the evidence."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from pprint import pformat
@@ -47,31 +47,23 @@ def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]
     from qdrant_client import models
 
     collection = record.collection_of(row)
-    create = create_body(collection, is_quantized(collection, row))
-    update, params = update_body(create, vector_name(collection)), search_body(row)
-    checked = models.CreateCollection.model_validate(create)
-    models.UpdateCollection.model_validate(update)
-    old = {}
-    if told_before_1_19(create):
-        old_create, old_update = before_1_19(create), before_1_19(update)
-        models.CreateCollection.model_validate(old_create)
-        models.UpdateCollection.model_validate(old_update)
-        old = {
-            "before_1_19/create_collection.json": _json(old_create),
-            "before_1_19/update_collection.json": _json(old_update),
-        }
-    search, condition = models.SearchParams.model_validate(params), filter_body(collection)
+    create, condition = create_body(collection, is_quantized(collection, row)), filter_body(collection)
+    bodies: dict[str, tuple[type[BaseModel], Body]] = {
+        "create_collection.json": (models.CreateCollection, create),
+        "update_collection.json": (models.UpdateCollection, update_body(create, vector_name(collection))),
+    }
+    old = told_before_1_19(create)
+    if old:
+        bodies |= {f"before_1_19/{name}": (kind, before_1_19(body)) for name, (kind, body) in bodies.items()}
+    bodies["search_params.json"] = (models.SearchParams, search_body(row))
+    for number, body in enumerate(_payload_indexes(collection), 1):
+        bodies[f"payload_index_{number}.json"] = (models.CreateFieldIndex, body)
+    checked = {name: kind.model_validate(body) for name, (kind, body) in bodies.items()}
     models.Filter.model_validate(condition)
-    indexes = [models.CreateFieldIndex.model_validate(body) for body in _payload_indexes(collection)]
-    texts = {
-        "create_collection.json": _json(create),
-        "update_collection.json": _json(update),
-        "search_params.json": _json(params),
-        **old,
-        "deploy.py": python_source(checked, indexes, search, row.point.limit, condition, bool(vector_name(collection))),
-        **{f"payload_index_{number}.json": _json(body) for number, body in enumerate(_payload_indexes(collection), 1)},
+    texts = {name: _json(body) for name, (_, body) in bodies.items()} | {
+        "deploy.py": python_source(checked, row.point.limit, condition, bool(vector_name(collection))),
         "evidence.json": _json(evidence(record, collection, row, why)),
-        "README.md": _readme(collection, row, why, bool(old)),
+        "README.md": _readme(collection, row, why, old),
     }
     paths = []
     for name, text in texts.items():
@@ -106,13 +98,14 @@ def evidence(record: Record, collection: CollectionRecord, row: Row, why: list[s
     }
 
 
-def python_source(
-    create: BaseModel, indexes: Sequence[BaseModel], search: BaseModel, limit: int, condition: Body, named: bool
-) -> str:
+def python_source(bodies: Mapping[str, BaseModel], limit: int, condition: Body, named: bool) -> str:
     """Return a script that creates the collection and searches it as measured, with qdrant_client's models.
 
-    Where the vector has a name in the collection that was read (`named`), its search can be told: `create` gives none.
+    `bodies` are those of the files by their names. Where the vector has a name in the collection that was read
+    (`named`), its search can be told: `create` gives none.
     """
+    create, search = bodies["create_collection.json"], bodies["search_params.json"]
+    indexes = [body for name, body in bodies.items() if name.startswith("payload_index_")]
     fields = [", ".join(_source(getattr(one, name), 8) for name in ("field_name", "field_schema")) for one in indexes]
     indexing = "".join(f"\n    client.create_payload_index(name, {field})" for field in fields)
     renamed = {"vectors": "vectors_config"}
