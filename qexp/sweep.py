@@ -153,9 +153,7 @@ def _compare_words(now: str, command: list[str]) -> None:
 def _to_resume(client: "MlflowClient", experiment_id: str, resume: str, words: str) -> "Run":
     """Return the sweep of that id; for `last` the newest of these words that did not finish, else the newest of all."""
     sweeps = search(client, experiment_id, "tags.`qexp.level` = 'sweep'")
-    chosen = [run for run in sweeps if run.info.run_id == resume or resume == "last"]
-    own = sweep_run()
-    chosen = [run for run in chosen if run.info.run_id != own]
+    chosen = [run for run in sweeps if resume in (run.info.run_id, "last") and run.info.run_id != sweep_run()]
     if not chosen:
         recent = ", ".join(run.info.run_id for run in sweeps[-3:])
         hint = f"; the latest are {recent}" if recent else ""

@@ -140,11 +140,10 @@ def _explained(
     """Add for which queries it called again, and how the first call alone does on them and on the others."""
     again = (searcher.margins(policy.first, policy.limit) < policy.gap)[rows]
     alone = shares(searcher.found(policy.first)[:, : policy.limit])[rows]
+    result = replace(result, escalated=float(again.mean()))
     if again.all() or not again.any():
-        return replace(result, escalated=float(again.mean()))
-    return replace(
-        result, escalated=float(again.mean()), first_alone=(float(alone[again].mean()), float(alone[~again].mean()))
-    )
+        return result
+    return replace(result, first_alone=(float(alone[again].mean()), float(alone[~again].mean())))
 
 
 def difference(paired: NDArray[np.float64]) -> Interval:

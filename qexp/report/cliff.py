@@ -63,12 +63,11 @@ def from_json(found: dict[str, Any]) -> Cliff:
 def cells(cliff: Cliff) -> list[list[str]]:
     """Return one row for every configuration and cap."""
     rows = []
-    for free, *capped in cliff.series().values():
-        for trial in (free, *capped):
+    for series in cliff.series().values():
+        for trial in series:
             share = cliff.share(trial)
-            rows.append(
-                [name(trial), cap_text(trial), "" if share is None else f"{share:.0%}", *_measured(trial, free)]
-            )
+            told = "" if share is None else f"{share:.0%}"
+            rows.append([name(trial), cap_text(trial), told, *_measured(trial, series[0])])
     return rows
 
 
@@ -106,8 +105,9 @@ def _measured(trial: CapTrial, free: CapTrial) -> list[str]:
 def floors(cliff: Cliff) -> list[str]:
     """Return one sentence per configuration: the smallest cap with which it is still fast."""
     lines = []
-    for free, *capped in cliff.series().values():
-        standing = holding([free, *capped])
+    for series in cliff.series().values():
+        free, *capped = series
+        standing = holding(series)
         if len(standing) == len(capped):
             verdict = f"holds under every cap, down to {cap_text(standing[-1])}"
         elif standing:
