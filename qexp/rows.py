@@ -83,7 +83,7 @@ def _params(config: ExperimentConfig, experiment: Experiment, point: OperatingPo
         "engine": config.engine.name,
         "rescore": str(point.rescore).lower(),
         "oversampling": factor_text(point.oversampling),
-        "hnsw_ef": "default" if point.hnsw_ef is None else str(point.hnsw_ef),
+        "hnsw_ef": point.ef,
         "limit": str(point.limit),
     }
 
@@ -157,7 +157,8 @@ def collection_metrics(experiment: Experiment) -> dict[str, float]:
     metrics |= {f"baseline_{name}": value for name, value in memory_metrics(bare).items()}
     metrics |= _visited_metrics(experiment, base)
     for other in experiment.baselines[1:]:
-        metrics |= {f"{_ef(other.point)}{name}": value for name, value in _visited_metrics(experiment, other).items()}
+        own = _visited_metrics(experiment, other)
+        metrics |= {f"ef_{other.point.ef}_{name}": value for name, value in own.items()}
     for finding in experiment.findings:
         metrics |= finding.metrics
     for name, size in build.state.files.items():
@@ -184,11 +185,6 @@ def _visited_metrics(experiment: Experiment, base: Baseline) -> dict[str, float]
     )
     metrics |= floor_metrics(experiment, "none", base.point, "baseline_")
     return metrics | {f"baseline_{name}": value for name, value in half_metrics(base.halves).items()}
-
-
-def _ef(point: OperatingPoint) -> str:
-    """Return what the names of a further baseline's metrics begin with."""
-    return f"ef_{'default' if point.hnsw_ef is None else point.hnsw_ef}_"
 
 
 _CAPS = ("baseline_ram_floor_mib", "baseline_ram_fallen_mib")  # of one hnsw_ef; the other memory is of all

@@ -225,7 +225,7 @@ def check_noise(baselines: Sequence[Baseline], target: float, checks: Checks) ->
     `target` is the half-width to which speedups are to be known.
     """
     for base in baselines:
-        control, ef = base.control, f" (ef {base.point.hnsw_ef or 'default'})" if len(baselines) > 1 else ""
+        control, ef = base.control, f" (ef {base.point.ef})" if len(baselines) > 1 else ""
         found = f"the baseline{ef} against itself is {control.low:.3f}–{control.high:.3f}×"
         trouble = "which excludes 1; intervals are widened by it; run again on a quiet machine"
         if not control.distinguishable:

@@ -8,7 +8,7 @@ from math import exp, hypot, inf, log, nextafter
 from qexp.config.cost import OBJECTIVES
 from qexp.report.pace import built, drifts_of, paced, searched, share_baseline
 from qexp.report.settings import DATA, SETTINGS, CollectionKey, method_name
-from qexp.results import Interval, Row
+from qexp.results import DEFAULT_EF, Interval, Row
 
 METRIC = {"retention": "accuracy_retention", "recall": "recall"}
 QUESTION = ("dataset", DATA, "embedding_size", "engine", "limit")  # rows that differ here answer different questions
@@ -124,7 +124,7 @@ def title(params: Mapping[str, str]) -> str:
 
 def point(params: Mapping[str, str]) -> str:
     """Return the operating point of a row; of a baseline only its hnsw_ef, where that is set."""
-    parts = [] if params["hnsw_ef"] == "default" else [f"ef {params['hnsw_ef']}"]
+    parts = [] if params["hnsw_ef"] == DEFAULT_EF else [f"ef {params['hnsw_ef']}"]
     if params.get("role") != "baseline":
         rescores = params["rescore"] == "true"
         parts.insert(0, f"rescoring {float(params['oversampling']):g}×" if rescores else "no rescoring")

@@ -26,6 +26,7 @@ from qexp.results.judged import (
 )
 from qexp.results.values import (
     DATATYPE_BITS,
+    DEFAULT_EF,
     INDEXED_FROM,
     MIB,
     DatasetFacts,
@@ -46,6 +47,7 @@ from qexp.results.visits import NO_READS, Block, Check, LoadLevel, LoadSample, M
 __all__ = [
     "CONTROL_TOO_WIDE",
     "DATATYPE_BITS",
+    "DEFAULT_EF",
     "GOOD_BASELINE",
     "INDEXED_FROM",
     "MIB",

@@ -13,6 +13,7 @@ DATATYPE_BITS = {"float32": 32, "float16": 16, "uint8": 8, "turbo16": 16, "turbo
 # KiB of vectors; Qdrant's default of `indexing_threshold`, "based on experiments and observations" (its API's words)
 INDEXED_FROM = 10_000
 
+DEFAULT_EF = "default"  # what is recorded of an hnsw_ef that is the collection's
 BEYOND = 100  # times: what may be so much faster or slower is not known at all
 
 
@@ -125,6 +126,11 @@ class OperatingPoint:
         title = f"rescore {self.oversampling:g}×" if self.rescore else "no rescore"
         return title if self.hnsw_ef is None else f"{title}, ef {self.hnsw_ef}"
 
+    @property
+    def ef(self) -> str:
+        """`hnsw_ef` as it is recorded."""
+        return DEFAULT_EF if self.hnsw_ef is None else str(self.hnsw_ef)
+
 
 @dataclass(frozen=True)
 class DatasetFacts:
@@ -169,4 +175,4 @@ class Row:
         """The operating point that its parameters name; a baseline's have no rescoring."""
         ef, rescore = self.params["hnsw_ef"], self.params.get("rescore") == "true"
         factor = float(self.params.get("oversampling", 1))
-        return OperatingPoint(int(self.params["limit"]), None if ef == "default" else int(ef), rescore, factor)
+        return OperatingPoint(int(self.params["limit"]), None if ef == DEFAULT_EF else int(ef), rescore, factor)
