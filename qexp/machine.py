@@ -75,20 +75,16 @@ def _taken(path: Path, measuring: bool, wait_seconds: float, say: Callable[[str]
 
 def owner(path: Path) -> str:
     """Return who measures, since when, as text; a note whose process is gone is told to be stale."""
+    import psutil
+
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
         pid, user, age = int(note["pid"]), str(note["user"]), time.time() - float(note["since"])
     except (OSError, ValueError, KeyError, TypeError):
         return "another job that loads or builds collections"
-    if not _alive(pid):
+    if not psutil.pid_exists(pid):
         return f"another job (the note of process {pid} in the lock is stale)"
     return f"process {pid} of {user}, measuring for {age:.0f} s,"
-
-
-def _alive(pid: int) -> bool:
-    import psutil
-
-    return psutil.pid_exists(pid)
 
 
 @contextmanager
