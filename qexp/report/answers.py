@@ -93,8 +93,8 @@ def ram_remark(decided: Recommendation, one: Candidate) -> str:
     bare = bare_of(decided)
     if bare is None or one.baseline:
         return "; ".join(filter(None, ("predicted", under_caps(one))))
-    mine, whole = (row.metrics["ram_estimated_mib"] for row in (one.row, bare.row))
-    told = ["predicted", under_caps(one), f"{whole:.1f} MiB without quantization ({more(mine, whole)})"]
+    change = more(one.predicted_ram, bare.predicted_ram)
+    told = ["predicted", under_caps(one), f"{bare.predicted_ram:.1f} MiB without quantization ({change})"]
     return "; ".join(filter(None, told))
 
 
@@ -121,10 +121,10 @@ def _memory(decided: Recommendation) -> str:
     if choice is None or bare is None or choice.baseline:
         return "No quantized configuration was chosen, so none is saved."
     mine, whole = choice.row.metrics, bare.row.metrics
-    change = more(mine["ram_estimated_mib"], whole["ram_estimated_mib"])
+    change = more(choice.predicted_ram, bare.predicted_ram)
     text = (
-        f"{_smaller(mine)}The RAM that searching wants goes from {whole['ram_estimated_mib']:.1f} to "
-        f"{mine['ram_estimated_mib']:.1f} MiB, {change}, predicted; that {cost_remark(choice.row)}."
+        f"{_smaller(mine)}The RAM that searching wants goes from {bare.predicted_ram:.1f} to "
+        f"{choice.predicted_ram:.1f} MiB, {change}, predicted; that {cost_remark(choice.row)}."
     )
     if capped := under_caps(choice):
         text += f" But {capped}."
@@ -195,16 +195,16 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
     bare, choice = bare_of(decided), decided.choice
     if bare and choice and not choice.baseline:
         own = next(one for one in collections if one.has(choice.row))
-        others = choice.row.metrics["ram_estimated_mib"] - own.metrics["codes_predicted_mib"]
-        share = percent(others / choice.row.metrics["ram_estimated_mib"])
+        others = choice.predicted_ram - own.metrics["codes_predicted_mib"]
+        share = percent(others / choice.predicted_ram)
         indexed = any("payload_indexes_predicted_mib" in one.metrics for one in collections)
         vectors = "original vectors, " if own.config["storage.vectors"] == "cached" else ""
         rest = f"{vectors}graph, id tracker{', payload indexes' if indexed else ''}"
         yield f"{share} of the RAM of {choice.title} is not codes but what no quantization shrinks: {rest}."
     machine = collections[0].environment.get("memory_gib")
-    if bare and machine and bare.row.metrics["ram_estimated_mib"] < 1024 * machine:
+    if bare and machine and bare.predicted_ram < 1024 * machine:
         yield (
-            f"The unquantized collection wants {bare.row.metrics['ram_estimated_mib']:.1f} MiB and the machine has "
+            f"The unquantized collection wants {bare.predicted_ram:.1f} MiB and the machine has "
             f"{machine:g} GiB: memory was not short, so these speedups say nothing about a machine where it is."
         )
     if choice and choice.row.point.rescore:
@@ -272,7 +272,7 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
     bare, choice = bare_of(decided), decided.choice
     saved, what = None, "nothing was chosen that could save any"
     if choice and bare:
-        saved = 1 - choice.row.metrics["ram_estimated_mib"] / bare.row.metrics["ram_estimated_mib"]
+        saved = 1 - choice.predicted_ram / bare.predicted_ram
         what = f"{percent(saved)} on storage {choice.collection.storage}, predicted"
         if capped := under_caps(choice):
             saved = min(saved, 1 - choice.ram / bare.ram)

@@ -77,14 +77,19 @@ class Candidate:
         return not self.baseline, found.rescore, found.oversampling, found.hnsw_ef is not None, found.hnsw_ef or 0
 
     @property
+    def predicted_ram(self) -> float:
+        """MiB of RAM that searching wants, as predicted."""
+        return self.row.metrics["ram_estimated_mib"]
+
+    @property
     def ram(self) -> float:
         """MiB of RAM that it needs: as predicted, unless it fell off under a memory cap of as much or more.
 
         Then it is the smallest cap under which it held; without one, more than the largest under which it fell off.
         """
-        predicted, fallen = self.row.metrics["ram_estimated_mib"], self.row.metrics.get("ram_fallen_mib")
-        if fallen is None or fallen < predicted:
-            return predicted
+        fallen = self.row.metrics.get("ram_fallen_mib")
+        if fallen is None or fallen < self.predicted_ram:
+            return self.predicted_ram
         return self.row.metrics.get("ram_floor_mib", nextafter(fallen, inf))
 
     @property

@@ -14,14 +14,13 @@ def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
         methods = len({found.best.row.params["quantization"] for found in decided.matched})
         measured = f"{methods} quantization{'s' if methods != 1 else ''}"
         return f"I measured {measured} of Qdrant on {data}: none kept to my limits."
-    lines = [f"I optimized search over {data} with quantization on Qdrant."]
-    lines.append(f"Best: {choice.title}.")
+    lines = [f"I optimized search over {data} with quantization on Qdrant.", f"Best: {choice.title}."]
     bare = bare_of(decided)
     if bare and not choice.baseline:
-        ram, whole = (one.row.metrics["ram_estimated_mib"] for one in (choice, bare))
         kept = f"{MEASURE[decided.slo.accuracy]} {choice.accuracy_halves[1].share} on the half that had to confirm it"
         told = "; ".join(filter(None, ["predicted", under_caps(choice)]))
-        lines.append(f"Result: {against_baseline(choice)}; {kept}; {whole:.1f} MiB of RAM became {ram:.1f} ({told}).")
+        ram = f"{bare.predicted_ram:.1f} MiB of RAM became {choice.predicted_ram:.1f} ({told})"
+        lines.append(f"Result: {against_baseline(choice)}; {kept}; {ram}.")
     surprise = _surprise(decided)
     return "\n".join([*lines, *([f"Surprise: {surprise}"] if surprise else []), "Measured with qexp."])
 

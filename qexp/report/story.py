@@ -84,7 +84,7 @@ def _decision(decided: Recommendation) -> list[Block]:
         tiles.append(("speedup of the mean", value, f"95 % interval {ratio.ends}×"))
     if "latency_p95_ms" in row.metrics:
         tiles.append(("P95 latency", f"{row.metrics['latency_p95_ms']:.3f} ms", answers.latency_remark(choice)))
-    tiles.append(("RAM", f"{row.metrics['ram_estimated_mib']:.1f} MiB", answers.ram_remark(decided, choice)))
+    tiles.append(("RAM", f"{choice.predicted_ram:.1f} MiB", answers.ram_remark(decided, choice)))
     tiles.append(("cost", f"{money(choice.cost)} a month", answers.cost_remark(row)))
     return [
         Verdict(f"Deploy {on_storage(choice)}."),
@@ -128,7 +128,7 @@ def _oversampling_alt(decided: Recommendation) -> str:
 
 
 def _ram_alt(decided: Recommendation) -> str:
-    totals = {decided.name(one.collection): one.row.metrics["ram_estimated_mib"] for one in decided.considered}
+    totals = {decided.name(one.collection): one.predicted_ram for one in decided.considered}
     return f"Predicted RAM by component: {', '.join(f'{name} {total:.1f} MiB' for name, total in totals.items())}."
 
 
@@ -182,7 +182,7 @@ def _comparison(decided: Recommendation) -> list[Block]:
                 f"{metrics['latency_p95_ms']:.3f}" if "latency_p95_ms" in metrics else "",
                 speedup_text(metrics) if known else "1 by definition",
                 f"{one.accuracy:.3f}",
-                f"{metrics['ram_estimated_mib']:.1f}",
+                f"{one.predicted_ram:.1f}",
             )
         )
     marked = frozenset(number for number, one in enumerate(chosen) if one is decided.choice)

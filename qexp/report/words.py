@@ -59,7 +59,7 @@ def on_storage(one: Candidate) -> str:
 
 def priced(one: Candidate) -> str:
     """Return RAM and the bill; which is of how many points, where others are priced than were measured."""
-    ram, bill = f"{one.row.metrics['ram_estimated_mib']:.1f} MiB of RAM", f"{money(one.cost)} a month"
+    ram, bill = f"{one.predicted_ram:.1f} MiB of RAM", f"{money(one.cost)} a month"
     if capped := under_caps(one):
         ram = f"{ram} predicted, but {capped}"
     target = one.row.metrics.get("cost_target_points")
@@ -68,7 +68,7 @@ def priced(one: Candidate) -> str:
 
 def under_caps(one: Candidate) -> str:
     """Return what memory caps showed where that is more than was predicted; empty where it is not."""
-    if one.ram <= one.row.metrics["ram_estimated_mib"]:
+    if one.ram <= one.predicted_ram:
         return ""
     held = f", held with {one.ram:.1f}" if "ram_floor_mib" in one.row.metrics else ""
     return f"it fell off with a memory cap of {one.row.metrics['ram_fallen_mib']:.1f} MiB{held}"
@@ -174,7 +174,7 @@ def undominated(slo: SloConfig) -> str:
 
 def _in_memory(one: Candidate) -> list[str]:
     """Return with how much in memory its latency was measured, where that is far more than the RAM that is counted."""
-    counted, measured = one.row.metrics["ram_estimated_mib"], one.row.metrics.get("ram_measured_mib")
+    counted, measured = one.predicted_ram, one.row.metrics.get("ram_measured_mib")
     if measured is None or measured < max(FAR_MORE * counted, counted + WORKING_MIB):
         return []
     floor, fallen = (one.row.metrics.get(f"ram_{name}_mib") for name in ("floor", "fallen"))
