@@ -219,7 +219,7 @@ def _words(hydra_config: Any) -> list[str]:
 
 def objectives(rows: "list[Row]") -> list[float] | None:
     """Return accuracy retention, P95 in ms and RAM in MiB of an experiment of one operating point, for a sweeper."""
-    trials = [row.metrics for row in rows if "role" not in row.params]
+    trials = [row.metrics for row in rows if row.trial]
     names = ("accuracy_retention", "latency_p95_ms", "ram_estimated_mib")
     if len(trials) != 1 or any(name not in trials[0] for name in names):
         return None
@@ -242,7 +242,7 @@ def _end_sweep(status: str, reason: str = "") -> int:
         if status == "FINISHED" and not rows:
             raise QexpError("the sweep has no jobs: nothing matches its glob(…), or they are in another experiment")
         display.show(rows, title, cliff, run_id)
-        if any("error" not in row.params for row in rows):
+        if not all(row.failed for row in rows):
             _decide(run_id)
     except QexpError as error:
         on = f"; {remedy(run_id)}" if sweep_run() and remedy(run_id) not in str(error) else ""

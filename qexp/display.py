@@ -62,7 +62,7 @@ def show(
     What happens under memory caps has a table of its own if it was measured.
     """
     out = console()
-    measured = any("error" not in row.params for row in rows)
+    measured = not all(row.failed for row in rows)
     if rows:
         out.print()
         out.print(rich_table(rows, title, out.width) if measured else Text(title), crop=False)

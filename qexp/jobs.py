@@ -140,7 +140,7 @@ def _one_each(runs: "list[Run]") -> "list[Run]":
 
 def lost_trials(collection: "Run", rows: Sequence[Row]) -> int:
     """Return how many of a collection's trials are no longer there, since someone deleted their runs."""
-    trials = sum("role" not in row.params for row in rows)
+    trials = sum(row.trial for row in rows)
     return int(collection.data.tags.get(TRIALS, trials)) - trials
 
 

@@ -66,11 +66,11 @@ def compare(
     `raw` is the file of the older one's latencies. Raises ConfigError if they have none in common.
     """
     keys = ("rescore", "oversampling", "hnsw_ef", "limit")
-    measured = [row for row in then if "role" not in row.params and all(name in row.metrics for name in MEASURES)]
+    measured = [row for row in then if row.trial and all(name in row.metrics for name in MEASURES)]
     before = {tuple(row.params.get(key) for key in keys): row for row in measured}
     latencies = _round_means(raw) if raw else {}
     compared = []
-    new = [row for row in now if "role" not in row.params]
+    new = [row for row in now if row.trial]
     for trial, row in zip(experiment.trials, new, strict=True):
         found = before.get(tuple(row.params.get(key) for key in keys))
         if found is None:  # tuning may find another factor with another build
@@ -91,7 +91,7 @@ def compare(
 
 def only_one_has(then: list[Row], now: list[Row]) -> list[str]:
     """Return a line for operating points that only one of two measurements has, as where tuning found others."""
-    points = [[title(row.params) for row in rows if "role" not in row.params] for rows in (then, now)]
+    points = [[title(row.params) for row in rows if row.trial] for rows in (then, now)]
     apart = [[one for one in mine if one not in other] for mine, other in (points, points[::-1])]
     lines = zip(("then", "now"), apart, strict=True)
     return [f"measured {when} only, and not compared: {'; '.join(those)}" for when, those in lines if those]

@@ -274,7 +274,7 @@ def finish(run_id: str, status: str, reason: str = "") -> tuple[list[Row], str]:
             client.set_tag(run_id, "mlflow.note.content", tracking.note(text, tracking.TABLE_FILE))
             client.log_text(run_id, text, tracking.TABLE_FILE)
         if status == "FAILED":
-            failed, jobs = sum("error" in row.params for row in rows), jobs_of(client, client.get_run(run_id))
+            failed, jobs = sum(row.failed for row in rows), jobs_of(client, client.get_run(run_id))
             client.set_tag(run_id, "qexp.error", reason or f"{failed} of {len(jobs)} jobs failed")
         if os.environ.pop(OWNED, None):
             client.set_terminated(run_id, status)

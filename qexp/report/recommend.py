@@ -117,7 +117,7 @@ def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
 def _by_recall(rows: Sequence[Row]) -> str:
     """Return why accuracy retention cannot decide; empty where it can."""
     bases = [row for row in rows if row.baseline]
-    if len({row.params.get("hnsw_ef") for row in rows if row.params.get("role") != "failed"}) > 1:
+    if len({row.params.get("hnsw_ef") for row in rows if not row.failed}) > 1:
         return "it is against the baseline of the same hnsw_ef, and several were measured"
     if len({(row.params.get(DATATYPE), changing_results(row)) for row in bases}) > 1:
         return "it is against each job's own baseline, and these were not all built and searched alike"

@@ -45,7 +45,7 @@ class CollectionKey(NamedTuple):
 
 def varying(rows: Sequence[Row]) -> list[str]:
     """Return the parameters beside quantization, rescore and oversampling in which the rows differ."""
-    measured = [row for row in rows if row.params.get("role") != "failed"]
+    measured = [row for row in rows if not row.failed]
     names = ("dataset", DATA, "embedding_size", "storage", "engine", SETTINGS, "hnsw_ef", "limit")
     return [name for name in names if len({row.params.get(name) for row in measured}) > 1]
 

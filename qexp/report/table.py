@@ -53,7 +53,7 @@ def cells(row: Row, shown: Sequence[str] = COLUMNS) -> list[str]:
         return format(metrics[name], form) if name in metrics else ""
 
     return [
-        row.params["quantization"] + (" failed" if row.params.get("role") == "failed" else ""),
+        row.params["quantization"] + (" failed" if row.failed else ""),
         {"true": "on", "false": "off"}.get(row.params.get("rescore", "").lower(), ""),
         f"{float(row.params['oversampling']):g}×" if "oversampling" in row.params else "",
         number("latency_mean_ms", ".3f"),
@@ -117,7 +117,7 @@ def grid_table(grid: Grid, width: int, spare: Sequence[str] = ()) -> Table:
 def _styled(row: Row, shown: Sequence[str]) -> Iterable[Text]:
     baseline = row.baseline
     for name, text in zip(shown, cells(row, shown), strict=True):
-        style = {"baseline": "dim", "failed": "red"}.get(row.params.get("role", ""), "")
+        style = "dim" if baseline else "red" if row.failed else ""
         if not baseline and name.startswith("speedup") and INDISTINGUISHABLE not in text and text:
             style = "green" if row.metrics["speedup_mean"] > 1 else "red"
         if not baseline and name.startswith("accuracy") and row.metrics.get("accuracy_retention", 0) >= GOOD_RETENTION:
@@ -137,7 +137,7 @@ def markdown(rows: Sequence[Row], title: str) -> str:
 
 def failures(rows: Sequence[Row]) -> list[str]:
     """Return one line for every collection that failed: the name of its run, and why."""
-    return [f"{row.params['run']} failed: {row.params['error']}" for row in rows if "error" in row.params]
+    return [f"{row.params['run']} failed: {row.params['error']}" for row in rows if row.failed]
 
 
 LEGEND = (

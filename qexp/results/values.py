@@ -171,6 +171,16 @@ class Row:
         return self.params.get("role") == "baseline"
 
     @property
+    def failed(self) -> bool:
+        """Whether it is of a collection that could not be measured."""
+        return self.params.get("role") == "failed"
+
+    @property
+    def trial(self) -> bool:
+        """Whether it is of a trial, and no other row."""
+        return "role" not in self.params
+
+    @property
     def point(self) -> OperatingPoint:
         """The operating point that its parameters name; a baseline's have no rescoring."""
         ef, rescore = self.params["hnsw_ef"], self.params.get("rescore") == "true"
