@@ -12,7 +12,7 @@ import pytest
 
 from qexp.config import CollectionDataset, ServerConfig
 from qexp.engine.base import engine_version
-from qexp.engine.server import ServerEngine, reader
+from qexp.engine.server import ServerEngine, client_of
 from qexp.errors import ConfigError, EngineError
 from tests.conftest import QUICK, Qexp
 from tests.support.on_the_wire import KEY, asked_spec, config, one_line, refused
@@ -50,8 +50,8 @@ def test_a_key_that_travels_unencrypted_is_said_once(
         engine_version(config(server))
         assert not caplog.records
         refused("http://no-such-host.invalid:6333")
-        reader("http://no-such-host.invalid:6333", 1).close()
-        reader("http://another-host.invalid:6333", 1).close()
+        client_of("http://no-such-host.invalid:6333", timeout=1).close()
+        client_of("http://another-host.invalid:6333", timeout=1).close()
     assert [record.getMessage() for record in caplog.records] == [
         f"http://{host}.invalid:6333: QDRANT_API_KEY travels unencrypted; use https://"
         for host in ("no-such-host", "another-host")

@@ -107,9 +107,9 @@ def held_datatype(config: CollectionDataset) -> str:
 
 def _connect(config: CollectionDataset) -> "QdrantClient":
     """Make the client that reads; the key comes from `QDRANT_API_KEY`."""
-    from qexp.engine.server import reader
+    from qexp.engine.server import client_of
 
-    return reader(config.url, TIMEOUT_SECONDS)
+    return client_of(config.url, timeout=TIMEOUT_SECONDS)
 
 
 def _about(client: "QdrantClient", config: CollectionDataset) -> About:

@@ -39,17 +39,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def reader(url: str, timeout: int) -> "QdrantClient":
-    """Return a client for reading a collection that is a dataset; no request is sent yet."""
-    return _client(url, timeout=timeout)
-
-
 def connect(config: ServerConfig, condition: dict[str, Any] | None = None) -> tuple["QdrantClient", Rest, str]:
     """Return a client, its REST API and the server's version; the key is read here and lives in the client only.
 
     Raises EngineError if no Qdrant is there.
     """
-    client = _client(
+    client = client_of(
         config.url,
         timeout=config.timeout,
         grpc_port=config.grpc_port,
@@ -64,8 +59,8 @@ def connect(config: ServerConfig, condition: dict[str, Any] | None = None) -> tu
     return client, rest, str(about.get("version"))
 
 
-def _client(url: str, **settings: Any) -> "QdrantClient":
-    """Return a client with the key."""
+def client_of(url: str, **settings: Any) -> "QdrantClient":
+    """Return a client with the key; no request is sent yet."""
     from qdrant_client import QdrantClient
 
     key = api_key(url)
