@@ -103,17 +103,7 @@ def _table(path: Path, cache: Path) -> "Dataset":
     hush()
     try:
         if path.is_dir():
-            if not is_file_dataset(str(path)) and not (path / "dataset_dict.json").is_file():
-                raise DataError(
-                    f"{path}: no `save_to_disk` folder; for one of data files: dataset=hub dataset.path={path}"
-                )
-            rows = datasets.load_from_disk(str(path))
-            if isinstance(rows, datasets.DatasetDict):
-                raise DataError(
-                    f"{path}: holds the splits {', '.join(rows)}; set dataset.path={path}/{next(iter(rows))}"
-                )
-            _need_whole(rows, path)
-            return rows
+            return _saved(path)
         if path.stat().st_size == 0:
             raise DataError(f"{path}: is empty")
         if path.suffix == ".arrow":
@@ -173,12 +163,20 @@ def _typed(schema: Any, path: Path) -> list[int]:
     return kept
 
 
-def _need_whole(rows: "Dataset", path: Path) -> None:
-    """Refuse a folder whose files hold fewer rows than its own description says."""
+def _saved(path: Path) -> "Dataset":
+    """Load a `save_to_disk` folder of one split, all of whose rows are there that its own description counts."""
+    import datasets
+
+    if not is_file_dataset(str(path)) and not (path / "dataset_dict.json").is_file():
+        raise DataError(f"{path}: no `save_to_disk` folder; for one of data files: dataset=hub dataset.path={path}")
+    rows = datasets.load_from_disk(str(path))
+    if isinstance(rows, datasets.DatasetDict):
+        raise DataError(f"{path}: holds the splits {', '.join(rows)}; set dataset.path={path}/{next(iter(rows))}")
     splits = rows.info.splits or {}
     expected = sum(split.num_examples for split in splits.values()) if len(splits) == 1 else len(rows)
     if len(rows) < expected:
         raise DataError(f"{path}: has {len(rows)} rows, its description says {expected}: truncated?")
+    return rows
 
 
 def _matrix(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str]:
