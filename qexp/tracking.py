@@ -137,13 +137,7 @@ def _record(
     experiment: Experiment,
 ) -> None:
     """Write everything that was measured to disk, then log it."""
-    root, rows = cache_root(config.cache_dir), experiment_rows(config, experiment)
-    texts = {
-        TABLE_FILE: markdown(rows, title(experiment)),
-        TRUST_FILE: trust(experiment, rows, load_rows(config, experiment)),
-        CHECKS_FILE: json.dumps([asdict(check) for check in experiment.checks], indent=1),
-        DATASET_FILE: json.dumps(dataset_facts(experiment), indent=1),
-    }
+    root, texts = cache_root(config.cache_dir), _texts(config, experiment)
     text = note(f"{texts[TABLE_FILE]}\n\n{texts[TRUST_FILE]}", f"{TABLE_FILE} and {TRUST_FILE}")
     noisy = {"qexp.noisy": str(experiment.noisy).lower()}
     told = _last_tags(config, tags, experiment)
@@ -174,6 +168,17 @@ def _record(
             log_record(client, folder)
         except TrackingError as error:
             raise TrackingError(f"{error}; what was measured is kept in {folder}, and the next qexp logs it") from error
+
+
+def _texts(config: ExperimentConfig, experiment: Experiment) -> dict[str, str]:
+    """Return the artifacts that are text, by name."""
+    rows = experiment_rows(config, experiment)
+    return {
+        TABLE_FILE: markdown(rows, title(experiment)),
+        TRUST_FILE: trust(experiment, rows, load_rows(config, experiment)),
+        CHECKS_FILE: json.dumps([asdict(check) for check in experiment.checks], indent=1),
+        DATASET_FILE: json.dumps(dataset_facts(experiment), indent=1),
+    }
 
 
 def _last_tags(config: ExperimentConfig, tags: dict[str, str], experiment: Experiment) -> dict[str, str]:
