@@ -117,7 +117,7 @@ def mean_interval(shares: Share, seed: int = 0) -> Interval:
     )
 
 
-def summarize(retention: Share, recall: Share, ndcg: float | None, mrr: float | None = None) -> Accuracy:
+def summarize(retention: Share, recall: Share, ndcg: float | None, mrr: float | None) -> Accuracy:
     """Summarize a trial's shares [build, query] of the baseline's results and of the exact ones."""
     return Accuracy(
         retention=mean_interval(retention),

@@ -41,7 +41,7 @@ def need_columns(rows: "Dataset", place: str, *columns: str) -> None:
             raise DataError(f"{place}: no column '{column}'{near_miss(column, rows.column_names)}")
 
 
-def find_vector_column(rows: "Dataset", place: str, asked: str | None, field_of: str = "dataset") -> str:
+def find_vector_column(rows: "Dataset", place: str, asked: str | None, field_of: str) -> str:
     """Return the asked column, else `vector`, else the only column that holds lists of numbers.
 
     Lists of wide integers beside it are given neighbours, or tokens, and no vectors. `field_of` is where in the
@@ -66,7 +66,7 @@ def find_vector_column(rows: "Dataset", place: str, asked: str | None, field_of:
     )
 
 
-def batches(table: Table, drop: bool = False) -> Iterator[tuple[Ids, Vectors]]:
+def batches(table: Table, drop: bool) -> Iterator[tuple[Ids, Vectors]]:
     """Yield (row numbers [batch], float32 [batch, native size]) straight from Arrow.
 
     Rows without a vector are left out where `drop` or the table's `sparse` allows; they raise DataError elsewhere, as

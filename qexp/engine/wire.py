@@ -34,7 +34,7 @@ Payloads = Sequence[dict[str, Any] | None]
 class Rest:
     """The REST API through qdrant-client's own HTTP session, which holds the key."""
 
-    def __init__(self, session: httpx.Client, url: str, condition: dict[str, Any] | None = None) -> None:
+    def __init__(self, session: httpx.Client, url: str, condition: dict[str, Any] | None) -> None:
         self._session = session
         self._condition = condition  # a filter of all searches
         self.url = url.rstrip("/")
@@ -101,9 +101,7 @@ class Rest:
 class Grpc:
     """Upserts and searches over gRPC; everything else stays with REST."""
 
-    def __init__(
-        self, points: Any, collections: Any, timeout: int, url: str, condition: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, points: Any, collections: Any, timeout: int, url: str, condition: dict[str, Any] | None) -> None:
         from grpc import RpcError
         from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 

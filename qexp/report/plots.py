@@ -43,7 +43,7 @@ def plots(
     collections: Sequence[CollectionRecord],
     decided: Recommendation,
     samples: Mapping[str, Samples],
-    cliff: Cliff | None = None,
+    cliff: Cliff | None,
 ) -> dict[str, Draw]:
     """Return the plots that the figures allow, by name; `samples` are raw latencies in ms by run and visit."""
     if not decided.matched:

@@ -104,7 +104,7 @@ def rich_table(rows: Sequence[Row], title: str, width: int) -> Table:
     return fitted(title, [*told_by, *figures], texts, width, spare, starts)
 
 
-def grid_table(grid: Grid, width: int, spare: Sequence[str] = ()) -> Table:
+def grid_table(grid: Grid, width: int, spare: Sequence[str]) -> Table:
     """Return a report's table for a terminal of `width` characters; the columns named in `spare` may go."""
     columns = [
         Column(name.replace(" ", "\n", 1) if figures else name, not figures, SPEEDUP if figures else WORDS)

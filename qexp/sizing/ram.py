@@ -65,7 +65,7 @@ def graph_bytes_guide(points: int, m: int) -> int:
     return round(points * 2 * m * GUIDE_LINK_BYTES * GUIDE_OVERHEAD)
 
 
-def graph_bytes(points: int, m: int, forward: float = TYPICAL_FORWARD, entry_points: int = 1) -> int:
+def graph_bytes(points: int, m: int, forward: float, entry_points: int = 1) -> int:
     """Return the bytes of the HNSW graph's files, where a point chooses `forward` links itself (`sizing/links.py`).
 
     The layout of `links_compressed.bin` (`graph_links/serializer.rs` of Qdrant): for each point 4 bytes of reindex;
