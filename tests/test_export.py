@@ -202,6 +202,14 @@ def test_a_baseline_is_exported_without_quantization(recorded):
     assert search_body(row) == {}
 
 
+def test_the_files_say_what_the_run_warns_of(recorded, tmp_path):
+    first = recorded.collections[0]
+    noisy = replace(first, tags=first.tags | {"qexp.warnings": "T14 the machine was not steady"})
+    export(tmp_path, replace(recorded, collections=(noisy,)), recorded.rows[1], ["Deploy it."])
+    assert "- Deploy it.\n- Note: T14 the machine was not steady.\n" in (tmp_path / "README.md").read_text()
+    assert load(tmp_path, "evidence.json")["notes"] == ["T14 the machine was not steady"]
+
+
 def test_what_few_points_need_is_in_the_files(deployed):
     folder, _ = deployed
     body = json.loads((folder / "create_collection.json").read_text())

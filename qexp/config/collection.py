@@ -88,9 +88,8 @@ def _check_quantization(config: dict[str, Any]) -> None:
     try:
         checked = getattr(methods[method].model_validate(config), method)
     except ValidationError as invalid:
-        error = max(
-            invalid.errors(), key=lambda one: one["type"] == "extra_forbidden"
-        )  # a typo before what it leaves out
+        # A typo before what is then missing.
+        error = max(invalid.errors(), key=lambda one: one["type"] == "extra_forbidden")
         key = str(error["loc"][-1])
         place = ".".join([where, *map(str, error["loc"])])
         if error["type"] == "extra_forbidden":

@@ -25,7 +25,8 @@ from qexp.report.bodies import (
     update_body,
     vector_name,
 )
-from qexp.report.record import CollectionRecord, Record
+from qexp.report.record import CollectionRecord, Record, warnings
+from qexp.report.words import notes
 from qexp.results import INDEXED_FROM, Row
 
 LINE = 100  # characters in a line of deploy.py
@@ -63,7 +64,7 @@ def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]
     texts = {name: _json(body) for name, (_, body) in bodies.items()} | {
         "deploy.py": python_source(checked, row.point.limit, condition, bool(vector_name(collection))),
         "evidence.json": _json(evidence(record, collection, row, why)),
-        "README.md": _readme(collection, row, why, old),
+        "README.md": _readme(collection, row, [*why, *notes(warnings([collection]))], old),
     }
     paths = []
     for name, text in texts.items():
@@ -89,6 +90,7 @@ def evidence(record: Record, collection: CollectionRecord, row: Row, why: list[s
     """Return what the recommendation rests on: runs, figures with their intervals, data, machine."""
     return {
         "recommendation": why,
+        "notes": warnings([collection]),
         "runs": {"record": record.run_id, "collection": collection.run_id, "trial": row.run_id or None},
         "reproduce": collection.tags.get("qexp.reproduce"),
         "dataset": collection.dataset,
