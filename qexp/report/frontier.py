@@ -230,8 +230,8 @@ def dominates(one: Candidate, other: Candidate, objectives: Sequence[str] = OBJE
     """Whether `one` is nowhere worse than `other`, as estimated and as vouched for, and measurably better.
 
     Measurably: cheaper, or faster or more accurate by intervals that do not meet. What dominates a candidate that
-    keeps to limits on the objectives keeps to them too; one on RAM it may miss, and one
-    on cost that lies between two of one price.
+    keeps to limits on the objectives keeps to them too; one on RAM it may miss, and one on cost that lies between two
+    of one price.
     """
     return all(_NOWHERE_WORSE[name](one, other) for name in objectives) and any(
         _BETTER[name](one, other) for name in objectives
