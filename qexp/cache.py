@@ -97,17 +97,30 @@ def lock_name(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing in the cache: bytes on disk, seconds since the epoch of its last use, and what it was made from."""
+    """One thing in the cache: bytes on disk, and seconds since the epoch of its last use."""
 
     path: Path
     bytes: int
     used: float
-    about: str
 
     @property
     def name(self) -> str:
         """Its kind, which is the folder it is in (collections, vectors, truth and so on), and its own name."""
         return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
+    def about(self) -> str:
+        """What it was made from, as its files say; nothing where they do not."""
+        if REMOVED in self.path.name:
+            return "being removed, or left by a removal that was killed"
+        if ".partial" in self.path.name:
+            return "unfinished"
+        try:
+            return _made(self.path)
+        except FileNotFoundError:  # somebody has removed it
+            return ""
+        except BROKEN:
+            return "broken, and made again when it is needed"
 
 
 def entries(root: Path) -> list[Entry]:
@@ -120,23 +133,9 @@ def entries(root: Path) -> list[Entry]:
 def _entry(path: Path) -> Entry | None:
     try:
         files = [file.stat() for file in (path, *path.rglob("*"))]
-        about = _about(path)
-        return Entry(path, sum(file.st_blocks for file in files) * 512, path.stat().st_mtime, about)
+        return Entry(path, sum(file.st_blocks for file in files) * 512, path.stat().st_mtime)
     except FileNotFoundError:  # somebody is removing it
         return None
-
-
-def _about(path: Path) -> str:
-    if REMOVED in path.name:
-        return "being removed, or left by a removal that was killed"
-    if ".partial" in path.name:
-        return "unfinished"
-    try:
-        return _made(path)
-    except FileNotFoundError:
-        raise
-    except BROKEN:
-        return "broken, and made again when it is needed"
 
 
 def _made(path: Path) -> str:
