@@ -40,11 +40,11 @@ def read(reference: str) -> Record:
 def _read(reference: str) -> Record:
     client, experiment_id = store.connect()
     if reference == LAST:
-        run = _last(client, experiment_id)
+        run = _last(experiment_id)
     else:
         experiment = client.get_experiment_by_name(reference)
         if experiment is not None:
-            return _record(client, reference, f"experiment {reference}", _newest(client, experiment.experiment_id))
+            return _record(client, reference, f"experiment {reference}", _newest(experiment.experiment_id))
         run = _run(client, reference)
     run, collections = jobs.whole(client, run)
     record = _record(client, run.info.run_id, run.info.run_name, collections)
@@ -59,7 +59,7 @@ def run_id(reference: str) -> str:
     if reference != LAST:
         return reference
     with store.store_faults(f"reading {reference}"):
-        return str(_last(*store.connect()).info.run_id)
+        return str(_last(store.connect()[1]).info.run_id)
 
 
 def latencies(collection: CollectionRecord) -> dict[str, NDArray[np.float64]]:
@@ -100,16 +100,16 @@ def log_report(run_id: str, folder: Path) -> None:
         client.log_artifacts(run_id, str(folder), "report")
 
 
-def _last(client: "MlflowClient", experiment_id: str) -> "Run":
+def _last(experiment_id: str) -> "Run":
     # `mlflow run` has left a run of level `resume` that is newer than the sweep which it resumed.
     chosen = " AND ".join(f"tags.`qexp.level` != '{level}'" for level in (*jobs.BELOW, "resume"))
-    tops = [run for run in store.search(client, experiment_id, chosen) if "mlflow.parentRunId" not in run.data.tags]
+    tops = [run for run in store.search(experiment_id, chosen) if "mlflow.parentRunId" not in run.data.tags]
     if not tops:
         raise DataError(
             "last: nothing is recorded yet in this MLflow experiment; run qexp first, or name another experiment "
             "(MLFLOW_EXPERIMENT_NAME=…, mlflow run --experiment-name …)"
         )
-    finished = store.search(client, experiment_id, FINISHED)
+    finished = store.search(experiment_id, FINISHED)
     having = {run.data.tags.get("qexp.sweep", run.info.run_id) for run in finished}
     reusing = {run.info.run_id for run in tops if any(tag.startswith(jobs.REUSED) for tag in run.data.tags)}
     told = [run for run in tops if run.info.run_id in having | reusing]
@@ -127,10 +127,10 @@ def _run(client: "MlflowClient", run_id: str) -> "Run":
     return found
 
 
-def _newest(client: "MlflowClient", experiment_id: str) -> "list[Run]":
+def _newest(experiment_id: str) -> "list[Run]":
     """Return the newest finished collection run of every configuration, oldest first."""
     newest = {}
-    for run in store.search(client, experiment_id, FINISHED):
+    for run in store.search(experiment_id, FINISHED):
         newest[run.data.tags.get("qexp.config_hash", run.info.run_id)] = run
     return list(newest.values())
 
@@ -139,7 +139,7 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
     collections = []
     failures = []
     for run in runs:
-        rows = jobs.rows_of(client, run) if run.info.status == "FINISHED" else []
+        rows = jobs.rows_of(run) if run.info.status == "FINISHED" else []
         if rows:
             found = _collection(client, run, rows)
             if lost := jobs.lost_trials(run, rows):
@@ -184,5 +184,5 @@ def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> Collecti
         store.json_artifact(client, run.info.run_id, tracking.ENVIRONMENT_FILE),
         tuple(rows),
         tuple(Check(**check) for check in checks),
-        tuple(jobs.loads_of(client, run)) if loaded else (),
+        tuple(jobs.loads_of(run)) if loaded else (),
     )

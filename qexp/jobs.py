@@ -37,7 +37,7 @@ def collect(run_id: str) -> tuple[list[Row], str]:
     failed: list[Row] = []
     titles = []
     for run in jobs_of(client, sweep):
-        found = rows_of(client, run) if run.info.status == "FINISHED" else []
+        found = rows_of(run) if run.info.status == "FINISHED" else []
         if found:
             jobs.append((dict(run.data.params), found))
             titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
@@ -54,7 +54,7 @@ def cliff_of(run_id: str) -> Cliff | None:
     """Return what the collections of a sweep measured under memory caps, as one; None without any."""
     client, _ = connect()
     runs = [run for run in jobs_of(client, client.get_run(run_id)) if capped(run.data.params)]
-    jobs = [(run, rows_of(client, run)) for run in runs if run.info.status == "FINISHED"]
+    jobs = [(run, rows_of(run)) for run in runs if run.info.status == "FINISHED"]
     told = told_apart([(run.data.params, rows) for run, rows in jobs])
     return merged_cliff(client, [(run.info.run_id, rows) for (run, _), rows in zip(jobs, told, strict=True)])
 
@@ -106,7 +106,7 @@ def whole(client: "MlflowClient", run: "Run") -> "tuple[Run, list[Run]]":
 def recorded_rows(run: "Run") -> list[Row]:
     """Return the rows of a recorded collection."""
     with store_faults(f"reading run {run.info.run_id}"):
-        return rows_of(connect()[0], run)
+        return rows_of(run)
 
 
 def jobs_of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
@@ -124,7 +124,7 @@ def runs_of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
             "%s: left out what it reused and is deleted since: %s", sweep.info.run_name, ", ".join(sorted(gone))
         )
     there.sort(key=lambda run: run.info.start_time)
-    return there + search(client, experiment_id, f"tags.`qexp.sweep` = '{run_id}'")
+    return there + search(experiment_id, f"tags.`qexp.sweep` = '{run_id}'")
 
 
 def _one_each(runs: "list[Run]") -> "list[Run]":
@@ -144,18 +144,18 @@ def lost_trials(collection: "Run", rows: Sequence[Row]) -> int:
     return int(collection.data.tags.get(TRIALS, trials)) - trials
 
 
-def rows_of(client: "MlflowClient", collection: "Run") -> list[Row]:
+def rows_of(collection: "Run") -> list[Row]:
     """Return a collection's baselines and trials, in the order in which they were recorded."""
-    return with_baselines(_rows_below(client, collection, "trial"), dict(collection.data.metrics))
+    return with_baselines(_rows_below(collection, "trial"), dict(collection.data.metrics))
 
 
-def loads_of(client: "MlflowClient", collection: "Run") -> list[Row]:
+def loads_of(collection: "Run") -> list[Row]:
     """Return what a collection did under load, in the order in which it was recorded."""
-    return _rows_below(client, collection, "load")
+    return _rows_below(collection, "load")
 
 
-def _rows_below(client: "MlflowClient", collection: "Run", level: str) -> list[Row]:
+def _rows_below(collection: "Run", level: str) -> list[Row]:
     chosen = f"tags.`mlflow.parentRunId` = '{collection.info.run_id}' AND tags.`qexp.level` = '{level}'"
-    runs = search(client, collection.info.experiment_id, chosen)
+    runs = search(collection.info.experiment_id, chosen)
     runs.sort(key=lambda run: int(run.data.tags.get("qexp.trial", 0)))
     return [Row(dict(run.data.params), dict(run.data.metrics), run.info.run_id) for run in runs]

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-BATCH = 100  # params in one MLflow request
 LONGEST_NAME = 250  # characters that a database has for the name of a run
-MOST_METRICS = 1000 - BATCH  # in one request: MLflow takes 1,000 entities
 
 # Read when MLflow is imported: it reports while others measure.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -138,37 +136,27 @@ def find_run(client: "MlflowClient", run_id: str) -> "Run | None":
         return None
 
 
-def search(client: "MlflowClient", experiment_id: str, filter_string: str) -> "list[Run]":
+def search(experiment_id: str, filter_string: str) -> "list[Run]":
     """Return all runs that match, oldest first."""
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment_id], filter_string, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
-        )
-        runs += page
-        token = page.token
-        if not token:
-            return runs
+    import mlflow
+
+    order = ["attributes.start_time ASC"]
+    runs: list[Run] = mlflow.search_runs([experiment_id], filter_string, order_by=order, output_format="list")
+    return runs
 
 
-def log_batches(
+def log_values(
     client: "MlflowClient",
     run_id: str,
     params: dict[str, Any] | None = None,
     metrics: dict[str, float] | None = None,
     at: int = 0,
 ) -> None:
-    """Log in as few requests as MLflow allows; `at` is the time of the metrics in milliseconds."""
+    """Log parameters and metrics together; `at` is the time of the metrics in milliseconds."""
     from mlflow.entities import Metric, Param
 
     entities = [Param(key, str(value)) for key, value in (params or {}).items()]
-    values = [Metric(key, value, at, 0) for key, value in (metrics or {}).items()]
-    client.log_batch(run_id, metrics=values[:MOST_METRICS], params=entities[:BATCH])
-    for start in range(BATCH, len(entities), BATCH):
-        client.log_batch(run_id, params=entities[start : start + BATCH])
-    for start in range(MOST_METRICS, len(values), MOST_METRICS):
-        client.log_batch(run_id, metrics=values[start : start + MOST_METRICS])
+    client.log_batch(run_id, [Metric(key, value, at, 0) for key, value in (metrics or {}).items()], entities)
 
 
 def json_artifact(client: "MlflowClient", run_id: str, name: str, kind: type = dict) -> Any:

@@ -101,7 +101,7 @@ def begin(name: str, root: Path, resume: str | None, words: str = "") -> None:
         tracking.log_pending(client, root)
         adopted = sweep_run()
         if resume:
-            run = _to_resume(client, experiment_id, resume, words)
+            run = _to_resume(experiment_id, resume, words)
             run_id = run.info.run_id
             _locks.append(_hold(root, run_id))
             _close_unfinished(client, run)
@@ -150,9 +150,9 @@ def _compare_words(now: str, command: list[str]) -> None:
             log.warning("the sweep was started with %s, not %s: it will hold the jobs of both", *words)
 
 
-def _to_resume(client: "MlflowClient", experiment_id: str, resume: str, words: str) -> "Run":
+def _to_resume(experiment_id: str, resume: str, words: str) -> "Run":
     """Return the sweep of that id; for `last` the newest of these words that did not finish, else the newest of all."""
-    sweeps = search(client, experiment_id, "tags.`qexp.level` = 'sweep'")
+    sweeps = search(experiment_id, "tags.`qexp.level` = 'sweep'")
     chosen = [run for run in sweeps if resume in (run.info.run_id, "last") and run.info.run_id != sweep_run()]
     if not chosen:
         recent = ", ".join(run.info.run_id for run in sweeps[-3:])
@@ -193,11 +193,11 @@ def finished(config: ExperimentConfig) -> tuple[str, list[Row]] | None:
         )
         if not config.skip_existing:
             chosen += f" AND tags.`qexp.sweep` = '{sweep_id}'"
-        found = search(client, experiment_id, chosen)
+        found = search(experiment_id, chosen)
         found.sort(key=lambda run: run.data.tags.get("qexp.sweep") == sweep_id)  # the sweep's own are the last
         for run in reversed(found):
             changed = run.data.tags.get(tracking.INPUTS, "") != read
-            rows = [] if changed else rows_of(client, run)
+            rows = [] if changed else rows_of(run)
             if not rows or lost_trials(run, rows):
                 reason = "files were changed since" if changed else "trials were deleted of"
                 log.warning("%s: measured again: %s run %s", run.info.run_name, reason, run.info.run_id)

@@ -23,7 +23,7 @@ from qexp.report.table import markdown
 from qexp.report.trust import trust
 from qexp.results import Experiment
 from qexp.rows import collection_metrics, dataset_facts, experiment_rows, load_rows, title, trial_row
-from qexp.store import address, connect, log_batches, search, start_run, store_faults
+from qexp.store import address, connect, log_values, search, start_run, store_faults
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -107,7 +107,7 @@ def _first_tags(config: ExperimentConfig, words: list[str]) -> dict[str, str]:
 
 def _log_start(client: "MlflowClient", run_id: str, config: ExperimentConfig) -> None:
     """Log the configuration, flat and so that it can be composed again from anywhere, and the machine."""
-    log_batches(client, run_id, params=_params(config))
+    log_values(client, run_id, params=_params(config))
     client.log_text(run_id, json.dumps(config.flat(), indent=1), CONFIG_FILE)
     dataset, embedding = with_paths(config.dataset, located), located_encoder(config.embedding)
     from_anywhere = replace(config, dataset=dataset, embedding=embedding)
@@ -224,17 +224,17 @@ def log_record(client: "MlflowClient", folder: Path) -> None:
     """Log what a record holds and the run has not got yet, end the run, and forget the record."""
     record = spool.load(folder)
     with store_faults(f"logging run {record.run_id}"):
-        log_batches(client, record.run_id, metrics=record.metrics, at=record.time)
+        log_values(client, record.run_id, metrics=record.metrics, at=record.time)
         _log_dataset(client, record.run_id, record.dataset)
         client.log_artifacts(record.run_id, str(folder / spool.FILES))
         for key, value in record.tags.items():
             client.set_tag(record.run_id, key, value)
-        children = search(client, record.experiment_id, f"tags.`mlflow.parentRunId` = '{record.run_id}'")
+        children = search(record.experiment_id, f"tags.`mlflow.parentRunId` = '{record.run_id}'")
         there = {child.data.tags.get("qexp.trial"): child.info.run_id for child in children}
         for number, trial in enumerate(record.trials):
             tags = {**record.trial_tags, "mlflow.parentRunId": record.run_id, "qexp.trial": str(number)}
             trial_id = there.get(str(number)) or start_run(client, record.experiment_id, trial.name, trial.level, tags)
-            log_batches(client, trial_id, params=trial.params, metrics=trial.metrics, at=record.time)
+            log_values(client, trial_id, params=trial.params, metrics=trial.metrics, at=record.time)
             client.set_terminated(trial_id, "FINISHED")
         client.set_terminated(record.run_id, "FINISHED")
     spool.done(folder)
@@ -259,7 +259,7 @@ def record_verdict(run_id: str, verdict: str, text: str) -> None:
     """Note on the latest run that reproduces `run_id` how it went."""
     client, experiment_id = connect()
     with store_faults("recording the verdict"):
-        run = search(client, experiment_id, f"tags.`qexp.reproduces` = '{run_id}' AND tags.`qexp.level` = 'collection'")
+        run = search(experiment_id, f"tags.`qexp.reproduces` = '{run_id}' AND tags.`qexp.level` = 'collection'")
         client.set_tag(run[-1].info.run_id, "qexp.verdict", verdict)
         client.log_text(run[-1].info.run_id, text, "reproduction.md")
 

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -39,8 +38,8 @@ def test_runs_that_share_a_dataset_keep_their_own_facts(
             index=IndexConfig(m=m, ef_construct=10 * m, full_scan_threshold=10),
         )
         run(asked, [])
-        client, experiment_id = store.connect()
-        found = store.search(client, experiment_id, "tags.`qexp.level` = 'collection'")
+        _, experiment_id = store.connect()
+        found = store.search(experiment_id, "tags.`qexp.level` = 'collection'")
         return next(one for one in found if one.data.params["dataset.distance"] == distance)
 
     first, second = measured("euclid", 50, 16), measured("dot", 40, 8)
@@ -76,7 +75,7 @@ def test_artifacts_that_are_damaged_or_gone_are_one_line(
     name: str, text: str, small: ExperimentConfig, environment: dict[str, str]
 ) -> None:
     run(replace(small, search=replace(small.search, rescore=[True])), [])
-    (collection,) = store.search(*store.connect(), "tags.`qexp.level` = 'collection'")
+    (collection,) = store.search(store.connect()[1], "tags.`qexp.level` = 'collection'")
     MlflowClient().log_text(collection.info.run_id, text, name)
     with pytest.raises(DataError, match=rf"^run \w+: (its|has no) {name}.*; delete the run and measure it again$"):
         history.read(collection.info.run_id)
@@ -85,9 +84,9 @@ def test_artifacts_that_are_damaged_or_gone_are_one_line(
 def test_a_run_whose_trials_were_deleted_says_so(small: ExperimentConfig, environment: dict[str, str]) -> None:
     run(replace(small, search=replace(small.search, rescore=[True])), [])
     client, experiment_id = store.connect()
-    for trial in store.search(client, experiment_id, "tags.`qexp.level` = 'trial'"):
+    for trial in store.search(experiment_id, "tags.`qexp.level` = 'trial'"):
         client.delete_run(trial.info.run_id)
-    (collection,) = store.search(client, experiment_id, "tags.`qexp.level` = 'collection'")
+    (collection,) = store.search(experiment_id, "tags.`qexp.level` = 'collection'")
     with pytest.raises(DataError, match=r"no finished collection to report on: its trials were deleted$"):
         history.read(collection.info.run_id)
 
@@ -97,7 +96,7 @@ def test_deleted_trials_are_told(
 ) -> None:
     run(small, [])
     client, experiment_id = store.connect()
-    trials = store.search(client, experiment_id, "tags.`qexp.level` = 'trial'")
+    trials = store.search(experiment_id, "tags.`qexp.level` = 'trial'")
     assert len(trials) > 1
     client.delete_run(trials[0].info.run_id)
     record = history.read(history.LAST)
@@ -109,8 +108,8 @@ def test_deleted_trials_are_told(
 
 def test_the_last_run_is_not_the_one_that_resumed_it(environment: dict[str, str]) -> None:
     sweep, _ = logged("sweep", 1), logged("resume", 2)
-    client, experiment_id = store.connect()
-    assert history._last(client, experiment_id).info.run_id == sweep
+    _, experiment_id = store.connect()
+    assert history._last(experiment_id).info.run_id == sweep
 
 
 def test_the_last_run_is_one_with_figures(environment: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
@@ -118,12 +117,12 @@ def test_the_last_run_is_one_with_figures(environment: dict[str, str], caplog: p
     sweep = logged("sweep", 1)
     job = logged("collection", 2, **{"mlflow.parentRunId": sweep, "qexp.sweep": sweep})
     running = logged("collection", 3)
-    assert history._last(client, experiment_id).info.run_id == running
+    assert history._last(experiment_id).info.run_id == running
     client.set_terminated(job)
-    assert history._last(client, experiment_id).info.run_id == sweep
+    assert history._last(experiment_id).info.run_id == sweep
     assert caplog.messages == [f"last: {sweep}, for {running} (running) has no figures"]
     reusing = logged("sweep", 4, **{f"{jobs.REUSED}a": job})
-    assert history._last(client, experiment_id).info.run_id == reusing
+    assert history._last(experiment_id).info.run_id == reusing
 
 
 def test_the_last_run_is_found_behind_any_number_of_its_own(
@@ -132,14 +131,9 @@ def test_the_last_run_is_found_behind_any_number_of_its_own(
     sweep = logged("sweep", 1)
     for start in range(2, 7):
         logged("collection" if start % 2 else "load", start, **{"mlflow.parentRunId": sweep})
-    client, experiment_id = store.connect()
-    page = client.search_runs
-
-    def two(*asked: Any, **more: Any) -> Any:
-        return page(*asked, **{**more, "max_results": 2})
-
-    monkeypatch.setattr(client, "search_runs", two)
-    assert history._last(client, experiment_id).info.run_id == sweep
+    _, experiment_id = store.connect()
+    monkeypatch.setattr("mlflow.tracking.fluent.NUM_RUNS_PER_PAGE_PANDAS", 2)
+    assert history._last(experiment_id).info.run_id == sweep
 
 
 def test_a_run_under_load_stands_for_its_collection(environment: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 from qexp import store
 from qexp.errors import ConfigError
-from qexp.store import connect, file_artifact, json_artifact, log_batches, start_run, without_password
+from qexp.store import connect, file_artifact, json_artifact, log_values, start_run, without_password
 from tests.conftest import QUICK, Qexp
 from tests.support.running import read_until, started
 from tests.test_sweep import ONE_POINT, SWEPT, assert_nothing_left, assert_whole
@@ -40,7 +40,7 @@ def test_passwords_are_hidden(text: str, shown: str) -> None:
 def test_more_than_one_request_takes_is_logged_in_several(environment: dict[str, str]) -> None:
     client, experiment_id = connect()
     run_id = start_run(client, experiment_id, "many", "collection", {})
-    log_batches(client, run_id, {f"p{n}": n for n in range(250)}, {f"m{n}": float(n) for n in range(2100)})
+    log_values(client, run_id, {f"p{n}": n for n in range(250)}, {f"m{n}": float(n) for n in range(2100)})
     found = client.get_run(run_id).data
     assert (len(found.params), len(found.metrics)) == (250, 2100)
 

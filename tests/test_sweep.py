@@ -245,7 +245,7 @@ def test_the_last_sweep_to_resume_is_the_one_of_these_words_that_did_not_finish(
         return run_id
 
     def last(words: str) -> str:
-        return str(sweep._to_resume(client, experiment_id, "last", words).info.run_id)
+        return str(sweep._to_resume(experiment_id, "last", words).info.run_id)
 
     killed = logged("quantization=scalar", None, 1)
     finished = logged("quantization=scalar", "FINISHED", 2)

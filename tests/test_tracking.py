@@ -69,8 +69,8 @@ def test_a_collections_note_is_whole_in_its_files(
 ) -> None:
     monkeypatch.setattr(tracking, "NOTE", 600)
     run(small, [])
-    client, experiment_id = store.connect()
-    (found,) = store.search(client, experiment_id, "tags.`qexp.level` = 'collection'")
+    _, experiment_id = store.connect()
+    (found,) = store.search(experiment_id, "tags.`qexp.level` = 'collection'")
     shown = found.data.tags["mlflow.note.content"]
     assert len(shown) <= 600
     assert shown.endswith("all of it is in the artifacts, table.md and validity.md.")
@@ -117,8 +117,8 @@ def test_payload_indexes_of_any_name_are_one_parameter_and_files_to_deploy(
         path=f"{tmp_path}/mine.parquet", payload_columns=["cities", "year"], payload_indexes=indexes, queries=held_out
     )
     run(replace(small, dataset=mine), [])
-    client, experiment_id = store.connect()
-    (found,) = store.search(client, experiment_id, "tags.`qexp.level` = 'collection'")
+    _, experiment_id = store.connect()
+    (found,) = store.search(experiment_id, "tags.`qexp.level` = 'collection'")
     assert json.loads(found.data.params["dataset.payload_indexes"]) == indexes
     record = history.read(found.info.run_id)
     export(tmp_path / "deploy", record, record.rows[1], [])
