@@ -312,6 +312,11 @@ def test_near_miss_names_the_closest_word_or_a_short_list() -> None:
     assert near_miss("search.limt", known_keys()) == " (did you mean 'search.limit'?)"
 
 
+def test_known_keys_are_those_of_every_kind_that_a_part_may_be() -> None:
+    assert {"dataset.revision", "dataset.qrels.path", "engine.shards", "search.tune.most"} <= known_keys()
+    assert "cost.nodes.name" not in known_keys()  # nodes are a list
+
+
 @pytest.mark.parametrize("name", ["binary_1_5bit", "turbo_1_5bit"])
 def test_theory_is_what_qdrant_publishes(name: str) -> None:
     assert composed(f"quantization={name}").quantization.theory.compression == 24  # and not 32 / 1.5

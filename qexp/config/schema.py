@@ -1,24 +1,14 @@
 """The schema as Hydra and a record know it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
-from qexp.config.collection import IndexConfig, QuantizationConfig, StorageConfig, TheoryConfig
-from qexp.config.cost import CostConfig, SloConfig
-from qexp.config.dataset import (
-    CollectionDataset,
-    DatasetConfig,
-    EmbeddingConfig,
-    FileDataset,
-    HubDataset,
-    QrelsConfig,
-    QueriesConfig,
-    SyntheticDataset,
-)
+from qexp.config.collection import QuantizationConfig
+from qexp.config.dataset import CollectionDataset, DatasetConfig, FileDataset, HubDataset, SyntheticDataset
 from qexp.config.engine import EngineConfig, ServerConfig
-from qexp.config.experiment import ExperimentConfig, SweepConfig
-from qexp.config.search import AdaptiveConfig, SearchConfig, TuneConfig
+from qexp.config.experiment import ExperimentConfig
 from qexp.errors import ConfigError
 
 DATASETS = {
@@ -62,27 +52,10 @@ def _composable(schema: type) -> Any:
     return config
 
 
-def known_keys() -> set[str]:
-    """Return every dotted key of the schema, to find near misses."""
-    groups: dict[str, tuple[type, ...]] = {
-        "": (ExperimentConfig,),
-        "dataset.": tuple(DATASETS.values()),
-        "dataset.queries.": (QueriesConfig,),
-        "dataset.qrels.": (QrelsConfig,),
-        "embedding.": (EmbeddingConfig,),
-        "quantization.": (QuantizationConfig,),
-        "quantization.theory.": (TheoryConfig,),
-        "storage.": (StorageConfig,),
-        "index.": (IndexConfig,),
-        "search.": (SearchConfig,),
-        "search.tune.": (TuneConfig,),
-        "search.adaptive.": (AdaptiveConfig,),
-        "engine.": (EngineConfig, ServerConfig),
-        "cost.": (CostConfig,),
-        "slo.": (SloConfig,),
-        "sweep.": (SweepConfig,),
-    }
-    return {f"{group}{item.name}" for group, kinds in groups.items() for kind in kinds for item in fields(kind)}
+def known_keys(schema: type = ExperimentConfig, within: str = "") -> set[str]:
+    """Return every dotted key of a schema, to find near misses."""
+    keys = {f"{within}{item.name}" for item in fields(schema)}
+    return keys.union(*(known_keys(kind, f"{within}{name}.") for name, kind in _parts(schema)))
 
 
 def restored(saved: dict[str, Any], **housekeeping: Any) -> ExperimentConfig:
@@ -92,7 +65,7 @@ def restored(saved: dict[str, Any], **housekeeping: Any) -> ExperimentConfig:
 
     if strange := sorted({*saved} - {part.name for part in fields(ExperimentConfig)}):
         raise ConfigError(f"{strange[0]}: this version of qexp has no such part of an experiment")
-    kinds = {kind.__name__: kind for kind in _kinds(ExperimentConfig)}
+    kinds = {kind.__name__: kind for _, kind in _parts(ExperimentConfig)}
     parts: dict[str, Any] = {}
     for name, part in saved.items():
         if not isinstance(part, dict):
@@ -107,15 +80,16 @@ def restored(saved: dict[str, Any], **housekeeping: Any) -> ExperimentConfig:
     return ExperimentConfig(**parts, **housekeeping)
 
 
-def _kinds(schema: type) -> Iterable[type]:
-    """Yield the dataclasses of a schema's fields, and those that derive from them."""
+def _parts(schema: type) -> Iterator[tuple[str, type]]:
+    """Yield the fields of a schema that are parts of it, each with every kind of part that it may hold."""
     for item in fields(schema):
-        if isinstance(item.default_factory, type) and is_dataclass(item.default_factory):
-            yield item.default_factory
-            yield from _derived(item.default_factory)
+        for kind in get_args(item.type) if isinstance(item.type, UnionType) else (item.type,):
+            if is_dataclass(kind):
+                yield from ((item.name, one) for one in _family(kind))
 
 
-def _derived(schema: type[Any]) -> Iterable[type]:
-    for kind in schema.__subclasses__():
-        yield kind
-        yield from _derived(kind)
+def _family(kind: Any) -> Iterator[type]:
+    """Yield a kind of part, and those that derive from it."""
+    yield kind
+    for derived in kind.__subclasses__():
+        yield from _family(derived)
