@@ -136,20 +136,9 @@ def _newest(experiment_id: str) -> "list[Run]":
 
 
 def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") -> Record:
-    collections = []
-    failures = []
-    for run in runs:
-        rows = jobs.rows_of(run) if run.info.status == "FINISHED" else []
-        if rows:
-            found = _collection(client, run, rows)
-            if lost := jobs.lost_trials(run, rows):
-                said = f"{lost} of its trials were deleted in MLflow and are left out"
-                log.warning("%s: %s", run.info.run_name, said)
-                found = _warning(found, said)
-            collections.append(found)
-        else:
-            gone = jobs.DELETED if run.info.status == "FINISHED" else run.info.status.lower()
-            failures.append((run.info.run_name, run.data.tags.get("qexp.error", gone)))
+    measured, rest = jobs.with_rows(runs)
+    collections = [_collection(client, run, rows) for run, rows in measured]
+    failures = [(run.info.run_name, reason) for run, reason in rest]
     if not collections:
         reason = f": {failures[0][1]}" if failures else ""
         raise DataError(f"{title} ({run_id}): no finished collection to report on{reason}")
@@ -162,11 +151,6 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
     return Record(run_id, title, tuple(told), tuple(failures), cliff)
 
 
-def _warning(found: CollectionRecord, said: str) -> CollectionRecord:
-    """Return the record with a sentence more that it warns of, so that reports have it."""
-    return replace(found, tags=found.tags | {WARNINGS: "\n".join(filter(None, (found.tags.get(WARNINGS), said)))})
-
-
 def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> CollectionRecord:
     checks = store.json_artifact(client, run.info.run_id, tracking.CHECKS_FILE, list)
     config = store.json_artifact(client, run.info.run_id, tracking.CONFIG_FILE)
@@ -174,12 +158,17 @@ def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> Collecti
     for name, found in ((tracking.CONFIG_FILE, config), (tracking.DATASET_FILE, dataset)):
         if not found:
             raise DataError(f"run {run.info.run_id}: has no {name}; delete the run and measure it again")
+    tags = dict(run.data.tags)
+    if lost := jobs.lost_trials(run, rows):
+        said = f"{lost} of its trials were deleted in MLflow and are left out"
+        log.warning("%s: %s", run.info.run_name, said)
+        tags[WARNINGS] = "\n".join(filter(None, (tags.get(WARNINGS), said)))  # so that reports have it
     loaded = config.get("search.clients") or config.get("search.rate")
     return CollectionRecord(
         run.info.run_id,
         config,
         dict(run.data.metrics),
-        dict(run.data.tags),
+        tags,
         dataset,
         store.json_artifact(client, run.info.run_id, tracking.ENVIRONMENT_FILE),
         tuple(rows),

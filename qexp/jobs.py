@@ -1,7 +1,7 @@
 """The jobs of a sweep as MLflow holds them: one collection run of each configuration, and its rows."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qexp.errors import ConfigError
@@ -32,31 +32,38 @@ def collect(run_id: str) -> tuple[list[Row], str]:
     that failed is a row that says why.
     """
     client, _ = connect()
-    sweep = client.get_run(run_id)
-    jobs: list[tuple[dict[str, str], list[Row]]] = []
-    failed: list[Row] = []
-    titles = []
-    for run in jobs_of(client, sweep):
-        found = rows_of(run) if run.info.status == "FINISHED" else []
-        if found:
-            jobs.append((dict(run.data.params), found))
-            titles.append(run.data.tags["mlflow.note.content"].splitlines()[0].strip("*"))
-        elif run.info.status == "FINISHED" or "qexp.error" in run.data.tags:
-            reason = run.data.tags.get("qexp.error", DELETED)
-            failed.append(failed_row(run.info.run_name, dict(run.data.params), reason))
-    rows = [row for told in told_apart(jobs) for row in told]
-    if not titles:
+    measured, rest = with_rows(jobs_of(client, client.get_run(run_id)))
+    told = told_apart([(run.data.params, rows) for run, rows in measured])
+    failed = [
+        failed_row(run.info.run_name, run.data.params, reason)
+        for run, reason in rest
+        if run.info.status == "FINISHED" or "qexp.error" in run.data.tags  # else it is still to be measured
+    ]
+    if not measured:
         return failed, "no collection was measured"
-    return rows + failed, titles[0] if len(set(titles)) == 1 else f"{len(titles)} collections"
+    titles = {run.data.tags["mlflow.note.content"].splitlines()[0].strip("*") for run, _ in measured}
+    title = titles.pop() if len(titles) == 1 else f"{len(measured)} collections"
+    return [row for rows in told for row in rows] + failed, title
+
+
+def with_rows(runs: "Iterable[Run]") -> "tuple[list[tuple[Run, list[Row]]], list[tuple[Run, str]]]":
+    """Return the collections that have rows, each with them, and the others, each with what became of it."""
+    measured, rest = [], []
+    for run in runs:
+        finished = run.info.status == "FINISHED"
+        if rows := rows_of(run) if finished else []:
+            measured.append((run, rows))
+        else:
+            rest.append((run, run.data.tags.get("qexp.error", DELETED if finished else run.info.status.lower())))
+    return measured, rest
 
 
 def cliff_of(run_id: str) -> Cliff | None:
     """Return what the collections of a sweep measured under memory caps, as one; None without any."""
     client, _ = connect()
-    runs = [run for run in jobs_of(client, client.get_run(run_id)) if capped(run.data.params)]
-    jobs = [(run, rows_of(run)) for run in runs if run.info.status == "FINISHED"]
-    told = told_apart([(run.data.params, rows) for run, rows in jobs])
-    return merged_cliff(client, [(run.info.run_id, rows) for (run, _), rows in zip(jobs, told, strict=True)])
+    measured, _ = with_rows(run for run in jobs_of(client, client.get_run(run_id)) if capped(run.data.params))
+    told = told_apart([(run.data.params, rows) for run, rows in measured])
+    return merged_cliff(client, [(run.info.run_id, rows) for (run, _), rows in zip(measured, told, strict=True)])
 
 
 def capped(config: Mapping[str, Any]) -> bool:

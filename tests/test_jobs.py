@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from qexp import jobs, store
+from qexp.report.cliff import to_json
+from qexp.report.sizing import CLIFF_FILE
+from qexp.results.footprint import CapTrial, Cliff
 from tests.conftest import QUICK, Qexp
 from tests.test_sweep import all_runs, of_level
 
@@ -72,6 +76,16 @@ def test_a_collection_without_trials_is_a_failed_job(qexp: Qexp, environment: di
     resumed = qexp(*WORDS, "sweep.resume=last", "search.rounds=3")  # other jobs beside those that are there
     assert resumed.returncode == 0, resumed.stderr
     assert "its trials were deleted" in resumed.stdout
+
+
+def test_a_job_without_trials_has_no_part_in_what_caps_do(environment: dict[str, str]) -> None:
+    client, experiment = store.connect()
+    sweep = store.start_run(client, experiment, "capped", "sweep", {})
+    job = store.start_run(client, experiment, "none", "collection", {"qexp.sweep": sweep, "qexp.config_hash": "a"})
+    client.log_param(job, "engine.ram_caps", "['50%']")
+    client.log_text(job, to_json(Cliff(1, (CapTrial("none", "no rescore", None),))), CLIFF_FILE)
+    client.set_terminated(job)
+    assert jobs.cliff_of(sweep) is None
 
 
 def test_jobs_are_looked_for_where_their_sweep_is(qexp: Qexp, environment: dict[str, str]) -> None:
