@@ -51,6 +51,12 @@ def test_a_truncated_file_is_one_line_that_names_it(kind: str, tmp_path: Path) -
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "npy"])
+def test_a_file_may_have_as_long_a_name_as_there_can_be(kind: str, tmp_path: Path) -> None:
+    path = written(tmp_path, kind)
+    assert load(path.rename(tmp_path / f"{'😀' * 60}.{kind}")).facts.points == 55
+
+
 @pytest.mark.parametrize("kind", ["parquet", "npy", "fvecs"])
 def test_a_changed_file_is_read_again(kind: str, tmp_path: Path) -> None:
     path = written(tmp_path, kind)

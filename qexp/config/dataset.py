@@ -208,7 +208,7 @@ class SyntheticDataset(DatasetConfig):
 
 
 def short(name: str) -> str:
-    """Return the beginning of a name, of `MOST_BYTES` at most."""
+    """Return the beginning of a name, of `MOST_BYTES` at most: it names files."""
     return name.encode(errors="ignore")[:MOST_BYTES].decode(errors="ignore")
 
 

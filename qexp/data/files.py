@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qexp.cache import Kind
+from qexp.config.dataset import short
 from qexp.data.arrays import HDF5, MATRICES, hdf5_distance, parts_of, read_blocks
 from qexp.data.hub import NO_ROWS, folder_state, hush
 from qexp.data.kept import digest_of, file_digest, table_or_made, write_arrow, write_records
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 TABLES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".arrow": "arrow"}
 ROWS = 1024  # of a Parquet file in memory at a time
-STEM = 50  # letters, of four bytes at most; a name ends at 255 bytes, and that of an unfinished file is longer
 PARTED = (".npz", *HDF5)
 NEIGHBOURS = "neighbors"  # the name in ann-benchmarks files, and of the column made from one
 
@@ -134,7 +134,7 @@ def _parquet(path: Path, cache: Path) -> "Dataset":
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    target = cache / Kind.ARROW / f"{path.stem[:STEM]}-{folder_state(path)}.arrow"
+    target = cache / Kind.ARROW / f"{short(path.stem)}-{folder_state(path)}.arrow"
 
     def make() -> None:
         with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
@@ -181,7 +181,7 @@ def _saved(path: Path) -> "Dataset":
 
 def _matrix(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str]:
     state = digest_of([content_digest(path), path.suffix, str(part)])
-    target = cache / Kind.ARROW / f"{path.stem[:STEM]}-{state}.arrow"
+    target = cache / Kind.ARROW / f"{short(path.stem)}-{state}.arrow"
     return table_or_made(target, partial(write_arrow, target, _columns(path, part))), state
 
 
