@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -382,8 +382,8 @@ def test_neighbours_that_find_no_room_leave_nothing(tmp_path: Path, monkeypatch:
     config = ExperimentConfig(dataset=SyntheticDataset(points=50, size=8, queries=5), search=SearchConfig(limit=3))
     data = load_data(config, tmp_path)
 
-    def full(file: Path, **arrays: Any) -> None:
-        Path(file).write_bytes(b"PK")
+    def full(file: IO[bytes], **arrays: Any) -> None:
+        file.write(b"PK")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)

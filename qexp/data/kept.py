@@ -5,6 +5,7 @@ import logging
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -45,6 +46,18 @@ def read_or_made(path: Path, read: Callable[[], Read], make: Callable[[], None])
     return read()
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield where to write a file, which appears at `path` when all of it is written, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial-{uuid.uuid4().hex}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def table_or_made(path: Path, make: Callable[[], None]) -> "Dataset":
     """Return the rows of an Arrow file, memory-mapped; it is made where it is missing or broken."""
     import datasets
@@ -53,27 +66,21 @@ def table_or_made(path: Path, make: Callable[[], None]) -> "Dataset":
 
 
 def write_arrow(path: Path, batches: Iterator[dict[str, Any]]) -> None:
-    """Write batches of columns (arrays [n] or [n, width]) as an Arrow stream that appears only when it is whole."""
+    """Write batches of columns (arrays [n] or [n, width]) as an Arrow stream."""
     write_records(path, (pa.record_batch({name: _arrow(own) for name, own in batch.items()}) for batch in batches))
 
 
 def write_records(path: Path, records: Iterator[Any], schema: Any = None) -> None:
-    """Write Arrow record batches as a stream that appears only when it is whole; of none at all with a schema alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".partial-{uuid.uuid4().hex}")
+    """Write Arrow record batches as a stream; of none at all with a schema alone."""
     writer: Any = None
-    try:
-        with pa.OSFile(str(partial), "wb") as sink:
-            if schema:
-                writer = pa.ipc.new_stream(sink, schema)
-            for record in records:
-                writer = writer or pa.ipc.new_stream(sink, record.schema)
-                writer.write(record)
-            if writer:
-                writer.close()
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as partial, pa.OSFile(str(partial), "wb") as sink:
+        if schema:
+            writer = pa.ipc.new_stream(sink, schema)
+        for record in records:
+            writer = writer or pa.ipc.new_stream(sink, record.schema)
+            writer.write(record)
+        if writer:
+            writer.close()
 
 
 def _arrow(column: Any) -> Any:

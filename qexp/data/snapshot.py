@@ -16,7 +16,7 @@ import numpy as np
 from qexp.cache import Kind, lock_name, locked
 from qexp.config import CollectionDataset
 from qexp.config.dataset import short
-from qexp.data.kept import digest_of, write_arrow
+from qexp.data.kept import digest_of, whole, write_arrow
 from qexp.data.progress import Progress
 from qexp.data.untaken import is_tuned, limits, untaken, warnings
 from qexp.errors import DataError, EngineError, in_one_line, near_miss
@@ -179,9 +179,8 @@ def _read(client: "QdrantClient", config: CollectionDataset, about: About, folde
         count = sum(len(batch["id"]) for batch in batches)
         path = folder / f"{len(_parts(folder)):06d}.arrow"
         write_arrow(path, iter(batches))
-        note = path.with_suffix(".partial")
-        note.write_text(json.dumps({"points": count, "offset": offset}), encoding="utf-8")
-        note.rename(path.with_suffix(".json"))  # whole, or not there
+        with whole(path.with_suffix(".json")) as note:
+            note.write_text(json.dumps({"points": count, "offset": offset}), encoding="utf-8")
         done += count
     if done != about.points:
         _changed(folder, config, f"{done} points were read, it had {about.points}")

@@ -1,7 +1,6 @@
 """Exact neighbours: computed, given or the engine's own, cached by content."""
 
 import hashlib
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexp.cache import Kind
-from qexp.data.kept import read_or_made
+from qexp.data.kept import read_or_made, whole
 from qexp.data.nearest import candidates
 from qexp.data.vectors import Data
 from qexp.errors import DataError
@@ -57,11 +56,8 @@ def find_truth(data: Data, k: int, cache: Path, matching: Ids | None = None) -> 
 
     def make() -> None:
         truth = neighbours(data.points(), data.query_vectors(), k, data.facts.distance, matching)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, suffix=".partial") as folder:
-            partial = Path(folder) / path.name
-            np.savez(partial, ids=truth.ids, scores=truth.scores)
-            partial.replace(path)
+        with whole(path) as partial, partial.open("wb") as file:
+            np.savez(file, ids=truth.ids, scores=truth.scores)
 
     return read_or_made(path, lambda: _saved(path), make)
 
