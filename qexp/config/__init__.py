@@ -18,7 +18,7 @@ from qexp.config.dataset import (
     with_paths,
 )
 from qexp.config.engine import EngineConfig, ServerConfig, parse_cap
-from qexp.config.experiment import HOUSEKEEPING, ExperimentConfig, SweepConfig
+from qexp.config.experiment import HOUSEKEEPING, ExperimentConfig
 from qexp.config.schema import known_keys, register_schema, restored
 from qexp.config.search import AdaptiveConfig, SearchConfig, TuneConfig
 
@@ -42,7 +42,6 @@ __all__ = [
     "ServerConfig",
     "SloConfig",
     "StorageConfig",
-    "SweepConfig",
     "SyntheticDataset",
     "TableDataset",
     "TheoryConfig",

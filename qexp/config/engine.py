@@ -14,8 +14,8 @@ _CAP_UNITS = {"B": 1, **{f"{p}{i}B": b**n for n, p in enumerate("KMG", 1) for i,
 def parse_cap(text: str) -> tuple[float, bool]:
     """Return a memory cap as (bytes, False), or as (share, True) for a percentage of the baseline's RAM."""
     found = _CAP.fullmatch(text)
-    require(found is not None, f"engine.ram_caps: {text!r} is no size; write 256MiB, 1.5GiB, 300MB, or 50%")
-    assert found is not None
+    if not found:
+        raise ConfigError(f"engine.ram_caps: {text!r} is no size; write 256MiB, 1.5GiB, 300MB, or 50%")
     value = float(found[1])
     require(value > 0, f"engine.ram_caps: {text!r}: a cap of nothing holds nothing")
     return (value / 100, True) if found[2] == "%" else (value * _CAP_UNITS[found[2]], False)

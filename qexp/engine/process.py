@@ -18,7 +18,8 @@ def process_memory() -> ProcessMemory | None:
     """Return this process's memory and counters; None where there is no /proc."""
     if not _STATUS.exists():
         return None
-    status = _fields(_STATUS)
+    lines = _STATUS.read_text(encoding="utf-8").splitlines()
+    status = {name: value for name, _, value in (line.partition(":") for line in lines)}
     used, so_far = resource.getrusage(resource.RUSAGE_SELF), reads()
     return ProcessMemory(
         anonymous=_kib(status["RssAnon"]),
@@ -71,13 +72,6 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def _fields(file: Path) -> dict[str, str]:
-    return {
-        name: value.strip()
-        for name, _, value in (line.partition(":") for line in file.read_text(encoding="utf-8").splitlines())
-    }
 
 
 def _kib(text: str) -> int:
