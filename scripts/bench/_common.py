@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -12,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(os.environ.get("QEXP_BENCH_RESULTS") or Path(__file__).resolve().parent / "results")
@@ -88,8 +85,8 @@ def finish(bench: str, given: argparse.Namespace, verdicts: Sequence[Verdict], r
         "arguments": vars(given),
         "verdicts": [asdict(verdict) for verdict in verdicts],
         "rows": list(rows),
-        "machine": machine(),
-        "commit": commit(),
+        "machine": _machine(),
+        "commit": _commit(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -119,29 +116,20 @@ def print_table(lines: Sequence[Sequence[str]]) -> None:
             print("  ".join("-" * width for width in widths))
 
 
-def machine() -> dict[str, Any]:
+def _machine() -> dict[str, Any]:
     """Return what the figures depend on, and how busy the machine was."""
-    model = ""
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return {
-        "cpu": model or platform.processor(),
-        "cpus": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "load_average": os.getloadavg(),
-    }
+    from qexp.machine import environment
+
+    found = environment()
+    return {name: found[name] for name in ("cpu", "cpus", "memory_gib", "platform", "python", "load_average")}
 
 
-def commit() -> str:
+def _commit() -> str:
     """Return the checkout's commit, with a plus sign if files were changed."""
-    sha = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-    changed = subprocess.run(
-        ["git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
-    )
-    return sha.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    from qexp.provenance import code_tags
+
+    tags = code_tags()
+    return tags.get("qexp.git_sha", "")[:12] + ("+" if tags.get("qexp.git_dirty") == "true" else "")
 
 
 def _text(value: Any) -> str:
