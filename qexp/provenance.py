@@ -7,7 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from qexp.config import ExperimentConfig, located_encoder, with_paths
+from qexp.config import ExperimentConfig, located_encoder, paths_of
 from qexp.environment import experiment_name
 from qexp.paths import packaged
 
@@ -22,13 +22,7 @@ def inputs(config: ExperimentConfig) -> str:
     Where they are large, size and time of each tell.
     """
     encoder = located_encoder(config.embedding)
-    paths = [encoder.model, encoder.function and encoder.function.rpartition(":")[0]]
-
-    def note(path: str) -> str:
-        paths.append(path)
-        return path
-
-    with_paths(config.dataset, note)
+    paths = [encoder.model, encoder.function and encoder.function.rpartition(":")[0], *paths_of(config.dataset)]
     given = [os.path.expanduser(path) for path in paths if path and not path.startswith(BUNDLED)]
     here = [Path(path) for path in given if os.path.exists(path)]  # which takes any text
     found = [file for path in here for file in (path, *sorted(path.rglob("*"))) if file.is_file()]

@@ -7,26 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
-from omegaconf import OmegaConf
 
-from qexp.config import ExperimentConfig, register_schema, restored
+from qexp.config import restored
 from qexp.errors import ConfigError
-from qexp.paths import packaged
 from qexp.provenance import reproduce_command
 from qexp.reproduced import Check, half_width, latency_ratio, only_one_has
 from tests.conftest import QUICK, Qexp
 from tests.tables import row
+from tests.test_config import composed
 from tests.test_sweep import all_runs, of_level
-
-
-def composed(*words: str) -> ExperimentConfig:
-    register_schema()
-    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
-        config = OmegaConf.to_object(compose("config", list(words)))
-    assert isinstance(config, ExperimentConfig)
-    return config
 
 
 def reproduced(environment: dict[str, str], tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:

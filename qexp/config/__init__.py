@@ -12,13 +12,10 @@ from qexp.config.dataset import (
     QueriesConfig,
     SyntheticDataset,
     TableDataset,
-    located,
-    located_encoder,
-    located_function,
-    with_paths,
 )
 from qexp.config.engine import EngineConfig, ServerConfig, parse_cap
 from qexp.config.experiment import HOUSEKEEPING, ExperimentConfig
+from qexp.config.located import located, located_encoder, located_function, paths_of, with_paths
 from qexp.config.schema import known_keys, register_schema, restored
 from qexp.config.search import AdaptiveConfig, SearchConfig, TuneConfig
 
@@ -51,6 +48,7 @@ __all__ = [
     "located_encoder",
     "located_function",
     "parse_cap",
+    "paths_of",
     "register_schema",
     "restored",
     "with_paths",

@@ -21,7 +21,7 @@ from qexp.config import (
     QueriesConfig,
     SyntheticDataset,
     TableDataset,
-    with_paths,
+    paths_of,
 )
 from qexp.data.files import content_digest, file_distance, is_file_dataset, load_file, need_file, query_part
 from qexp.data.hub import commit_of, load_hub, place_of
@@ -71,21 +71,12 @@ class _Loaded:
     state: str
 
 
-def expanded(config: DatasetConfig) -> DatasetConfig:
-    """Return the dataset with `~` in its paths as the home that it stands for."""
-    return with_paths(config, expanduser)
-
-
 def check_files(config: DatasetConfig) -> None:
     """Raise DataError for a file that is not there: before a job waits for its turn, and before texts are embedded."""
     own = config.path if isinstance(config, FileDataset) else None
-
-    def check(path: str) -> str:
+    for path in paths_of(config):
         if path == own or is_file_dataset(expanduser(path)) or Path(path).suffix in TREC_FILES:
             need_file(Path(path).expanduser())
-        return path
-
-    with_paths(config, check)
 
 
 def open_source(config: DatasetConfig, embedding: EmbeddingConfig, cache: Path) -> Source:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from qexp.config import (
     ServerConfig,
     SyntheticDataset,
     TableDataset,
+    with_paths,
 )
 from qexp.data.files import read_matrix
 from qexp.data.kept import digest_of, read_or_made
 from qexp.data.labels import check_unique_ids, need_ids, neighbour_positions, qrel_rows
 from qexp.data.matrix import Written, write_matrix
 from qexp.data.payload import write_payload
-from qexp.data.source import Source, expanded, open_source
+from qexp.data.source import Source, open_source
 from qexp.data.table import Table, need_columns
 from qexp.errors import ConfigError, DataError
 from qexp.results import DatasetFacts, Ids, Vectors
@@ -73,7 +75,7 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
     that the collection to be advised does not have.
     """
     _check_datatype(config)
-    config = replace(config, dataset=expanded(config.dataset))
+    config = replace(config, dataset=with_paths(config.dataset, expanduser))
     source = open_source(config.dataset, config.embedding, cache)
     distance = config.dataset.distance or source.distance or "cosine"
     asked = {
