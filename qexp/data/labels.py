@@ -141,17 +141,16 @@ def neighbour_positions(lists: list[Any], asked: Ids, points: Table, kept: Ids, 
     `asked` are the rows of the queries that have the lists. Raises DataError for a neighbour that is no point.
     """
     lengths = np.array([0 if found is None else len(found) for found in lists])
-    owner = np.repeat(np.arange(len(lists)), lengths)
     flat = [key for found in lists if found is not None for key in found]
     rows = positions(points, kept, flat) if flat else np.empty(0, dtype=np.int64)
     if (rows < 0).any():
         index = int(np.argmax(rows < 0))
-        raise DataError(
-            f"{place} row {asked[owner[index]]}: the neighbour {flat[index]!r} is no point of {points.place}"
-        )
-    found_rows = np.full((len(lists), max(1, lengths.max(initial=0))), -1, dtype=np.int64)
-    found_rows[owner, np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)] = rows
-    return found_rows
+        row = np.repeat(asked, lengths)[index]
+        raise DataError(f"{place} row {row}: the neighbour {flat[index]!r} is no point of {points.place}")
+    there = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
+    padded = np.full(there.shape, -1, dtype=np.int64)
+    padded[there] = rows
+    return padded
 
 
 def _ids(table: Table) -> Any:

@@ -157,11 +157,11 @@ class _Best:
         owner, ids, scores = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
         order = np.argsort(owner, kind="stable")
         counts = np.bincount(owner, minlength=queries)
-        column = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts) + width
         all_ids = np.full((queries, width + counts.max()), -1, dtype=np.int64)
         all_scores = np.full(all_ids.shape, -np.inf, dtype=self._scores.dtype)
         all_ids[:, :width], all_scores[:, :width] = self._ids, self._scores
-        all_ids[owner[order], column], all_scores[owner[order], column] = ids[order], scores[order]
+        taken = np.arange(counts.max()) < counts[:, None]  # of the places behind the best so far
+        all_ids[:, width:][taken], all_scores[:, width:][taken] = ids[order], scores[order]
         chosen = np.argpartition(-all_scores, width - 1, axis=1)[:, :width]
         self._ids = np.take_along_axis(all_ids, chosen, axis=1)
         self._scores = np.take_along_axis(all_scores, chosen, axis=1)
