@@ -110,12 +110,6 @@ def whole(client: "MlflowClient", run: "Run") -> "tuple[Run, list[Run]]":
     return run, jobs_of(client, run) if level == "sweep" else [run]
 
 
-def recorded_rows(run: "Run") -> list[Row]:
-    """Return the rows of a recorded collection."""
-    with store_faults(f"reading run {run.info.run_id}"):
-        return rows_of(run)
-
-
 def jobs_of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
     """Return one collection run of each configuration of a sweep, finished where there is one."""
     return _one_each(runs_of(client, sweep))

@@ -98,6 +98,7 @@ def _holds(run: "Run", cache: str | None) -> bool:
             saved = store.json_artifact(client, run_id, tracking.SAVED_CONFIG)
             environment = store.json_artifact(client, run_id, tracking.ENVIRONMENT_FILE)
             latencies = store.file_artifact(client, run_id, spool.LATENCIES_FILE, folder)
+            then = jobs.rows_of(run)
         if not saved:
             raise ConfigError(f"the run has no {tracking.SAVED_CONFIG}, so it cannot be composed")
         config = _at_revision(restored(saved, cache_dir=cache), run.data.tags.get(tracking.DATASET_REVISION))
@@ -107,7 +108,7 @@ def _holds(run: "Run", cache: str | None) -> bool:
         finally:
             del os.environ[REPRODUCES]
         same = same_build(run, experiment)
-        then, now = jobs.recorded_rows(run), experiment_rows(config, experiment)
+        now = experiment_rows(config, experiment)
         compared = compare(then, now, experiment, same, latencies)
     changed = differences(run, environment, experiment)
     dataset_changed = any(line.startswith("dataset:") for line in changed)
