@@ -20,11 +20,6 @@ POLL_SECONDS = 0.2
 _LIBRARIES = ("qdrant-edge-py", "qdrant-client", "mlflow", "hydra-core", "datasets", "numpy", "scipy", "pyarrow")
 
 
-def lock_path() -> Path:
-    """Return the file that all jobs on this machine lock."""
-    return Path(os.environ.get(LOCK) or Path(tempfile.gettempdir()) / "qexp-measuring.lock")
-
-
 def user_name() -> str:
     """Return the name of this process's user; the number where the system has no name for it, as in containers."""
     try:
@@ -40,7 +35,8 @@ def turn(measuring: bool, wait_seconds: float, say: Callable[[str], None]) -> It
     What a process that was killed has left in the file is overwritten. Raises BenchmarkError T19 with owner and
     age if the machine is not free after `wait_seconds`.
     """
-    with _taken(lock_path(), measuring, wait_seconds, say) as lock:
+    path = Path(os.environ.get(LOCK) or Path(tempfile.gettempdir()) / "qexp-measuring.lock")
+    with _taken(path, measuring, wait_seconds, say) as lock:
         if measuring:
             lock.write(json.dumps({"pid": os.getpid(), "user": user_name(), "since": time.time()}))
         try:
