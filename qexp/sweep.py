@@ -99,26 +99,19 @@ def begin(name: str, root: Path, resume: str | None, words: str = "") -> None:
     with store_faults("starting the sweep"):
         client, experiment_id = connect()
         tracking.log_pending(client, root)
-        adopted = sweep_run()
-        if resume:
-            run = _to_resume(experiment_id, resume, words)
-            run_id = run.info.run_id
-            _locks.append(_hold(root, run_id))
-            _close_unfinished(client, run)
-            if tracking.SLO in run.data.tags:  # the limits are those of this command
+        adopted, left = sweep_run(), _to_resume(experiment_id, resume, words) if resume else None
+        run_id = left.info.run_id if left else adopted or start_run(client, experiment_id, name, "sweep", {})
+        _locks.append(_hold(root, run_id))
+        if left:
+            _close_unfinished(client, left)
+            if tracking.SLO in left.data.tags:  # the limits are those of this command
                 client.delete_tag(run_id, tracking.SLO)
-            if adopted and adopted != run_id:
+            if adopted:
                 client.set_tag(adopted, "qexp.level", "resume")
             client.update_run(run_id, status="RUNNING")
-            log.info("resuming %s (%s)", run.info.run_name, run_id)
-        elif adopted:
-            run_id = adopted
-            if (client.get_run(run_id).info.run_name or "").startswith(UNNAMED):
-                client.set_tag(run_id, "mlflow.runName", fitting(name))
-            _locks.append(_hold(root, run_id))
-        else:
-            run_id = start_run(client, experiment_id, name, "sweep", {})
-            _locks.append(_hold(root, run_id))
+            log.info("resuming %s (%s)", left.info.run_name, run_id)
+        elif adopted and (client.get_run(run_id).info.run_name or "").startswith(UNNAMED):
+            client.set_tag(run_id, "mlflow.runName", fitting(name))
     os.environ["MLFLOW_EXPERIMENT_ID"] = experiment_id  # a job's own environment may name another
     if run_id != adopted:
         os.environ[OWNED] = "1"
