@@ -16,7 +16,6 @@ SAMPLE_PIVOTS = 200
 BLOCK = 4096
 SATURATION = 1.9  # fitted to 30 graphs of real and synthetic vectors (docs/memory.md); mean links within 10 %
 TYPICAL_FORWARD = 15.0  # all-MiniLM-L6-v2 embeddings of WordNet: 10 at 1,000 points, 15.5 at 20,000
-TYPICAL_BY_SIGNS = 23.0  # the same: 15 and 24
 
 
 def forward_links(vectors: Vectors, m: int, ef_construct: int, distance: str, by_signs: bool = False) -> float:

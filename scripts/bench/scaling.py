@@ -19,6 +19,7 @@ BEGIN, END = "<!-- scaling.py: begin -->", "<!-- scaling.py: end -->"
 COSTS = ("course", "production", "aws_r7g")
 PHASES = ("load", "truth", "upload", "index", "query")
 OF_THE_NODES = ("upload", "index", "query")
+TYPICAL_BY_SIGNS = 23.0  # `forward_links` by signs of the points of TYPICAL_FORWARD: 15 at 1,000, 24 at 20,000
 
 Phases = dict[str, float]
 
@@ -92,7 +93,7 @@ def sizing(points: int, size: int) -> list[str]:
 
     from qexp.engine.base import collection_spec
     from qexp.sizing.cost import bill
-    from qexp.sizing.links import TYPICAL_BY_SIGNS, TYPICAL_FORWARD
+    from qexp.sizing.links import TYPICAL_FORWARD
     from qexp.sizing.ram import linked_by_signs, predict_ram
 
     columns = ["method", "RAM, GB", "disk, GB", *(f"USD a month, cost={cost}" for cost in COSTS)]
