@@ -17,7 +17,6 @@ from qexp.report.settings import told_apart
 from qexp.results import Check, Row
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
@@ -44,10 +43,10 @@ def _read(reference: str) -> Record:
     else:
         experiment = client.get_experiment_by_name(reference)
         if experiment is not None:
-            return _record(client, reference, f"experiment {reference}", _newest(experiment.experiment_id))
-        run = _run(client, reference)
-    run, collections = jobs.whole(client, run)
-    record = _record(client, run.info.run_id, run.info.run_name, collections)
+            return _record(reference, f"experiment {reference}", _newest(experiment.experiment_id))
+        run = _run(reference)
+    run, collections = jobs.whole(run)
+    record = _record(run.info.run_id, run.info.run_name, collections)
     return replace(record, limits=json.loads(run.data.tags.get(tracking.SLO, "null")))
 
 
@@ -68,10 +67,9 @@ def latencies(collection: CollectionRecord) -> dict[str, NDArray[np.float64]]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    client, _ = store.connect()
     with tempfile.TemporaryDirectory() as folder:
         with store.store_faults(f"reading {spool.LATENCIES_FILE} of run {collection.run_id}"):
-            path = store.file_artifact(client, collection.run_id, spool.LATENCIES_FILE, folder)
+            path = store.file_artifact(collection.run_id, spool.LATENCIES_FILE, folder)
         try:
             table = pq.read_table(path) if path else None
         except pa.ArrowInvalid:
@@ -88,9 +86,8 @@ def latencies(collection: CollectionRecord) -> dict[str, NDArray[np.float64]]:
 
 def is_run(record: Record) -> bool:
     """Return whether the record is that of a run, and not of a whole MLflow experiment."""
-    client, _ = store.connect()
     with store.store_faults(f"looking for run {record.run_id}"):
-        return store.find_run(client, record.run_id) is not None
+        return store.find_run(record.run_id) is not None
 
 
 def log_report(run_id: str, folder: Path) -> None:
@@ -119,10 +116,12 @@ def _last(experiment_id: str) -> "Run":
     return (told or tops)[-1]
 
 
-def _run(client: "MlflowClient", run_id: str) -> "Run":
-    found = store.find_run(client, run_id)
+def _run(run_id: str) -> "Run":
+    import mlflow
+
+    found = store.find_run(run_id)
     if found is None:
-        known = ["last", *(one.name for one in client.search_experiments(max_results=MOST_NAMED))]
+        known = ["last", *(one.name for one in mlflow.search_experiments(max_results=MOST_NAMED))]
         raise DataError(f"{run_id}: no such run or MLflow experiment{near_miss(run_id, known)}")
     return found
 
@@ -135,9 +134,9 @@ def _newest(experiment_id: str) -> "list[Run]":
     return list(newest.values())
 
 
-def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") -> Record:
+def _record(run_id: str, title: str, runs: "list[Run]") -> Record:
     measured, rest = jobs.with_rows(runs)
-    collections = [_collection(client, run, rows) for run, rows in measured]
+    collections = [_collection(run, rows) for run, rows in measured]
     failures = [(run.info.run_name, reason) for run, reason in rest]
     if not collections:
         reason = f": {failures[0][1]}" if failures else ""
@@ -147,14 +146,14 @@ def _record(client: "MlflowClient", run_id: str, title: str, runs: "list[Run]") 
         replace(one, rows=tuple(rows[: len(one.rows)]), loads=tuple(rows[len(one.rows) :]))
         for one, rows in zip(collections, apart, strict=True)
     ]
-    cliff = jobs.merged_cliff(client, [(one.run_id, one.rows) for one in told if jobs.capped(one.config)])
+    cliff = jobs.merged_cliff([(one.run_id, one.rows) for one in told if jobs.capped(one.config)])
     return Record(run_id, title, tuple(told), tuple(failures), cliff)
 
 
-def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> CollectionRecord:
-    checks = store.json_artifact(client, run.info.run_id, tracking.CHECKS_FILE, list)
-    config = store.json_artifact(client, run.info.run_id, tracking.CONFIG_FILE)
-    dataset = store.json_artifact(client, run.info.run_id, tracking.DATASET_FILE)
+def _collection(run: "Run", rows: list[Row]) -> CollectionRecord:
+    checks = store.json_artifact(run.info.run_id, tracking.CHECKS_FILE, list)
+    config = store.json_artifact(run.info.run_id, tracking.CONFIG_FILE)
+    dataset = store.json_artifact(run.info.run_id, tracking.DATASET_FILE)
     for name, found in ((tracking.CONFIG_FILE, config), (tracking.DATASET_FILE, dataset)):
         if not found:
             raise DataError(f"run {run.info.run_id}: has no {name}; delete the run and measure it again")
@@ -170,7 +169,7 @@ def _collection(client: "MlflowClient", run: "Run", rows: list[Row]) -> Collecti
         dict(run.data.metrics),
         tags,
         dataset,
-        store.json_artifact(client, run.info.run_id, tracking.ENVIRONMENT_FILE),
+        store.json_artifact(run.info.run_id, tracking.ENVIRONMENT_FILE),
         tuple(rows),
         tuple(Check(**check) for check in checks),
         tuple(jobs.loads_of(run)) if loaded else (),

@@ -15,7 +15,6 @@ from qexp.store import address, connect, find_run, json_artifact, search, store_
 from qexp.tracking import TRIALS
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
@@ -25,14 +24,13 @@ BELOW = ("trial", "load")  # levels of the runs below a collection's
 REUSED = "qexp.reused."  # tag of a sweep: the id of a collection run of another sweep, by its config hash
 
 
-def collect(run_id: str) -> tuple[list[Row], str]:
+def collect(sweep: "Run") -> tuple[list[Row], str]:
     """Return the rows of a sweep's collections as MLflow has them, and a title.
 
     Of several runs of one configuration only one counts: the last that finished, else the last one. A collection
     that failed is a row that says why.
     """
-    client, _ = connect()
-    measured, rest = with_rows(jobs_of(client, client.get_run(run_id)))
+    measured, rest = with_rows(jobs_of(sweep))
     told = told_apart([(run.data.params, rows) for run, rows in measured])
     failed = [
         failed_row(run.info.run_name, run.data.params, reason)
@@ -58,12 +56,11 @@ def with_rows(runs: "Iterable[Run]") -> "tuple[list[tuple[Run, list[Row]]], list
     return measured, rest
 
 
-def cliff_of(run_id: str) -> Cliff | None:
+def cliff_of(sweep: "Run") -> Cliff | None:
     """Return what the collections of a sweep measured under memory caps, as one; None without any."""
-    client, _ = connect()
-    measured, _ = with_rows(run for run in jobs_of(client, client.get_run(run_id)) if capped(run.data.params))
+    measured, _ = with_rows(run for run in jobs_of(sweep) if capped(run.data.params))
     told = told_apart([(run.data.params, rows) for run, rows in measured])
-    return merged_cliff(client, [(run.info.run_id, rows) for (run, _), rows in zip(measured, told, strict=True)])
+    return merged_cliff([(run.info.run_id, rows) for (run, _), rows in zip(measured, told, strict=True)])
 
 
 def capped(config: Mapping[str, Any]) -> bool:
@@ -71,9 +68,9 @@ def capped(config: Mapping[str, Any]) -> bool:
     return str(config.get("engine.ram_caps", [])) not in ("[]", "None")
 
 
-def merged_cliff(client: "MlflowClient", jobs: Sequence[tuple[str, Sequence[Row]]]) -> Cliff | None:
+def merged_cliff(jobs: Sequence[tuple[str, Sequence[Row]]]) -> Cliff | None:
     """Return what jobs (run id, rows) measured under memory caps, as one; None without any."""
-    read = [(rows, json_artifact(client, run_id, CLIFF_FILE)) for run_id, rows in jobs]
+    read = [(rows, json_artifact(run_id, CLIFF_FILE)) for run_id, rows in jobs]
     found = [(rows, from_json(cliff)) for rows, cliff in read if cliff]
     return merged(found) if found else None
 
@@ -83,16 +80,16 @@ def collections_of(run_id: str) -> "tuple[list[Run], bool]":
 
     Raises ConfigError if there is no such run, or nothing of it is finished.
     """
-    client, _ = connect()
+    connect()
     with store_faults(f"looking for run {run_id}"):
-        run = find_run(client, run_id)
+        run = find_run(run_id)
         if run is None:
             raise ConfigError(
                 f"{run_id}: no such run in MLFLOW_TRACKING_URI={address()}; set it to the store that has the run"
             )
         if run.info.lifecycle_stage == "deleted":
             log.warning("%s: is deleted in MLflow; its figures are still there", run_id)
-        run, collections = whole(client, run)
+        run, collections = whole(run)
         found = [one for one in collections if one.info.status == "FINISHED" and "qexp.config_hash" in one.data.tags]
     if not found:
         raise ConfigError(f"{run_id}: is no finished run of qexp")
@@ -102,24 +99,26 @@ def collections_of(run_id: str) -> "tuple[list[Run], bool]":
     return found, run.data.tags.get("qexp.level") == "sweep"
 
 
-def whole(client: "MlflowClient", run: "Run") -> "tuple[Run, list[Run]]":
+def whole(run: "Run") -> "tuple[Run, list[Run]]":
     """Return the sweep or collection that a run is, or the collection that it is of; and its collections."""
+    import mlflow
+
     level = run.data.tags.get("qexp.level")
     if level in BELOW:
-        run = client.get_run(run.data.tags["mlflow.parentRunId"])
-    return run, jobs_of(client, run) if level == "sweep" else [run]
+        run = mlflow.get_run(run.data.tags["mlflow.parentRunId"])
+    return run, jobs_of(run) if level == "sweep" else [run]
 
 
-def jobs_of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
+def jobs_of(sweep: "Run") -> "list[Run]":
     """Return one collection run of each configuration of a sweep, finished where there is one."""
-    return _one_each(runs_of(client, sweep))
+    return _one_each(runs_of(sweep))
 
 
-def runs_of(client: "MlflowClient", sweep: "Run") -> "list[Run]":
+def runs_of(sweep: "Run") -> "list[Run]":
     """Return the collections that a sweep reuses, in the order in which they were measured, then its own and trials."""
     run_id, experiment_id = sweep.info.run_id, sweep.info.experiment_id
     reused = [value for key, value in sweep.data.tags.items() if key.startswith(REUSED)]
-    there = [run for run in (find_run(client, value) for value in reused) if run]
+    there = [run for run in (find_run(value) for value in reused) if run]
     if gone := {*reused} - {run.info.run_id for run in there}:
         log.warning(
             "%s: left out what it reused and is deleted since: %s", sweep.info.run_name, ", ".join(sorted(gone))

@@ -94,10 +94,9 @@ def _holds(run: "Run", cache: str | None) -> bool:
     run_id = run.info.run_id
     with tempfile.TemporaryDirectory() as folder:
         with store.store_faults(f"reading run {run_id}"):
-            client, _ = store.connect()
-            saved = store.json_artifact(client, run_id, tracking.SAVED_CONFIG)
-            environment = store.json_artifact(client, run_id, tracking.ENVIRONMENT_FILE)
-            latencies = store.file_artifact(client, run_id, spool.LATENCIES_FILE, folder)
+            saved = store.json_artifact(run_id, tracking.SAVED_CONFIG)
+            environment = store.json_artifact(run_id, tracking.ENVIRONMENT_FILE)
+            latencies = store.file_artifact(run_id, spool.LATENCIES_FILE, folder)
             then = jobs.rows_of(run)
         if not saved:
             raise ConfigError(f"the run has no {tracking.SAVED_CONFIG}, so it cannot be composed")

@@ -124,13 +124,13 @@ def fitting(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
-def find_run(client: "MlflowClient", run_id: str) -> "Run | None":
+def find_run(run_id: str) -> "Run | None":
     """Return a run; None if there is none of that id, or no run could have it."""
-    from mlflow.exceptions import MlflowException
+    import mlflow
 
     try:
-        return client.get_run(run_id)
-    except MlflowException as error:
+        return mlflow.get_run(run_id)
+    except mlflow.MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         return None
@@ -159,14 +159,14 @@ def log_values(
     client.log_batch(run_id, [Metric(key, value, at, 0) for key, value in (metrics or {}).items()], entities)
 
 
-def json_artifact(client: "MlflowClient", run_id: str, name: str, kind: type = dict) -> Any:
+def json_artifact(run_id: str, name: str, kind: type = dict) -> Any:
     """Return what a JSON artifact holds; `{}` if the run has none of that name.
 
     Raises DataError if it is damaged, or holds no `kind`.
     """
     try:
         with tempfile.TemporaryDirectory() as folder:
-            path = file_artifact(client, run_id, name, folder)
+            path = file_artifact(run_id, name, folder)
             if path is None:
                 return {}
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -179,16 +179,17 @@ def json_artifact(client: "MlflowClient", run_id: str, name: str, kind: type = d
         ) from error
 
 
-def file_artifact(client: "MlflowClient", run_id: str, name: str, folder: str) -> Path | None:
+def file_artifact(run_id: str, name: str, folder: str) -> Path | None:
     """Download an artifact into a folder; return its path there, None if the run has none of that name."""
-    found = _artifacts(client, run_id)
+    found = _artifacts(run_id)
     if name not in {item.path for item in found.list_artifacts()}:
         return None
     return Path(found.download_artifacts(name, folder))
 
 
 @lru_cache(maxsize=8)  # several files of a run are read one after the other, and its client asks for it anew for each
-def _artifacts(client: "MlflowClient", run_id: str) -> Any:
+def _artifacts(run_id: str) -> Any:
+    import mlflow
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    return get_artifact_repository(client.get_run(run_id).info.artifact_uri)
+    return get_artifact_repository(mlflow.get_run(run_id).info.artifact_uri)

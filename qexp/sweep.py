@@ -164,7 +164,7 @@ def _hold(root: Path, run_id: str) -> Lock:
 
 def _close_unfinished(client: "MlflowClient", sweep: "Run") -> None:
     """End the runs that a killed process has left open; their jobs are done again."""
-    for run in runs_of(client, sweep):
+    for run in runs_of(sweep):
         if run.info.status == "RUNNING":
             client.set_terminated(run.info.run_id, "KILLED")
 
@@ -261,18 +261,19 @@ def finish(run_id: str, status: str, reason: str = "") -> tuple[list[Row], str]:
     """
     with store_faults(f"ending the sweep; {remedy(run_id)}"):
         client, _ = connect()
-        rows, title = collect(run_id)
+        sweep = client.get_run(run_id)
+        rows, title = collect(sweep)
         if rows:
             text = markdown(rows, title)
             client.set_tag(run_id, "mlflow.note.content", tracking.note(text, tracking.TABLE_FILE))
             client.log_text(run_id, text, tracking.TABLE_FILE)
         if status == "FAILED":
-            failed, jobs = sum(row.failed for row in rows), jobs_of(client, client.get_run(run_id))
+            failed, jobs = sum(row.failed for row in rows), jobs_of(sweep)
             client.set_tag(run_id, "qexp.error", reason or f"{failed} of {len(jobs)} jobs failed")
         if os.environ.pop(OWNED, None):
             client.set_terminated(run_id, status)
         if status == "KILLED":  # jobs in other processes end without a word
-            _close_unfinished(client, client.get_run(run_id))
+            _close_unfinished(client, sweep)
     os.environ.pop(SWEEP_RUN, None)
     while _locks:
         _locks.pop().release()
@@ -283,7 +284,7 @@ def finish_cliff(run_id: str, title: str) -> Cliff | None:
     """Log all jobs' measurements under memory caps to the sweep's run, as one; return them, None without any."""
     with store_faults(f"collecting measurements under memory caps of run {run_id}"):
         client, _ = connect()
-        cliff = cliff_of(run_id)
+        cliff = cliff_of(client.get_run(run_id))
         if cliff is None:
             return None
         with tempfile.TemporaryDirectory() as made:

@@ -38,7 +38,7 @@ def test_a_sweep_that_measured_nothing_says_so(environment: dict[str, str], caps
     job = store.start_run(client, experiment_id, "job", "collection", tags)
     client.log_param(job, "quantization.name", "scalar")
     client.set_terminated(job, "FAILED")
-    rows, title = collect(sweep_id)
+    rows, title = collect(client.get_run(sweep_id))
     assert title == "no collection was measured"
     display.show(rows, title, sweep_id=sweep_id)
     shown = capsys.readouterr().out

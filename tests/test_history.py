@@ -141,7 +141,7 @@ def test_a_run_under_load_stands_for_its_collection(environment: dict[str, str])
     collection = logged("collection", 1)
     below = [logged(level, 2, **{"mlflow.parentRunId": collection}) for level in jobs.BELOW]
     for run_id in (collection, *below):
-        top, (found,) = jobs.whole(client, client.get_run(run_id))
+        top, (found,) = jobs.whole(client.get_run(run_id))
         assert (top.info.run_id, found.info.run_id) == (collection, collection)
 
 
@@ -152,7 +152,7 @@ def test_what_was_reused_and_is_deleted_since_is_left_out(
     later, first, gone = logged("collection", 2), logged("collection", 1), "0" * 32
     reused = {f"{jobs.REUSED}{place}": run_id for place, run_id in zip("abc", (later, first, gone), strict=True)}
     sweep = client.get_run(logged("sweep", 3, **reused))
-    assert [run.info.run_id for run in jobs.runs_of(client, sweep)] == [first, later]
+    assert [run.info.run_id for run in jobs.runs_of(sweep)] == [first, later]
     assert caplog.messages == [f"{sweep.info.run_name}: left out what it reused and is deleted since: {gone}"]
 
 
@@ -161,17 +161,17 @@ def test_artifacts_that_are_damaged_or_gone(
 ) -> None:
     client, _ = store.connect()
     run_id = logged("collection", 1)
-    assert store.json_artifact(client, run_id, "config.json") == {}
+    assert store.json_artifact(run_id, "config.json") == {}
     client.log_text(run_id, '{"search.limit": ', "config.json")
     client.log_text(run_id, "PAR1", "latencies.parquet")
     with pytest.raises(DataError, match=rf"^run {run_id}: its config.json is damaged \(Expecting value"):
-        store.json_artifact(client, run_id, "config.json")
+        store.json_artifact(run_id, "config.json")
     (tmp_path / "environment.json").write_bytes(b"\xff")
     client.log_artifact(run_id, str(tmp_path / "environment.json"))
     client.log_text(run_id, "null", "validity.json")
     for name, kind, reason in (("environment", dict, "'utf-8' codec"), ("validity", list, "no list")):
         with pytest.raises(DataError, match=rf"its {name}.json is damaged \({reason}"):
-            store.json_artifact(client, run_id, f"{name}.json", kind)
+            store.json_artifact(run_id, f"{name}.json", kind)
     for one in (run_id, logged("collection", 2)):
         assert history.latencies(CollectionRecord(one, {}, {}, {}, {}, {}, (), (), ())) == {}
         assert f"{one}: its latencies.parquet is gone or damaged" in caplog.text

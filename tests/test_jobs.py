@@ -81,7 +81,7 @@ def test_a_job_without_trials_has_no_part_in_what_caps_do(environment: dict[str,
     client.log_param(job, "engine.ram_caps", "['50%']")
     client.log_text(job, to_json(Cliff(1, (CapTrial("none", "no rescore", None),))), CLIFF_FILE)
     client.set_terminated(job)
-    assert jobs.cliff_of(sweep) is None
+    assert jobs.cliff_of(client.get_run(sweep)) is None
 
 
 def test_jobs_are_looked_for_where_their_sweep_is(qexp: Qexp, environment: dict[str, str]) -> None:

@@ -226,9 +226,9 @@ def test_of_many_artifacts_of_a_run_the_run_is_asked_for_once(
     asked = []
     get_run = MlflowClient.get_run
     monkeypatch.setattr(MlflowClient, "get_run", lambda own, run_id: asked.append(run_id) or get_run(own, run_id))
-    found = [json_artifact(client, run_id, name) for name in ("a.json", "b.json", "c.json")]
+    found = [json_artifact(run_id, name) for name in ("a.json", "b.json", "c.json")]
     assert found == [{"is": "a.json"}, {"is": "b.json"}, {}]
-    assert file_artifact(client, run_id, "c.json", str(tmp_path)) is None
+    assert file_artifact(run_id, "c.json", str(tmp_path)) is None
     assert asked == [run_id]
 
 

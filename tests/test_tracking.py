@@ -32,7 +32,7 @@ def test_a_note_that_is_too_long_keeps_whole_lines_and_says_where_the_rest_is() 
 
 
 def artifact(run_id: str, folder: Path) -> str:
-    path = store.file_artifact(MlflowClient(), run_id, tracking.TABLE_FILE, str(folder))
+    path = store.file_artifact(run_id, tracking.TABLE_FILE, str(folder))
     assert path is not None
     return path.read_text()
 
