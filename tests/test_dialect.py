@@ -21,7 +21,7 @@ from tests.support.qdrant_rest import QdrantRest
         ("1.15.5", ("cached", "pinned", "cached")),
         ("1.15.5", ("cold", "cold", "cold")),
         ("1.16.3", ("cold", "pinned", "cached")),
-        ("1.17.1", ("cached", "cached", "cached")),
+        ("1.17.1", ("cached", "pinned", "cold")),
         ("1.18.0", ("cold", "pinned", "cached")),
         ("1.18.0", ("cold", "cold", "cold")),
         ("1.20.0", ("cold", "pinned", "pinned")),
@@ -85,6 +85,7 @@ def test_a_method_that_the_server_does_not_know_is_refused_before_any_work(serve
         (asked_spec(datatype="turbo4"), "storage.datatype=turbo4 needs Qdrant 1.19, the server is 1.17"),
         (asked_spec(hnsw="pinned"), "hnsw=pinned needs Qdrant 1.19"),
         (asked_spec(quantized="cached"), "quantized=cached hnsw=cached needs Qdrant 1.19"),
+        (asked_spec(vectors="cached", quantized="cached"), "vectors=cached quantized=cached hnsw=cached needs Qdrant"),
     ],
 )
 def test_what_an_old_server_cannot_do_is_refused_with_the_version_it_needs(asked: CollectionSpec, needs: str) -> None:

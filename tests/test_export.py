@@ -254,7 +254,9 @@ def test_segments_that_qdrant_would_not_index_are_told_apart_from_their_shard(re
     ("vectors", "hnsw", "codes", "told"),
     [
         ("cold", "cached", "pinned", True),
-        ("cached", "cold", "cached", True),
+        ("cached", "cold", "pinned", True),
+        ("cached", "cold", "cached", False),
+        ("cold", "cached", "cold", True),
         ("cold", "cached", "cached", False),
         ("cold", "pinned", "pinned", False),
         ("cold", "cached", None, True),

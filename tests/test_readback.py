@@ -12,7 +12,7 @@ from qexp.bench.blocks import timed_block
 from qexp.bench.checks import Checks
 from qexp.bench.validity import check_state
 from qexp.engine.dialect import Version
-from qexp.engine.readback import Readback, report_files, report_memory
+from qexp.engine.readback import Readback, read_state, report_files, report_memory
 from qexp.engine.wire import Rest
 from qexp.errors import BenchmarkError, EngineError
 from qexp.results import OperatingPoint
@@ -151,6 +151,16 @@ ANSWERS: dict[str, Any] = {
     },
     "/points/count": {"count": FEW},
 }
+
+
+@pytest.mark.parametrize(("on_disk", "codes"), [(True, "cold"), (False, "pinned"), (None, "pinned")])
+def test_codes_that_an_old_server_was_told_nothing_of_are_pinned_beside_vectors_in_ram(
+    on_disk: bool | None, codes: str
+) -> None:
+    params = {**INFO["config"]["params"], "vectors": {"size": SIZE, "distance": "Cosine", "on_disk": on_disk}}
+    info = {**INFO, "config": {**INFO["config"], "params": params}}
+    for version in ((1, 15), (1, 18)):
+        assert read_state(info, FEW, 2, 1, {}, version).placements["quantized"] == codes
 
 
 def segment(points: int, codes: dict[str, Any] | None) -> dict[str, Any]:

@@ -100,13 +100,19 @@ def check_quantization(quantization: dict[str, Any] | None, version: Version, wh
         )
 
 
+def codes_beside(vectors: str) -> str:
+    """Return where codes of which nothing is said are kept, by the placement of the vectors."""
+    return "cold" if vectors == "cold" else "pinned"
+
+
 def _refuse_unspeakable(spec: CollectionSpec, version: Version) -> None:
     """Raise EngineError for what on_disk and always_ram cannot express."""
-    if spec.hnsw == "pinned" or (spec.quantization and spec.quantized not in ("pinned", spec.vectors)):
+    placed_alone = spec.quantization and spec.quantized not in ("pinned", codes_beside(spec.vectors))
+    if spec.hnsw == "pinned" or placed_alone:
         raise EngineError(
             f"{spec.name}: storage vectors={spec.vectors} quantized={spec.quantized} hnsw={spec.hnsw} needs Qdrant "
-            f"{_dotted(MEMORY_WORDS)}, the server is {_dotted(version)}: before, codes are pinned or lie where the "
-            f"vectors lie, and the graph is cold or cached"
+            f"{_dotted(MEMORY_WORDS)}, the server is {_dotted(version)}: before, codes are pinned, or cold beside cold "
+            f"vectors, and the graph is cold or cached"
         )
 
 

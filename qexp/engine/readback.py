@@ -153,7 +153,8 @@ def read_state(
     else:
         vector_memory = "cold" if vectors.get("on_disk") else "cached"
         hnsw_memory = "cold" if hnsw.get("on_disk") else "cached"
-        code_memory = ("pinned" if inner.pop("always_ram", None) else vector_memory) if method else None
+        beside = "pinned" if inner.pop("always_ram", None) else dialect.codes_beside(vector_memory)
+        code_memory = beside if method else None
     return CollectionState(
         points=points,
         indexed_vectors=info.get("indexed_vectors_count") or 0,

@@ -68,10 +68,10 @@ def update_body(create: Body, vector: str = "") -> Body:
 def told_before_1_19(create: Body) -> bool:
     """Whether servers before 1.19 can be told where the collection is kept.
 
-    There codes are pinned or lie where the vectors lie and have at most 4 bits by TurboQuant, the graph is cold or
+    There codes are pinned, or cold beside cold vectors, and have at most 4 bits by TurboQuant, the graph is cold or
     cached, and no datatype is TurboQuant's (`engine/dialect.py`).
     """
-    allowed = ("pinned", create["vectors"]["memory"])
+    allowed = ("pinned", "cold") if create["vectors"]["memory"] == "cold" else ("pinned",)
     codes = create.get("quantization_config", {}).values()
     known = create["hnsw_config"]["memory"] != "pinned" and not create["vectors"].get("datatype", "").startswith(
         "turbo"

@@ -67,6 +67,7 @@ class Collection:
         codes = inner(self.in_force)
         old = {True: "cold", False: "cached", None: "cached"}
         held = vectors.memory or old[vectors.on_disk]
+        beside = "cold" if held == "cold" else "pinned"
         spec = CollectionSpec(
             dataset="",
             digest="",
@@ -77,7 +78,7 @@ class Collection:
             quantization=self.quantization(),
             method="",
             vectors=held,
-            quantized=(codes.memory or ("pinned" if codes.always_ram else held)) if codes else "",
+            quantized=(codes.memory or ("pinned" if codes.always_ram else beside)) if codes else "",
             hnsw=hnsw.memory or old[hnsw.on_disk],
             m=hnsw.m,
             ef_construct=hnsw.ef_construct,
