@@ -49,6 +49,8 @@ def test_old_servers_are_told_on_disk_and_always_ram() -> None:
     assert "memory" not in json.dumps(body)
     new = creation(asked_spec(), (1, 19), {"qexp": {}})
     assert (new["vectors"]["memory"], new["quantization_config"]["scalar"]["memory"]) == ("cold", "pinned")
+    assert new["vectors"].pop("on_disk") is True
+    assert creation(asked_spec(vectors="cached"), (1, 19), {})["vectors"]["on_disk"] is False
     assert '"on_disk"' not in json.dumps(new)
     assert body["on_disk_payload"] is new["on_disk_payload"] is True
     assert "metadata" not in creation(asked_spec(), (1, 15), {"qexp": {}})

@@ -137,6 +137,8 @@ def test_a_patch_of_a_named_vector_leaves_the_others_alone() -> None:
     old = before_1_19(named)["vectors"]["title"]
     assert old["quantization_config"] == {"scalar": {"type": "int8", "always_ram": True}}
     assert (old["on_disk"], old["hnsw_config"]["on_disk"]) == (True, False)
+    hot = update_body(create | {"vectors": {"memory": "cached"}})["vectors"][""]
+    assert (hot["memory"], hot["on_disk"]) == ("cached", False)  # whatever the collection had
     for body in (named, unnamed, before_1_19(named), before_1_19(unnamed)):
         models.UpdateCollection.model_validate(body)
 

@@ -59,11 +59,13 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
         "full_scan_threshold": spec.full_scan_threshold,
     }
     codes: dict[str, Any] = {}
+    # Beside `memory` too: 1.19 rebuilds without end what `memory` wants in RAM and a default of the server's on disk.
+    vectors["on_disk"] = spec.vectors == "cold"
     if version >= MEMORY_WORDS:
         vectors["memory"], hnsw["memory"], codes["memory"] = spec.vectors, spec.hnsw, spec.quantized
     else:
         _refuse_unspeakable(spec, version)
-        vectors["on_disk"], hnsw["on_disk"] = spec.vectors == "cold", spec.hnsw == "cold"
+        hnsw["on_disk"] = spec.hnsw == "cold"
         codes["always_ram"] = spec.quantized == "pinned"
     body: dict[str, Any] = {
         "vectors": vectors,

@@ -22,7 +22,7 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
             "size": collection.dataset["size"],
             "distance": collection.dataset["distance"].capitalize(),
             "datatype": config["storage.datatype"],
-            "memory": config["storage.vectors"],
+            **_vectors_memory(config["storage.vectors"]),
         },
         "hnsw_config": {
             "m": collection.built("m"),
@@ -59,10 +59,19 @@ def update_body(create: Body, vector: str = "") -> Body:
         "quantization_config": create.get("quantization_config", "Disabled"),
     }
     # What a vector sets for itself wins over what is set for the collection, so it is set there too.
-    vectors = {vector: {"memory": create["vectors"]["memory"], **settings}}
+    vectors = {vector: {**_vectors_memory(create["vectors"]["memory"]), **settings}}
     if vector:
         return {"vectors": vectors}
     return {"vectors": vectors, "optimizers_config": create["optimizers_config"], **settings}
+
+
+def _vectors_memory(placement: str) -> Body:
+    """Return a placement of vectors, and the old flag that agrees with it.
+
+    A collection in use may have the flag, or `memmap_threshold`. Where they want vectors on disk and `memory` does not,
+    Qdrant 1.19 rebuilds them without end; the flag wins over the threshold.
+    """
+    return {"memory": placement, "on_disk": placement == "cold"}
 
 
 def told_before_1_19(create: Body) -> bool:
