@@ -176,6 +176,9 @@ def test_payload_indexes_are_exported(recorded, tmp_path):
     record = replace(recorded, collections=(indexed,))
     export(tmp_path, record, record.rows[1], [])
     assert load(tmp_path, "payload_index_1.json") == {"field_name": "colour", "field_schema": "keyword"}
+    readme = (tmp_path / "README.md").read_text()
+    # The graph that a PATCH builds has links for filters only if the payload index is there.
+    assert readme.index("-d @create_c") < readme.index("-d @payload_index_1.json") < readme.index("-d @update_c")
     taken_over = replace(first, dataset=first.dataset | {"payload_indexes": {"row": "integer"}})
     export(tmp_path, replace(recorded, collections=(taken_over,)), record.rows[1], [])
     assert load(tmp_path, "payload_index_1.json") == {"field_name": "row", "field_schema": "integer"}

@@ -279,8 +279,8 @@ For Qdrant {since} or newer; {older}
 
 ```bash
 curl -X PUT {_REQUEST} {_HEADERS} -d @create_collection.json  # a new one
-{patch}  # or yours
-{indexes}```
+{indexes}{patch}  # or yours
+```
 
 {before}{_params(collection, row)}
 
