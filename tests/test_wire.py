@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from qexp.config import ServerConfig
+from qexp.engine import wire
 from qexp.engine.base import engine_version
 from qexp.engine.server import ServerEngine
 from qexp.errors import ConfigError, EngineError
@@ -57,6 +58,13 @@ def test_tls_with_a_certificate_of_ones_own(
         monkeypatch.setenv("QDRANT_API_KEY", KEY)
         server.api_key = KEY
         assert engine_version(config(server)) == "server-1.19.0"
+
+
+@pytest.mark.parametrize(("status", "text"), [(507, "over quota"), (429, "gRPC: Insufficient storage: over quota")])
+def test_a_quota_that_is_used_up_is_no_server_that_is_busy(status: int, text: str) -> None:
+    error = wire.refused(status, text, "http://here")
+    assert not isinstance(error, wire.Unavailable)
+    assert "the server's quota is used up" in str(error)
 
 
 def test_https_to_http_is_named(server: QdrantRest) -> None:

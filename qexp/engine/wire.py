@@ -13,7 +13,8 @@ from qexp.results import OperatingPoint, Search
 
 OK = frozenset((200, 201, 202))
 AWAY = frozenset((408, 429, 502, 503, 504))  # a server that is busy or starting says so; worth trying again
-NO_SPACE = 507
+OVER_QUOTA = 507
+OVER_QUOTA_WORDS = "insufficient storage"  # over gRPC, which has one code for that and for a server that is busy
 
 
 class Unavailable(EngineError):
@@ -238,8 +239,10 @@ def refused(status: int, text: str, url: str) -> EngineError:
         return Missing(f"{where}: {reason or 'not found'}")
     if status == 409 or "already exists" in reason:
         return Taken(f"{where}: {reason}")
-    if status == NO_SPACE or "no space left" in reason.lower():
+    if "no space left" in reason.lower():
         return EngineError(f"{where}: the server's disk is full ({reason}); free space there or use fewer points")
+    if status == OVER_QUOTA or OVER_QUOTA_WORDS in reason.lower():
+        return EngineError(f"{where}: the server's quota is used up ({reason}); free there what it names, or raise it")
     if status == 400 and "HTTPS" in reason.upper() and urlsplit(url).scheme == "http":
         return EngineError(f"{where}: the server there wants TLS; use https://")
     if status == 413:
