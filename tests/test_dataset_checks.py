@@ -68,7 +68,7 @@ def test_t12_uint8_keeps_whole_numbers() -> None:
 
 def test_t12_uint8_is_refused_before_anything_is_built(small: ExperimentConfig, tmp_path: Path) -> None:
     storage = StorageConfig("bytes", datatype="uint8")
-    with pytest.raises(BenchmarkError, match="as cosine scales vectors to length 1"):
+    with pytest.raises(BenchmarkError, match="for cosine qexp scales vectors to length 1, as Qdrant does not"):
         measure_experiment(replace(small, storage=storage, cache_dir=str(tmp_path)))
     assert not [*(tmp_path / "collections").glob("*")]
 

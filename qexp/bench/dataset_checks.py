@@ -46,7 +46,7 @@ def check_whole_numbers(sample: Vectors, checks: Checks) -> None:
         f"storage.datatype=uint8 keeps the dataset's components, which are from 0 to 255, but for {lost:.1%}",
         f"storage.datatype=uint8 keeps whole numbers from 0 to 255; components from {sample.min():.3g} to "
         f"{sample.max():.3g} lose {lost:.0%} of their length; set storage.datatype=float16, or for such whole numbers "
-        f"dataset.distance=dot or euclid, as cosine scales vectors to length 1",
+        f"dataset.distance=dot or euclid: for cosine qexp scales vectors to length 1, as Qdrant does not with uint8",
     )
 
 
