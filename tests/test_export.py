@@ -222,6 +222,7 @@ def test_what_few_points_need_is_in_the_files(deployed):
     assert "hence `indexing_threshold`" in readme
     threshold = body["optimizers_config"]["indexing_threshold"]
     assert f'`{{"optimizers_config": {{"indexing_threshold": {threshold}}}}}`' in readme
+    assert "Each time so many have come, the smallest segment is built anew with them" in readme
 
 
 def test_what_many_points_need_is_in_the_files(recorded, tmp_path):
