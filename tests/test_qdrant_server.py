@@ -173,7 +173,7 @@ def test_without_a_binary_a_pinned_container_is_run_and_its_key_is_on_no_command
     assert "run failed: no such image" in done.stderr
     calls = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
     words, key = next(call for call in calls if call[0][0] == "run")
-    assert "qdrant/qdrant:v1.19.0" in words
+    assert "qdrant/qdrant:v1.19.1" in words
     assert f"127.0.0.1:{script.port}:6333" in words
     assert "secret" not in " ".join(words)
     assert key == "secret"
