@@ -8,7 +8,7 @@ import pytest
 
 from qexp.bench import dataset_checks
 from qexp.bench.checks import Checks
-from qexp.config import ExperimentConfig, StorageConfig
+from qexp.config import ExperimentConfig, FileDataset, QueriesConfig, StorageConfig
 from qexp.data.truth import Truth, farther, neighbours
 from qexp.data.vectors import load_data
 from qexp.errors import BenchmarkError
@@ -59,11 +59,11 @@ def test_t12_neighbours_in_the_cache_are_searched_again(small: ExperimentConfig,
 
 def test_t12_uint8_keeps_whole_numbers() -> None:
     whole = np.array([[0, 255, 3], [17, 1, 2]], dtype=np.float32)
-    dataset_checks.check_whole_numbers(whole, Checks())
-    dataset_checks.check_whole_numbers(whole * 0.99, Checks())
+    dataset_checks.check_whole_numbers("points", whole, Checks())
+    dataset_checks.check_whole_numbers("points", whole * 0.99, Checks())
     for wrong in (whole / 256, -whole, whole * 2, vectors(32, 3)):
         with pytest.raises(BenchmarkError, match=r"^T12 storage.datatype=uint8 keeps whole numbers from 0 to 255; "):
-            dataset_checks.check_whole_numbers(wrong, Checks())
+            dataset_checks.check_whole_numbers("points", wrong, Checks())
 
 
 def test_t12_uint8_is_refused_before_anything_is_built(small: ExperimentConfig, tmp_path: Path) -> None:
@@ -71,6 +71,17 @@ def test_t12_uint8_is_refused_before_anything_is_built(small: ExperimentConfig, 
     with pytest.raises(BenchmarkError, match="for cosine qexp scales vectors to length 1, as Qdrant does not"):
         measure_experiment(replace(small, storage=storage, cache_dir=str(tmp_path)))
     assert not [*(tmp_path / "collections").glob("*")]
+
+
+def test_t12_queries_that_uint8_does_not_keep_are_refused(small: ExperimentConfig, tmp_path: Path) -> None:
+    whole = np.random.default_rng(0).integers(0, 256, (1000, 32)).astype(np.float32)
+    np.save(tmp_path / "points.npy", whole)
+    np.save(tmp_path / "queries.npy", whole[:20] / 256)  # Edge scores every point 0 for these
+    queries = QueriesConfig(path=str(tmp_path / "queries.npy"))
+    dataset = FileDataset(path=str(tmp_path / "points.npy"), queries=queries, distance="dot")
+    asked = replace(small, dataset=dataset, storage=StorageConfig("bytes", datatype="uint8"))
+    with pytest.raises(BenchmarkError, match=r"^T12 .* from 0 to 255; queries of components from 0 to 0.996 lose 100%"):
+        measure_experiment(asked)
 
 
 def test_t10_queries_that_repeat() -> None:

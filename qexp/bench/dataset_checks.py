@@ -36,15 +36,18 @@ def check_nearest(wrong: float, source: str, checks: Checks) -> None:
     )
 
 
-def check_whole_numbers(sample: Vectors, checks: Checks) -> None:
-    """Look for vectors [rows, size] of which uint8 keeps little (T12): no fractions, signs, nor what exceeds 255."""
+def check_whole_numbers(what: str, sample: Vectors, checks: Checks) -> None:
+    """Look for vectors [rows, size] of which uint8 keeps little (T12): no fractions, signs, nor what exceeds 255.
+
+    Qdrant turns queries (`what`) into bytes as it does points.
+    """
     kept = np.trunc(np.clip(sample, 0, 255))
     lost = float(np.linalg.norm(sample - kept) / np.linalg.norm(sample))
     checks.expect(
         lost <= UINT8_LOSS,
         "T12",
-        f"storage.datatype=uint8 keeps the dataset's components, which are from 0 to 255, but for {lost:.1%}",
-        f"storage.datatype=uint8 keeps whole numbers from 0 to 255; components from {sample.min():.3g} to "
+        f"storage.datatype=uint8 keeps the components of {what}, which are from 0 to 255, but for {lost:.1%}",
+        f"storage.datatype=uint8 keeps whole numbers from 0 to 255; {what} of components from {sample.min():.3g} to "
         f"{sample.max():.3g} lose {lost:.0%} of their length; set storage.datatype=float16, or for such whole numbers "
         f"dataset.distance=dot or euclid: for cosine qexp scales vectors to length 1, as Qdrant does not with uint8",
     )
