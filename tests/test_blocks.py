@@ -62,8 +62,9 @@ def test_rounds_go_on_until_they_are_enough() -> None:
         asked.append(len(latencies[0]))
         return len(latencies[0]) >= 7
 
-    (found,) = measure([partial(fake_visit, [], 0)], rounds=5, seed=0, enough=enough)
-    assert asked == [5, 6, 7]
+    begun: list[int] = []
+    (found,) = measure([partial(fake_visit, [], 0)], rounds=5, seed=0, on_round=begun.append, enough=enough)
+    assert (begun, asked) == ([1, 2, 3, 4, 5, 6, 7], [5, 6, 7])
     assert found.latencies.shape == (7, 4)
 
 
@@ -89,16 +90,18 @@ def test_only_the_call_is_timed_and_garbage_is_not_collected_meanwhile() -> None
     assert block.ids.tolist() == [[1, 2, -1]] * 3
 
 
-def test_garbage_collection_is_on_again_after_a_failure() -> None:
+@pytest.mark.parametrize("collecting", [True, False])
+def test_garbage_collection_is_as_it_was_after_a_failure(collecting: bool) -> None:
     def fail(_: object) -> object:
-        raise ValueError
+        raise ValueError("broken")
 
+    gc.enable() if collecting else gc.disable()
     try:
-        timed_block(Search(lambda q: q, fail, lambda _: []), [[0.0]], 1, 1, False)
-    except ValueError:
-        assert gc.isenabled()
-    else:
-        raise AssertionError
+        with pytest.raises(ValueError, match="broken"):
+            timed_block(Search(lambda q: q, fail, lambda _: []), [[0.0]], 1, 1, False)
+        assert gc.isenabled() == collecting
+    finally:
+        gc.enable()
 
 
 def test_t14_drift_of_the_machine_does_not_become_a_speedup() -> None:
@@ -126,6 +129,7 @@ def test_the_servers_own_time_is_read_afterwards_and_kept_for_timed_rounds() -> 
     search = Search(lambda query: query, lambda request: request, lambda _: [1], None, lambda request: request[0])
     queries = [[0.001], [0.002]]
     block = timed_block(search, queries, 1, 0, False)
+    assert block.ids is None
     assert block.server is not None
     assert block.server.tolist() == [1_000_000, 2_000_000]
     (found,) = measure([lambda with_ids: timed_block(search, queries, 1, 0, with_ids)], rounds=3, seed=0)
@@ -160,7 +164,8 @@ def test_the_last_queries_warm_up_and_only_the_timed_ones_are_counted(
     assert block.reads == Reads(3, 300)
 
 
-def test_bytes_are_those_read_from_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_bytes_are_those_read_from_the_disk_if_the_system_tells(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     told = "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 6\ncancelled_write_bytes: 7\n"
 
     class Io:
@@ -168,7 +173,9 @@ def test_bytes_are_those_read_from_the_disk(monkeypatch: pytest.MonkeyPatch) -> 
             assert path == "/proc/self/io"
 
         def read_text(self, encoding: str) -> str:
+            if not known:
+                raise PermissionError
             return told
 
     monkeypatch.setattr(blocks, "Path", Io)
-    assert blocks.reads().bytes == 5
+    assert blocks.reads().bytes == (5 if known else None)

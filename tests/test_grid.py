@@ -1,4 +1,6 @@
-from qexp.bench.grid import baseline_points, operating_points, widest
+import pytest
+
+from qexp.bench.grid import baseline_points, loss_points, operating_points, widest
 from qexp.config import SearchConfig
 from qexp.results import OperatingPoint
 
@@ -35,3 +37,10 @@ def test_the_widest_points_rescore_the_most_at_every_ef() -> None:
 def test_without_rescoring_every_ef_is_widest() -> None:
     points = operating_points(SearchConfig(hnsw_ef=[None, 16]), quantized=False)
     assert widest(points) == set(points)
+
+
+@pytest.mark.parametrize(("rescore", "ignored"), [([False, True], [True, True]), ([True], [True, True, False, False])])
+def test_the_loss_is_split_by_what_the_grid_leaves_out(rescore: list[bool], ignored: list[bool]) -> None:
+    points = loss_points(SearchConfig(limit=5, rescore=rescore, hnsw_ef=[None, 16]))
+    efs = [None, 16] * (len(ignored) // 2)
+    assert points == [OperatingPoint(5, ef, ignore=ignore) for ef, ignore in zip(efs, ignored, strict=True)]

@@ -1,5 +1,8 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from qexp.bench.latency import latency_stats, server_stats, speedup_mean, speedup_p50, speedup_p95
@@ -20,8 +23,8 @@ def test_percentiles_are_numpys_over_all_samples() -> None:
     ("samples", "p95", "p99"), [(99, False, False), (100, True, False), (999, True, False), (1000, True, True)]
 )
 def test_t15_a_percentile_without_enough_samples_is_absent(samples: int, p95: bool, p99: bool) -> None:
-    found = latency_stats(np.arange(1, samples + 1).reshape(1, -1))
-    assert (found.p95 is not None, found.p99 is not None) == (p95, p99)
+    for found in (latency_stats(np.arange(1, samples + 1).reshape(1, -1)), latency_stats(np.ones(samples), 1000)):
+        assert (found.p95 is not None, found.p99 is not None) == (p95, p99)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +61,14 @@ def test_a_median_is_not_moved_by_one_slow_query() -> None:
     assert speedup_mean(base, trial).estimate < 0.5
 
 
-def test_what_slows_a_whole_round_down_cancels() -> None:
+@pytest.mark.parametrize("speedup", [speedup_mean, speedup_p50, speedup_p95])
+def test_what_slows_a_whole_round_down_cancels(
+    speedup: Callable[[NDArray[np.float64], NDArray[np.float64]], Interval],
+) -> None:
     rng = np.random.default_rng(0)
     base = rng.lognormal(size=(5, 200))
     moods = np.array([1.0, 3.0, 0.5, 2.0, 1.0])[:, None]
-    found = speedup_mean(base * moods, base * moods / 1.5)
+    found = speedup(base * moods, base * moods / 1.5)
     assert (found.low, found.high) == pytest.approx((1.5, 1.5))
 
 

@@ -1,9 +1,10 @@
 import numpy as np
+import pytest
 
 from qexp.bench.blocks import measure
 from qexp.bench.stopping import EXTRA_ROUNDS, Stopping
 from qexp.config import SearchConfig
-from qexp.results import Block, Measurement
+from qexp.results import Block, Measurement, Stop
 
 
 class Clock:
@@ -52,3 +53,14 @@ def test_without_a_budget_there_are_exactly_as_many_rounds_as_asked_for() -> Non
     stopping, _ = run(1.0, SearchConfig(rounds=3, budget_seconds=0))
     assert stopping.stop is not None
     assert stopping.stop.rounds == 3
+
+
+def test_every_speedup_has_to_be_known_and_seconds_count_from_the_start() -> None:
+    clock = iter([100.0, 109.0, 110.0])
+    search = SearchConfig(budget_seconds=10, target_halfwidth=0.05)
+    stopping = Stopping([(0, 1), (0, 2), (1, 0)], search, lambda: next(clock))
+    steady, shaky = np.full((2, 1), 1_000_000), np.array([[1_000_000], [2_000_000]])
+    assert not stopping([steady, steady, shaky])
+    # of the logarithms 0 and log(2): t(0.975, 1) = 12.7062, standard error log(2)/2
+    assert stopping.stop == Stop(2, pytest.approx(2 ** (12.7062047 / 2) - 1), 0.05, 9.0)
+    assert stopping([steady, steady, shaky])
