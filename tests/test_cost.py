@@ -9,13 +9,14 @@ from qexp.config import CostConfig, NodeConfig
 from qexp.errors import ConfigError
 from qexp.results import Build, Collection, CollectionSpec
 from qexp.results.footprint import Comparison, Cost
-from qexp.sizing.cost import GIB, bill, fit, price, priced_ram, theory_usd_month
+from qexp.sizing.cost import bill, fit, price, priced_ram, theory_usd_month
 from qexp.sizing.links import TYPICAL_FORWARD
 from qexp.sizing.payload import PayloadSize
 from qexp.sizing.ram import predict_ram
 from tests.test_edge import spec
 from tests.test_measured import state
 
+GIB = 2**30
 COURSE = CostConfig("course", usd_per_gb_month=10)
 SMALL, LARGE = NodeConfig("small", 16, 0.1), NodeConfig("large", 64, 0.35)
 
@@ -42,11 +43,12 @@ def test_the_cheapest_whole_machines(gib: float, replication: int, machine: str,
     assert (node.name, found) == (machine, count)
 
 
-def test_machines_are_rented_by_the_month_of_730_hours() -> None:
+@pytest.mark.parametrize(("gib", "small"), [(12, 2), (13, 4)])  # 15 and 16.25 GiB with headroom, for two copies
+def test_machines_are_rented_by_the_month_of_730_hours(gib: int, small: int) -> None:
     rented = replace(COURSE, nodes=[SMALL, LARGE], replication=2, headroom=0.25)
-    priced = bill(13 * GIB, 0, rented)  # 16.25 GiB with headroom: two small ones for each copy
-    assert priced.machines == "4 × small"
-    assert priced.usd_month == pytest.approx(4 * 0.1 * 730)
+    priced = bill(gib * GIB, 0, rented)
+    assert priced.machines == f"{small} × small"
+    assert priced.usd_month == pytest.approx(small * 0.1 * 730)
 
 
 def test_the_formula_of_the_course() -> None:
