@@ -257,3 +257,17 @@ def test_a_difference_in_p95_is_as_wide_as_speedups_of_p95():
     bare, scalar = candidates(rows, "retention")
     found = times_faster(scalar, bare)
     assert (found.low, found.estimate, found.high) == pytest.approx((1.0, 2.0, 4.0))
+
+
+def test_only_rows_that_can_be_judged_are_candidates():
+    again, unsure = row("none"), row("binary")
+    again.metrics["compression_ratio"] = 1.0  # the baseline, built again
+    del unsure.metrics["accuracy_retention_b_low"], unsure.metrics["latency_p95_ms"]
+    found = candidates([baseline(), again, unsure, row("scalar", p95=1.5)], "retention")
+    assert [(one.title, one.latency) for one in found] == [("no quantization", 2.0), ("scalar, no rescoring", 1.5)]
+
+
+@pytest.mark.parametrize(("fast", "levelled"), [(0.9901, False), (0.9899, True)])  # half of the way from 1, each
+def test_a_pace_beyond_half_a_percent_is_worth_a_word(fast, levelled):
+    found = candidates([baseline(p95=1.0), row("scalar"), baseline(p95=fast), row("binary")], "retention")
+    assert [one.levelled for one in found] == [levelled] * 3
