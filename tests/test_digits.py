@@ -3,10 +3,12 @@ from qexp.report.digits import beyond, missing, money, more, percent
 
 def test_small_sums_keep_two_digits():
     assert [money(usd) for usd in (1234.5, 0.3, 0.0523, 0)] == ["$1,234.50", "$0.30", "$0.052", "$0.00"]
+    assert [money(usd) for usd in (0.104, 0.1, 0.0999)] == ["$0.10", "$0.10", "$0.1"]
 
 
 def test_small_shares_keep_a_decimal():
     assert [percent(share) for share in (0.834, 0.0512, -0.25)] == ["83%", "5.1%", "-25%"]
+    assert [percent(share) for share in (0.12, 0.1, 0.0994)] == ["12%", "10%", "9.9%"]
 
 
 def test_how_much_more_is_told_by_the_larger_over_the_smaller():

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from qexp.report.frontier import candidates, dominates, dominators, frontier, questions, slower, times_faster
+from qexp.report.frontier import candidates, dominates, dominators, fastest, frontier, questions, slower, times_faster
 from tests.tables import baseline, row
 
 
@@ -259,10 +259,11 @@ def test_a_difference_in_p95_is_as_wide_as_speedups_of_p95():
     assert (found.low, found.estimate, found.high) == pytest.approx((1.0, 2.0, 4.0))
 
 
-def test_only_rows_that_can_be_judged_are_candidates():
+@pytest.mark.parametrize("half", ["a", "b"])
+def test_only_rows_that_can_be_judged_are_candidates(half):
     again, unsure = row("none"), row("binary")
     again.metrics["compression_ratio"] = 1.0  # the baseline, built again
-    del unsure.metrics["accuracy_retention_b_low"], unsure.metrics["latency_p95_ms"]
+    del unsure.metrics[f"accuracy_retention_{half}_low"], unsure.metrics["latency_p95_ms"]
     found = candidates([baseline(), again, unsure, row("scalar", p95=1.5)], "retention")
     assert [(one.title, one.latency) for one in found] == [("no quantization", 2.0), ("scalar, no rescoring", 1.5)]
 
@@ -271,3 +272,15 @@ def test_only_rows_that_can_be_judged_are_candidates():
 def test_a_pace_beyond_half_a_percent_is_worth_a_word(fast, levelled):
     found = candidates([baseline(p95=1.0), row("scalar"), baseline(p95=fast), row("binary")], "retention")
     assert [one.levelled for one in found] == [levelled] * 3
+
+
+def test_the_fastest_is_of_those_that_nothing_is_measurably_faster_than():
+    wide, same = row("binary", p95=0.9), row("turbo", p95=0.95)
+    wide.metrics.update(speedup_p95=1.0, speedup_p95_low=0.9, speedup_p95_high=1.1)  # its tail was another job's
+    same.metrics.update(speedup_p95=2.0, speedup_p95_low=2.0, speedup_p95_high=2.0)
+    found = candidates([baseline(), row("scalar", p95=1.0), wide, same], "retention")
+    bare, scalar, tail, sure = found
+    assert slower(tail, scalar)
+    assert fastest(found) is sure
+    assert fastest([bare, tail, scalar]) is scalar
+    assert not slower(sure, sure)  # of which every round said the same
