@@ -195,7 +195,7 @@ def times_faster(one: Candidate, other: Candidate) -> Interval:
     """
     alike = searched(one.base) == searched(other.base)
     estimate = one.gain / other.gain if alike else other.latency / one.latency
-    alone = [mine for mine, its in ((one, other), (other, one)) if mine.base is its.row and not mine.baseline]
+    alone = [mine for mine, its in ((one, other), (other, one)) if mine.base is its.row]
     drift = 0.0 if share_baseline(one.base, other.base) else hypot(one.drift, other.drift)
     spread = exp(hypot(*map(_log_half_width, alone or (one, other)), drift))
     return Interval(estimate, estimate / spread, estimate * spread)
