@@ -284,3 +284,19 @@ def test_the_fastest_is_of_those_that_nothing_is_measurably_faster_than():
     assert fastest(found) is sure
     assert fastest([bare, tail, scalar]) is scalar
     assert not slower(sure, sure)  # of which every round said the same
+
+
+def test_the_simplest_has_the_fewest_parts_and_then_the_least_work():
+    rows = [baseline(), row("a"), row("a", 1.0), row("a", 2.0), row("a", 2.0, hnsw_ef="64"), row("a", 2.0, hnsw_ef="9")]
+    rows += [baseline(hnsw_ef="64"), row("a", hnsw_ef="128")]
+    found = candidates(rows, "recall")
+    assert named(sorted(found[::-1], key=lambda one: one.simplicity)) == [
+        "no quantization",
+        "no quantization, ef 64",
+        "a, no rescoring",
+        "a, no rescoring, ef 128",
+        "a, rescoring 1×",
+        "a, rescoring 2×",
+        "a, rescoring 2×, ef 9",
+        "a, rescoring 2×, ef 64",
+    ]

@@ -63,6 +63,7 @@ def test_tuning_finds_what_reaches_the_target():
     assert narrowed(SEARCH, found).oversampling == [pytest.approx(factor) for factor in (3.7, 4.7, 6.0)]
     assert found.finding.metrics["tuned_oversampling"] == pytest.approx(3.7)
     assert "3.7× is the smallest that reaches 0.95" in found.finding.sentence
+    assert found.finding.sentence.endswith("; confirmed")
     sentence = tune(replace(SEARCH, hnsw_ef=[32, 64]), TuneConfig(target=0.95), accuracy_at).finding.sentence
     assert sentence.startswith("oversampling 3.7× (hnsw_ef 32) is the smallest that reaches 0.95")
 
