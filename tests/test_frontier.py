@@ -160,6 +160,7 @@ def test_what_a_datatype_makes_smaller_is_a_candidate_without_codes():
 
 def test_cost_is_that_of_ram_and_disk():
     one = row("scalar", cost=4.0)
+    assert candidates([baseline(), one], "retention")[1].cost == 4.0
     one.metrics["disk_cost_usd_month"] = 0.5
     assert candidates([baseline(), one], "retention")[1].cost == 4.5
 

@@ -101,6 +101,12 @@ def test_confirmed_only_if_the_other_half_says_so():
     assert sentence.endswith("not confirmed by the low end of the interval")
 
 
+def test_a_target_is_reached_by_a_low_end_that_equals_it():
+    low = tune(SEARCH, TuneConfig(target=0.5), accuracy_at).found.low
+    found = tune(SEARCH, TuneConfig(target=low), accuracy_at)
+    assert (found.reached, found.value, found.found.low) == (True, 1.0, low)
+
+
 def test_no_more_is_tried_than_most() -> None:
     tried = []
 
