@@ -144,7 +144,9 @@ def test_markdown_says_the_same(report):
     for line in markdown.splitlines():
         if line.startswith("- ") and "**" not in line and "[" not in line:
             assert line[2:] in page
-    for name in re.findall(r"\]\((plots/\S+\.png)\)", markdown):
+    plots = re.findall(r"\]\((plots/\S+\.png)\)", markdown)
+    assert plots
+    for name in plots:
         assert (report.parent / name).read_bytes().startswith(b"\x89PNG")
 
 

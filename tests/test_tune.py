@@ -101,6 +101,26 @@ def test_confirmed_only_if_the_other_half_says_so():
     assert sentence.endswith("not confirmed by the low end of the interval")
 
 
+@pytest.mark.parametrize(
+    ("parameter", "rescore", "expected"),
+    [
+        ("oversampling", [True], [(32, True, 1.0), (32, True, 2.0)]),
+        ("hnsw_ef", [False, True], [(10, True, 4.0), (20, True, 4.0)]),
+        ("hnsw_ef", [False], [(10, False, 1.0), (20, False, 1.0)]),
+    ],
+)
+def test_what_is_tuned_is_searched_with_all_else_as_it_will_be_measured(parameter, rescore, expected):
+    search = SearchConfig(limit=10, rescore=rescore, oversampling=[4.0, 2.0], hnsw_ef=[32, 64])
+    asked, most = [], 20 if parameter == "hnsw_ef" else 2
+
+    def nothing(point):
+        asked.append(point)
+        return np.zeros(100)
+
+    tune(search, TuneConfig(parameter=parameter, measure="recall", most=most), nothing)
+    assert asked[1:] == [OperatingPoint(10, *point) for point in expected]
+
+
 def test_a_target_is_reached_by_a_low_end_that_equals_it():
     low = tune(SEARCH, TuneConfig(target=0.5), accuracy_at).found.low
     found = tune(SEARCH, TuneConfig(target=low), accuracy_at)
