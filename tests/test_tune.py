@@ -152,6 +152,8 @@ def test_tuning_hnsw_ef_needs_recall():
     assert found.reached
     assert found.value == 77
     assert narrowed(SEARCH, found).hnsw_ef == [77, 97, 124]
+    sentence = tune(replace(SEARCH, rescore=[True], hnsw_ef=[32]), asked, at).finding.sentence
+    assert sentence.startswith("hnsw_ef 77 is the smallest that reaches 0.95: ")
     never = tune(SEARCH, asked, lambda point: np.full(400, 0.5 if point.hnsw_ef < 1024 else 0.9))
     assert "not reachable by hnsw_ef: best at 1024 of up to 1024, recall 0.9" in never.finding.sentence
     beyond = tune(replace(SEARCH, limit=2000), asked, lambda point: np.ones(400))
