@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from qexp.report.canvas import LIGHT, WIDE, Frame
-from qexp.report.cliff import cells, cliff_table, floors, from_json, markdown, merged, to_json
+from qexp.report.cliff import cap_text, cells, cliff_table, floors, from_json, markdown, merged, to_json
 from qexp.report.plots_memory import cliff_picture, cliff_plot
 from qexp.results import Row
 from qexp.results.footprint import CapTrial, Cliff
@@ -52,11 +52,28 @@ def test_every_configuration_says_where_it_falls() -> None:
 
 def test_cells_hold_the_figures() -> None:
     rows = cells(CLIFF)
-    assert rows[0][:6] == ["baseline", "none", "", "1.000", "2.000", "1.0×"]
+    assert rows[0] == ["baseline", "none", "", "1.000", "2.000", "1.0×", "", "", "5.00", "2.0", ""]
     assert rows[2] == ["baseline", "50 MiB", "50%", "80.000", "160.000", "80.0×", "", "", "5.00", "2.0", "1 of 3"]
     assert rows[5][5:8] == ["1.2×", "78.000", "130.0×"]
     assert rows[8] == ["scalar, no rescore", "50 MiB", "50%", "killed", *[""] * 7]
     assert "| baseline | 50 MiB |" in markdown(CLIFF)
+
+
+def test_a_baseline_is_not_beside_itself_and_bytes_that_nobody_counts_are_left_out() -> None:
+    own = replace(FLOATS[1], base_ms=1.5, read=200 * 1024)
+    assert cells(Cliff(MIB, (FLOATS[0], own)))[1][6:] == ["", "", "5.00", "200.0", ""]
+    assert cells(Cliff(MIB, (FLOATS[0], replace(own, read=None))))[1][9] == ""
+
+
+def test_the_smallest_of_many_caps_is_the_one_that_counts() -> None:
+    caps = [trial("none", cap and cap * MIB, 1.0) for cap in (None, 40, 30, 20)]
+    assert floors(Cliff(MIB, tuple(caps))) == ["baseline: holds under every cap, down to 20 MiB"]
+    caps.append(trial("none", 10 * MIB, 9.0))
+    assert floors(Cliff(MIB, tuple(caps))) == ["baseline: holds with 20 MiB, falls off with 10 MiB"]
+
+
+def test_small_caps_have_a_decimal() -> None:
+    assert [cap_text(CapTrial("", "", round(mib * MIB))) for mib in (9.5, 10, 10.6)] == ["9.5 MiB", "10 MiB", "11 MiB"]
 
 
 @pytest.mark.parametrize(("typical", "faults", "floor"), [(1.1, 9.0, MIB), (9.0, 0.04, MIB), (9.0, 0.05, None)])
@@ -75,6 +92,7 @@ def test_jobs_are_merged_with_one_baseline_and_survive_json() -> None:
 def test_jobs_that_differ_in_more_than_quantization_keep_their_own_baselines_and_shares() -> None:
     jobs = [(rows_of("binary", settings=f"index.m={m}"), Cliff(m * MIB, (*FLOATS, *CODES))) for m in (100, 200)]
     found = merged(jobs)
+    assert found.wanted == 100 * MIB
     assert [line.partition(":")[0] for line in floors(found)] == [
         "baseline (index.m=100)",
         "binary (index.m=100), no rescore",
