@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qexp.bench.halves import split
 from qexp.bench.tune import narrowed, oversampling_of, smallest, tune
 from qexp.config import SearchConfig, TuneConfig
 from qexp.errors import ConfigError
@@ -62,6 +63,7 @@ def test_tuning_finds_what_reaches_the_target():
     assert found.value == pytest.approx(3.7)
     assert narrowed(SEARCH, found).oversampling == [pytest.approx(factor) for factor in (3.7, 4.7, 6.0)]
     assert found.finding.metrics["tuned_oversampling"] == pytest.approx(3.7)
+    assert found.finding.metrics["tuned_searches"] == 7  # 10, 20, 40, 30, 35, 37 and 36 candidates
     assert "3.7× is the smallest that reaches 0.95" in found.finding.sentence
     assert found.finding.sentence.endswith("; confirmed")
     sentence = tune(replace(SEARCH, hnsw_ef=[32, 64]), TuneConfig(target=0.95), accuracy_at).finding.sentence
@@ -88,8 +90,6 @@ def test_what_too_few_queries_cannot_vouch_for_is_not_called_out_of_reach():
 
 
 def test_confirmed_only_if_the_other_half_says_so():
-    from qexp.bench.halves import split
-
     _, second = split(400)
 
     def lucky(point):
@@ -119,6 +119,19 @@ def test_what_is_tuned_is_searched_with_all_else_as_it_will_be_measured(paramete
 
     tune(search, TuneConfig(parameter=parameter, measure="recall", most=most), nothing)
     assert asked[1:] == [OperatingPoint(10, *point) for point in expected]
+
+
+def test_the_best_that_was_tried_is_that_of_the_half_that_looked():
+    first, second = split(400)
+
+    def low(point):
+        shares = np.empty(400)
+        shares[first], shares[second] = (0.6, 0.5) if point.oversampling == 2 else (0.5, 0.7)
+        return shares
+
+    found = tune(SEARCH, TuneConfig(target=0.95, most=3), low)
+    assert (found.reached, found.value, found.searches) == (False, 2.0, 3)
+    assert (found.found.estimate, found.confirmed.estimate) == pytest.approx((0.6, 0.5))
 
 
 def test_a_target_is_reached_by_a_low_end_that_equals_it():

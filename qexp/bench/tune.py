@@ -18,8 +18,8 @@ class Tuned:
     """The smallest `value` of a parameter that reaches `target` on one half of the queries, else the best tried.
 
     `most` is the largest value that was to be tried, `ef` the hnsw_ef of an oversampling, None the engine's default.
-    `found` is the accuracy there on the half that looked for it, `confirmed` on the other; `tried` are pairs of value
-    and accuracy.
+    `found` is the accuracy there on the half that looked for it, `confirmed` on the other; `searches` counts the values
+    that were tried.
     """
 
     parameter: str
@@ -31,12 +31,12 @@ class Tuned:
     ef: int | None
     found: Interval
     confirmed: Interval
-    tried: tuple[tuple[float, float], ...]
+    searches: int
 
     @property
     def finding(self) -> Finding:
         """What was found, as it is recorded; the value is absent where nothing reaches the target."""
-        metrics = {f"tuned_{self.measure}_b": self.confirmed.estimate, "tuned_searches": float(len(self.tried))}
+        metrics = {f"tuned_{self.measure}_b": self.confirmed.estimate, "tuned_searches": float(self.searches)}
         if self.reached:
             metrics[f"tuned_{self.parameter}"] = self.value
         return Finding(self._sentence(), metrics)
@@ -105,7 +105,7 @@ def tune(search: SearchConfig, asked: TuneConfig, shares: Callable[[OperatingPoi
         ef=search.hnsw_ef[0] if asked.parameter == "oversampling" else None,
         found=tried[best][0],
         confirmed=tried[best][1],
-        tried=tuple(sorted((_value(asked, search.limit, one), both[0].estimate) for one, both in tried.items())),
+        searches=len(tried),
     )
 
 
