@@ -396,11 +396,18 @@ def test_a_job_that_failed_is_no_further_ef():
 def test_the_nearest_misses_its_worst_limit_by_the_least():
     rows = [
         baseline(cost=100),
-        row("scalar", accuracy=0.95, p95=1.2 / 1.01, cost=1),  # 20 % too slow
-        row("binary", accuracy=0.85, p95=1.15 / 1.01, cost=2),  # 15 % too slow, and a little of the accuracy
+        row("scalar", accuracy=0.94, p95=1.2 / 1.01, cost=1),  # 20 % too slow, and 1 % of the accuracy
+        row("binary", accuracy=0.82, p95=1.15 / 1.01, cost=2),  # 15 % too slow, and 14 % of the accuracy
     ]
     limits = replace(SLO, min_accuracy=0.95, max_p95_ms=1.0)
     assert recommend(rows, limits).nearest.title == "binary, no rescoring"
+
+
+@pytest.mark.parametrize(("accuracy", "beaten"), [(0.96, True), (0.94, False)])
+def test_another_collection_that_qualifies_and_is_dominated_is_beaten(accuracy, beaten):
+    rows = [baseline(p95=3.0, cost=9), row("scalar", accuracy=accuracy, p95=1.5, cost=4), row("binary", 8, cost=2)]
+    decided = recommend(rows, replace(SLO, min_accuracy=0.95, max_p95_ms=2.0))
+    assert (decided.choice.title, decided.runner_up, decided.beaten) == ("binary, rescoring 8×", None, beaten)
 
 
 def test_the_least_that_has_to_be_loosened_is_told():
@@ -425,6 +432,55 @@ def test_a_collection_is_matched_by_its_simplest_that_is_vouched_for_or_its_most
     scalar, binary = recommend(rows, replace(SLO, min_accuracy=0.95)).matched
     assert (scalar.reached.title, scalar.best.title) == ("scalar, rescoring 3×", "scalar, rescoring 5×")
     assert (binary.reached, binary.best.title) == (None, "binary, rescoring 2×")
+
+
+def without_p95(one):
+    return replace(one, metrics={name: value for name, value in one.metrics.items() if "p95_ms_" not in name})
+
+
+def test_recall_decides_where_several_efs_were_measured():
+    rows = [one for ef in ("64", "128") for one in (baseline(hnsw_ef=ef), row("scalar", hnsw_ef=ef))]
+    assert recommend(rows[:2], SLO).slo.accuracy == "retention"
+    assert recommend(rows, SLO).slo.accuracy == "recall"
+
+
+def test_of_those_whose_p95_is_unknown_what_else_they_miss_says_which_is_nearest():
+    rows = [baseline(cost=9), row("scalar", accuracy=0.5, cost=1), row("binary", accuracy=0.9, cost=2)]
+    decided = recommend(list(map(without_p95, rows)), replace(SLO, max_p95_ms=1.0, max_usd_month=3))
+    assert decided.nearest.title == "binary, no rescoring"
+
+
+CHEAP = {"accuracy": 0.9, "p95": 0.5, "cost": 2, "ram": 9}
+
+
+@pytest.mark.parametrize(
+    ("cheap", "told"),
+    [
+        (row("binary", **CHEAP), ["min_accuracy"]),
+        (row("binary", **CHEAP | {"p95": 1.5}), []),  # kept out by two limits
+        (without_p95(row("binary", **CHEAP | {"accuracy": 0.99})), []),  # no limit on P95 lets in what has none
+        (row("binary", **CHEAP | {"cost": 4.001}), []),
+    ],
+)
+def test_what_one_limit_alone_keeps_out_is_told_if_it_is_cheaper(cheap, told):
+    rows = [baseline(cost=10), row("scalar", accuracy=0.98, p95=0.9, cost=4, ram=9), cheap]
+    decided = recommend(rows, replace(SLO, min_accuracy=0.95, max_ram_mib=10, max_p95_ms=1.0))
+    assert decided.choice.title == "scalar, no rescoring"
+    assert [change.limit for change in decided.changes if change.choice is not None] == told
+
+
+def test_money_that_is_no_objective_is_not_saved():
+    rows = [baseline(cost=10), row("scalar", accuracy=0.98, p95=0.9, cost=4), row("binary", accuracy=0.9, cost=2)]
+    decided = recommend(rows, replace(SLO, objectives=["accuracy", "p95"]))
+    assert decided.choice.title == "scalar, no rescoring"
+    assert 0.9 not in {change.value for change in decided.changes}
+
+
+def test_without_a_choice_a_collection_is_shown_by_what_reaches_the_accuracy():
+    rows = [baseline(), row("scalar", 2), row("scalar", 3, accuracy=0.99), row("binary", 2, accuracy=0.9)]
+    decided = recommend(rows, replace(SLO, min_accuracy=0.95, max_usd_month=0.5))
+    assert decided.choice is None
+    assert titles(map(decided.shown, decided.matched)) == ["scalar, rescoring 2×", "binary, rescoring 2×"]
 
 
 def test_latency_is_p95_only_where_every_candidate_has_it():

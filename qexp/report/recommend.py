@@ -217,8 +217,8 @@ def _savings(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> l
     needs = {"min_accuracy": attrgetter("floor"), "max_p95_ms": attrgetter("ceiling"), "max_ram_mib": attrgetter("ram")}
     for name, need in needs.items():
         cheaper = [need(one) for one in found if one.price < choice.price and set(shortfalls(one, slo)) == {name}]
-        least = max(cheaper, default=0.0) if name == "min_accuracy" else min(cheaper, default=inf)
-        if not cheaper or least == inf:
+        least = max(cheaper, default=inf) if name == "min_accuracy" else min(cheaper, default=inf)
+        if least == inf:  # nothing, or nothing whose P95 is known
             continue
         instead = _ranked(found, _moved(slo, name, least))[0]
         if instead.price < choice.price:  # unless cost is no objective
