@@ -21,24 +21,25 @@ def counting(calls):
     """An engine whose searches note how they were called; the query's first component is the gap at rank k."""
 
     def at(asked):
-        def call(query):
+        def call(request):
+            assert request[0] == asked  # prepared for this operating point
             calls.append(asked)
-            return asked, query
+            return request
 
         def scores(found):
             asked, query = found
             return [1.0] * (asked.limit - 1) + [1.0 - query[0]]
 
-        return Search(lambda query: query, call, lambda found: list(range(found[0].limit)), scores)
+        return Search(lambda query: (asked, query), call, lambda found: list(range(found[0].limit)), scores)
 
     return at
 
 
 def test_margin_calls_again_only_where_the_gap_is_small():
     calls = []
-    policy = Margin(OperatingPoint(11, None, True, 1), point(8), gap=0.2)
+    policy = Margin(OperatingPoint(11, None, True, 1), point(8), gap=0.25)
     search = policy.search(counting(calls))
-    easy = search.call(search.prepare([0.5]))
+    easy = search.call(search.prepare([0.25]))
     assert [one.oversampling for one in calls] == [1]
     assert search.ids(easy) == list(range(10))
     search.call(search.prepare([0.1]))
@@ -55,6 +56,7 @@ def test_the_courses_heuristic():
     policy = NonZero(point(3))
     assert policy.factor([1.0] * 1001) == 4.5
     assert policy.factor([1.0] * 500 + [0.0] * 600) == 3.0
+    assert policy.factor([1.0] * 1000) == policy.factor([1.0] * 100) == 3.0
     assert policy.factor([1.0] * 99) == pytest.approx(2.4)
     assert NonZero(point(1)).factor([1.0]) == 1.0
     calls = []
@@ -69,12 +71,35 @@ def test_calibration_prefers_the_cheapest_and_the_most_accurate():
     cheap = Seen(point(1), np.where(hard, 0.5, 1.0), margins, latency=1.0)
     dear = Seen(point(8), np.ones(100), margins, latency=3.0)
     assert calibrate_fixed([cheap, dear], 0.95) is dear
+    assert calibrate_fixed([dear, cheap], 0.9) is cheap
     assert calibrate_fixed([cheap], 0.95) is None
     fastest, accurate = calibrate_margin([cheap, dear], dear)
     assert fastest == accurate
     assert fastest.gap == pytest.approx(0.2, abs=0.01)
     assert (fastest.first.limit, fastest.first.oversampling, fastest.second.oversampling) == (11, 1, 8)
     assert calibrate_margin([dear], dear) == (None, None)
+
+
+def test_what_is_slower_than_fixed_oversampling_is_not_as_fast():
+    margins = np.arange(100) / 100
+    hard, unseen = margins < 0.2, margins == 0.99  # whose gap does not tell that little oversampling finds little
+    cheap = Seen(point(1), np.where(hard | unseen, 0.5, 1.0), margins, latency=1.0)
+    fixed = Seen(point(4), np.where(hard, 0.9, 1.0), margins, latency=3.0)
+    dear = Seen(point(8), np.ones(100), margins, latency=6.0)
+    # 1× then 4× finds 0.975, less than the 0.98 of 4×; 1× then 8× 0.995 in 1 + 0.2 · 6; 4× then 8× all, in 3 + 0.2 · 6
+    for found in calibrate_margin([cheap, fixed, dear], fixed):
+        assert (found.first.oversampling, found.second.oversampling) == (1, 8)
+        assert found.gap == pytest.approx(0.2, abs=0.01)
+
+
+def test_of_policies_as_fast_the_more_accurate_is_chosen_and_of_those_as_accurate_the_faster():
+    margins = np.arange(100) / 100
+    hard = margins < 0.2
+    cheap = Seen(point(1), np.where(hard, 0.5, 1.0), margins, latency=1.0)
+    fixed = Seen(point(4), np.where(hard, 0.9, 1.0), margins, latency=3.0)
+    slow, fast = Seen(point(9), np.ones(100), margins, 4.0), Seen(point(8), np.ones(100), margins, 3.0)
+    for found in calibrate_margin([cheap, fixed, slow, fast], fixed):
+        assert (found.first.oversampling, found.second.oversampling) == (1, 8)
 
 
 @pytest.mark.filterwarnings("error")
