@@ -122,6 +122,13 @@ def test_without_a_next_result_no_margin_policy_calls_again():
         (EQUAL_LATENCY, (1.0, 0.97, 1.03), (0.0, -0.01, 0.01), "no measurable difference in accuracy"),
         (EQUAL_LATENCY, (0.8, 0.7, 0.9), (0.1, 0.05, 0.15), "trades latency for accuracy"),
         (EQUAL_ACCURACY, (1.2, 1.1, 1.3), (-0.1, -0.15, -0.05), "trades accuracy for latency"),
+        (EQUAL_ACCURACY, (1.0, 0.97, 1.03), (-0.1, -0.15, -0.05), "loses"),
+        (EQUAL_LATENCY, (1.0, 0.97, 1.03), (-0.1, -0.15, -0.05), "loses"),
+        (EQUAL_LATENCY, (0.8, 0.7, 0.9), (0.0, -0.01, 0.01), "loses"),
+        (EQUAL_LATENCY, (1.0, 0.95, 1.03), (0.1, 0.05, 0.15), "beats it"),
+        (EQUAL_ACCURACY, (1.1, 1.0, 1.2), (0.0, 0.0, 0.0), "no measurable difference in latency"),
+        (EQUAL_LATENCY, (0.9, 0.8, 1.0), (0.1, 0.0, 0.2), "no measurable difference in accuracy"),
+        (EQUAL_LATENCY, (1.1, 1.05, 1.2), (-0.1, -0.2, 0.0), "no measurable difference in accuracy"),
     ],
 )
 def test_verdicts_claim_no_more_than_the_intervals(name, speedup, gain, verdict):

@@ -348,6 +348,7 @@ def test_a_limit_that_is_met_exactly_is_kept(limit, missed):
     decided = recommend(rows, replace(SLO, **LIMITS))
     assert decided.choice.title == "scalar, no rescoring"
     assert shortfalls(decided.choice, decided.slo) == {}
+    assert (decided.nearest, shortfalls(decided.choice, replace(SLO, min_accuracy=0))) == (None, {})
     decided = recommend(rows, replace(SLO, **LIMITS | {limit: missed}))
     assert decided.choice is None
     assert limit in shortfalls(decided.considered[1], decided.slo)
@@ -374,6 +375,7 @@ def test_the_unsure_one_lacks_nothing_but_queries():
 
     near, nearer = row("scalar", 2, accuracy=0.96, spread=0.02), row("scalar", 3, accuracy=0.97, spread=0.025)
     assert unsure(near) == "scalar, rescoring 2×"
+    assert unsure(row("scalar", 2, accuracy=0.95, spread=0.02)) == "scalar, rescoring 2×"
     assert unsure(near, nearer) == "scalar, rescoring 3×"  # as cheap, and vouched for by more
     assert unsure(row("scalar", accuracy=0.96, second=0.94, spread=0.02)) is None
     assert unsure(near, max_p95_ms=1.0) is None
@@ -467,6 +469,27 @@ def test_what_one_limit_alone_keeps_out_is_told_if_it_is_cheaper(cheap, told):
     decided = recommend(rows, replace(SLO, min_accuracy=0.95, max_ram_mib=10, max_p95_ms=1.0))
     assert decided.choice.title == "scalar, no rescoring"
     assert [change.limit for change in decided.changes if change.choice is not None] == told
+
+
+def test_the_limit_with_the_least_room_is_told_first():
+    rows = [
+        baseline(p95=3.0, cost=9),
+        row("scalar", accuracy=0.96, p95=1.0),
+        row("binary", accuracy=0.99, p95=0.5, cost=2),
+    ]
+    for limits, order in (
+        ({"min_accuracy": 0.95, "max_p95_ms": 1.5}, ["min_accuracy", "max_p95_ms"]),  # 1 % and a third
+        ({"min_accuracy": 0.80, "max_p95_ms": 1.02}, ["max_p95_ms", "min_accuracy"]),
+        ({"min_accuracy": 0.80}, ["min_accuracy", "max_p95_ms"]),  # what has no limit comes last
+    ):
+        assert [change.limit for change in recommend(rows, replace(SLO, **limits)).changes] == order
+
+
+def test_what_is_dearer_hides_nothing_cheaper():
+    rows = [baseline(cost=9), row("scalar", accuracy=0.98, cost=4)]
+    rows += [row("product", accuracy=0.94, cost=6), row("binary", accuracy=0.9, cost=2)]
+    last = recommend(rows, replace(SLO, min_accuracy=0.95)).changes[-1]
+    assert (last.limit, last.value, last.choice.title) == ("min_accuracy", 0.9, "binary, no rescoring")
 
 
 def test_money_that_is_no_objective_is_not_saved():
