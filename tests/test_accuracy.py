@@ -253,7 +253,7 @@ def test_a_summary_keeps_recall_and_retention_apart_and_means_of_builds() -> Non
     assert summary.retention.estimate == pytest.approx(0.9)
     assert summary.recall.estimate == pytest.approx(0.65)
     assert summary.recall_worst_decile == pytest.approx(0.2)
-    assert (summary.ndcg, summary.mrr, summary.zero_overlap) == (0.25, 0.75, 0.0)
+    assert (summary.ndcg, summary.mrr, summary.zero_overlap, summary.builds) == (0.25, 0.75, 0.0, 2)
     assert (summary.retention, summary.recall) == (mean_interval(retention), mean_interval(found))
     assert summary.retention_build_sd == pytest.approx(0.0)
     assert summary.recall_build_sd == pytest.approx(0.22 / 2**0.5)

@@ -430,10 +430,12 @@ def test_a_collection_is_matched_by_its_simplest_that_is_vouched_for_or_its_most
         row("scalar", 5, accuracy=0.99, p95=0.8),
         row("binary", 2, accuracy=0.93, spread=0.02),
         row("binary", 3, accuracy=0.92),
+        row("turbo", 2, accuracy=0.95),
     ]
-    scalar, binary = recommend(rows, replace(SLO, min_accuracy=0.95)).matched
+    scalar, binary, turbo = recommend(rows, replace(SLO, min_accuracy=0.95)).matched
     assert (scalar.reached.title, scalar.best.title) == ("scalar, rescoring 3×", "scalar, rescoring 5×")
     assert (binary.reached, binary.best.title) == (None, "binary, rescoring 2×")
+    assert turbo.reached is turbo.best  # exactly
 
 
 def without_p95(one):

@@ -68,7 +68,7 @@ def worst_decile(shares: Share) -> float:
 
 def labels_of(qrels: Ids, points: Ids) -> Ids:
     """Return the labels of these points: under a filter, those of others are no fault of a search."""
-    return qrels[np.isin(qrels[:, 1], points)] if len(qrels) else qrels
+    return qrels[np.isin(qrels[:, 1], points)]
 
 
 def relevance(qrels: Ids, k: int) -> Relevance:
