@@ -201,6 +201,11 @@ def ragged_fvecs(path: Path) -> None:
             "several arrays; set dataset.split=.*one, two",
         ),
         ("a.parquet", lambda path: pq.write_table(pa.table({"x": [1.0]}), path), "no column holds vectors; it has x"),
+        (
+            "a.csv",
+            lambda path: path.write_text(f"id,{','.join(f'd{n}' for n in range(384))}\n{'1,' * 384}1\n"),
+            r"d6 \(int64\) and 377 more; vectors are one column of lists of numbers \(Parquet, JSONL\) or a matrix",
+        ),
         ("a.csv", lambda path: path.write_text(""), "is empty"),
         ("a.npy", lambda path: path.write_bytes(b""), "a.npy: is empty"),
         ("a.npy", lambda path: path.write_bytes(b"\x93NUMPY\1\0\x10\0{'descr':[('a',1"), "a.npy: cannot be read"),
