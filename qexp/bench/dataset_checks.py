@@ -68,7 +68,7 @@ def check_queries(duplicates: int, queries: Vectors, checks: Checks) -> None:
         "T10",
         f"none of {count:,} queries is a point",
         f"{duplicates} of {count} queries are points of the collection: they find themselves, and accuracy looks "
-        f"better than for new queries; hold the queries out",
+        f"better than for new queries; hold the queries out of the points, and give rows that repeat once",
     )
 
 
