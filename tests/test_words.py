@@ -95,7 +95,7 @@ def test_nothing_qualifies_says_what_is_near_and_what_to_try():
 @pytest.mark.parametrize(
     ("rows", "limits", "tip"),
     [
-        ([row("scalar", accuracy=0.99, spread=0.05)], {}, "more queries (search.queries, dataset.queries.held_out)."),
+        ([row("scalar", accuracy=0.99, spread=0.05)], {}, "more queries (search.queries, dataset.queries.path, or"),
         ([row("scalar", accuracy=0.99, spread=0.05)], {"min_accuracy": 1.0}, "slo.min_accuracy below 1, for no number"),
         ([row("scalar", accuracy=0.9)], {"max_p95_ms": 0.5}, "other methods (experiment=all_methods) and embedding"),
         ([row("scalar", accuracy=0.99)], {"max_p95_ms": 0.5}, "less oversampling, a lower search.hnsw_ef, or"),
@@ -131,7 +131,8 @@ def test_too_few_queries_are_named_as_the_reason():
     assert decided.choice.baseline
     assert verdict_lines(decided)[2] == (
         "Not certain: scalar, rescoring 2× has accuracy retention 0.970, but half of the queries vouches only for "
-        "0.940: more of them may let it through (search.queries, dataset.queries.held_out)."
+        "0.940: more of them may let it through (search.queries, dataset.queries.path, or "
+        "dataset.queries.held_out up to a tenth of the points)."
     )
 
 

@@ -15,7 +15,8 @@ SAME = "no measurable difference"
 FAR_MORE = 1.5  # times the RAM that is counted
 SAME_ACCURACY = 0.005  # a difference of recall or retention that matters to nobody
 WORKING_MIB = 8.0  # that searches themselves take, and a process more or less
-MORE_QUERIES = "more queries (search.queries, dataset.queries.held_out)"
+QUERIES = "search.queries, dataset.queries.path, or dataset.queries.held_out up to a tenth of the points"  # for more
+MORE_QUERIES = f"more queries ({QUERIES})"
 
 
 def notes(warnings: Iterable[str]) -> list[str]:
@@ -199,7 +200,7 @@ def _unsure(decided: Recommendation) -> list[str]:
     return [
         f"Not certain: {decided.title(one)} has {MEASURE[decided.slo.accuracy]} {one.accuracy:.3f}, but half of the "
         f"queries vouches only for {missing(one.floor, decided.slo.min_accuracy)}: more of them may let it through "
-        "(search.queries, dataset.queries.held_out)."
+        f"({QUERIES})."
     ]
 
 
