@@ -13,7 +13,7 @@ from qexp.bench import accuracy, dataset_checks, validity
 from qexp.bench.checks import Checks
 from qexp.bench.explore import adaptive, tuned
 from qexp.bench.judge import Evidence, judge
-from qexp.bench.notes import between_builds, labels_under_filter, notes
+from qexp.bench.notes import between_builds, few_queries, labels_under_filter, notes
 from qexp.cache import evict, locked, room, using, writable
 from qexp.config import ExperimentConfig
 from qexp.data.sizes import chosen_links, held_payload
@@ -128,6 +128,7 @@ def _judged(
         latencies=np.stack([measurement.latencies for measurement in measured.timed.values()]),
         warnings=(
             *data.warnings,
+            *few_queries(data.facts.queries),
             *labels_under_filter(data.qrels, labels),
             *notes(spec, [trial.point for trial in trials]),
             *between_builds([trial.accuracy for trial in trials]),

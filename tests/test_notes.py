@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from qexp.bench.notes import between_builds, notes
+from qexp.bench.notes import between_builds, few_queries, notes
 from qexp.results import Accuracy, Interval, OperatingPoint
 from tests.conftest import QUICK, Qexp
 from tests.test_edge import spec
@@ -54,8 +54,14 @@ def test_how_far_builds_differ_is_told_of_the_widest() -> None:
     assert said.startswith("accuracy is the mean of 3 builds, between which retention varies by ± 0.0123 (standard")
 
 
+def test_an_empty_column_of_p95_is_explained() -> None:
+    assert few_queries(99) == ["99 queries are too few for a P95, which takes 100"]
+    assert few_queries(100) == []
+
+
 def test_notes_stand_below_the_table(qexp: Qexp) -> None:
-    done = qexp("quantization=binary", *QUICK)
+    done = qexp("quantization=binary", *QUICK, "dataset.queries=99")
     assert done.returncode == 0, done.stderr
+    assert "Note: 99 queries are too few for a P95, which takes 100." in done.stdout
     assert "Note: small corpus: 500 KiB of vectors" in done.stdout
     assert "Note: binary codes of 64 dimensions" in done.stdout

@@ -65,7 +65,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[ExperimentConfig, Ex
 def test_a_good_run_shows_every_trap_and_falls_into_none(good: tuple[ExperimentConfig, Experiment]) -> None:
     config, experiment = good
     assert {check.trap for check in experiment.checks} == set(ALL)
-    (small_corpus,) = [warning for warning in experiment.warnings if not warning.startswith("T14")]
+    few_queries, small_corpus = [warning for warning in experiment.warnings if not warning.startswith("T14")]
+    assert few_queries.startswith("50 queries are too few for a P95")
     assert small_corpus.startswith("small corpus: 125 KiB")
     table = validity_table(experiment.checks)
     assert all(f"| {trap} | " in table for trap in ALL)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from qexp.bench.latency import DIFFERENT
 from qexp.results import INDEXED_FROM, Accuracy, CollectionSpec, Ids, OperatingPoint, method_of
 from qexp.sizing.ram import linked_by_signs
 
@@ -34,6 +35,12 @@ def notes(spec: CollectionSpec, points: Sequence[OperatingPoint]) -> list[str]:
             "(docs/memory.md), and loses recall by them: loss_code_graph tells how much"
         )
     return found
+
+
+def few_queries(queries: int) -> list[str]:
+    """Return a sentence where the queries are too few for a P95, whose column is then empty."""
+    least = DIFFERENT[95]
+    return [f"{queries} queries are too few for a P95, which takes {least}"] if queries < least else []
 
 
 def between_builds(measured: Sequence[Accuracy]) -> list[str]:
