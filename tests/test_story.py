@@ -9,7 +9,7 @@ from qexp.report.blocks import Grid, Paragraph
 from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord
 from qexp.report.share import to_share
-from qexp.report.story import _validity
+from qexp.report.story import _comparison, _validity
 from qexp.report.words import verdict_lines
 from qexp.results import MIB
 from tests.tables import baseline, row
@@ -41,6 +41,12 @@ def told(*jobs: CollectionRecord) -> tuple[str, list[str]]:
     assert isinstance(paragraph, Paragraph)
     assert isinstance(grid, Grid)
     return paragraph.text, [str(cells[2]) for cells in grid.rows]
+
+
+def test_it_is_said_which_baseline_speedups_are_over():
+    told_of = _comparison(recommend([baseline(), row("scalar", 2), row("binary", 2)], SLO))[1]
+    assert isinstance(told_of, Paragraph)
+    assert told_of.text.endswith(" Speedups are over the baseline as it was in the method's own job.")
 
 
 def test_a_control_that_is_too_wide_is_not_called_quiet():

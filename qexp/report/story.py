@@ -188,6 +188,7 @@ def _comparison(decided: Recommendation) -> list[Block]:
     marked = frozenset(number for number, one in enumerate(chosen) if one is decided.choice)
     missed = [decided.name(found.collection) for found in decided.matched if not found.reached]
     note = f" {', '.join(missed)}: at the most accurate point that was measured." if missed else ""
+    note += " Speedups are over the baseline as it was in the method's own job."
     return [
         Heading("Methods compared"),
         Paragraph(f"The recommended point; of the others the simplest that reaches the accuracy asked for.{note}"),
