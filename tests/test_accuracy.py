@@ -153,6 +153,9 @@ def test_the_interval_of_a_mean_is_near_the_normal_one_for_many_queries() -> Non
 
 
 def test_that_every_query_agrees_is_no_certainty() -> None:
+    for queries, known in ((60, 0.95), (150, 0.98), (300, 0.99)):  # as the README and docs/decision.md say
+        assert mean_interval(np.ones((1, queries))).low == pytest.approx(known)
+        assert mean_interval(np.ones((1, queries - 1))).low < known
     found = mean_interval(np.ones((1, 100)))
     assert found.estimate == found.high == 1.0
     assert 0.95 < found.low < 0.99
