@@ -86,6 +86,8 @@ def _bad_word(text: str) -> str:
     said = named[1] if named else re.sub(r"^\w+Exception: |\s*\^?\s*See https.*", "", text, flags=re.DOTALL)
     if re.search(r"\{ ?[\"']", said):
         return f"{said}: not in Hydra's grammar, where keys in {{}} have no quotes; say it in a file (--config-dir)"
+    if sum(map(said.count, "[{")) > sum(map(said.count, "]}")):  # a shell takes words apart at blanks
+        return f"{said}: a bracket is not closed; put quotes around the whole word, as in 'key={{a: b}}'"
     return f"""{said}: not in Hydra's grammar; put quotes around such text within the word, as in 'key="città"'"""
 
 

@@ -26,6 +26,8 @@ def test_a_field_of_a_part_that_the_search_has_not_is_told() -> None:
         ("+quantization=binary", "+quantization=…: is chosen already; leave out the +"),
         ("index.m=ä(", "index.m=ä(: not in Hydra's grammar; put quotes around such text within the word"),
         ("dataset.label=(x", "dataset.label=(x: not in Hydra's grammar"),
+        ("search.filter={must:", "no viable alternative at input '{must:': a bracket is not closed; put quotes around"),
+        ("search.hnsw_ef=[64,", "no viable alternative at input '[64,': a bracket is not closed; put quotes around"),
         ("search.hnsw_ef=64", "search.hnsw_ef=64: is a list; write [64], and in a sweep [64],[…]"),
         ("search.limit=abc", "search.limit=abc: must be a whole number"),
         ("slo.min_accuracy=most", "slo.min_accuracy=most: must be a number"),

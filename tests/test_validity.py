@@ -94,7 +94,7 @@ def test_t02_a_filter_without_a_payload_index() -> None:
     assert warning.startswith(
         "T02 search.filter: no payload index that serves it on city: Qdrant guesses how many points match"
     )
-    assert warning.endswith("add dataset.payload_indexes={city: keyword}")
+    assert warning.endswith("add 'dataset.payload_indexes={city: keyword}'")  # as a shell wants it
     for other in ({"city_name": "keyword"}, {"city": "integer"}):
         assert filtered(1599, **other) == [warning]
     assert filtered(1600, **{"city[].name": "keyword"}) == filtered(1600, **{"city.name": "keyword"}) == []

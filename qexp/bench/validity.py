@@ -79,7 +79,7 @@ def check_filter(spec: CollectionSpec, fields: Mapping[str, Sequence[str]], matc
     )
     bare = [field for field, kinds in fields.items() if not _indexed(spec.payload_indexes, field, kinds)]
     served = [field for field in bare if fields[field]]
-    advice = f"add dataset.payload_indexes={{{served[0]}: {fields[served[0]][0]}}}" if served else "qexp makes none"
+    advice = f"add 'dataset.payload_indexes={{{served[0]}: {fields[served[0]][0]}}}'" if served else "qexp makes none"
     checks.prefer(
         not bare,
         "T02",
