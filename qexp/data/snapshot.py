@@ -276,5 +276,6 @@ def _ask(config: CollectionDataset, call: Callable[[], Any]) -> Any:
     except (ResponseHandlingException, ValidationError, ValueError, OSError) as error:
         reason = in_one_line(error)[:200]
         raise EngineError(
-            f"{where}: cannot be read: {reason}; what was read is kept, so that a new run goes on from there"
+            f"{where}: cannot be read: {reason}; start the server or correct the URL; "
+            "what was read is kept, and a new run goes on from there"
         ) from error
