@@ -125,6 +125,22 @@ def test_in_what_configurations_were_compared_is_told_where_it_is_not_in_all():
     assert undominated(replace(SLO, objectives=["p95", "accuracy"])) == told
 
 
+@pytest.mark.parametrize(
+    ("rows", "limits", "tip"),
+    [
+        ([row("binary", 2, accuracy=0.9)], {}, "; to try: more search.oversampling, a higher search.hnsw_ef, or a "),
+        ([row("binary", 2, p95=3.0)], {"max_p95_ms": 2.5}, "; to try: less oversampling, a lower search.hnsw_ef, or"),
+        ([row("scalar", 2, accuracy=0.97, spread=0.03)], {}, "."),  # it is queries that it wants
+        ([], {}, "."),
+    ],
+)
+def test_where_no_quantization_is_left_it_is_said_what_may_let_one_through(rows, limits, tip):
+    decided = recommend([baseline(), *rows], replace(SLO, **limits))
+    assert decided.choice is not None
+    assert decided.choice.baseline
+    assert verdict_lines(decided)[1].startswith(f"Margin: no other collection keeps to the limits{tip}")
+
+
 def test_too_few_queries_are_named_as_the_reason():
     decided = recommend([baseline(), row("scalar", 2, accuracy=0.97, spread=0.03)], SLO)
     assert decided.choice is not None

@@ -154,7 +154,7 @@ def verdict_lines(decided: Recommendation) -> list[str]:
             f"cheaper, measurably faster or more accurate{judged_in(slo)}."
         )
     else:
-        lines.append("Margin: no other collection keeps to the limits.")
+        lines.append(f"Margin: no other collection keeps to the limits{_to_try(decided)}.")
     lines += [*_in_memory(choice), *_unsure(decided), *_as_good(decided)]
     changes = "; ".join(change(one, decided) for one in decided.changes)
     lines.append(f"What would change it: {changes}." if changes else "What would change it: nothing that was measured.")
@@ -171,6 +171,14 @@ def undominated(slo: SloConfig) -> str:
     """Return what else than the limits decided, where not all objectives did."""
     told = judged_in(slo)
     return told and f" and is not dominated{told}"
+
+
+def _to_try(decided: Recommendation) -> str:
+    """Return what may let a quantized collection through, where none is, and it is not queries that it wants."""
+    if decided.unsure or not decided.matched or not (decided.choice and decided.choice.baseline):
+        return ""
+    best = max((found.best for found in decided.matched), key=lambda one: one.accuracy)
+    return f"; to try: {'; '.join(advice(best, decided.slo))}"
 
 
 def _in_memory(one: Candidate) -> list[str]:
