@@ -149,7 +149,7 @@ def test_the_interval_of_a_mean_is_near_the_normal_one_for_many_queries() -> Non
     found = mean_interval(shares[None, :])
     expected = stats.norm.interval(0.95, shares.mean(), stats.sem(shares))
     assert found.estimate == pytest.approx(shares.mean())
-    assert (found.low, found.high) == pytest.approx(expected, abs=0.001)
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.0003)
 
 
 def test_that_every_query_agrees_is_no_certainty() -> None:

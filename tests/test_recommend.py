@@ -358,8 +358,8 @@ def test_only_what_is_cheaper_than_the_choice_is_refuted_or_unsure():
     rows = [
         baseline(),
         row("binary", 8, accuracy=0.96, cost=2),
-        row("scalar", 2, accuracy=0.96, second=0.94, cost=4),
-        row("scalar", 3, accuracy=0.97, spread=0.03, cost=4),
+        row("scalar", 2, accuracy=0.96, second=0.94, cost=2),
+        row("scalar", 3, accuracy=0.97, spread=0.03, cost=2),
     ]
     decided = recommend(rows, replace(SLO, min_accuracy=0.95))
     assert (decided.choice.title, decided.refuted, decided.unsure) == ("binary, rescoring 8×", (), None)
