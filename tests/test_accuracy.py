@@ -66,6 +66,9 @@ def test_a_point_as_near_stands_for_a_lost_result_once() -> None:
     one = np.ones((3, 1))
     assert retention(found, reference, ours, near, one).tolist() == [1.0, 0.75, 0.75]
     assert retention(found, reference, ours - 2e-6, near, one).tolist() == overlap(found, reference).tolist()
+    apart = np.array([[0.9, 0.1]])  # what was found, or was not lost, stands for nothing
+    assert retention(np.array([[0, 9]]), np.array([[0, 1]]), apart, near[:1, :2], one[:1]).tolist() == [0.5]
+    assert retention(np.array([[0, 9]]), np.array([[0, 1]]), near[:1, :2], apart, one[:1]).tolist() == [0.5]
     nearer = np.where(ours == 0.9, 0.91, ours)  # nearer than what was lost is not what the baseline returned
     assert retention(found, reference, nearer, near, one).tolist() == [0.5, 0.0, 0.75]
 
@@ -149,7 +152,7 @@ def test_the_interval_of_a_mean_is_near_the_normal_one_for_many_queries() -> Non
     found = mean_interval(shares[None, :])
     expected = stats.norm.interval(0.95, shares.mean(), stats.sem(shares))
     assert found.estimate == pytest.approx(shares.mean())
-    assert (found.low, found.high) == pytest.approx(expected, abs=0.0003)
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.0004)
 
 
 def test_that_every_query_agrees_is_no_certainty() -> None:
