@@ -69,6 +69,7 @@ def test_a_point_as_near_stands_for_a_lost_result_once() -> None:
     apart = np.array([[0.9, 0.1]])  # what was found, or was not lost, stands for nothing
     assert retention(np.array([[0, 9]]), np.array([[0, 1]]), apart, near[:1, :2], one[:1]).tolist() == [0.5]
     assert retention(np.array([[0, 9]]), np.array([[0, 1]]), near[:1, :2], apart, one[:1]).tolist() == [0.5]
+    assert retention(np.array([[0, 1]]), np.array([[9, 1]]), near[:1, :2], near[:1, :2], one[:1]).tolist() == [1.0]
     nearer = np.where(ours == 0.9, 0.91, ours)  # nearer than what was lost is not what the baseline returned
     assert retention(found, reference, nearer, near, one).tolist() == [0.5, 0.0, 0.75]
 
@@ -155,13 +156,24 @@ def test_the_interval_of_a_mean_is_near_the_normal_one_for_many_queries() -> Non
     assert (found.low, found.high) == pytest.approx(expected, abs=0.0004)
 
 
-def test_that_every_query_agrees_is_no_certainty() -> None:
+@pytest.mark.parametrize(("share", "ends"), [(1.0, (0.97, 1.0)), (0.0, (0.0, 0.03))])
+def test_that_every_query_agrees_is_no_certainty(share: float, ends: tuple[float, float]) -> None:
+    # of 100 drawn with one other among 102, three or fewer are it with a probability of 0.982, two or fewer of 0.923
+    found = mean_interval(np.full((1, 100), share))
+    assert (found.low, found.high) == pytest.approx(ends, abs=1e-12)
+    assert found.estimate == share
+
+
+def test_how_many_queries_an_accuracy_takes() -> None:
     for queries, known in ((60, 0.95), (150, 0.98), (300, 0.99)):  # as the README and docs/decision.md say
         assert mean_interval(np.ones((1, queries))).low == pytest.approx(known)
         assert mean_interval(np.ones((1, queries - 1))).low < known
-    found = mean_interval(np.ones((1, 100)))
-    assert found.estimate == found.high == 1.0
-    assert 0.95 < found.low < 0.99
+
+
+def test_an_interval_of_shares_ends_where_shares_do() -> None:
+    apart = np.array([[1.0] * 100, [0.9] * 100])
+    assert mean_interval(apart).high == 1.0
+    assert mean_interval(1 - apart).low == 0.0
 
 
 def test_builds_that_differ_widen_the_interval() -> None:

@@ -79,6 +79,9 @@ def test_a_pinned_component_with_mapped_pages_is_not_counted_twice() -> None:
     last = MemoryUse({"codes": 1000}, 300)
     codes, tracker = compare(ESTIMATE, state(FILES), [last, last, last])[1:4:2]
     assert (codes.mapped, codes.heap, tracker.heap) == (1000, 0, 300)
+    small = MemoryUse({}, 900)  # less than the codes are said to have leaves nothing for others
+    codes, tracker = compare(ESTIMATE, state(FILES), [small, small, small])[1:4:2]
+    assert (codes.heap, tracker.heap) == (1000, 0)
 
 
 def test_what_the_engine_does_not_say_is_unknown() -> None:
@@ -86,6 +89,9 @@ def test_what_the_engine_does_not_say_is_unknown() -> None:
     assert [part.resident for part in found] == [None] * 4
     assert [part.file_disagreement for part in found] == [None] * 4
     assert Collection("c", Build(1, 1, state({})), ESTIMATE, None, found).hot_bytes is None
+    payload, other = compare(ESTIMATE, state(FILES), [None, None, None])[4:]
+    assert (payload.file, payload.loaded, payload.warm, payload.mapped, payload.heap) == (32 << 20, *[None] * 4)
+    assert (other.name, other.resident) == ("other", None)
 
 
 def test_an_engine_that_knows_its_heap_is_believed() -> None:
@@ -140,6 +146,8 @@ def test_each_moment_has_its_own_bytes() -> None:
         "other": (0, 0, 0, 0),
         "working memory": (0, 50, 0, 80),
     }
+    for name in ("payload", "other", "working memory"):
+        assert (found[name].predicted, found[name].guide, found[name].predicted_file) == (0, 0, 0)
 
 
 def test_a_graph_on_disk_is_read_through_at_98_percent_of_what_is_in_its_file() -> None:
