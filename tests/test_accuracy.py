@@ -70,6 +70,8 @@ def test_a_point_as_near_stands_for_a_lost_result_once() -> None:
     assert retention(np.array([[0, 9]]), np.array([[0, 1]]), apart, near[:1, :2], one[:1]).tolist() == [0.5]
     assert retention(np.array([[0, 9]]), np.array([[0, 1]]), near[:1, :2], apart, one[:1]).tolist() == [0.5]
     assert retention(np.array([[0, 1]]), np.array([[9, 1]]), near[:1, :2], near[:1, :2], one[:1]).tolist() == [1.0]
+    ranks = np.array([[0.9, 0.95]]), np.array([[0.95, 0.9]])  # wherever it stands
+    assert retention(np.array([[9, 0]]), np.array([[0, 1]]), *ranks, one[:1]).tolist() == [1.0]
     nearer = np.where(ours == 0.9, 0.91, ours)  # nearer than what was lost is not what the baseline returned
     assert retention(found, reference, nearer, near, one).tolist() == [0.5, 0.0, 0.75]
 
@@ -191,7 +193,7 @@ def test_a_summary_counts_queries_without_any_common_result() -> None:
     assert (summary.zero_overlap, summary.builds, summary.recall_build_sd) == (2, 1, None)
     assert (summary.retention.estimate, summary.recall.estimate) == (0.375, 0.75)
     twice = summarize(np.vstack([retention, retention]), np.vstack([found, found - 0.1]), None, None)
-    assert twice.recall.estimate == pytest.approx(0.7)
+    assert (twice.recall.estimate, twice.zero_overlap) == (pytest.approx(0.7), 2)
     assert twice.recall_build_sd == pytest.approx(0.1 / 2**0.5)
     assert twice.retention_build_sd == 0.0
 
@@ -204,6 +206,7 @@ def test_labels_give_ndcg_and_reciprocal_rank() -> None:
     assert mrr == pytest.approx(0.25)
     assert judged(np.array([[7, 5, 9], [-1, -1, -1]])) == (0.5, 0.5)  # a query without results counts as 0
     assert judged(np.full((2, 3), -1)) == (0.0, 0.0)
+    assert relevance(np.array([[0, 0, 1]]), 3)(np.array([[0, 7, 9]])) == (1.0, 1.0)  # row 0 is a point too
     assert relevance(labels[:0], 3)(np.array([[5, 7, 9]])) == (None, None)
 
 
@@ -245,6 +248,12 @@ def test_a_tie_is_a_millionth_of_the_magnitude(unit: float) -> None:
         ours = exact - unit * np.array([[0.0, apart]])
         assert recall(ours, exact, magnitude).tolist() == [share]
         assert retention(np.array([[0, 9]]), np.array([[0, 1]]), ours, exact, magnitude).tolist() == [share]
+
+
+def test_points_at_no_distance_at_all_are_as_near() -> None:
+    zero = np.zeros((1, 1))  # euclid and manhattan: the magnitude is the distance itself
+    assert retention(np.array([[9]]), np.array([[1]]), zero, zero, zero).tolist() == [1.0]
+    assert recall(zero, zero, zero).tolist() == [1.0]
 
 
 def test_stand_ins_are_given_to_the_query_that_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:

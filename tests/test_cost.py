@@ -10,6 +10,7 @@ from qexp.errors import ConfigError
 from qexp.results import Build, Collection, CollectionSpec
 from qexp.results.footprint import Comparison, Cost
 from qexp.sizing.cost import bill, fit, price, priced_ram, theory_usd_month
+from qexp.sizing.indexes import IndexSize
 from qexp.sizing.links import TYPICAL_FORWARD
 from qexp.sizing.payload import PayloadSize
 from qexp.sizing.ram import predict_ram
@@ -148,6 +149,14 @@ def test_what_is_priced_is_what_is_predicted() -> None:
     assert priced_ram(asked, links, own, dear).ram == bare + asked.points * 450
     dear = replace(dear, payload_bytes=200)
     assert priced_ram(asked, links, own, dear).ram == bare + asked.points * 900
+
+
+def test_indexes_are_priced_as_they_are_whatever_the_payload() -> None:
+    asked, own = spec("scalar", size=100), PayloadSize(100, 90, IndexSize(stored=40, ram=20, flags=1))
+    dear = priced_ram(asked, links, own, replace(COURSE, payload_bytes=200))
+    parts = {part.name: (part.bytes, part.disk) for part in dear.components}
+    assert parts["payload"] == (asked.points * 300, asked.points * 300)
+    assert parts["payload indexes"] == (asked.points * 20, asked.points * 40)
 
 
 def test_each_collection_is_priced_with_the_links_of_its_own_graph() -> None:
