@@ -106,6 +106,9 @@ def test_unknown_bytes_and_unpublished_compression_have_no_price() -> None:
     found = price(asked, (collection(asked, None), collection(asked, None)), links, None, COURSE)
     assert found.points == asked.points
     assert (found.measured, found.measured_savings_usd_month, found.theory_savings_usd_month) == (None, None, None)
+    for pair in ((None, 9000), (500, None)):
+        found = price(asked, tuple(collection(asked, known) for known in pair), links, None, COURSE)  # type: ignore[arg-type]
+        assert (found.measured is None, found.measured_savings_usd_month) == (pair[0] is None, None)
 
 
 @pytest.mark.parametrize("payload", [{"payload_bytes": 200}, {"payload_in_ram": True}])

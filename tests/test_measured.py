@@ -92,6 +92,9 @@ def test_what_the_engine_does_not_say_is_unknown() -> None:
     payload, other = compare(ESTIMATE, state(FILES), [None, None, None])[4:]
     assert (payload.file, payload.loaded, payload.warm, payload.mapped, payload.heap) == (32 << 20, *[None] * 4)
     assert (other.name, other.resident) == ("other", None)
+    last = MemoryUse({"graph": 1}, 0)
+    for files, moment in ((FILES, None), ({}, last)):
+        assert not any(part.half_read for part in compare(ESTIMATE, state(files), [moment] * 3))
 
 
 def test_an_engine_that_knows_its_heap_is_believed() -> None:
@@ -148,6 +151,7 @@ def test_each_moment_has_its_own_bytes() -> None:
     }
     for name in ("payload", "other", "working memory"):
         assert (found[name].predicted, found[name].guide, found[name].predicted_file) == (0, 0, 0)
+        assert found[name].file_disagreement is None
 
 
 def test_a_graph_on_disk_is_read_through_at_98_percent_of_what_is_in_its_file() -> None:
