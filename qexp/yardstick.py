@@ -74,7 +74,7 @@ def checked_yardstick(
     points that the filter keeps.
     """
     matching, limit = _matching(config, data, baseline, checks), config.search.limit
-    if truth is None and config.dataset.truth == "engine":
+    if config.dataset.truth == "engine":
         truth = engine_truth(data, baseline.worker.found(OperatingPoint(limit, exact=True)))
     yardstick = Yardstick(data, truth or find_truth(data, limit, cache, matching), matching)
     yardstick.check(checks)
