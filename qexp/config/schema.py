@@ -5,8 +5,7 @@ from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, get_args
 
-from qexp.config.collection import QuantizationConfig
-from qexp.config.dataset import CollectionDataset, DatasetConfig, FileDataset, HubDataset, SyntheticDataset
+from qexp.config.dataset import CollectionDataset, FileDataset, HubDataset, SyntheticDataset
 from qexp.config.engine import EngineConfig, ServerConfig
 from qexp.config.experiment import ExperimentConfig
 from qexp.errors import ConfigError
@@ -38,17 +37,14 @@ def _composable(schema: type) -> Any:
     def unlock(node: Any) -> None:
         if isinstance(node, DictConfig):
             OmegaConf.set_readonly(node, False)
+            if OmegaConf.get_type(node) is dict:  # Qdrant's schema, or the payload's, judges what is in here
+                OmegaConf.set_struct(node, False)
             if not node._is_none() and not node._is_missing():
                 for key in node:
                     unlock(node._get_node(key))
 
     config = OmegaConf.structured(schema)
     unlock(config)
-    open_ended = {ExperimentConfig: ["quantization.config", "search.filter"], QuantizationConfig: ["config"]}
-    if issubclass(schema, DatasetConfig):
-        open_ended[schema] = ["payload_indexes"]
-    for place in open_ended.get(schema, []):  # Qdrant's schema, or the payload's, judges what is in here
-        OmegaConf.set_struct(OmegaConf.select(config, place), False)
     return config
 
 
