@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LAST = "last"
-FINISHED = "tags.`qexp.level` = 'collection' AND attributes.status = 'FINISHED'"
 
 
 def read(reference: str) -> Record:
@@ -106,7 +105,7 @@ def _last(experiment_id: str) -> "Run":
             "last: nothing is recorded yet in this MLflow experiment; run qexp first, or name another experiment "
             "(MLFLOW_EXPERIMENT_NAME=…, mlflow run --experiment-name …)"
         )
-    finished = store.search(experiment_id, FINISHED)
+    finished = store.search(experiment_id, jobs.FINISHED)
     having = {run.data.tags.get("qexp.sweep", run.info.run_id) for run in finished}
     reusing = {run.info.run_id for run in tops if any(tag.startswith(jobs.REUSED) for tag in run.data.tags)}
     told = [run for run in tops if run.info.run_id in having | reusing]
@@ -129,7 +128,7 @@ def _run(run_id: str) -> "Run":
 def _newest(experiment_id: str) -> "list[Run]":
     """Return the newest finished collection run of every configuration, oldest first."""
     newest = {}
-    for run in store.search(experiment_id, FINISHED):
+    for run in store.search(experiment_id, jobs.FINISHED):
         newest[run.data.tags.get("qexp.config_hash", run.info.run_id)] = run
     return list(newest.values())
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FINISHED = "tags.`qexp.level` = 'collection' AND attributes.status = 'FINISHED'"
 DELETED = "its trials were deleted"
 BELOW = ("trial", "load")  # levels of the runs below a collection's
 REUSED = "qexp.reused."  # tag of a sweep: the id of a collection run of another sweep, by its config hash

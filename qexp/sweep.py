@@ -17,7 +17,7 @@ from qexp.cache import locked, writable
 from qexp.config import HOUSEKEEPING, ExperimentConfig, SloConfig
 from qexp.environment import SWEEP_FOLDER, SWEEP_RUN, SWEPT, remedy, sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, Refused
-from qexp.jobs import REUSED, cliff_of, collect, jobs_of, lost_trials, rows_of, runs_of
+from qexp.jobs import FINISHED, REUSED, cliff_of, collect, jobs_of, lost_trials, rows_of, runs_of
 from qexp.locks import Lock
 from qexp.paths import cache_root
 from qexp.provenance import code_tags, inputs, reproduce_command
@@ -180,10 +180,7 @@ def finished(config: ExperimentConfig) -> tuple[str, list[Row]] | None:
     read = inputs(config)
     with store_faults("looking for finished runs"):
         client, experiment_id = connect()
-        chosen = (
-            f"tags.`qexp.config_hash` = '{config.hash}' AND tags.`qexp.version` = '{__version__}' "
-            f"AND tags.`qexp.level` = 'collection' AND attributes.status = 'FINISHED'"
-        )
+        chosen = f"{FINISHED} AND tags.`qexp.version` = '{__version__}' AND tags.`qexp.config_hash` = '{config.hash}'"
         if not config.skip_existing:
             chosen += f" AND tags.`qexp.sweep` = '{sweep_id}'"
         found = search(experiment_id, chosen)
