@@ -18,7 +18,8 @@ from qexp.cache import Kind, lock_name, locked
 from qexp.config import ExperimentConfig, ServerConfig
 from qexp.data.vectors import Data
 from qexp.engine import worker
-from qexp.engine.base import Engine, engine_factory
+from qexp.engine.base import Engine
+from qexp.engine.configured import engine_factory
 from qexp.engine.worker import Worker
 from qexp.errors import EngineError
 from qexp.locks import Lock

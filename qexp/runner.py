@@ -20,8 +20,8 @@ from qexp.data.sizes import chosen_links, held_payload
 from qexp.data.source import check_files
 from qexp.data.truth import Truth, find_truth
 from qexp.data.vectors import Data, load_data
-from qexp.engine.base import collection_spec, engine_version
 from qexp.engine.caps import hierarchy
+from qexp.engine.configured import collection_spec, engine_version
 from qexp.paths import cache_root
 from qexp.places import Loader, release, released_on_errors, started_ahead
 from qexp.results import CollectionSpec, Experiment, Finding, evenly

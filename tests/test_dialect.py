@@ -7,7 +7,7 @@ import pytest
 
 from qexp.bench.checks import Checks
 from qexp.bench.validity import check_state
-from qexp.engine.base import engine_version
+from qexp.engine.configured import engine_version
 from qexp.engine.dialect import creation, parse_version
 from qexp.errors import EngineError
 from qexp.results import CollectionSpec

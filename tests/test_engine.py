@@ -23,7 +23,8 @@ from qexp.bench.checks import Checks
 from qexp.bench.validity import check_state, check_stored
 from qexp.config import AdaptiveConfig, EngineConfig, ExperimentConfig, IndexConfig, SearchConfig, ServerConfig
 from qexp.data.truth import neighbours
-from qexp.engine.base import Engine, build_collection, collection_spec, engine_factory, engine_version
+from qexp.engine.base import Engine, build_collection
+from qexp.engine.configured import collection_spec, engine_factory, engine_version
 from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError, EngineError
 from qexp.results import Build, CollectionSpec, DatasetFacts, Ids, OperatingPoint, Vectors

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from qexp.config import CollectionDataset, ServerConfig
-from qexp.engine.base import engine_version
+from qexp.engine.configured import engine_version
 from qexp.engine.server import ServerEngine, client_of
 from qexp.errors import ConfigError, EngineError
 from tests.conftest import QUICK, Qexp

@@ -23,7 +23,7 @@ from qexp.config import (
 )
 from qexp.data.truth import engine_truth, find_truth
 from qexp.data.vectors import load_data
-from qexp.engine.base import collection_spec, engine_factory, engine_version
+from qexp.engine.configured import collection_spec, engine_factory, engine_version
 from qexp.engine.worker import Worker
 from qexp.results import PAYLOAD_INDEXES, OperatingPoint
 from qexp.runner import measure_experiment

@@ -12,7 +12,7 @@ from qexp import places, runner, steps
 from qexp.bench.checks import Checks
 from qexp.config import AdaptiveConfig, ExperimentConfig, QuantizationConfig, ServerConfig
 from qexp.data.vectors import load_data
-from qexp.engine.base import collection_spec, engine_version
+from qexp.engine.configured import collection_spec, engine_version
 from qexp.engine.worker import Worker, warm
 from qexp.errors import EngineError
 from qexp.places import Loader, Place

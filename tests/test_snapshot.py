@@ -10,7 +10,7 @@ from qexp.config import CollectionDataset, ExperimentConfig, QueriesConfig, Sear
 from qexp.data import snapshot
 from qexp.data.snapshot import take_snapshot
 from qexp.data.vectors import load_data
-from qexp.engine.base import collection_spec
+from qexp.engine.configured import collection_spec
 from qexp.errors import ConfigError, DataError, EngineError
 from tests.support.live_collection import KEY, LiveCollection, served
 

@@ -34,7 +34,8 @@ from qexp.config import (
 from qexp.data.source import check_files
 from qexp.data.truth import find_truth
 from qexp.data.vectors import Data, load_data
-from qexp.engine.base import build_collection, collection_spec
+from qexp.engine.base import build_collection
+from qexp.engine.configured import collection_spec
 from qexp.engine.edge import EdgeEngine
 from qexp.errors import DataError
 from qexp.results import OperatingPoint

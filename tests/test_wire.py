@@ -10,7 +10,7 @@ import pytest
 
 from qexp.config import ServerConfig
 from qexp.engine import wire
-from qexp.engine.base import engine_version
+from qexp.engine.configured import engine_version
 from qexp.engine.server import ServerEngine
 from qexp.errors import ConfigError, EngineError
 from tests.support.on_the_wire import KEY, SIZE, asked_spec, config, one_line, refused

@@ -26,7 +26,8 @@ from qexp.bench.latency import speedup_mean, speedup_p50, speedup_p95
 from qexp.bench.stopping import Stopping
 from qexp.config import ExperimentConfig, SearchConfig, SyntheticDataset
 from qexp.data.vectors import load_data
-from qexp.engine.base import build_collection, collection_spec
+from qexp.engine.base import build_collection
+from qexp.engine.configured import collection_spec
 from qexp.engine.edge import EdgeEngine
 from qexp.results import Block, OperatingPoint
 

@@ -87,7 +87,7 @@ def procedure(folder: Path, queries: int) -> dict[str, float]:
     import numpy as np
     from _bare import composed, facts, new_shard, request, swept_methods, upsert
 
-    from qexp.engine.base import collection_spec, engine_version
+    from qexp.engine.configured import collection_spec, engine_version
     from qexp.results import OperatingPoint
 
     started = time.perf_counter()

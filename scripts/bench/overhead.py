@@ -33,7 +33,7 @@ def measured(words: list[str], folder: Path, repeats: int) -> list[tuple[float, 
 
     from qexp.bench.blocks import timed_block
     from qexp.data.vectors import load_data
-    from qexp.engine.base import collection_spec, engine_version
+    from qexp.engine.configured import collection_spec, engine_version
     from qexp.results import OperatingPoint, Search
 
     config = composed(*words)

@@ -43,7 +43,7 @@ def phases(points: int, size: int, queries: int) -> dict[str, float]:
 
     from qexp.data.truth import find_truth
     from qexp.data.vectors import load_data
-    from qexp.engine.base import collection_spec, engine_factory, engine_version
+    from qexp.engine.configured import collection_spec, engine_factory, engine_version
     from qexp.engine.worker import Worker
     from qexp.results import OperatingPoint
 

@@ -91,7 +91,7 @@ def sizing(points: int, size: int) -> list[str]:
     """
     from _bare import composed, facts
 
-    from qexp.engine.base import collection_spec
+    from qexp.engine.configured import collection_spec
     from qexp.sizing.cost import bill
     from qexp.sizing.links import TYPICAL_FORWARD
     from qexp.sizing.ram import linked_by_signs, predict_ram

@@ -76,7 +76,7 @@ def floor(words: list[str], folder: Path, rounds: dict[str, int]) -> tuple[float
 
     from qexp.bench.grid import baseline_points, operating_points
     from qexp.data.vectors import load_data
-    from qexp.engine.base import collection_spec, engine_version
+    from qexp.engine.configured import collection_spec, engine_version
 
     methods = {method: composed(*words, f"quantization={method}") for method in ["none", *swept_methods(*words)]}
     search = methods["none"].search

@@ -15,7 +15,7 @@ def main() -> None:
     from _bare import composed, new_shard, upsert
 
     from qexp.data.vectors import load_data
-    from qexp.engine.base import collection_spec, engine_version
+    from qexp.engine.configured import collection_spec, engine_version
     from qexp.engine.edge import EdgeEngine
 
     given = arguments(__doc__, repeats=9, points=20_000, size=384)

@@ -75,7 +75,7 @@ def by_place(words: list[str], folder: Path, rounds: int) -> tuple[NDArray[np.fl
 
     from qexp.bench.blocks import measure
     from qexp.data.vectors import load_data
-    from qexp.engine.base import collection_spec, engine_factory
+    from qexp.engine.configured import collection_spec, engine_factory
     from qexp.engine.worker import Worker, warm
     from qexp.results import OperatingPoint
 

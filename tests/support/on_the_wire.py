@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from qexp.config import ServerConfig
-from qexp.engine.base import build_collection, engine_version
+from qexp.engine.base import build_collection
+from qexp.engine.configured import engine_version
 from qexp.engine.dialect import collection_name
 from qexp.engine.server import ServerEngine
 from qexp.errors import QexpError
