@@ -33,8 +33,8 @@ def code_bytes(quantization: dict[str, Any] | None, size: int, distance: str) ->
 
     Read off the engine's own files (`tests/test_ram.py` compares them for every method): scalar one byte a component
     padded to 16, and a 4-byte offset; binary 1, 1.5 or 2 bits a component padded to 128; product one byte for each
-    chunk of ratio/4 components; TurboQuant 1 to 8 bits a component, and 8 bytes of norms (4 at 8 bits), for the
-    Euclidean distance 4 more.
+    chunk of ratio/4 components; TurboQuant 1 to 8 bits a component, of half bits none, and 8 bytes of norms (4 at 8
+    bits), for the Euclidean distance 4 more.
     """
     method, given = method_of(quantization)
     if not method:
@@ -47,7 +47,7 @@ def code_bytes(quantization: dict[str, Any] | None, size: int, distance: str) ->
     if method == "product":
         return ceil(size / (int(given["compression"].removeprefix("x")) // 4))
     bits, extra = _TURBO[given.get("bits") or "bits4"]
-    return ceil(size * bits / 8) + extra + (4 if distance == "euclid" else 0)
+    return ceil(int(size * bits) / 8) + extra + (4 if distance == "euclid" else 0)
 
 
 def linked_by_signs(quantization: dict[str, Any] | None) -> bool:
