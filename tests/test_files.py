@@ -206,6 +206,11 @@ def ragged_fvecs(path: Path) -> None:
             lambda path: path.write_text(f"id,{','.join(f'd{n}' for n in range(384))}\n{'1,' * 384}1\n"),
             r"d6 \(int64\) and 377 more; vectors are one column of lists of numbers \(Parquet, JSONL\) or a matrix",
         ),
+        (
+            "a.json",
+            lambda path: path.write_text(json.dumps([{f"d{n}": [0.5] for n in range(20)}])),
+            r"several columns hold vectors \(d0, d1, d2, d3, d4, d5, d6, d7 and 12 more\); set dataset.vector_column=",
+        ),
         ("a.csv", lambda path: path.write_text(""), "is empty"),
         ("a.npy", lambda path: path.write_bytes(b""), "a.npy: is empty"),
         ("a.npy", lambda path: path.write_bytes(b"\x93NUMPY\1\0\x10\0{'descr':[('a',1"), "a.npy: cannot be read"),

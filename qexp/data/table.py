@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BATCH = 4096
 BATCH_VALUES = 1024 * 1536  # components that are copied and widened at once
-MOST_NAMED = 8  # columns of a table that has none of vectors; one number to a column makes hundreds
+MOST_NAMED = 8  # columns of a table; one number to a column, or one vector, makes hundreds
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,17 @@ def find_vector_column(rows: "Dataset", place: str, asked: str | None, field_of:
     if len(found) == 1:
         return str(found[0])
     if found:
-        raise DataError(f"{place}: several columns hold vectors ({', '.join(found)}); set {field_of}.vector_column=…")
-    named = [f"{field.name} ({field.type})" for field in schema]
-    more = f" and {len(named) - MOST_NAMED:,} more" if len(named) > MOST_NAMED else ""
+        raise DataError(f"{place}: several columns hold vectors ({_listed(found)}); set {field_of}.vector_column=…")
+    known = _listed([f"{field.name} ({field.type})" for field in schema])
     raise DataError(
-        f"{place}: no column holds vectors; it has {', '.join(named[:MOST_NAMED])}{more}; vectors are one column "
-        f"of lists of numbers (Parquet, JSONL) or a matrix (.npy); to embed text: {field_of}.text_column=… "
-        "embedding=fastembed embedding.model=…"
+        f"{place}: no column holds vectors; it has {known}; vectors are one column of lists of numbers (Parquet, "
+        f"JSONL) or a matrix (.npy); to embed text: {field_of}.text_column=… embedding=fastembed embedding.model=…"
     )
+
+
+def _listed(columns: list[str]) -> str:
+    more = f" and {len(columns) - MOST_NAMED:,} more" if len(columns) > MOST_NAMED else ""
+    return f"{', '.join(columns[:MOST_NAMED])}{more}"
 
 
 def batches(table: Table, drop: bool) -> Iterator[tuple[Ids, Vectors]]:
