@@ -102,8 +102,9 @@ def _last(experiment_id: str) -> "Run":
     tops = [run for run in store.search(experiment_id, chosen) if "mlflow.parentRunId" not in run.data.tags]
     if not tops:
         raise DataError(
-            "last: nothing is recorded yet in this MLflow experiment; run qexp first, or name another experiment "
-            "(MLFLOW_EXPERIMENT_NAME=…, mlflow run --experiment-name …)"
+            f"last: nothing is recorded yet in this MLflow experiment of {store.address()}; run qexp first, go to the "
+            "folder where it ran, or name another store or experiment (MLFLOW_TRACKING_URI=…, "
+            "MLFLOW_EXPERIMENT_NAME=…, mlflow run --experiment-name …)"
         )
     finished = store.search(experiment_id, jobs.FINISHED)
     having = {run.data.tags.get("qexp.sweep", run.info.run_id) for run in finished}
@@ -121,7 +122,7 @@ def _run(run_id: str) -> "Run":
     found = store.find_run(run_id)
     if found is None:
         known = ["last", *(one.name for one in mlflow.search_experiments(max_results=MOST_NAMED))]
-        raise DataError(f"{run_id}: no such run or MLflow experiment{near_miss(run_id, known)}")
+        raise DataError(f"{run_id}: no such run or MLflow experiment in {store.address()}{near_miss(run_id, known)}")
     return found
 
 
