@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from shutil import which
 
 from rich.text import Text
 
@@ -31,12 +32,12 @@ def show_experiment(config: ExperimentConfig, experiment: Experiment, rows: list
     show(rows, title(experiment), experiment.cliff, None, [*notes(experiment.warnings), *findings], also)
     decided = recommend(rows, config.slo)
     patch = patch_line(unlogged(config, experiment, rows), decided.choice.row) if decided.choice else []
-    print("", *verdict_lines(decided), *patch, "Report and deploy files: qexp-report last", sep="\n")
+    print("", *verdict_lines(decided), *patch, _where_to_report("last"), sep="\n")
 
 
 def show_decision(rows: Sequence[Row], slo: SloConfig, run_id: str) -> None:
     """Print what is recommended of an experiment that a run before had measured."""
-    print("", *verdict_lines(recommend(rows, slo)), f"Report and deploy files: qexp-report {run_id}", sep="\n")
+    print("", *verdict_lines(recommend(rows, slo)), _where_to_report(run_id), sep="\n")
 
 
 def show_memory(experiment: Experiment) -> None:
@@ -94,6 +95,14 @@ def _where_to_compare() -> str:
     store = without_password(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if store.startswith(("http://", "https://")):
         return store
-    mlflow = os.path.join(os.path.dirname(sys.executable), "mlflow")
-    shown = os.path.relpath(mlflow) if os.path.exists(mlflow) else "mlflow"
-    return f"{shown} ui{f' --backend-store-uri {store}' if store else ''}"
+    return f"{_command('mlflow')} ui{f' --backend-store-uri {store}' if store else ''}"
+
+
+def _where_to_report(run: str) -> str:
+    return f"Report and deploy files: {_command('qexp-report')} {run}"
+
+
+def _command(name: str) -> str:
+    """Return how to call what is installed beside this Python: by its path, unless the shell finds it."""
+    beside = os.path.join(os.path.dirname(sys.executable), name)
+    return os.path.relpath(beside) if os.path.exists(beside) and which(name) != beside else name

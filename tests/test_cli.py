@@ -140,7 +140,7 @@ def test_what_was_measured_before_ends_with_the_answer_too(qexp: Qexp) -> None:
     ]
     assert told
     assert set(told) <= set(again.stdout.splitlines())
-    assert re.search(r"^Report and deploy files: qexp-report [0-9a-f]{32}$", again.stdout, re.MULTILINE)
+    assert re.search(r"^Report and deploy files: (\S+/)?qexp-report [0-9a-f]{32}$", again.stdout, re.MULTILINE)
 
 
 def test_none_measures_the_baseline_against_itself(qexp: Qexp, environment: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
 """What is printed when a run has ended."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,21 @@ def test_load_cold_caches_and_findings_are_shown_below_the_table(
 
     display.show_experiment(config, replace(found, loads=()), rows)
     assert "under load" not in capsys.readouterr().out
+
+
+def test_commands_to_go_on_with_are_named_as_the_shell_finds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.executable", str(tmp_path / ".venv/bin/python"))
+    monkeypatch.setenv("PATH", "")
+    assert display._command("qexp-report") == "qexp-report"
+    command = tmp_path / ".venv/bin/qexp-report"
+    command.parent.mkdir(parents=True)
+    command.touch(mode=0o755)
+    assert display._command("qexp-report") == ".venv/bin/qexp-report"
+    monkeypatch.setenv("PATH", str(command.parent))
+    assert display._command("qexp-report") == "qexp-report"
 
 
 def test_a_sweep_that_measured_nothing_says_so(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
