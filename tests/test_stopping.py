@@ -46,7 +46,7 @@ def test_the_budget_ends_what_would_not_end_and_says_so() -> None:
     assert stopping.stop is not None
     assert stopping.stop.rounds < 20
     assert not stopping.stop.reached
-    assert str(stopping.stop).endswith("the target of ± 5.0% was not reached")
+    assert str(stopping.stop).endswith("the target of ± 5.0% was not reached in search.budget_seconds")
 
 
 def test_without_a_budget_there_are_exactly_as_many_rounds_as_asked_for() -> None:

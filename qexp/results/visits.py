@@ -102,7 +102,8 @@ class Stop:
 
     def __str__(self) -> str:
         how = f"speedups known to ± {self.halfwidth:.1%} or closer after {self.rounds} rounds ({self.seconds:.0f} s)"
-        return how if self.reached else f"{how}; the target of ± {self.target:.1%} was not reached"
+        missed = f"; the target of ± {self.target:.1%} was not reached in search.budget_seconds"
+        return how if self.reached else how + missed
 
 
 @dataclass(frozen=True)
