@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qexp.bench import load
 from qexp.bench.load import arrivals, closed_loop, judge_load, measure_load, open_loop, pooled
 from qexp.engine.edge import EdgeEngine
 from qexp.engine.worker import Worker, load_block
@@ -22,49 +23,70 @@ def sample(*milliseconds: float, seconds: float = 1.0, unserved: int = 0) -> Loa
     return LoadSample(np.array(milliseconds) * MS, seconds, unserved)
 
 
-def test_t16_a_closed_loop_sends_the_next_query_when_the_last_is_answered() -> None:
-    running = 0
+class Clock:
+    """Time that passes by sleeping, and by a microsecond with every look at it."""
+
+    now = 0
+
+    def __call__(self) -> int:
+        self.now += 1000
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += round(seconds * 1e9)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(load, "perf_counter_ns", found)
+    monkeypatch.setattr(load, "sleep", found.sleep)
+    return found
+
+
+def test_t16_a_closed_loop_sends_the_next_query_when_the_last_is_answered(clock: Clock) -> None:
     order: list[int] = []
 
     def call(request: int) -> None:
-        nonlocal running
-        assert running == 0
-        running += 1
-        time.sleep(0.002)
+        clock.sleep(0.002)
         order.append(request)
-        running -= 1
 
-    found = closed_loop(call, [0, 1, 2], time.perf_counter_ns(), 0.03)
-    assert order == [turn % 3 for turn in range(len(order))]
-    assert len(found.latencies) == len(order)
-    assert found.latencies.sum() / 1e9 <= found.seconds
-
-
-def test_t16_waiting_for_a_slow_query_before_is_latency() -> None:  # no coordinated omission
-    start = time.perf_counter_ns()
-    due = [start + turn * 5 * MS for turn in range(10)]
-    slow = iter([0.04] + [0.0] * 9)
-    found = open_loop(lambda _: time.sleep(next(slow)), [None], due, start, 1.0)
-    assert found.unserved == 0
-    waited = found.latencies / MS
-    assert waited[0] >= 40
-    assert (waited[1:7] >= 40 - 5 * np.arange(1, 7)).all()
+    found = closed_loop(call, [0, 1, 2], 5 * MS, 0.03)
+    assert order == [turn % 3 for turn in range(15)]
+    assert found.latencies.tolist() == [2_001_000] * 15
+    assert found.seconds == pytest.approx(15 * 0.002001, abs=2e-6)
 
 
-def test_what_was_not_served_in_time_is_counted() -> None:
-    start = time.perf_counter_ns()
-    due = [start + turn * MS for turn in range(100)]
-    found = open_loop(lambda _: time.sleep(0.01), [None], due, start, 0.1)
-    assert found.unserved == 100 - len(found.latencies) > 50
+def test_t16_waiting_for_a_slow_query_before_is_latency(clock: Clock) -> None:  # no coordinated omission
+    slow, begun = iter([0.04] + [0.0] * 9), list[int]()
+
+    def call(_: Any) -> None:
+        begun.append(clock.now)
+        clock.sleep(next(slow))
+
+    due = [(3 + 5 * turn) * MS for turn in range(10)]
+    found = open_loop(call, [None], due, 3 * MS, 1.0)
+    assert (found.unserved, found.seconds) == (0, 1.0)
+    assert found.latencies / MS == pytest.approx([40, 35, 30, 25, 20, 15, 10, 5, 0, 0], abs=0.05)
+    assert all(start >= arrival for start, arrival in zip(begun, due, strict=True))
 
 
-def test_the_last_to_wait_are_served_after_the_end() -> None:
-    start = time.perf_counter_ns()
-    due = [start + turn * MS for turn in range(200)]
-    pauses = iter([0.0] * 198 + [0.02, 0.02])
-    found = open_loop(lambda _: time.sleep(next(pauses)), [None], due, start, 0.2)
-    assert (len(found.latencies), found.unserved) == (200, 0)
-    assert found.latencies[-1] / MS >= 20 + 19
+def test_what_was_not_served_in_time_is_counted(clock: Clock) -> None:
+    due = [turn * MS for turn in range(100)]
+    found = open_loop(lambda _: clock.sleep(0.01), [None], due, 0, 0.1)
+    assert (len(found.latencies), found.unserved) == (10, 90)
+    assert found.seconds == pytest.approx(0.1, abs=1e-4)
+
+
+@pytest.mark.parametrize(("slow", "waited", "unserved"), [(198, [20, 39], 0), (196, [0, 20], 3)])
+def test_the_last_to_wait_are_served_after_the_end_unless_they_are_more_than_a_hundredth(
+    slow: int, waited: list[int], unserved: int, clock: Clock
+) -> None:
+    due = [turn * MS for turn in range(200)]
+    pauses = iter([0.0] * slow + [0.02] * (200 - slow))
+    found = open_loop(lambda _: clock.sleep(next(pauses)), [None], due, 0, 0.2)
+    assert (len(found.latencies), found.unserved) == (200 - unserved, unserved)
+    assert found.latencies[-2:] / MS == pytest.approx(waited, abs=0.05)
 
 
 def test_t15_rounds_that_begin_with_the_same_queries_make_no_percentiles() -> None:
@@ -74,8 +96,9 @@ def test_t15_rounds_that_begin_with_the_same_queries_make_no_percentiles() -> No
     assert (few.latency.p95, enough.latency.p95, enough.latency.p99) == (None, 5.0, None)
 
 
+@pytest.mark.usefixtures("clock")
 def test_no_more_is_served_than_arrives() -> None:
-    start, level = time.perf_counter_ns(), LoadLevel(3, 100.0)  # two arrivals, so the third client has none
+    start, level = 0, LoadLevel(3, 100.0)  # two arrivals, so the third client has none
     due = [arrivals(client, level, start, 0.02) for client in range(3)]
     together = pooled([open_loop(lambda _: None, [None], each, start, 0.02) for each in due])
     assert len(together.latencies) + together.unserved == 2
