@@ -66,14 +66,19 @@ def test_batches_hold_every_row_that_has_a_vector_under_its_number(
 ) -> None:
     monkeypatch.setattr(table, "BATCH", batch)
     monkeypatch.setattr(table, "BATCH_VALUES", values)
-    given = [None, [1, 2], [3, 4], None, [5, 6], [7, 8], [9, 10]]
+    given = [None, None, [1, 2], [3, 4], None, [5, 6], [7, 8], [9, 10]]
     found = list(batches(held(given, kind, sparse=True), drop=False))
-    assert [number for numbers, _ in found for number in numbers] == [1, 2, 4, 5, 6]
+    assert [number for numbers, _ in found for number in numbers] == [2, 3, 5, 6, 7]
     assert np.concatenate([matrix for _, matrix in found]).tolist() == [one for one in given if one]
     assert {matrix.dtype for _, matrix in found} == {np.dtype("float32")}
     assert max(len(numbers) for numbers, _ in found) <= max(1, values // 2)
     assert all(len(numbers) == len(matrix) for numbers, matrix in found)
     assert len(list(batches(held(given, kind), drop=True))) == len(found)
+
+
+def test_lists_of_one_size_are_vectors_too() -> None:
+    ((numbers, matrix),) = batches(held([[1, 2], [3, 4]], pa.list_(pa.float32(), 2)), drop=False)
+    assert (numbers.tolist(), matrix.tolist()) == ([0, 1], [[1, 2], [3, 4]])
 
 
 def test_an_empty_component_is_no_number_and_one_too_large_is_infinite() -> None:

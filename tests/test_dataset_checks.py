@@ -34,6 +34,16 @@ def test_t12_truth_of_other_points_in_any_unit(unit: float) -> None:
         dataset_checks.check_truth(scores, scores[:, ::-1], Checks())
 
 
+@pytest.mark.parametrize(("row", "holds"), [(0, True), (1, False)])
+def test_t12_scores_are_compared_with_the_largest_of_their_own_query(row: int, holds: bool) -> None:
+    computed = np.array([[1000.0, 0.001], [1.0, 1.0]])
+    claimed = computed.copy()
+    claimed[row, 1] += 5e-7
+    checks = Checks(strict=False)
+    dataset_checks.check_truth(claimed, computed, checks)
+    assert bool(checks.warnings) != holds
+
+
 @pytest.mark.parametrize(("source", "remedy"), [("exact", "the folder 'truth'"), ("engine", "dataset.truth=exact")])
 def test_t12_neighbours_that_are_not_the_nearest(source: str, remedy: str) -> None:
     checks = Checks()
@@ -59,9 +69,11 @@ def test_t12_neighbours_in_the_cache_are_searched_again(small: ExperimentConfig,
 
 def test_t12_uint8_keeps_whole_numbers() -> None:
     whole = np.array([[0, 255, 3], [17, 1, 2]], dtype=np.float32)
-    dataset_checks.check_whole_numbers("points", whole, Checks())
-    dataset_checks.check_whole_numbers("points", whole * 0.99, Checks())
-    for wrong in (whole / 256, -whole, whole * 2, vectors(32, 3)):
+    for kept in (whole, whole * 0.99, np.array([[0.0, 1.1]])):  # an eleventh of the last is lost
+        dataset_checks.check_whole_numbers("points", kept, Checks())
+    with pytest.raises(BenchmarkError, match="points of components from 0 to 510 lose 50% of their length"):
+        dataset_checks.check_whole_numbers("points", whole * 2, Checks())
+    for wrong in (whole / 256, -whole, np.array([[0.0, 1.12]]), vectors(32, 3)):
         with pytest.raises(BenchmarkError, match=r"^T12 storage.datatype=uint8 keeps whole numbers from 0 to 255; "):
             dataset_checks.check_whole_numbers("points", wrong, Checks())
 

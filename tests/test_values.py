@@ -2,7 +2,18 @@
 
 import pytest
 
-from qexp.results import MIB, Interval, Stop, evenly, shard_kib, vector_bytes
+from qexp.results import (
+    MIB,
+    Interval,
+    OperatingPoint,
+    Row,
+    Stop,
+    evenly,
+    method_of,
+    most_segment_kib,
+    shard_kib,
+    vector_bytes,
+)
 
 
 def test_an_interval_is_recorded_and_read_back() -> None:
@@ -22,6 +33,7 @@ def test_an_interval_is_printed_as_a_ratio_or_a_share() -> None:
 def test_a_ratio_that_is_not_known_at_all_is_not_printed_in_full() -> None:
     assert Interval(0.46, 0.001, 4242729795.06).ratio == "0.46× (0.00–≥100)"
     assert Interval(0.46, 0.001, 99.994).ratio == "0.46× (0.00–99.99)"
+    assert Interval(0.46, 0.001, 100.0).ends == "0.00–≥100"
 
 
 def test_a_zero_is_a_figure_and_not_absent() -> None:
@@ -42,6 +54,7 @@ def test_sizes_of_vectors() -> None:
     assert vector_bytes(101, "turbo4", "cosine") == 51 + 4
     assert vector_bytes(100, "turbo8", "euclid") == 100 + 8
     assert vector_bytes(100, "uint8", "euclid") == 100
+    assert [vector_bytes(100, kind, "dot") for kind in ("float16", "turbo16")] == [200, 204]
     assert shard_kib(4001, 2, 256, "float32", "cosine") == 2000
 
 
@@ -53,3 +66,33 @@ def test_a_target_that_is_met_exactly_is_reached() -> None:
 @pytest.mark.parametrize(("count", "most", "rows"), [(3, 100, [0, 1, 2]), (1000, 3, [0, 499, 999]), (9, 1, [0])])
 def test_rows_are_spread_evenly_over_all(count: int, most: int, rows: list[int]) -> None:
     assert evenly(count, most).tolist() == rows
+
+
+def test_segments_have_room_for_themselves_and_for_no_other() -> None:
+    assert [most_segment_kib(kib, segments) for kib, segments in ((100, 1), (100, 2), (101, 8))] == [202, 151, 152]
+
+
+def test_a_quantization_is_its_method_and_parameters() -> None:
+    assert method_of({"scalar": {"type": "int8"}}) == ("scalar", {"type": "int8"})
+    assert method_of(None) == method_of({}) == ("", {})
+
+
+@pytest.mark.parametrize(
+    ("params", "point"),
+    [
+        ({"rescore": "true", "oversampling": "2.5", "hnsw_ef": "64", "limit": "5"}, OperatingPoint(5, 64, True, 2.5)),
+        ({"rescore": "false", "oversampling": "1", "hnsw_ef": "default", "limit": "10"}, OperatingPoint(10)),
+        ({"role": "baseline", "hnsw_ef": "64", "limit": "10"}, OperatingPoint(10, 64, False, 1.0)),
+    ],
+)
+def test_a_row_names_its_operating_point(params: dict[str, str], point: OperatingPoint) -> None:
+    assert Row(params, {}).point == point
+    assert point.ef == params["hnsw_ef"]
+    assert (point.ignore, point.exact) == (False, False)
+
+
+@pytest.mark.parametrize(("role", "told"), [("baseline", (True, False, False)), ("failed", (False, True, False))])
+def test_a_row_says_what_it_is_of(role: str, told: tuple[bool, bool, bool]) -> None:
+    one, trial = Row({"role": role}, {}), Row({}, {})
+    assert (one.baseline, one.failed, one.trial) == told
+    assert (trial.baseline, trial.failed, trial.trial) == (False, False, True)
