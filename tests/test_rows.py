@@ -232,3 +232,13 @@ def test_throughput_without_pause_is_priced_by_the_bill_of_its_own_collection():
     assert [one.metrics.get("cost_usd_month_per_1000_qps") for one in rows] == [120.0, 25.0, None]
     assert [(one.metrics["qps"], one.metrics["saturated"]) for one in rows] == [(100.0, 0), (200.0, 0), (50.0, 1)]
     assert [one.params.get("rate") for one in rows] == [None, None, "50"]
+
+
+@pytest.mark.parametrize(
+    ("files", "ratio"),
+    [({"vectors": 400, "codes": 100}, 4.0), ({"vectors": 400, "codes": 0}, 1.0), ({"vectors": 400}, 1.0), ({}, None)],
+)
+def test_codes_are_compared_with_the_vectors_that_are_stored(files, ratio):
+    one = made_by_hand()
+    build = replace(one.quantized.build, state=replace(one.quantized.build.state, files=files))
+    assert replace(one, quantized=replace(one.quantized, build=build)).compression_ratio == ratio

@@ -5,7 +5,9 @@ import pytest
 from qexp.results import (
     MIB,
     Interval,
+    LoadLevel,
     OperatingPoint,
+    Reads,
     Row,
     Stop,
     evenly,
@@ -66,6 +68,24 @@ def test_a_target_that_is_met_exactly_is_reached() -> None:
 @pytest.mark.parametrize(("count", "most", "rows"), [(3, 100, [0, 1, 2]), (1000, 3, [0, 499, 999]), (9, 1, [0])])
 def test_rows_are_spread_evenly_over_all(count: int, most: int, rows: list[int]) -> None:
     assert evenly(count, most).tolist() == rows
+
+
+def test_why_rounds_ended_is_said() -> None:
+    assert str(Stop(8, 0.042, 0.05, 61.4)) == "speedups known to ± 4.2% or closer after 8 rounds (61 s)"
+    assert str(Stop(8, 0.07, 0.05, 60.0)).endswith(
+        " rounds (60 s); the target of ± 5.0% was not reached in search.budget_seconds"
+    )
+
+
+def test_loads_have_names() -> None:
+    titles = [LoadLevel(1).title, LoadLevel(4).title, LoadLevel(4, 22.5).title]
+    assert titles == ["1 client", "4 clients", "22.5 queries/s"]
+
+
+@pytest.mark.parametrize(("one", "other"), [(None, 5), (5, None)])
+def test_bytes_that_are_half_known_are_unknown(one: int | None, other: int | None) -> None:
+    assert Reads(3, one).plus(Reads(1, other)) == Reads(4, None)
+    assert Reads(3, one).minus(Reads(1, other)) == Reads(2, None)
 
 
 def test_segments_have_room_for_themselves_and_for_no_other() -> None:
