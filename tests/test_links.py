@@ -27,6 +27,15 @@ def test_euclid_and_cosine_agree_on_normalised_vectors() -> None:
     assert forward_links(points, 16, 100, "euclid") == pytest.approx(forward_links(points, 16, 100, "cosine"), rel=0.02)
 
 
+def test_each_distance_keeps_by_its_own_measure() -> None:
+    # the third is 5 from the first, which is √18 from the second, and by blocks 6; the second has but one before it
+    three = np.array([[0, 0], [3, 3], [5, 0]], dtype=np.float32)
+    assert forward_links(three, 16, 100, "euclid") == 1.0
+    assert forward_links(three, 16, 100, "manhattan") == pytest.approx(1.5, abs=0.1)  # of 200 draws
+    line = np.arange(1, 501, dtype=np.float32)[:, None]  # all are nearer to the longest, which is the last
+    assert forward_links(line, 4, 100, "dot") == pytest.approx(8.0, rel=0.05)
+
+
 def test_a_single_point_has_no_links() -> None:
     assert forward_links(np.ones((1, 4), dtype=np.float32), 16, 100, "cosine") == 0.0
 

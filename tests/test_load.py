@@ -26,10 +26,10 @@ def sample(*milliseconds: float, seconds: float = 1.0, unserved: int = 0) -> Loa
 class Clock:
     """Time that passes by sleeping, and by a microsecond with every look at it."""
 
-    now = 0
+    now = looks = 0
 
     def __call__(self) -> int:
-        self.now += 1000
+        self.now, self.looks = self.now + 1000, self.looks + 1
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -53,7 +53,7 @@ def test_t16_a_closed_loop_sends_the_next_query_when_the_last_is_answered(clock:
 
     found = closed_loop(call, [0, 1, 2], 5 * MS, 0.03)
     assert order == [turn % 3 for turn in range(15)]
-    assert found.latencies.tolist() == [2_001_000] * 15
+    assert (found.latencies.tolist(), found.unserved) == ([2_001_000] * 15, 0)
     assert found.seconds == pytest.approx(15 * 0.002001, abs=2e-6)
 
 
@@ -87,12 +87,13 @@ def test_the_last_to_wait_are_served_after_the_end_unless_they_are_more_than_a_h
     found = open_loop(lambda _: clock.sleep(next(pauses)), [None], due, 0, 0.2)
     assert (len(found.latencies), found.unserved) == (200 - unserved, unserved)
     assert found.latencies[-2:] / MS == pytest.approx(waited, abs=0.05)
+    assert clock.looks < 210 * 200  # between arrivals it sleeps, but for the last 200 µs
 
 
 def test_t15_rounds_that_begin_with_the_same_queries_make_no_percentiles() -> None:
     visit, level = Visit("baseline", POINT), LoadLevel(1, 10.0)
     (few,) = judge_load({(visit, level): [sample(*[5.0] * 20)] * 5}, queries=500)
-    (enough,) = judge_load({(visit, level): [sample(*[5.0] * 100)] * 5}, queries=500)
+    (enough,) = judge_load({(visit, level): [sample(*[5.0] * 20), *[sample(*[5.0] * 100)] * 4]}, queries=500)
     assert (few.latency.p95, enough.latency.p95, enough.latency.p99) == (None, 5.0, None)
 
 
@@ -131,16 +132,17 @@ def test_throughput_and_latency_are_held_against_the_baseline_under_the_same_loa
     base, trial = Visit("baseline", POINT), Visit("trial", POINT)
     loads = judge_load(
         {
-            (base, clients): [sample(*[2.0] * 100), sample(*[2.0] * 102)],
-            (trial, clients): [sample(*[1.0] * 200), sample(*[1.0] * 204)],
+            (base, clients): [sample(*[2.0] * 100, seconds=0.5), sample(*[2.0] * 102, seconds=0.5)],
+            (trial, clients): [sample(*[1.0] * 200, seconds=0.25), sample(*[1.0] * 204, seconds=0.25)],
             (base, rate): [sample(*[8.0] * 50), sample(*[8.0] * 50)],
             (trial, rate): [sample(*[4.0] * 50), sample(*[4.0] * 50)],
         },
         queries=100,
     )
-    assert [round(load.qps) for load in loads] == [101, 202, 50, 50]
+    assert [round(load.qps) for load in loads] == [202, 808, 50, 50]
     assert loads[0].speedup is None
-    assert [load.speedup.estimate for load in loads if load.speedup] == pytest.approx([2.0, 2.0])
+    assert [load.speedup.estimate for load in loads if load.speedup] == pytest.approx([4.0, 2.0])
+    assert [[len(block) for block in load.raw] for load in loads[:2]] == [[100, 102], [200, 204]]
     assert not any(load.saturated for load in loads)
 
 
@@ -150,6 +152,20 @@ def test_saturation_has_no_latency() -> None:
     assert load.saturated
     assert load.latency is None
     assert load.qps == 90
+
+
+@pytest.mark.parametrize(
+    ("blocks", "saturated"),
+    [([(99, 1)], False), ([(98, 2)], True), ([(50, 1), (50, 1)], True), ([(60, 1), (60, 0)], False)],
+)
+def test_more_than_a_hundredth_that_is_not_served_is_saturation(blocks: list[tuple[int, int]], saturated: bool) -> None:
+    base, trial, level = Visit("baseline", POINT), Visit("trial", POINT), LoadLevel(1, 100.0)
+    many = [sample(*[5.0] * served, unserved=unserved) for served, unserved in blocks] * 2
+    steady = [sample(*[5.0] * 100)] * len(many)
+    for first, second in ((many, steady), (steady, many)):
+        loads = judge_load({(base, level): first, (trial, level): second}, queries=100)
+        assert any(load.saturated for load in loads) == saturated
+        assert (loads[1].speedup is None) == saturated
 
 
 def test_every_load_is_visited_once_a_round_and_round_0_is_not_kept() -> None:
