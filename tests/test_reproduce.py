@@ -3,19 +3,27 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from qexp.config import restored
+from qexp.config import ExperimentConfig, restored
 from qexp.errors import ConfigError
 from qexp.provenance import reproduce_command
-from qexp.reproduced import Check, half_width, latency_ratio, only_one_has
+from qexp.reproduced import Check, compare, half_width, latency_ratio, only_one_has, same_build
+from qexp.results import Experiment, Row
+from qexp.rows import experiment_rows
 from tests.conftest import QUICK, Qexp
 from tests.tables import row
 from tests.test_config import composed
+from tests.test_rows import made_by_hand
 from tests.test_sweep import all_runs, of_level
 
 
@@ -174,6 +182,76 @@ def test_latency_ratio_is_now_over_then() -> None:
     assert ratio.estimate == pytest.approx(2.0)
     assert ratio.low < 2.0 < ratio.high
     assert ratio.low * ratio.high == pytest.approx(4.0)
+
+
+@pytest.mark.filterwarnings("ignore:Precision loss")
+def test_latencies_that_vary_differently_are_compared_by_welch() -> None:
+    ratio = latency_ratio(np.exp([0.0, 0.2]), np.exp([1.0, 1.0]))
+    # the standard error of a mean of two that are 0.2 apart is 0.1, with one degree of freedom: t(0.975) = 12.7062
+    assert np.log([ratio.low, ratio.estimate, ratio.high]) == pytest.approx(
+        [0.9 - 1.27062, 0.9, 0.9 + 1.27062], abs=1e-5
+    )
+
+
+def measured_again() -> tuple[Experiment, list[Row]]:
+    """An experiment of 200 queries whose trial takes 2 ms in the geometric mean over rounds, and its rows."""
+    made = made_by_hand()
+    title = f"trial: {made.trials[0].point.title}"
+    rounds = [[4] * 5, [5] * 5, [1, 2, 4, 2, 2]]
+    latencies = np.repeat(np.array(rounds)[:, :, None] * 1_000_000, 200, axis=2)
+    experiment = replace(made, visits=("baseline", "control", title), latencies=latencies)
+    return experiment, experiment_rows(ExperimentConfig(), experiment)
+
+
+def test_a_trial_is_compared_with_the_one_at_its_operating_point(tmp_path: Path) -> None:
+    experiment, now = measured_again()
+    *_, trial = now
+    then = [replace(one, metrics=one.metrics | {"recall": 0.79, "accuracy_retention": 0.9}) for one in now]
+    other = replace(trial, params=trial.params | {"rescore": "true"}, metrics=trial.metrics | {"recall": 0.1})
+    visits = {f"trial: {experiment.trials[0].point.title}": 1, "baseline": 9}
+    raw = [(visit, place, ms * (place + 1) * 10**6) for visit, ms in visits.items() for place in range(3)]
+    pq.write_table(
+        pa.table(dict(zip(("visit", "round", "nanoseconds"), zip(*raw, strict=True), strict=True))), tmp_path / "raw"
+    )
+    (found,) = compare([*then, other], now, experiment, same=False, raw=tmp_path / "raw")
+    retention, recall = found.checks
+    assert (retention.measure, retention.then, retention.now) == ("accuracy_retention", 0.9, 0.9)
+    assert (recall.measure, recall.then, recall.now) == ("recall", 0.79, 0.85)
+    assert (retention.allowed, recall.allowed) == pytest.approx((2**0.5 * 0.01, 2**0.5 * 0.05))
+    assert found.latency is not None
+    assert found.latency.estimate == pytest.approx(2 / 6 ** (1 / 3))  # over the geometric mean of 1, 2 and 3 ms
+    (found,) = compare(then, now, experiment, same=True, raw=None)
+    assert ([check.allowed for check in found.checks], found.latency) == ([0.0, 0.0], None)
+    assert [check.holds for check in found.checks] == [True, False]
+    for nothing in ([other], [then[0]], [replace(trial, metrics={})]):
+        with pytest.raises(ConfigError, match="none of the operating points that were measured now"):
+            compare(nothing, now, experiment, same=False, raw=None)
+
+
+@pytest.mark.parametrize(
+    ("reused", "times", "same"),
+    [
+        ((True, True), (3.0, 9.0), True),
+        ((True, False), (3.0, 9.0), False),
+        ((False, True), (3.0, 9.0), False),
+        ((True, True), (3.1, 9.0), False),
+        ((True, True), (3.0, 9.1), False),
+    ],
+)
+def test_a_build_is_the_same_if_both_were_found_and_took_as_long(
+    reused: tuple[bool, bool], times: tuple[float, float], same: bool
+) -> None:
+    made = made_by_hand()
+    experiment = replace(
+        made,
+        quantized=replace(made.quantized, build=replace(made.quantized.build, reused=reused[0])),
+        baseline_collection=replace(
+            made.baseline_collection, build=replace(made.baseline_collection.build, reused=reused[1])
+        ),
+    )
+    metrics = dict(zip(("index_seconds", "baseline_index_seconds"), times, strict=True))
+    run: Any = SimpleNamespace(data=SimpleNamespace(metrics=metrics))
+    assert same_build(run, experiment) == same
 
 
 def test_the_command_names_every_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
