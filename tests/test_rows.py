@@ -26,7 +26,7 @@ from qexp.results import (
     Stop,
     Trial,
 )
-from qexp.results.footprint import Bill, Comparison, Cost
+from qexp.results.footprint import Bill, CapTrial, Cliff, Comparison, Cost, ProcessMemory
 from qexp.rows import collection_metrics, experiment_rows, factor_text, load_rows, with_baselines
 from qexp.runner import measure_experiment
 from tests.conftest import small_experiment
@@ -242,3 +242,45 @@ def test_codes_are_compared_with_the_vectors_that_are_stored(files, ratio):
     one = made_by_hand()
     build = replace(one.quantized.build, state=replace(one.quantized.build.state, files=files))
     assert replace(one, quantized=replace(one.quantized, build=build)).compression_ratio == ratio
+
+
+def test_every_figure_of_memory_has_its_own_name():
+    made = made_by_hand()
+    graph = Comparison("graph", "hot", MIB, 4 * MIB, 2 * MIB, 4 * MIB, 5 * MIB, 6 * MIB, 7 * MIB, MIB)
+    process = ProcessMemory(10 * MIB, 11 * MIB, 12 * MIB, 13 * MIB, 14, 15, None)
+    large = replace(
+        made.baseline_collection, comparisons=(graph,), memory=replace(made.baseline_collection.memory, process=process)
+    )
+    point = OperatingPoint(10).title
+    caps = [
+        CapTrial("none", point, cap and cap * MIB, 1.0, ms, faults=1) for cap, ms in ((None, 1.0), (9, 1.0), (8, 3.0))
+    ]
+    experiment = replace(made, baseline_collection=large, cliff=Cliff(MIB, tuple(caps)))
+    expected = {
+        "codes_predicted_mib": 2.0,
+        "codes_guide_mib": None,
+        "codes_loaded_mib": 0.0,
+        "codes_resident_mib": 6.0,
+        "codes_ram_off_percent": pytest.approx(100 * (2 / 6 - 1)),
+        "codes_file_off_percent": 0.0,
+        "ram_hot_measured_mib": 6.0,
+        "process_peak_mib": None,
+        "baseline_graph_predicted_mib": 1.0,
+        "baseline_graph_guide_mib": 4.0,
+        "baseline_graph_loaded_mib": 5.0,
+        "baseline_graph_warm_mib": 6.0,
+        "baseline_graph_resident_mib": 8.0,
+        "baseline_graph_ram_off_percent": -87.5,
+        "baseline_graph_file_off_percent": -50.0,
+        "baseline_ram_hot_measured_mib": 8.0,
+        "baseline_process_anonymous_mib": 10.0,
+        "baseline_process_file_mib": 11.0,
+        "baseline_process_shared_mib": 12.0,
+        "baseline_process_peak_mib": 13.0,
+        "baseline_process_minor_faults": 14.0,
+        "baseline_process_major_faults": 15.0,
+        "baseline_ram_floor_mib": 9.0,
+        "baseline_ram_fallen_mib": 8.0,
+    }
+    found = collection_metrics(experiment)
+    assert {name: found.get(name) for name in expected} == expected
