@@ -15,6 +15,7 @@ from qexp.results import (
     Component,
     DatasetFacts,
     Experiment,
+    Finding,
     Half,
     Interval,
     LatencyStats,
@@ -196,6 +197,12 @@ def test_every_figure_of_a_collection_has_its_own_name():
         "upload_seconds": 2.0,
         "index_seconds": 3.0,
         "points_per_second": 5.0,  # ten points
+        "compression_ratio": 4.0,
+        "ram_measured_mib": 7.0,
+        "baseline_ram_measured_mib": 13.0,
+        "baseline_ram_cost_usd_month": 10.0,
+        "baseline_disk_cost_usd_month": 2.0,
+        "baseline_cost_target_points": None,
         "disk_mib": 11.0,
         "codes_disk_mib": 2.0,
         "id_tracker_disk_mib": 1.0,
@@ -218,7 +225,21 @@ def test_every_figure_of_a_collection_has_its_own_name():
     assert {name: metrics.get(name) for name in expected} == expected
     (base,) = made_by_hand().baselines
     noisy = replace(base, point=OperatingPoint(10, 64), control=Interval(0.9, 0.8, 0.99))
-    assert collection_metrics(made_by_hand(baselines=(base, noisy)))["noisy"] == 1.0
+    cost = replace(made_by_hand().cost, points=2000)
+    metrics = collection_metrics(
+        made_by_hand(baselines=(base, noisy), findings=(Finding("", {"tuned_searches": 7.0}),), cost=cost)
+    )
+    expected = {
+        "noisy": 1.0,
+        "aa_speedup_mean": 1.01,
+        "ef_64_aa_speedup_mean": 0.9,
+        "ef_64_baseline_latency_mean_ms": 4.0,
+        "ef_64_baseline_recall": 0.96,
+        "ef_64_baseline_recall_a": 0.5,
+        "tuned_searches": 7.0,
+        "baseline_cost_target_points": 2000,
+    }
+    assert {name: metrics.get(name) for name in expected} == expected
 
 
 def test_throughput_without_pause_is_priced_by_the_bill_of_its_own_collection():
@@ -232,6 +253,12 @@ def test_throughput_without_pause_is_priced_by_the_bill_of_its_own_collection():
     assert [one.metrics.get("cost_usd_month_per_1000_qps") for one in rows] == [120.0, 25.0, None]
     assert [(one.metrics["qps"], one.metrics["saturated"]) for one in rows] == [(100.0, 0), (200.0, 0), (50.0, 1)]
     assert [one.params.get("rate") for one in rows] == [None, None, "50"]
+    assert [one.params.get("clients") for one in rows] == ["2"] * 3
+    assert [(one.params["quantization"], one.params.get("role")) for one in rows] == [
+        ("baseline", "baseline"),
+        ("scalar", None),
+        ("scalar", None),
+    ]
 
 
 @pytest.mark.parametrize(
