@@ -226,3 +226,25 @@ def test_packed_links_by_exact_numbers() -> None:
     bits_above = np.log2(62_500 * (np.log(above) + 0.5772) / (above + 1)) + 0.5
     layers = [(5 + n * each) / 8 + 7 / 16 + 1.3 for n, each in ((links, bits), (above, bits_above))]
     assert graph_bytes(1_000_000, 16, 10.0) == round(1e6 * (4 + layers[0] + layers[1] / 15)) + 12
+
+
+def test_components_by_exact_numbers() -> None:
+    asked = spec("scalar", size=100, points=1000)
+    parts = {part.name: (part.bytes, part.disk, part.guide) for part in predict_ram(asked).components}
+    assert parts["vectors"] == (400_000,) * 3
+    assert parts["codes"] == (1000 * (112 + 4),) * 3
+    assert parts["id tracker"] == (52_000, 21_125, 52_000)
+
+
+@pytest.mark.parametrize(
+    ("bits", "distance", "size"),
+    [
+        ("bits8", "dot", 104),
+        ("bits8", "euclid", 108),
+        (None, "dot", 58),
+        ("bits1_5", "dot", 27),
+        ("bits1", "euclid", 25),
+    ],
+)
+def test_turbo_codes_by_exact_numbers(bits: str | None, distance: str, size: int) -> None:
+    assert code_bytes({"turbo": {"bits": bits}}, 100, distance) == size

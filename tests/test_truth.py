@@ -354,6 +354,8 @@ def test_magnitude_is_that_of_the_kth_score() -> None:
     points, queries = np.array([[3, 4], [6, 8], [0, 2]], dtype=np.float32), np.array([[0, 3]], dtype=np.float32)
     found = Truth(np.array([[1, 0]]), np.array([[24.0, 12.0]]))
     assert magnitude(points, queries, found, "dot").tolist() == [[15.0]]
+    both = Truth(np.repeat(found.ids, 2, axis=0), np.repeat(found.scores, 2, axis=0))
+    assert magnitude(points, np.vstack([queries, 2 * queries]), both, "dot").tolist() == [[15.0], [30.0]]
     assert magnitude(points, queries, found, "cosine").tolist() == [[1.0]]
     near = Truth(np.array([[2, 0]]), np.array([[-1.0, -(10**0.5)]]))
     for distance in ("euclid", "manhattan"):
