@@ -102,6 +102,15 @@ def test_what_keeps_to_a_limit_on_ram_is_not_beaten_by_what_does_not():
     assert recommend(rows, replace(SLO, max_ram_mib=100)).choice.title == "binary, no rescoring"
 
 
+def test_an_accuracy_of_nothing_is_no_limit_to_loosen():
+    def loosened(accuracy):
+        rows = [baseline(cost=10), row("scalar", accuracy=accuracy, spread=0.5, cost=2)]
+        return [change.value for change in recommend(rows, SLO).changes if change.limit == "min_accuracy"]
+
+    assert loosened(0.5) == []
+    assert loosened(0.75) == [0.25]
+
+
 def test_an_upper_end_of_p95_from_too_few_rounds_changes_nothing():
     wide = row("scalar")
     wide.metrics.update(latency_p95_ms_a_high=1e6, latency_p95_ms_b_high=1e6)

@@ -218,7 +218,7 @@ def _savings(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> l
     for name, need in needs.items():
         cheaper = [need(one) for one in found if one.price < choice.price and set(shortfalls(one, slo)) == {name}]
         least = max(cheaper, default=inf) if name == "min_accuracy" else min(cheaper, default=inf)
-        if least == inf:  # nothing, or nothing whose P95 is known
+        if least in (0, inf):  # nothing, nothing whose P95 is known, or only what no accuracy is vouched for
             continue
         instead = _ranked(found, _moved(slo, name, least))[0]
         if instead.price < choice.price:  # unless cost is no objective
