@@ -135,7 +135,7 @@ def _staircase(axes: "Axes", decided: Recommendation, theme: Theme) -> None:
         if not best or one.accuracy > best[-1].accuracy:
             best.append(one)
     x, y = [one.latency for one in best], [_stretched(one.accuracy) for one in best]
-    axes.step(x, y, where="post", color=theme.muted, linewidth=1.2, zorder=1, label="frontier")
+    axes.step(x, y, where="post", color=theme.muted, linewidth=1.2, zorder=1, label="frontier, cost aside")
 
 
 def _oversampling(decided: Recommendation, frame: Frame) -> "Figure":
