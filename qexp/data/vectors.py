@@ -87,7 +87,7 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
     }
     key = digest_of([json.dumps(asked, sort_keys=True)])
     folder = cache / Kind.VECTORS / f"{config.dataset.title}-{key}"
-    data = read_or_made(folder, partial(_laid_out, folder), partial(_lay_out, source, config, distance, folder))
+    data = read_or_made(folder, partial(_read_folder, folder), partial(_lay_out, source, config, distance, folder))
     if config.search.limit > data.facts.points:
         raise DataError(f"search.limit={config.search.limit}: {source.place} has only {data.facts.points} points")
     if data.facts.queries < 2:
@@ -103,7 +103,7 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
     return data
 
 
-def _laid_out(folder: Path) -> Data:
+def _read_folder(folder: Path) -> Data:
     """Return what a folder holds; OSError, ValueError and the like where one of its files is broken."""
     payload, neighbours = folder / "payload.jsonl", folder / "neighbours.npy"
     data = Data(
