@@ -96,7 +96,7 @@ def test_the_query_phase_of_each_method_ends_where_its_second_round_begins() -> 
 
 
 def test_rounds_are_read_from_the_log_of_a_sweep() -> None:
-    stop = Stop(13, halfwidth=0.042, target=0.05, seconds=29.4)
+    stop = Stop(13, halfwidth=0.042, target=0.05, seconds=29.4, budget=30.0)
     assert rounds_in(f"10:00:00 binary_2bit: {stop}\n10:00:01 job 2") == {"binary_2bit": 13}
 
 

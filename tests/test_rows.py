@@ -133,7 +133,7 @@ def made_by_hand(**more):
         cost=Cost(1000, Bill(0, 0, 4.0, 1.0), Bill(0, 0, 10.0, 2.0)),
         visits=("baseline", "control", "trial"),
         latencies=np.zeros((3, 5, 200), dtype=np.int64),
-        stop=Stop(5, 0.02, 0.05, 1.0),
+        stop=Stop(5, 0.02, 0.05, 1.0, 30.0),
     )
     return replace(experiment, **more)
 

@@ -53,6 +53,8 @@ def test_without_a_budget_there_are_exactly_as_many_rounds_as_asked_for() -> Non
     stopping, _ = run(1.0, SearchConfig(rounds=3, budget_seconds=0))
     assert stopping.stop is not None
     assert stopping.stop.rounds == 3
+    assert not stopping.stop.reached
+    assert str(stopping.stop).endswith(" after 3 rounds (1 s)")
 
 
 def test_every_speedup_has_to_be_known_and_seconds_count_from_the_start() -> None:
@@ -62,5 +64,5 @@ def test_every_speedup_has_to_be_known_and_seconds_count_from_the_start() -> Non
     steady, shaky = np.full((2, 1), 1_000_000), np.array([[1_000_000], [2_000_000]])
     assert not stopping([steady, steady, shaky])
     # of the logarithms 0 and log(2): t(0.975, 1) = 12.7062, standard error log(2)/2
-    assert stopping.stop == Stop(2, pytest.approx(2 ** (12.7062047 / 2) - 1), 0.05, 9.0)
+    assert stopping.stop == Stop(2, pytest.approx(2 ** (12.7062047 / 2) - 1), 0.05, 9.0, 10.0)
     assert stopping([steady, steady, shaky])

@@ -61,8 +61,8 @@ def test_sizes_of_vectors() -> None:
 
 
 def test_a_target_that_is_met_exactly_is_reached() -> None:
-    assert Stop(5, 0.05, 0.05, 1.0).reached
-    assert not Stop(5, 0.0501, 0.05, 1.0).reached
+    assert Stop(5, 0.05, 0.05, 1.0, 30.0).reached
+    assert not Stop(5, 0.0501, 0.05, 1.0, 30.0).reached
 
 
 @pytest.mark.parametrize(("count", "most", "rows"), [(3, 100, [0, 1, 2]), (1000, 3, [0, 499, 999]), (9, 1, [0])])
@@ -71,10 +71,11 @@ def test_rows_are_spread_evenly_over_all(count: int, most: int, rows: list[int])
 
 
 def test_why_rounds_ended_is_said() -> None:
-    assert str(Stop(8, 0.042, 0.05, 61.4)) == "speedups known to ± 4.2% or closer after 8 rounds (61 s)"
-    assert str(Stop(8, 0.07, 0.05, 60.0)).endswith(
+    assert str(Stop(8, 0.042, 0.05, 61.4, 60.0)) == "speedups known to ± 4.2% or closer after 8 rounds (61 s)"
+    assert str(Stop(8, 0.07, 0.05, 60.0, 60.0)).endswith(
         " rounds (60 s); the target of ± 5.0% was not reached in search.budget_seconds"
     )
+    assert str(Stop(8, 0.07, 0.05, 60.0, 0.0)).endswith(" rounds (60 s)")
 
 
 def test_loads_have_names() -> None:

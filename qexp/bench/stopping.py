@@ -32,7 +32,7 @@ class Stopping:
         """Whether to stop; latencies [round, query] of every visit so far."""
         widths = [speedup_mean(latencies[base], latencies[trial]).halfwidth for base, trial in self._pairs]
         rounds, seconds = len(latencies[0]), self._clock() - self._started
-        self.stop = Stop(rounds, max(widths), self._search.target_halfwidth, seconds)
+        self.stop = Stop(rounds, max(widths), self._search.target_halfwidth, seconds, self._search.budget_seconds)
         if self.stop.reached and self._reached_at is None:
             self._reached_at = rounds
         satisfied = self._reached_at is not None and rounds >= self._reached_at + EXTRA_ROUNDS

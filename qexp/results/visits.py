@@ -88,12 +88,16 @@ class Visit(NamedTuple):
 
 @dataclass(frozen=True)
 class Stop:
-    """Why the rounds ended: their number, and the widest half-width of a speedup's interval against its target."""
+    """Why the rounds ended: their number, and the widest half-width of a speedup's interval against its target.
+
+    `budget` are the seconds after which there are no more rounds than the fewest; with 0 no target is striven for.
+    """
 
     rounds: int
     halfwidth: float
     target: float
     seconds: float
+    budget: float
 
     @property
     def reached(self) -> bool:
@@ -103,7 +107,7 @@ class Stop:
     def __str__(self) -> str:
         how = f"speedups known to ± {self.halfwidth:.1%} or closer after {self.rounds} rounds ({self.seconds:.0f} s)"
         missed = f"; the target of ± {self.target:.1%} was not reached in search.budget_seconds"
-        return how if self.reached else how + missed
+        return how + missed if self.budget and not self.reached else how
 
 
 @dataclass(frozen=True)
