@@ -79,6 +79,14 @@ def test_ids_are_integers_strings_or_floats(wrong: Any) -> None:
     check_unique_ids(table([0.5, 1.5, 2.5, 3.5]))
 
 
+@pytest.mark.parametrize("column", ["query", "point", "grade"])
+def test_a_column_that_labels_lack_is_named(column: str) -> None:
+    columns = {"query": ["q"], "point": ["p"], "grade": [1], "note": [""]}
+    labels = datasets.Dataset.from_dict({name: value for name, value in columns.items() if name != column})
+    with pytest.raises(DataError, match=f"^labels: no column '{column}'"):
+        table_qrels(labels, "labels", QrelsConfig())
+
+
 def test_given_neighbours_keep_their_order_and_are_padded() -> None:
     assert neighbour_positions([[3, 0], [2], None], np.arange(3), table(None), KEPT, "queries").tolist() == [
         [2, 0],
