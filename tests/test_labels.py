@@ -39,9 +39,9 @@ def test_labels_of_dropped_rows_go_and_unknown_ids_are_refused() -> None:
     points, queries = table(["a", "b", "c", "d"]), table([7, 8, 9, 10])
     labels = [(7, "a", 2), (8, "c", 1), (9, "b", 1), (10, "d", 0)]
     assert qrel_rows(labels, points, KEPT, queries, np.array([0, 2, 3])).tolist() == [[0, 0, 2], [2, 2, 0]]
-    with pytest.raises(DataError, match="qrels: no point of mine has the id 'z'"):
+    with pytest.raises(DataError, match=r"no point of mine has the id 'z'; without dataset.id_column ids are row"):
         qrel_rows([(7, "z", 1)], points, KEPT, queries, np.arange(4))
-    with pytest.raises(DataError, match="qrels: no query of mine has the id 6"):
+    with pytest.raises(DataError, match=r"no query of mine has the id 6; without dataset.queries.id_column ids"):
         qrel_rows([(6, "a", 1)], points, KEPT, queries, np.arange(4))
     with pytest.raises(DataError, match="query 7 and point 'a' have two grades, 2 and 0; keep one"):
         qrel_rows([(7, "a", 2), (7, "a", 2), (7, "a", 0)], points, KEPT, queries, np.arange(4))
@@ -61,6 +61,7 @@ def test_labels_of_some_queries_alone_are_told(labelled: int, said: str) -> None
 
 def test_a_duplicate_id_names_both_rows() -> None:
     check_unique_ids(table(["a", "b", "c", "d"]))
+    check_unique_ids(table(None))
     with pytest.raises(DataError, match="mine row 3: the id 'b' is that of row 1 too"):
         check_unique_ids(table(["a", "b", "c", "b"]))
     with pytest.raises(DataError, match="mine row 2: no id in column 'id'"):
@@ -85,6 +86,13 @@ def test_a_column_that_labels_lack_is_named(column: str) -> None:
     labels = datasets.Dataset.from_dict({name: value for name, value in columns.items() if name != column})
     with pytest.raises(DataError, match=f"^labels: no column '{column}'"):
         table_qrels(labels, "labels", QrelsConfig())
+
+
+@pytest.mark.parametrize("ids", [None, [10, 11, 12, 13], ["a", "b", "c", "d"]])
+def test_no_labels_and_no_neighbours_are_none(ids: Any) -> None:
+    none = qrel_rows([], table(ids), KEPT, table(ids), KEPT)
+    assert (none.shape, none.dtype) == ((0, 3), np.int64)
+    assert neighbour_positions([None, []], np.arange(2), table(ids), KEPT, "queries").tolist() == [[-1], [-1]]
 
 
 def test_given_neighbours_keep_their_order_and_are_padded() -> None:

@@ -142,7 +142,7 @@ def neighbour_positions(lists: list[Any], asked: Ids, points: Table, kept: Ids, 
     """
     lengths = np.array([0 if found is None else len(found) for found in lists])
     flat = [key for found in lists if found is not None for key in found]
-    rows = positions(points, kept, flat) if flat else np.empty(0, dtype=np.int64)
+    rows = positions(points, kept, flat)
     if (rows < 0).any():
         index = int(np.argmax(rows < 0))
         row = np.repeat(asked, lengths)[index]
