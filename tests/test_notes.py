@@ -14,11 +14,21 @@ def test_a_large_corpus_of_long_vectors_has_nothing_to_say() -> None:
     assert notes(spec("binary", size=1024, points=2500), [CODES, RESCORED]) == []
 
 
-@pytest.mark.parametrize(("points", "small"), [(9999, True), (10_000, False)])
-def test_a_corpus_that_qdrant_would_not_index_is_small(points: int, small: bool) -> None:
-    found = notes(spec(size=256, points=points), [CODES])
-    assert bool(found) is small
-    assert all("are below the 10,000 from which Qdrant builds an index by default" in note for note in found)
+@pytest.mark.parametrize(
+    ("points", "more", "said"),
+    [
+        (9999, {}, "9,999 KiB of vectors are"),
+        (9999, {"full_scan_threshold": 9999}, "9,999 KiB of vectors are"),
+        (19_998, {"segments": 2}, "9,999 KiB of vectors in a segment are"),
+        (19_998, {"shards": 2}, "9,999 KiB of vectors in a segment are"),
+        (10_000, {}, ""),
+    ],
+)
+def test_a_corpus_that_qdrant_would_not_index_is_small(points: int, more: dict[str, int], said: str) -> None:
+    found = notes(spec(size=256, points=points, **more), [CODES])
+    assert len(found) == bool(said)
+    start = f"small corpus: {said} below the 10,000 from which Qdrant builds an index by default"
+    assert all(note.startswith(start) for note in found)
 
 
 def test_what_full_scan_threshold_refuses_is_not_said_twice() -> None:
@@ -39,10 +49,15 @@ def test_short_binary_codes_without_rescoring(method: str, size: int, said: bool
 
 @pytest.mark.parametrize(
     ("method", "distance", "said"),
-    [("turbo_2", "manhattan", True), ("turbo_4", "manhattan", False), ("turbo_1", "euclid", False)],
+    [
+        ("turbo_2", "manhattan", True),
+        ("turbo_4", "manhattan", False),
+        ("turbo_1", "euclid", False),
+        ("binary", "manhattan", False),
+    ],
 )
 def test_graphs_of_short_turbo_codes_with_manhattan(method: str, distance: str, said: bool) -> None:
-    found = notes(spec(method, size=384, points=100_000, distance=distance), [CODES])
+    found = notes(spec(method, size=1024, points=100_000, distance=distance), [CODES])
     assert [note.startswith("the graph of TurboQuant of one to two bits") for note in found] == [True] * said
 
 
