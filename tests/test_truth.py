@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from qexp.config import EmbeddingConfig, ExperimentConfig, FileDataset, QueriesConfig, SearchConfig, SyntheticDataset
-from qexp.data import nearest, truth
+from qexp.data import nearest, progress, truth
 from qexp.data.truth import Truth, engine_truth, exact_scores, farther, find_truth, magnitude, neighbours
 from qexp.data.vectors import Data, load_data
 from qexp.errors import DataError
@@ -97,7 +97,48 @@ def test_ordinary_points_need_no_double_precision(distance: str, monkeypatch: py
 
     monkeypatch.setattr(truth, "candidates", counted)
     neighbours(vectors(0, 5000, 64), vectors(1, 50, 64), 10, distance)
-    assert asked == [50]
+    neighbours(vectors(0, 10, 64), vectors(1, 40, 64), 10, distance)  # no other point could be nearer
+    assert asked == [50, 40]
+
+
+@pytest.mark.parametrize("count", [10, 600], ids=["in the last block", "in another block"])
+def test_a_block_that_could_not_be_looked_through_is_no_truth(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer = nearest._Best.offer
+
+    def full(best: Any, start: int, found: Any) -> None:
+        if start == 0:
+            raise MemoryError
+        offer(best, start, found)
+
+    monkeypatch.setattr(nearest._Best, "offer", full)
+    with pytest.raises(MemoryError):
+        neighbours(vectors(0, count, 4), vectors(1, 2, 4), 3, "dot")
+
+
+@pytest.mark.parametrize(("among", "count"), [(None, 600), (np.arange(0, 600, 2), 300)])
+def test_progress_counts_the_points_that_are_searched(
+    among: Any, count: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.0)
+    with caplog.at_level("INFO", progress.__name__):
+        neighbours(vectors(0, 600, 4), vectors(1, 2, 4), 3, "dot", among)
+    said = [f"exact neighbours: {done} of {count}" for done in (256, count)]
+    assert [message.split(",")[0] for message in caplog.messages] == said
+
+
+@pytest.mark.parametrize(
+    ("sign", "merged", "best"),
+    [(1, [0, 10, 20, 30, 40, 50, 60, 70], [78, 79]), (-1, [0, 10, 30, 70], [0, 1])],
+    ids=["many wait", "as many points again were seen"],
+)
+def test_candidates_are_merged_when_it_is_worth_it(sign: int, merged: list[int], best: list[int]) -> None:
+    kept, at = nearest._Best(1, 2, np.float32), []
+    for start in range(0, 80, 10):
+        kept.offer(start, sign * np.arange(start, start + 10, dtype=np.float32)[None])
+        if not kept._waiting:
+            at.append(start)
+    ids, bar = kept.found()
+    assert (at, sorted(ids[0].tolist()), bar.tolist()) == (merged, best, [78.0 if sign > 0 else -1.0])
 
 
 def test_fewer_points_than_spare_candidates() -> None:
