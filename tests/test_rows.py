@@ -24,11 +24,12 @@ from qexp.results import (
     MemoryUse,
     OperatingPoint,
     RamEstimate,
+    Row,
     Stop,
     Trial,
 )
 from qexp.results.footprint import Bill, CapTrial, Cliff, Comparison, Cost, ProcessMemory
-from qexp.rows import collection_metrics, experiment_rows, factor_text, load_rows, with_baselines
+from qexp.rows import collection_metrics, experiment_rows, factor_text, failed_row, load_rows, with_baselines
 from qexp.runner import measure_experiment
 from tests.conftest import small_experiment
 from tests.tables import row
@@ -73,6 +74,15 @@ def test_every_ef_has_the_row_of_its_own_baseline():
             (0.9, {}, 1.01, 0.99, 1.03),
         )
     ]
+
+
+def test_a_baseline_is_searched_without_codes_and_a_failed_run_has_no_figures():
+    (base, _) = with_baselines([trial("16")], {})
+    assert {"rescore", "oversampling"} <= trial("16").params.keys()
+    assert not {"rescore", "oversampling"} & base.params.keys()
+    assert failed_row("r", {"quantization.name": "scalar", "seed": "1"}, "no room") == Row(
+        {"quantization": "scalar", "role": "failed", "run": "r", "error": "no room"}, {}
+    )
 
 
 def test_what_is_recorded_fetches_as_many_as_were_measured():
@@ -140,6 +150,17 @@ def made_by_hand(**more):
 
 def test_every_figure_of_a_trial_has_its_own_name():
     base, trial = experiment_rows(small_experiment(Path("unused")), made_by_hand())
+    assert trial.params == {
+        "dataset": "words",
+        "embedding_size": "64",
+        "quantization": "scalar",
+        "storage": "on_disk",
+        "engine": "edge",
+        "rescore": "false",
+        "oversampling": "1",
+        "hnsw_ef": "default",
+        "limit": "10",
+    }
     expected = {
         "latency_mean_ms": 2.0,
         "latency_p50_ms": 2.1,
@@ -227,6 +248,8 @@ def test_every_figure_of_a_collection_has_its_own_name():
     }
     metrics = collection_metrics(made_by_hand())
     assert {name: metrics.get(name) for name in expected} == expected
+    unknown = collection_metrics(made_by_hand(quantized=replace(made_by_hand().quantized, memory=None)))
+    assert metrics.keys() - unknown.keys() == {"ram_measured_mib"}
     (base,) = made_by_hand().baselines
     noisy = replace(base, point=OperatingPoint(10, 64), control=Interval(0.9, 0.8, 0.99))
     cost = replace(made_by_hand().cost, points=2000)

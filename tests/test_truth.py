@@ -87,8 +87,8 @@ def test_more_equal_points_than_candidates() -> None:
     assert found.scores[0] == pytest.approx([0.0, -(0.8**0.5), -(0.8**0.5)], abs=1e-7)
 
 
-@pytest.mark.parametrize("distance", METRIC)
-def test_ordinary_points_need_no_double_precision(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("distance", "offset"), [*((distance, 0) for distance in METRIC), ("euclid", 100)])
+def test_ordinary_points_need_no_double_precision(distance: str, offset: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def counted(*arguments: Any) -> Any:
@@ -96,7 +96,7 @@ def test_ordinary_points_need_no_double_precision(distance: str, monkeypatch: py
         return nearest.candidates(*arguments)
 
     monkeypatch.setattr(truth, "candidates", counted)
-    neighbours(vectors(0, 5000, 64), vectors(1, 50, 64), 10, distance)
+    neighbours(vectors(0, 5000, 64) + np.float32(offset), vectors(1, 50, 64) + np.float32(offset), 10, distance)
     neighbours(vectors(0, 10, 64), vectors(1, 40, 64), 10, distance)  # no other point could be nearer
     assert asked == [50, 40]
 
