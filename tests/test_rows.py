@@ -192,6 +192,9 @@ def test_every_figure_of_a_trial_has_its_own_name():
     }
     assert {name: trial.metrics.get(name) for name in expected} == expected
     assert "cost_target_points" not in trial.metrics
+    more = replace(made_by_hand().cost, points=2000)
+    priced = experiment_rows(small_experiment(Path("unused")), made_by_hand(cost=more))
+    assert [one.metrics["cost_target_points"] for one in priced] == [2000, 2000]
     expected = {
         "latency_mean_ms": 4.0,
         "latency_p95_ms": 4.2,
@@ -251,6 +254,11 @@ def test_every_figure_of_a_collection_has_its_own_name():
     unknown = collection_metrics(made_by_hand(quantized=replace(made_by_hand().quantized, memory=None)))
     assert metrics.keys() - unknown.keys() == {"ram_measured_mib"}
     (base,) = made_by_hand().baselines
+    unknown = collection_metrics(made_by_hand(baselines=(replace(base, control_p95=None, server=None),)))
+    assert metrics.keys() - unknown.keys() == {
+        *(f"aa_speedup_p95{end}" for end in ("", "_low", "_high")),
+        *(f"baseline_server_latency_{name}_ms" for name in ("mean", "p50", "p95", "p99")),
+    }
     noisy = replace(base, point=OperatingPoint(10, 64), control=Interval(0.9, 0.8, 0.99))
     cost = replace(made_by_hand().cost, points=2000)
     metrics = collection_metrics(

@@ -98,7 +98,8 @@ def test_ordinary_points_need_no_double_precision(distance: str, offset: int, mo
     monkeypatch.setattr(truth, "candidates", counted)
     neighbours(vectors(0, 5000, 64) + np.float32(offset), vectors(1, 50, 64) + np.float32(offset), 10, distance)
     neighbours(vectors(0, 10, 64), vectors(1, 40, 64), 10, distance)  # no other point could be nearer
-    assert asked == [50, 40]
+    neighbours(vectors(0, 5000, 64), vectors(1, 30, 64), 10, distance, np.arange(10))
+    assert asked == [50, 40, 30]
 
 
 @pytest.mark.parametrize("count", [10, 600], ids=["in the last block", "in another block"])
@@ -145,13 +146,22 @@ def test_fewer_points_than_spare_candidates() -> None:
     assert neighbours(vectors(0, 3, 4), vectors(1, 2, 4), 3, "cosine").ids.shape == (2, 3)
 
 
-def test_exact_scores_of_given_points() -> None:
-    points = np.array([[1, 0], [0, 2]], dtype=np.float32)
-    query = np.array([[3, 4]], dtype=np.float32)
-    ids = np.array([[1, 0, -1]])
-    assert exact_scores(points, query, ids, "dot").tolist() == [[8.0, 3.0, -np.inf]]
-    assert exact_scores(points, query, ids, "euclid").tolist() == [[-np.sqrt(13), -np.sqrt(20), -np.inf]]
-    assert exact_scores(points, query, ids, "manhattan").tolist() == [[-5.0, -6.0, -np.inf]]
+@pytest.mark.parametrize("score_bytes", [1, 96, 2**21], ids=["one by one", "two and one", "at once"])
+@pytest.mark.parametrize(
+    ("distance", "expected"),
+    [
+        ("dot", [[8.0, 3.0, -np.inf], [0.0, -np.inf, 5.0], [0.0, 0.0, 0.0]]),
+        ("euclid", [[-(13**0.5), -(20**0.5), -np.inf], [-(29**0.5), -np.inf, -4.0], [-2.0, -1.0, -1.0]]),
+        ("manhattan", [[-5.0, -6.0, -np.inf], [-7.0, -np.inf, -4.0], [-2.0, -1.0, -1.0]]),
+    ],
+)
+def test_exact_scores_of_given_points(
+    distance: str, expected: list[list[float]], score_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(truth, "SCORE_BYTES", score_bytes)
+    points, queries = (np.array(rows, dtype=np.float32) for rows in ([[1, 0], [0, 2]], [[3, 4], [5, 0], [0, 0]]))
+    ids = np.array([[1, 0, -1], [1, -1, 0], [1, 0, 0]])
+    assert exact_scores(points, queries, ids, distance).tolist() == expected
 
 
 def test_only_some_points_are_searched() -> None:
@@ -302,6 +312,7 @@ def test_what_the_engine_found_is_scored_and_put_in_order(tmp_path: Path) -> Non
     right = neighbours(np.asarray(data.points()), data.query_vectors(), 5, "cosine")
     found = engine_truth(data, right.ids[:, ::-1])
     assert (found.source, found.ids.tolist()) == ("engine", right.ids.tolist())
+    assert (np.sort(engine_truth(data, np.tile(np.arange(5), (30, 1))).ids) == np.arange(5)).all()
     with pytest.raises(DataError, match="query 0 has only 4 results"):
         engine_truth(data, np.where(right.ids == right.ids[0, 0], -1, right.ids))
 
@@ -370,19 +381,28 @@ def test_lists_that_are_all_too_short_are_refused(tmp_path: Path) -> None:
 
 def test_how_much_farther_a_neighbour_may_be(tmp_path: Path) -> None:
     data = given(tmp_path, lambda right: right)
-    points, queries = np.array([[1.0, 0], [0.999, 0], [0.995, 0], [0.99495, 0], [0, 1]], np.float32), np.eye(1, 2)
+    points, queries = (
+        np.array([[1.0, 0], [0.999, 0], [0.995, 0], [0.99491, 0], [0, 1], [0.99489, 0]], np.float32),
+        np.eye(1, 2),
+    )
     np.save(tmp_path / "few.npy", points)
     np.save(tmp_path / "one.npy", queries.astype(np.float32))
     few = replace(data, vectors=tmp_path / "few.npy", queries=tmp_path / "one.npy")
-    assert [farther(few, np.array([ids])) for ids in ([0, 1, 2], [0, 1, 3], [0, 1, 4], [2, 3, 4])] == [
+    assert [farther(few, np.array([ids])) for ids in ([0, 1, 2], [0, 1, 3], [0, 1, 5], [0, 1, 4], [2, 3, 4])] == [
         0.0,
         0.0,  # within rounding of others
+        1 / 3,
         1 / 3,
         1 / 3,
     ]
     assert farther(few, np.array([[0, 1]])) == 0.0
     assert farther(few, np.array([[0, 2]])) == 0.5
     assert farther(few, np.array([[2, 3]]), np.array([2, 3, 4])) == 0.0
+    # Squared lengths of 10⁶ each, told apart to 2⁻²³ of their sum: a distance of 0 may be found to be 0.488.
+    np.save(tmp_path / "few.npy", np.array([[1000.0], [1000.48], [1000.5]], np.float32))
+    np.save(tmp_path / "one.npy", np.array([[1000.0]], np.float32))
+    far = replace(few, facts=replace(few.facts, distance="euclid"))
+    assert [farther(far, np.array([[point]])) for point in range(3)] == [0.0, 0.0, 1.0]
 
 
 def test_among_equals_the_smaller_row_number_goes_first() -> None:
