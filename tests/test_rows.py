@@ -251,14 +251,8 @@ def test_every_figure_of_a_collection_has_its_own_name():
     }
     metrics = collection_metrics(made_by_hand())
     assert {name: metrics.get(name) for name in expected} == expected
-    unknown = collection_metrics(made_by_hand(quantized=replace(made_by_hand().quantized, memory=None)))
-    assert metrics.keys() - unknown.keys() == {"ram_measured_mib"}
+    assert not [name for name in metrics if name.startswith("ef_")]
     (base,) = made_by_hand().baselines
-    unknown = collection_metrics(made_by_hand(baselines=(replace(base, control_p95=None, server=None),)))
-    assert metrics.keys() - unknown.keys() == {
-        *(f"aa_speedup_p95{end}" for end in ("", "_low", "_high")),
-        *(f"baseline_server_latency_{name}_ms" for name in ("mean", "p50", "p95", "p99")),
-    }
     noisy = replace(base, point=OperatingPoint(10, 64), control=Interval(0.9, 0.8, 0.99))
     cost = replace(made_by_hand().cost, points=2000)
     metrics = collection_metrics(
@@ -275,6 +269,47 @@ def test_every_figure_of_a_collection_has_its_own_name():
         "baseline_cost_target_points": 2000,
     }
     assert {name: metrics.get(name) for name in expected} == expected
+
+
+def without_files(made):
+    build = made.quantized.build
+    return replace(made.quantized, build=replace(build, state=replace(build.state, files={})))
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        (lambda made: {"quantized": replace(made.quantized, memory=None)}, "ram_measured_mib"),
+        (
+            lambda made: {"quantized": without_files(made)},
+            "disk_mib vectors_disk_mib codes_disk_mib id_tracker_disk_mib compression_ratio",
+        ),
+        (
+            lambda made: {"baseline_collection": replace(made.baseline_collection, round_trip=None)},
+            "round_trip_ms round_trip_share",
+        ),
+        (
+            lambda made: {"baselines": (replace(made.baselines[0], control_p95=None),)},
+            "aa_speedup_p95 aa_speedup_p95_low aa_speedup_p95_high",
+        ),
+        (
+            lambda made: {"baselines": (replace(made.baselines[0], server=None),)},
+            " ".join(f"baseline_server_latency_{name}_ms" for name in ("mean", "p50", "p95", "p99")),
+        ),
+        (lambda _: {"stop": None}, "speedup_halfwidth"),
+    ],
+)
+def test_what_is_unknown_of_a_collection_is_left_out(change, missing):
+    made = made_by_hand()
+    known, left = (collection_metrics(one).keys() for one in (made, replace(made, **change(made))))
+    assert known - left == set(missing.split())
+
+
+def test_a_trial_whose_server_tells_no_time_has_no_such_figure():
+    (trial,) = made_by_hand().trials
+    silent = made_by_hand(trials=(replace(trial, server=None),))
+    _, row = experiment_rows(small_experiment(Path("unused")), silent)
+    assert not [name for name in row.metrics if name.startswith("server_")]
 
 
 def test_throughput_without_pause_is_priced_by_the_bill_of_its_own_collection():
