@@ -35,6 +35,10 @@ def test_ids_become_positions_among_the_kept_rows(ids: Any, wanted: list[Any], e
     assert positions(table(ids), KEPT, wanted).tolist() == expected
 
 
+def test_what_is_no_row_number_is_no_row() -> None:
+    assert positions(table(None), np.arange(4), ["x", 1, -1, 4]).tolist() == [-1, 1, -1, -1]
+
+
 def test_labels_of_dropped_rows_go_and_unknown_ids_are_refused() -> None:
     points, queries = table(["a", "b", "c", "d"]), table([7, 8, 9, 10])
     labels = [(7, "a", 2), (8, "c", 1), (9, "b", 1), (10, "d", 0)]

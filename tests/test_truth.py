@@ -441,6 +441,22 @@ def test_how_much_nearer_than_computed_a_point_may_be() -> None:
     assert reach("euclid") == -((25 + 2 * (8 - 2 * tiny - 18 * unit * 17**2)) ** 0.5)
 
 
+@pytest.mark.parametrize(
+    ("distance", "expected"),
+    [
+        ("dot", -8 + 2 * 2.0**-126 + 18 * 2.0**-24 * 2 * 5),
+        ("cosine", -8 + 2 * 2.0**-126 + 18 * 2.0**-24 * 2 * 1),  # lengths are not looked at
+        ("euclid", -((4 + 2 * (8 - 2 * 2.0**-126 - 18 * 2.0**-24 * (2 + 5) ** 2)) ** 0.5)),
+    ],
+)
+def test_the_longest_point_of_all_blocks_says_how_far_off_scores_are(distance: str, expected: float) -> None:
+    first, second = np.array([[3, 4], [-3, -4]], np.float32), np.array([[1, 0]], np.float32)
+    scores = nearest._Scores(np.array([[0, 2]], np.float32), first, distance, np.float32)
+    for block in (first, second):
+        scores.of(block, np.empty((1, len(block)), np.float32))
+    assert scores.reach(np.array([-8.0])).tolist() == [expected]
+
+
 def test_neighbours_that_find_no_room_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = ExperimentConfig(dataset=SyntheticDataset(points=50, size=8, queries=5), search=SearchConfig(limit=3))
     data = load_data(config, tmp_path)
