@@ -1,8 +1,9 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from qexp.bench.notes import between_builds, few_queries, notes
+from qexp.bench.notes import between_builds, few_queries, labels_under_filter, notes
 from qexp.results import Accuracy, Interval, OperatingPoint
 from tests.conftest import QUICK, Qexp
 from tests.test_edge import spec
@@ -72,6 +73,13 @@ def test_how_far_builds_differ_is_told_of_the_widest() -> None:
 def test_an_empty_column_of_p95_is_explained() -> None:
     assert few_queries(99) == ["99 queries are too few for a P95, which takes 100"]
     assert few_queries(100) == []
+
+
+def test_queries_whose_labels_a_filter_keeps_out_are_counted_not_points() -> None:
+    labels = np.array([[0, 5, 1], [0, 6, 1], [0, 7, 1], [1, 5, 1]])
+    assert labels_under_filter(labels, labels[[0, 3]]) == []
+    (said,) = labels_under_filter(labels, labels[:2])
+    assert said.startswith("search.filter leaves labels to 1 of 2 labelled queries")
 
 
 def test_notes_stand_below_the_table(qexp: Qexp) -> None:
