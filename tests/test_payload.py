@@ -50,11 +50,22 @@ def test_the_prediction_is_within_2_percent_or_5_where_half_are_empty(kind: str,
 
 
 def test_sizes_by_exact_numbers() -> None:
-    assert payload_size([]) == NO_PAYLOAD
+    assert payload_size([]) == NO_PAYLOAD == PayloadSize(0.0, 0.0)
     assert payload_size(["{}", "{ }"]) == PayloadSize(2.0, 0.0)
     assert payload_size(['{"a": 1}', '{"a": 1}', "{}", "{}"]) == PayloadSize(4.5, 64 + 16)
     assert allocated(spec(points=1000), 16.0 + 128) == 32 * 2**20 + 32_768 + 192 + 2**20 + 135
     assert allocated(spec(points=2**18), 16.0 + 256) == 2 * (32 * 2**20 + 32_768 + 192) + 2**22 + 135
+    four = allocated(spec(points=2**20, segments=2, shards=2), 16.0 + 256)
+    assert four == 4 * allocated(spec(points=2**18), 16.0 + 256)
+    assert allocated(spec(points=1000), 0.0) == allocated(spec(points=1000), 16.0 + 128)
+
+
+@pytest.mark.parametrize(("length", "blocks"), [(114, 1), (115, 2), (369, 3), (370, 4)])
+def test_a_payload_takes_whole_blocks(length: int, blocks: int) -> None:
+    # 4 bytes, a token, another for every 255 bytes from 15 on, and as they are the 8 + length, which do not repeat
+    text = "".join(chr(0x4E00 + number) for number in range(length // 3)) + "xyz"[: length % 3]
+    line = json.dumps({"a": text})
+    assert payload_size([line]) == PayloadSize(8 + length, 128 * blocks + 16)
 
 
 def test_lines_are_spread_over_the_file(tmp_path: Path) -> None:

@@ -55,6 +55,6 @@ def allocated(spec: CollectionSpec, stored: float) -> int:
     """Return the bytes of all files that hold `stored` bytes a point: whole pages, and trackers by powers of two."""
     segments = spec.segments * spec.shards
     points = ceil(spec.points / segments)
-    pages = max(1, ceil(points * max(0.0, stored - POINTER) / PAGE))
+    pages = max(1, ceil(points * (stored - POINTER) / PAGE))
     tracker = max(LEAST_TRACKER, 1 << (points * POINTER - 1).bit_length())
     return segments * (pages * (PAGE + PAGE_NOTES) + tracker + CONFIGS)
