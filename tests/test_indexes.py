@@ -145,6 +145,7 @@ def test_flags_are_preallocated_by_powers_of_two() -> None:
     assert preallocated(spec(points=8000), size) == 2 * (FLAGS - 1000)
     assert preallocated(spec(points=2**23 + 8), size) == 2 * (2 * FLAGS - FLAGS - 1)
     assert preallocated(spec(points=8000, segments=2), size) == 2 * 2 * (FLAGS - 500)
+    assert preallocated(spec(points=8000, segments=2, shards=2), size) == 4 * 2 * (FLAGS - 250)
     assert preallocated(spec(points=8000), NO_INDEXES) == 0
 
 
@@ -211,10 +212,23 @@ def test_indexes_are_priced_whatever_payload_is() -> None:
 NULLS = 1  # bytes in RAM of eight points without a value
 
 
-def ram(kind: str, *found: Any) -> float:
-    """Bytes in RAM for eight points, the values of four of which are these, each twice."""
+def of_eight(kind: str, *found: Any) -> IndexSize:
+    """The index of eight points, the values of four of which are these, each twice."""
     lines = [json.dumps({"a": one}) for one in found for _ in range(2)] + ["{}"] * (8 - 2 * len(found))
-    return 8 * index_size(lines, 8, {"a": kind}).ram - NULLS
+    return index_size(lines, 8, {"a": kind})
+
+
+def ram(kind: str, *found: Any) -> float:
+    """Bytes in RAM of an index of eight points."""
+    return 8 * of_eight(kind, *found).ram - NULLS
+
+
+def files(kind: str, *found: Any) -> float:
+    """Bytes in files of an index of eight points, without the two of its flags."""
+    return 8 * of_eight(kind, *found).stored - 2
+
+
+PLACE, FAR = {"lon": 13.4, "lat": 52.5}, {"lon": -70.0, "lat": -30.0}  # which share no letter of their geohashes
 
 
 def test_bytes_in_ram_by_exact_numbers() -> None:
@@ -223,14 +237,54 @@ def test_bytes_in_ram_by_exact_numbers() -> None:
     assert ram("datetime", "2020-01-01", ["2021-01-01", "2022-01-01"]) == ram("float", 1.5, [2.5, 3.5])
     lookup = 25 * 4 + 4 * 6 + (16 * 8 + 8 * 4)  # three keys in four slots, six values
     assert ram("integer", 1, [2, 3]) == lookup + ram("float", 1.5, [2.5, 3.5])
-    assert ram("uuid", str(UUID(int=1)), str(UUID(int=2))) == 33 * 4 + 4 * 4 + 32 * 8
-    place = {"lon": 13.4, "lat": 52.5}
-    assert ram("geo", place, place) == 16 * 13 + 12 + 4 * 4 + 24 * 8
+    one, two = (str(UUID(int=number)) for number in (1, 2))
+    assert ram("uuid", one, two) == 33 * 4 + 4 * 4 + 32 * 8
+    assert ram("uuid", [one, two]) == 33 * 4 + 4 * 4 + (32 * 8 + 16 * 4)
+    assert ram("geo", PLACE, PLACE) == 16 * 13 + 12 + 4 * 4 + 24 * 8
+    assert ram("geo", [PLACE, FAR]) == 16 * 25 + 12 * 2 + 4 * 4 + (24 * 8 + 16 * 4)
     word = 104 + 32 + 32  # two words, each in four points
     assert ram("text", "the cat", "cat, the") == 8 * 8 + 33 * 4 + 2 * word
 
 
-@pytest.mark.parametrize(("length", "own"), [(15, 0), (16, 3 * 48), (40, 3 * 64)])
+def test_bytes_in_files_by_exact_numbers() -> None:
+    points, hash_map = 4096 + 16 * 8 + 8, 4096  # without the values of the points, and without buckets and entries
+    ranges = points + 8 * 6 + 16 * 6 + (32 + 16) + 28 * 6 / 8
+    assert files("float", 1.5, [2.5, 3.5]) == ranges
+    lookup = points + 8 * 6 + hash_map + 3 * (8 + 24)  # of each key 8, 4 and two points of 4, padded to 8
+    assert files("integer", 1, [2, 3]) == lookup + ranges
+    assert files("uuid", str(UUID(int=1)), str(UUID(int=2))) == points + 16 * 4 + hash_map + 2 * (8 + 32)
+    assert files("geo", PLACE, PLACE) == 16 * (13 + 1) + 2 * (32 + 16) + points + (16 + 4) * 4
+    postings, vocabulary = 2 * (28 + 4 * 4), hash_map + 2 * (8 + 4 + 8)  # of two words, each in four points
+    assert files("text", "the cat", "cat, the") == 8 + 8 * 8 + 40 + postings + vocabulary
+
+
+def more_bytes(kind: str, value: Callable[[int], Any], points: int, more: int) -> float:
+    """What that many more points add to the files of an index, without its flags."""
+    sizes = [
+        n * index_size((json.dumps({"a": value(row)}) for row in range(n)), n, {"a": kind}).stored - n / 4
+        for n in (points, points + more)
+    ]
+    return sizes[1] - sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "points", "more", "size"),
+    [
+        ("float", 1016, 8, 8 * (16 + 8 + 16 + 28 / 8)),
+        ("float", 1024, 1, 16 + 8 + 16 + 28 / 8 + 16 + 8),  # one more block, and 8 bytes of the mask
+        ("float", 1592, 16, 16 * (16 + 8 + 16) + 8 + 28),  # one more border, the last of 200
+        ("keyword", 11_951, 1, 16 + (5 + 4) + 8 + (8 + 4 + 4)),
+        ("keyword", 11_952, 1, 16 + (5 + 4) + 8 + (8 + 4 + 4) + 4096),  # 32 + 11,953 × 0.34 is more than a page
+        ("text", 127, 1, 8 + (8 + 16) - 4 * 127),  # 128 differences of 1, each a bit
+        ("text", 128, 1, 8 + 4 + 8),
+    ],
+)
+def test_files_grow_by_exact_numbers(kind: str, points: int, more: int, size: float) -> None:
+    value = {"float": float, "keyword": str, "text": lambda row: "word"}[kind]
+    assert more_bytes(kind, value, points, more) == pytest.approx(size, abs=1e-6)
+
+
+@pytest.mark.parametrize(("length", "own"), [(15, 0), (16, 3 * 48), (24, 3 * 48), (25, 3 * 64), (40, 3 * 64)])
 def test_long_keywords_have_an_allocation_for_each_point_and_one(length: int, own: int) -> None:
     assert ram("keyword", "x" * length) == 33 * 4 + 4 * 2 + 24 * 8 + own
 
@@ -254,3 +308,15 @@ def test_a_frequent_key_that_came_late_stands_for_those_that_were_left_out() -> 
     known = sum(key in counted for key in frequent)
     assert 0 < known < 8
     assert counted.total(lambda key, count: count if key in frequent else 0) == 2 * 5000 * known
+
+
+def test_a_key_is_frequent_by_more_than_ten_occurrences_in_as_many_as_there_may_be_keys() -> None:
+    def kept(key: str, times: int) -> bool:
+        counted = Distinct(20)
+        for one in [key] * times + list(range(20)):
+            counted.add(one)
+        return key in counted
+
+    left_out = next(key for key in "abcdefgh" if not kept(key, 1))
+    assert not kept(left_out, 20)  # ten in twenty, of forty
+    assert kept(left_out, 21)

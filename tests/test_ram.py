@@ -189,6 +189,7 @@ def test_entry_points_are_ten_for_every_full_scan_threshold() -> None:
     assert entry_points(replace(asked, full_scan_threshold=1000)) == 50  # 1000 KiB are 1000 vectors
     assert entry_points(replace(asked, full_scan_threshold=1)) == 5000  # not more than there are points
     assert entry_points(replace(asked, full_scan_threshold=10_000)) == 1
+    assert entry_points(replace(asked, size=257, full_scan_threshold=1)) == 1  # in which not one vector fits
 
 
 def test_placement_says_what_must_be_in_ram() -> None:
@@ -221,6 +222,8 @@ def test_payload_takes_disk_and_ram_only_if_wanted() -> None:
 def test_packed_links_by_exact_numbers() -> None:
     # two points: one link of at least a byte, five bits of header, 7/16 of rounding; none in the layer above
     assert graph_bytes(2, 16, 10.0) == round(2 * (4 + (5 + 8) / 8 + 7 / 16 + 1.3 + 1.3 / 15)) + 12
+    # twenty points that all have each other: nineteen links, of a byte although differences of 1 need a bit
+    assert graph_bytes(20, 32, 100.0) == round(20 * (4 + (5 + 19 * 8) / 8 + 7 / 16 + 1.3 + 1.3 / 31)) + 12
     links, above = 32 * np.tanh(1.9 * 10 / 32), 16 * np.tanh(1.9 * 10 / 16)  # of at most 2m, and of at most m
     bits = np.log2(1e6 * (np.log(links) + 0.5772) / (links + 1)) + 0.5
     bits_above = np.log2(62_500 * (np.log(above) + 0.5772) / (above + 1)) + 0.5
