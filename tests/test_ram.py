@@ -45,7 +45,7 @@ def test_bytes_of_a_code_of_1536_components(method: str) -> None:
 @pytest.mark.parametrize(("size", "scalar", "binary"), [(64, 68, 16), (100, 116, 16), (129, 148, 32)])
 def test_codes_are_padded(size: int, scalar: int, binary: int) -> None:
     assert code_bytes(METHODS["scalar"], size, "dot") == scalar
-    assert code_bytes(METHODS["binary"], size, "dot") == binary
+    assert code_bytes(METHODS["binary"], size, "dot") == code_bytes({"binary": {}}, size, "dot") == binary
 
 
 LONG_TO_BUILD = [(m, size) for m in METHODS for size in (1536, 3072) if m.startswith("product")]
@@ -185,9 +185,10 @@ def test_the_graph_by_exact_numbers() -> None:
 
 
 def test_entry_points_are_ten_for_every_full_scan_threshold() -> None:
-    asked = spec("none", size=256, points=5000)
-    assert entry_points(replace(asked, full_scan_threshold=1000)) == 50  # 1000 KiB are 1000 vectors
-    assert entry_points(replace(asked, full_scan_threshold=1)) == 5000  # not more than there are points
+    asked = spec("none", size=256, points=6000, full_scan_threshold=2000)  # 2000 KiB are 2000 vectors
+    assert entry_points(asked) == 30
+    assert entry_points(replace(asked, points=5999)) == 20
+    assert entry_points(replace(asked, full_scan_threshold=1)) == 6000  # not more than there are points
     assert entry_points(replace(asked, full_scan_threshold=10_000)) == 1
     assert entry_points(replace(asked, size=257, full_scan_threshold=1)) == 1  # in which not one vector fits
 
