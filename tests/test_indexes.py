@@ -192,7 +192,20 @@ def test_prefixes_of_a_geohash(lon: float, lat: float, prefixes: list[tuple[int,
 
 @pytest.mark.parametrize(
     ("path", "values"),
-    [("a", 1), ("b.c", 1), ("d", 2), ("d[]", 2), ("d[0]", 1), ("d[7]", 0), ("e[].f", 2), ("e.f", 0), ('"g.h"', 1)],
+    [
+        ("a", 1),
+        ("a.x", 0),
+        ("a[]", 0),
+        ("b[0]", 0),
+        ("b.c", 1),
+        ("d", 2),
+        ("d[]", 2),
+        ("d[0]", 1),
+        ("d[7]", 0),
+        ("e[].f", 2),
+        ("e.f", 0),
+        ('"g.h"', 1),
+    ],
 )
 def test_fields_are_json_paths(path: str, values: int) -> None:
     payload = {"a": "x", "b": {"c": "x"}, "d": ["x", "y"], "e": [{"f": "x"}, {"f": "y"}, {}], "g.h": "x"}
