@@ -153,9 +153,9 @@ def test_flags_are_preallocated_by_powers_of_two() -> None:
     ("kind", "found", "points", "values", "keys"),
     [
         ("keyword", ["a", ["a", "b", "b"], 3, None, [], [None, 1]], 2, 3, 2),
-        ("integer", [1, 1.0, [2, 3], 1.5, True, "4", 2**70, float("inf")], 3, 4, 3),
+        ("integer", [1, 1.0, [2, 3], 1.5, True, "4", 2**70, 10**400, float("inf")], 3, 4, 3),
         ("integer", [2**63 - 1, 2**63, -(2**63), -(2**63) - 1], 2, 2, 2),
-        ("float", [1, 1.5, [2.5, 2.5], True, "4", float("inf")], 3, 3, 0),
+        ("float", [1, 1.5, [2.5, 2.5], True, "4", 10**400, float("inf"), float("nan")], 3, 3, 0),
         ("bool", [True, [False, True], 1, "true"], 2, 3, 2),
         ("datetime", ["2020-01-01", "2020-01-01T10:00:00Z", "no date", 2020], 2, 2, 0),
         ("uuid", ["00000000-0000-0000-0000-000000000001", "00000000000000000000000000000001", "?"], 2, 2, 1),

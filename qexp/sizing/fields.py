@@ -2,9 +2,9 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime
-from math import isfinite
 from typing import Any
 from uuid import UUID
 
@@ -101,7 +101,8 @@ def _keyword(value: Any) -> list[Hashable]:
 
 
 def _number(value: Any) -> list[float]:
-    return [value] if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) else []
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return [value] if number and abs(value) <= sys.float_info.max else []
 
 
 def _integer(value: Any) -> list[int]:
