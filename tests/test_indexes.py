@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 from uuid import UUID
 
@@ -109,24 +110,39 @@ HEAPS = [
     "text",
     "uuid ten",
 ]
+HEAP_POINTS = 200_000
+ALLOCATOR = 2**20  # what it keeps beside, some 0.1 MB on one machine and 0.7 MB on another
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", HEAPS)
-def test_the_prediction_is_within_15_percent_of_the_heap(name: str, tmp_path: Path) -> None:
-    n, lines = 70_000, tmp_path / "payload.jsonl"
-    write(lines, name, n)
-    np.save(tmp_path / "queries.npy", vectors(4, 10))
+def heap_of(asked: CollectionSpec, folder: Path, payload: Path | None) -> float:
+    """The heap of a process that has loaded the collection, in bytes: the median of three."""
+    queries = folder / "queries.npy"
+    np.save(queries, vectors(4, 10))
+    build_collection(EdgeEngine(folder), asked, vectors(4, asked.points), payload)
     heaps = []
-    for asked, payload in ((indexed("", n), None), (indexed(name.split()[0], n), lines)):
-        build_collection(EdgeEngine(tmp_path / "c"), asked, vectors(4, n), payload)
-        with Worker(partial(EdgeEngine, tmp_path / "c"), tmp_path / "queries.npy", "test") as worker:
+    for _ in range(3):
+        with Worker(partial(EdgeEngine, folder), queries, "test") as worker:
             worker.open(asked)
             memory = worker.memory()
             assert memory is not None
             heaps.append(memory.heap)
+    return median(heaps)
+
+
+@pytest.fixture(scope="module")
+def bare_heap(tmp_path_factory: pytest.TempPathFactory) -> float:
+    return heap_of(indexed("", HEAP_POINTS), tmp_path_factory.mktemp("bare"), None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HEAPS)
+def test_the_prediction_is_within_15_percent_of_the_heap(name: str, bare_heap: float, tmp_path: Path) -> None:
+    n, lines = HEAP_POINTS, tmp_path / "payload.jsonl"
+    write(lines, name, n)
+    asked = indexed(name.split()[0], n)
+    heap = heap_of(asked, tmp_path, lines) - bare_heap
     size = index_size(payload_lines(lines, n), n, asked.payload_indexes)
-    assert n * size.ram == pytest.approx(heaps[1] - heaps[0], rel=0.15)
+    assert n * size.ram == pytest.approx(heap, rel=0.15, abs=ALLOCATOR)
 
 
 def test_sizes_by_exact_numbers() -> None:
