@@ -92,17 +92,11 @@ def unpaired(base: Any, trial: Any, rng: np.random.Generator) -> Interval:
 
 
 def adaptive(extra: int, base: Any, trial: Any, statistic: Any) -> Interval:
-    """Stop at the first interval narrower than ± 5 %, and `extra` rounds later; at least 5 rounds."""
-    search = SearchConfig(rounds=5, budget_seconds=1)
-    reached = next(
-        (
-            n
-            for n in range(5, MOST_ROUNDS + 1)
-            if speedup_mean(base[:n], trial[:n]).halfwidth <= search.target_halfwidth
-        ),
-        MOST_ROUNDS,
-    )
-    found: Interval = statistic(*(x[: min(MOST_ROUNDS, reached + extra)] for x in (base, trial)))
+    """Stop at an interval narrower than ± 5 %, `extra` rounds after the first such or later; at least 5 rounds."""
+    target = SearchConfig().target_halfwidth
+    narrow = [n for n in range(5, MOST_ROUNDS + 1) if speedup_mean(base[:n], trial[:n]).halfwidth <= target]
+    rounds = next((n for n in narrow if n >= narrow[0] + extra), MOST_ROUNDS)
+    found: Interval = statistic(base[:rounds], trial[:rounds])
     return found
 
 
