@@ -152,6 +152,7 @@ def test_none_measures_the_baseline_against_itself(qexp: Qexp, environment: dict
     assert trial.data.metrics["savings_usd_month"] == 0.0
 
 
+@pytest.mark.slow
 def test_bundled_data_has_labels_and_binary_needs_rescoring(qexp: Qexp, environment: dict[str, str]) -> None:
     words = ("search=quick", "search.rounds=2", "search.queries=200")
     done = qexp("-m", "quantization=turbo_4bit,binary", *words)

@@ -22,6 +22,7 @@ def delete_trials(environment: dict[str, str], method: str, number: int) -> None
         MlflowClient(environment["MLFLOW_TRACKING_URI"]).delete_run(trial.info.run_id)
 
 
+@pytest.mark.slow
 def test_what_lost_trials_is_measured_again_and_told(qexp: Qexp, environment: dict[str, str]) -> None:
     first = qexp(*WORDS)
     assert first.returncode == 0, first.stderr
@@ -45,6 +46,7 @@ def test_what_lost_trials_is_measured_again_and_told(qexp: Qexp, environment: di
     assert "its trials were deleted" in others.stdout
 
 
+@pytest.mark.slow
 def test_what_read_other_files_is_measured_again(qexp: Qexp, tmp_path: Path) -> None:
     words = ["dataset=file", "dataset.path=mine.npy", *QUICK[5:], "search.oversampling=[2]", "skip_existing=true"]
     for seed, told in (

@@ -168,6 +168,7 @@ def test_a_cache_that_cannot_be_written_is_not_blamed_on_the_store(
     assert not (tmp_path / "fresh.db").exists()
 
 
+@pytest.mark.slow
 def test_two_sweeps_on_one_store_share_what_they_build(environment: dict[str, str], tmp_path: Path) -> None:
     MlflowClient(environment["MLFLOW_TRACKING_URI"]).create_experiment("qexp")
     both = [
@@ -279,6 +280,7 @@ def test_housekeeping_changes_no_hash() -> None:
     assert changed.hash == ExperimentConfig().hash
 
 
+@pytest.mark.slow
 def test_a_sweep_is_judged_by_its_own_limits_whatever_it_reuses(qexp: Qexp, tmp_path: Path) -> None:
     words = ["-m", "quantization=scalar", *QUICK, *ONE_POINT]
     assert "Nothing that was measured keeps to the limits" in qexp(*words, "slo.max_usd_month=0.000001").stdout

@@ -32,6 +32,7 @@ def test_configuration_data_and_licences_are_inside(wheel: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_runs_from_another_directory(
     wheel: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
