@@ -273,8 +273,8 @@ def test_the_criteria_hold_by_the_low_ends_of_intervals():
     assert criteria(TABLE) == [
         (True, "Several methods tested with real figures: scalar, binary, turbo, product."),
         (True, "Concrete speed improvements: 5 of 6 operating points are measurably faster."),
-        (False, "scalar 5× faster or more: 5.00× (4.95–5.05) at best."),
-        (False, "binary 20× faster or more: 20.00× (19.80–20.20) at best."),
+        (False, "scalar 5× faster or more: 5.00× (4.95–5.05) at best, at accuracy retention 0.900."),
+        (False, "binary 20× faster or more: 20.00× (19.80–20.20) at best, at accuracy retention 0.500."),
         (
             True,
             "Accuracy recovered by oversampling with the speed kept: scalar, rescoring 2×: 0.970, 4.00× faster in mean "
@@ -289,7 +289,7 @@ def test_the_criteria_hold_by_the_low_ends_of_intervals():
     assert criteria([baseline(cost=10), row("scalar", cost=5)])[4][0] is True  # half of the RAM, without binary
 
 
-def test_theory_stands_beside_the_fastest_point_whatever_its_accuracy():
+def test_theory_stands_beside_the_fastest_point_and_its_accuracy():
     jobs = [job(name, *(one for one in TABLE if one.params["quantization"] == name)) for name in ("scalar", "binary")]
     for one, factor in zip(jobs, (4.0, 32.0), strict=True):
         one.config.update({"quantization.theory.compression": factor, "quantization.theory.speedup": 2 * factor})
@@ -299,8 +299,8 @@ def test_theory_stands_beside_the_fastest_point_whatever_its_accuracy():
     jobs[-1].metrics["compression_ratio"] = 1.0
     decided = recommend([TABLE[0], *(one for found in jobs for one in found.rows)], SLO)
     assert answers._theory(jobs, decided).rows == (
-        ("scalar", "4×", "4.0×", "8×", "5.00× (4.95–5.05), no rescoring"),
-        ("binary", "32×", "4.0×", "64×", "20.00× (19.80–20.20), no rescoring"),
+        ("scalar", "4×", "4.0×", "8×", "5.00× (4.95–5.05), no rescoring", "0.900"),
+        ("binary", "32×", "4.0×", "64×", "20.00× (19.80–20.20), no rescoring", "0.500"),
     )
 
 

@@ -155,9 +155,11 @@ def _theory(collections: Sequence[CollectionRecord], decided: Recommendation) ->
                 f"{measured:.1f}×" if (measured := collection.metrics.get("compression_ratio")) else "",
                 f"{factor:g}×" if factor else "",
                 f"{ratio.ratio}, {best.point}" if ratio else "",
+                f"{best.accuracy:.3f}",
             )
         )
-    header = ("method", "smaller, theory", "smaller, measured", "faster, theory", "fastest measured")
+    own = f"its {MEASURE[decided.slo.accuracy]}"
+    header = ("method", "smaller, theory", "smaller, measured", "faster, theory", "fastest measured", own)
     return Grid(header, tuple(rows))
 
 
@@ -258,10 +260,11 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
         f"Concrete speed improvements: {len(told)} of {len(quantized)} operating points are measurably faster.",
     )
     for prefix, aim in (("scalar", 5), ("binary", 20)):
-        own = [_known(one) for one in quantized if one.collection.method.startswith(prefix)]
+        own = [one for one in quantized if one.collection.method.startswith(prefix)]
         if own:
-            top = max(own, key=lambda ratio: ratio.estimate)
-            yield top.low >= aim, f"{prefix} {aim}× faster or more: {top.ratio} at best."
+            first = max(own, key=lambda one: _known(one).estimate)
+            top, kept = _known(first), f"{MEASURE[decided.slo.accuracy]} {first.accuracy:.3f}"
+            yield top.low >= aim, f"{prefix} {aim}× faster or more: {top.ratio} at best, at {kept}."
     recovered = [
         found.reached
         for found in decided.matched
