@@ -28,10 +28,10 @@ def experiment_rows(config: ExperimentConfig, experiment: Experiment) -> list[Ro
 def unlogged(config: ExperimentConfig, experiment: Experiment, rows: list[Row]) -> CollectionRecord:
     """Return a job as its record holds it, as far as deploying needs it, before it can be read back."""
     tags = {"qexp.engine": experiment.engine}
-    return CollectionRecord("", config.flat(), {}, tags, dataset_facts(experiment), {}, tuple(rows))
+    return CollectionRecord("", config.flat(), {}, tags, dataset_facts(config, experiment), {}, tuple(rows))
 
 
-def dataset_facts(experiment: Experiment) -> dict[str, Any]:
+def dataset_facts(config: ExperimentConfig, experiment: Experiment) -> dict[str, Any]:
     """Return what a job has of its data; those of the index as built, since a live collection may bring them."""
     facts, built = experiment.dataset, experiment.quantized.build.state
     return {
@@ -45,7 +45,7 @@ def dataset_facts(experiment: Experiment) -> dict[str, Any]:
         "m": built.m,
         "ef_construct": built.ef_construct,
         "full_scan_threshold": built.full_scan_threshold,
-        "payload_indexes": facts.payload_indexes,
+        "payload_indexes": config.dataset.payload_indexes or facts.payload_indexes,
     }
 
 

@@ -177,7 +177,7 @@ def _texts(config: ExperimentConfig, experiment: Experiment) -> dict[str, str]:
         TABLE_FILE: markdown(rows, title(experiment)),
         TRUST_FILE: trust(experiment, rows, load_rows(config, experiment)),
         CHECKS_FILE: json.dumps([asdict(check) for check in experiment.checks], indent=1),
-        DATASET_FILE: json.dumps(dataset_facts(experiment), indent=1),
+        DATASET_FILE: json.dumps(dataset_facts(config, experiment), indent=1),
     }
 
 

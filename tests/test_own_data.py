@@ -26,6 +26,7 @@ from qexp.data.vectors import load_data
 from qexp.engine.configured import collection_spec, engine_factory, engine_version
 from qexp.engine.worker import Worker
 from qexp.results import PAYLOAD_INDEXES, OperatingPoint
+from qexp.rows import dataset_facts
 from qexp.runner import measure_experiment
 from tests.conftest import Qexp
 from tests.test_config import composed
@@ -107,6 +108,7 @@ def test_a_filter_holds_for_searches_and_for_exact_neighbours(file: Path) -> Non
     # Not all of them are: some builds of a filtered graph of so few points in clusters have corners out of reach.
     assert found.baselines[0].accuracy.recall.estimate > 0.5
     assert found.trials[0].accuracy.recall.estimate > 0.5
+    assert dataset_facts(asked, found)["payload_indexes"] == {"city": "keyword"}
     for collection in (found.quantized, found.baseline_collection):
         part = next(part for part in collection.comparisons if part.name == PAYLOAD_INDEXES)
         assert part.file_disagreement == pytest.approx(0, abs=0.1)
