@@ -4,6 +4,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from qexp.config import ExperimentConfig, FileDataset, QrelsConfig, QueriesConfig
@@ -33,6 +34,23 @@ def table(ids: list[Any] | None) -> Table:
 )
 def test_ids_become_positions_among_the_kept_rows(ids: Any, wanted: list[Any], expected: list[int]) -> None:
     assert positions(table(ids), KEPT, wanted).tolist() == expected
+
+
+def test_ids_may_be_integers_beyond_int64() -> None:
+    ids = pa.array([0, 1, 2, 2**63 + 1], pa.uint64())
+    found = Table(datasets.Dataset(pa.table({"id": ids, "vector": [[1.0]] * 4})), "mine", "vector", "id")
+    assert positions(found, KEPT, [2**63 + 1, 2, 2**63]).tolist() == [2, 1, -1]
+
+
+def test_ids_may_be_views_of_strings() -> None:
+    labels = pa.table({name: pa.array(["a", "b"], pa.string_view()) for name in ("id", "query", "point")})
+    rows = datasets.Dataset(
+        labels.append_column("grade", pa.array([1, 2])).append_column("vector", pa.array([[1.0]] * 2))
+    )
+    found = Table(rows, "mine", "vector", "id")
+    check_unique_ids(found)
+    assert table_qrels(rows, "mine", QrelsConfig()) == [("a", "a", 1), ("b", "b", 2)]
+    assert positions(found, np.arange(2), ["b", "a", "c"]).tolist() == [1, 0, -1]
 
 
 def test_what_is_no_row_number_is_no_row() -> None:
@@ -111,7 +129,7 @@ def test_given_neighbours_keep_their_order_and_are_padded() -> None:
 
 def test_a_trec_file_is_read_and_a_bad_line_named(tmp_path: Path) -> None:
     file = tmp_path / "labels.qrels"
-    file.write_text("q1 0 d1 2\n\nq2\t0\td2\t0\n")
+    file.write_text("\N{BYTE ORDER MARK}q1 0 d1 2\n\nq2\t0\td2\t0\n", encoding="utf-8")
     assert read_trec(file) == [("q1", "d1", 2), ("q2", "d2", 0)]
     file.write_text("q1 0 d1 2\nq2 d2\n")
     with pytest.raises(DataError, match=r"labels\.qrels line 2: not 'query iteration point grade': q2 d2"):

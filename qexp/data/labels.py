@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 Qrel = tuple[Any, Any, int]  # query id, point id, grade
 
 ROW_NUMBER = re.compile(r"[0-9]{1,18}")
-ID_KINDS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_string, pa.types.is_large_string)
+ID_KINDS = (
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+)
 WHOLE = re.compile(r"-?[0-9]{1,18}(\.0)?")  # 1.0 too: a column of integers with gaps holds floats
 
 
@@ -37,7 +43,7 @@ def table_qrels(rows: "Dataset", place: str, config: QrelsConfig) -> list[Qrel]:
 def read_trec(path: Path) -> list[Qrel]:
     """Return the labels of a TREC file: query, iteration, point and grade, separated by blanks."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text in UTF-8: {error}") from error
     qrels: list[Qrel] = []
@@ -95,7 +101,7 @@ def positions(table: Table, kept: Ids, wanted: list[Any]) -> Ids:
     if table.id_column is None:
         rows = np.array([int(key) if ROW_NUMBER.fullmatch(str(key)) else -1 for key in wanted], dtype=np.int64)
     else:
-        ids, wanted_ids = _ids(table), pa.array(wanted)
+        ids, wanted_ids = _ids(table), _array(wanted)
         if ids.type != wanted_ids.type:
             ids, wanted_ids = ids.cast(pa.string()), wanted_ids.cast(pa.string())
         found = pc.index_in(wanted_ids, value_set=ids.combine_chunks())
@@ -157,4 +163,11 @@ def _ids(table: Table) -> Any:
     assert table.id_column is not None
     ids = table.rows.select_columns([table.id_column]).with_format("arrow")[table.id_column][:]
     need_ids(ids.type, table.place, table.id_column)
-    return ids
+    return ids.cast(pa.string()) if pa.types.is_string_view(ids.type) else ids  # in which Arrow cannot look up
+
+
+def _array(ids: list[Any]) -> Any:
+    try:
+        return pa.array(ids)
+    except OverflowError:  # Python's integers are int64 to Arrow
+        return pa.array([str(key) for key in ids])
