@@ -109,7 +109,7 @@ def dataset(kind: str, folder: Path, live: ExitStack) -> DatasetConfig:
         pq.write_table(pa.table({"emb": list(queries)}), folder / "data" / "test-00000-of-00001.parquet")
         return HubDataset(label="same", path=str(folder), queries=QueriesConfig(split="test"))
     if kind == "columns":  # a query beside some of the points
-        beside = [*list(queries), *[None] * (POINTS - QUERIES)]
+        beside = [*list(queries), *[None, []] * ((POINTS - QUERIES) // 2)]
         pq.write_table(pa.table({"emb": list(points), "query": beside}), folder / "both.parquet")
         asked = QueriesConfig(vector_column="query")
         return FileDataset(label="same", path=str(folder / "both.parquet"), vector_column="emb", queries=asked)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from qexp.errors import DataError, near_miss
 from qexp.results import Ids, Vectors
@@ -83,7 +84,7 @@ def batches(table: Table, drop: bool) -> Iterator[tuple[Ids, Vectors]]:
         column = batch.column(0).combine_chunks()
         numbers: Ids = np.arange(start, start + len(column))
         start += len(column)
-        numbers, column = _without_nulls(numbers, column, table, drop)
+        numbers, column = _without_missing(numbers, column, table, drop)
         if not len(column):
             continue
         matrix = _as_matrix(numbers, column, table)
@@ -97,21 +98,28 @@ def batches(table: Table, drop: bool) -> Iterator[tuple[Ids, Vectors]]:
             yield numbers[first : first + step], matrix[first : first + step]
 
 
-def _without_nulls(numbers: Ids, column: Any, table: Table, drop: bool) -> tuple[Ids, Any]:
-    if not column.null_count:
+def has_vector(column: Any) -> Any:
+    """Return which rows of a column are neither null nor an empty list."""
+    return (
+        pc.fill_null(pc.greater(pc.list_value_length(column), 0), False) if _is_list(column.type) else column.is_valid()
+    )
+
+
+def _without_missing(numbers: Ids, column: Any, table: Table, drop: bool) -> tuple[Ids, Any]:
+    there = has_vector(column)
+    mask = there.to_numpy(zero_copy_only=False)
+    if mask.all():
         return numbers, column
-    valid = column.is_valid()
-    mask = valid.to_numpy(zero_copy_only=False)
     if not (drop or table.sparse):
         raise DataError(
             f"{table.place} row {numbers[np.argmin(mask)]}: no vector in column '{table.vector_column}'; "
             "dataset.on_bad_vector=drop leaves such rows out"
         )
-    return numbers[mask], column.filter(valid)
+    return numbers[mask], column.filter(there)
 
 
 def _as_matrix(numbers: Ids, column: Any, table: Table) -> Vectors:
-    """Return a list column without nulls as float32 [rows, dimensions]; an empty component becomes NaN."""
+    """Return a list column without nulls and empty lists as float32 [rows, dimensions]; a null component is NaN."""
     kind = column.type
     if not _is_list(kind):
         hint = ""
@@ -131,8 +139,6 @@ def _as_matrix(numbers: Ids, column: Any, table: Table) -> Vectors:
         raise DataError(
             f"{table.place} row {numbers[row]}: {lengths[row]} dimensions; row {numbers[0]} has {lengths[0]}"
         )
-    if lengths[0] == 0:
-        raise DataError(f"{table.place} row {numbers[0]}: the vector is empty")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused by row
         matrix: Vectors = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
     return matrix.reshape(len(column), -1)

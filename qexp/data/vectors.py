@@ -30,7 +30,7 @@ from qexp.data.labels import check_unique_ids, need_ids, neighbour_positions, qr
 from qexp.data.matrix import Written, write_matrix
 from qexp.data.payload import write_payload
 from qexp.data.source import Source, open_source
-from qexp.data.table import Table, need_columns
+from qexp.data.table import Table, has_vector, need_columns
 from qexp.errors import ConfigError, DataError
 from qexp.results import DatasetFacts, Ids, Vectors
 
@@ -203,7 +203,7 @@ def _split(source: Source, config: ExperimentConfig) -> tuple[Table, Any, Any]:
     if source.queries is not None:
         if source.queries.sparse:
             column = source.queries.rows.select_columns([source.queries.vector_column]).with_format("arrow")
-            available = np.flatnonzero(column[source.queries.vector_column][:].is_valid().to_numpy())
+            available = np.flatnonzero(has_vector(column[source.queries.vector_column][:]).to_numpy())
         else:
             available = np.arange(len(source.queries.rows))
         is_query = np.zeros(len(source.queries.rows), dtype=bool)
