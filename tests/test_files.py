@@ -7,6 +7,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
@@ -165,6 +166,16 @@ def fixed_size_with_a_null(path: Path) -> None:
     pq.write_table(pa.table({"v": pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_(pa.float32(), 2))}), path)
 
 
+def two_of_a_name(path: Path) -> None:
+    pq.write_table(pa.table([list(MATRIX), list(MATRIX)], names=["v", "v"]), path)
+
+
+def nested(path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        file["group/vectors"] = MATRIX
+
+
 def ragged_jsonl(path: Path) -> None:
     path.write_text('{"vector": [1, 2]}\n' * 19 + '{"vector": [1, 2, 3]}\n')
 
@@ -220,6 +231,8 @@ def ragged_fvecs(path: Path) -> None:
         ("a.txt", lambda path: path.write_text("x"), "unknown format '.txt'; known: .parquet"),
         ("a.parquet", lambda path: path.write_text("hello"), "cannot be read"),
         ("a.parquet", no_rows, "a.parquet: is empty"),
+        ("a.parquet", two_of_a_name, "a.parquet: cannot be read: .*exists 2 times"),
+        ("a.hdf5", nested, "a.hdf5: holds no array of two dimensions at its top level$"),
         ("a.parquet", fixed_size_with_a_null, "from a column of fixed size: leave them out, or write lists"),
     ],
 )
@@ -257,6 +270,22 @@ def test_a_column_without_a_type_in_datasets_is_left_out(tmp_path: Path, caplog:
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     assert load(tmp_path / "a.parquet").facts.points == 55
     assert "a.parquet: left out what the library `datasets` has no type for: m (map<string" in caplog.text
+
+
+def test_arrow_files_are_read_as_streams_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    views = pa.array(["a"] * len(MATRIX), pa.string_view())
+    table = pa.table({"vector": list(MATRIX), "id": [f"n{row}" for row in range(len(MATRIX))]})
+    with pa.ipc.new_stream(str(tmp_path / "stream.arrow"), table.schema) as stream:
+        stream.write_table(table)
+    table = table.append_column(
+        "category", views.dictionary_encode()
+    )  # which polars writes, and `datasets` cannot read
+    with pa.ipc.new_file(str(tmp_path / "file.arrow"), table.schema) as file:
+        file.write_table(table, max_chunksize=7)
+    pyarrow.feather.write_feather(table, str(tmp_path / "table.feather"))
+    found = {load(tmp_path / name).facts.digest for name in ("stream.arrow", "file.arrow", "table.feather")}
+    assert len(found) == 1
+    assert "file.arrow: left out what the library `datasets` has no type for: category (dictionary<" in caplog.text
 
 
 def test_several_columns_of_queries_are_named_where_to_choose(tmp_path: Path) -> None:

@@ -159,6 +159,8 @@ def _part(path: Path, asked: str | None, known: list[str], usual: str) -> str:
         return usual if usual in known else known[0]
     if asked in known:
         return str(asked)
+    if not known:
+        raise DataError(f"{path}: holds no array{' of two dimensions at its top level' if path.suffix in HDF5 else ''}")
     several = "several arrays; set dataset.split=… (of queries: dataset.queries.split=…)"
     wanted = f"no array '{asked}'" if asked else several
     raise DataError(f"{path}: {wanted}{near_miss(asked or usual, known)}")

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from glob import escape
 from pathlib import Path
@@ -21,7 +22,16 @@ from qexp.errors import DataError, in_one_line
 if TYPE_CHECKING:
     from datasets import Dataset
 
-TABLES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".arrow": "arrow"}
+TABLES = {
+    ".parquet": "parquet",
+    ".jsonl": "json",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+}
+ARROW_FILE = b"ARROW1"  # how it begins; a stream, which `datasets` maps as it is, has no such mark
 ROWS = 1024  # of a Parquet file in memory at a time
 PARTED = (".npz", *HDF5)
 NEIGHBOURS = "neighbors"  # the name in ann-benchmarks files, and of the column made from one
@@ -106,10 +116,10 @@ def _table(path: Path, cache: Path) -> "Dataset":
             return _saved(path)
         if path.stat().st_size == 0:
             raise DataError(f"{path}: is empty")
-        if path.suffix == ".arrow":
+        if path.suffix == ".parquet" or _is_arrow_file(path):
+            return _copied(path, cache)
+        if TABLES[path.suffix] == "arrow":
             return datasets.Dataset.from_file(str(path))
-        if path.suffix == ".parquet":
-            return _parquet(path, cache)
         options = {"sep": "\t"} if path.suffix == ".tsv" else {}
         # A name of its own for every state of the file: by default a changed file can be found under the old one.
         folder = cache / Kind.DATASETS / folder_state(path)
@@ -117,7 +127,14 @@ def _table(path: Path, cache: Path) -> "Dataset":
         return datasets.load_dataset(
             TABLES[path.suffix], data_files=literal, split="train", cache_dir=str(folder), **options
         )
-    except (pa.ArrowException, ValueError, OSError, RecursionError, datasets.exceptions.DatasetsError) as error:
+    except (
+        pa.ArrowException,
+        ValueError,
+        KeyError,
+        OSError,
+        RecursionError,
+        datasets.exceptions.DatasetsError,
+    ) as error:
         cause = error.__cause__ or error
         if any(words in str(cause) for words in NO_ROWS):
             raise DataError(f"{path}: is empty") from error
@@ -129,21 +146,38 @@ def _table(path: Path, cache: Path) -> "Dataset":
         raise DataError(f"{path}: cannot be read: {in_one_line(cause)}{hint}") from error
 
 
-def _parquet(path: Path, cache: Path) -> "Dataset":
-    """Copy a Parquet file to an Arrow file in the cache; `load_dataset` would hold several times the file in memory."""
+def _is_arrow_file(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(ARROW_FILE)) == ARROW_FILE
+
+
+def _copied(path: Path, cache: Path) -> "Dataset":
+    """Copy a table to an Arrow stream in the cache; `load_dataset` would hold several times a Parquet file in RAM."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     target = cache / Kind.ARROW / f"{short(path.stem)}-{folder_state(path)}.arrow"
 
     def make() -> None:
-        with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
-            typed = _typed(file.schema_arrow, path)
-            schema = pa.schema([file.schema_arrow.field(number) for number in typed], file.schema_arrow.metadata)
-            batches = file.iter_batches(ROWS, use_threads=False)
+        with _batches(path) as (whole, batches):
+            typed = _typed(whole, path)
+            schema = pa.schema([whole.field(number) for number in typed], whole.metadata)
             write_records(target, (batch.select(typed) for batch in batches), schema)
 
     return table_or_made(target, make)
+
+
+@contextmanager
+def _batches(path: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
+    """Yield the schema of a Parquet or Arrow file, and its record batches."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if path.suffix == ".parquet":
+        with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+            yield file.schema_arrow, file.iter_batches(ROWS, use_threads=False)
+    else:
+        with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as file:
+            yield file.schema, (file.get_batch(number) for number in range(file.num_record_batches))
 
 
 def _typed(schema: Any, path: Path) -> list[int]:
@@ -153,10 +187,12 @@ def _typed(schema: Any, path: Path) -> list[int]:
 
     kept, others = [], []
     for number, column in enumerate(schema):
+        alone = pa.schema([column])
         try:
-            datasets.Features.from_arrow_schema(pa.schema([column]))
+            features = datasets.Features.from_arrow_schema(alone)
+            datasets.table.table_cast(alone.empty_table(), features.arrow_schema)  # as it does with what it reads
             kept.append(number)
-        except ValueError:
+        except (ValueError, pa.ArrowNotImplementedError):
             others.append(f"{column.name} ({column.type})")
     if others:
         log.warning("%s: left out what the library `datasets` has no type for: %s", path, ", ".join(others))
