@@ -207,6 +207,22 @@ def test_payload_follows_its_point_and_changes_the_digest(tmp_path: Path) -> Non
     assert bare.facts.digest != data.facts.digest
 
 
+def test_views_of_strings_are_payload_ids_and_neighbours(tmp_path: Path) -> None:
+    names = [f"too long to be within its view {row}" for row in range(100)]
+    path = parquet(tmp_path, name=pa.array(names, pa.string_view()))
+    held_out = of_file(path, payload_columns=["name"], id_column="name")
+    assert held_out.payload is not None
+    kept = [json.loads(line)["name"] for line in held_out.payload.read_text().splitlines()]
+    assert len(kept) == held_out.facts.points
+    assert set(kept) < set(names)
+    near = pa.array([[name] for name in names], pa.list_(pa.string_view()))
+    pq.write_table(pa.table({"vector": pq.read_table(path)["vector"], "near": near}), tmp_path / "queries.parquet")
+    asked = QueriesConfig(path=str(tmp_path / "queries.parquet"))
+    found = of_file(path, 1, id_column="name", queries=asked, truth="neighbours", neighbours_column="near")
+    assert found.neighbours is not None
+    assert np.load(found.neighbours).ravel().tolist() == list(range(100))
+
+
 def test_payload_of_mixed_types_is_as_it_was_written(tmp_path: Path) -> None:
     payload = [
         {

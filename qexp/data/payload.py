@@ -32,7 +32,9 @@ def write_payload(source: Source, kept: Ids, path: Path) -> str:
         for batch in rows.iter(BATCH):
             inside = kept[np.searchsorted(kept, start) : np.searchsorted(kept, start + len(batch))] - start
             start += len(batch)
-            for row in _rows(batch.take(inside), source):
+            found = list(_rows(batch, source))  # of which Python chooses: Arrow cannot take views of strings
+            for number in inside:
+                row = found[number]
                 line = (row["payload"] if source.payload_json else _line(row, source)).encode() + b"\n"
                 out.write(line)
                 digest.update(line)

@@ -255,7 +255,8 @@ def _given_neighbours(dataset: DatasetConfig, queries: Table, chosen: Ids, avail
     if not isinstance(lists.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
         raise DataError(f"{queries.place}: column '{column}' holds {lists.type}, not lists of neighbours")
     need_ids(lists.type.value_type, queries.place, column)
-    return list(lists.take(chosen).to_pylist())
+    every = lists.to_pylist()  # Arrow cannot take views of strings
+    return [every[row] for row in chosen]
 
 
 def _labelled(labelled: int, queries: int) -> str:
