@@ -172,6 +172,24 @@ def test_a_truncated_file_of_a_folder_says_so(folder: Path) -> None:
         load_hub(str(folder), "corpus", None, None, folder / "cache")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("README.md", "---\nconfigs: [\n---\n", "cannot load split 'train': while parsing a flow node expected"),
+        ("corpus.py", "", "cannot load split 'train': Dataset scripts are no longer supported"),
+        ("a.zip", "x", "cannot load split 'train': File is not a zip file"),
+    ],
+)
+def test_a_folder_that_is_no_dataset_is_one_line_whatever_is_raised(
+    name: str, text: str, message: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / name).write_text(text)
+    with pytest.raises(DataError, match=f"^{folder}: {message}"):
+        load_hub(str(folder), None, None, None, tmp_path / "cache")
+
+
 def test_a_file_given_as_hub_dataset_names_the_other_kind(folder: Path) -> None:
     (folder / "x.feather").write_text("x")
     with pytest.raises(DataError, match="this is a file; use dataset=file"):

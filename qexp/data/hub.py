@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 NO_ROWS = ("corresponds to no data", "BatchSize must be greater than 0")  # what `datasets` says of empty files
+LONGEST = 400  # characters of an error: some list all suffixes that there are
 COMMIT = re.compile("[0-9a-f]{40}")
 
 
@@ -27,8 +28,6 @@ def load_hub(
 
     Raises DataError with one line that tells offline, missing, gated, unknown configuration and unknown split apart.
     """
-    import datasets
-
     hush()
     folder = packaged(path) if path.startswith("bundled/") else Path(path)
     state = folder_state(folder) if folder.is_dir() else ""
@@ -39,7 +38,7 @@ def load_hub(
     copies = str(cache / Kind.DATASETS / state) if state else None
     try:
         rows = _loaded(str(folder) if state else path, name, split, revision, copies)
-    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+    except Exception as error:  # of any kind: a card that is no YAML, a script, a reader that is not installed
         raise DataError(f"{place_of(path, name)}: {_reason(error, path, name, split)}") from error
     if len(rows) == 0:
         raise DataError(f"{place_of(path, name)}: split '{split}' is empty")
@@ -107,4 +106,4 @@ def _reason(error: Exception, path: str, name: str | None, split: str) -> str:
     if text.startswith("Unknown split"):
         known = text.partition("Should be one of ")[2].strip("[].").replace("'", "").split(", ")
         return f"no split '{split}'{near_miss(split, known)}"
-    return f"cannot load split '{split}': {text}"
+    return f"cannot load split '{split}': {text[:LONGEST]}"
