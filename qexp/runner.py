@@ -67,9 +67,9 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             validity.check_spec(spec, checks)
             if config.search.phrased:
                 validity.check_phrases(spec, config.search.phrased, checks)
-            if spec.datatype == "uint8":
+            if keeps := dataset_checks.KEEPS.get(spec.datatype):
                 for what, vectors in (("points", data.points()), ("queries", data.query_vectors())):
-                    dataset_checks.check_whole_numbers(what, vectors[evenly(len(vectors), SAMPLE)], checks)
+                    keeps(what, vectors[evenly(len(vectors), SAMPLE)], checks)
             links, payload = partial(chosen_links, data), held_payload(data, spec)
             loader = Loader(config, data, cache, checks)
             quantized, baseline = loader.pair(workers, spec)

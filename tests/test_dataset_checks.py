@@ -78,6 +78,23 @@ def test_t12_uint8_keeps_whole_numbers() -> None:
             dataset_checks.check_whole_numbers("points", wrong, Checks())
 
 
+def test_t12_float16_keeps_what_is_neither_beyond_its_range_nor_next_to_nothing() -> None:
+    for kept in (vectors(32, 3), vectors(32, 3) * 1e4, vectors(32, 3) * 1e-5, np.zeros((1, 2), dtype=np.float32)):
+        dataset_checks.check_halves("points", kept, Checks())
+    for wrong in (np.array([[1.0, 65_520.0]]), np.array([[1e-7, 1.5e-7]])):
+        with pytest.raises(BenchmarkError, match=r"^T12 storage.datatype=float16 keeps no points of components from 1"):
+            dataset_checks.check_halves("points", wrong, Checks())
+
+
+def test_t12_float16_is_refused_before_anything_is_built(small: ExperimentConfig, tmp_path: Path) -> None:
+    np.save(tmp_path / "points.npy", vectors(32, 1000) * 1e6)
+    dataset = FileDataset(path=str(tmp_path / "points.npy"), distance="dot")
+    asked = replace(small, dataset=dataset, storage=StorageConfig("halves", datatype="float16"))
+    with pytest.raises(BenchmarkError, match=r"^T12 .*65,504, in steps of 6e-08 or more; set storage.datatype=float32"):
+        measure_experiment(asked)
+    assert not [*(tmp_path / "cache" / "collections").glob("*")]
+
+
 def test_t12_uint8_is_refused_before_anything_is_built(small: ExperimentConfig, tmp_path: Path) -> None:
     storage = StorageConfig("bytes", datatype="uint8")
     with pytest.raises(BenchmarkError, match="for cosine qexp scales vectors to length 1, as Qdrant does not"):

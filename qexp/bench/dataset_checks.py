@@ -9,7 +9,7 @@ from qexp.results import Vectors
 TRUTH_TOLERANCE = 1e-9  # of a query's largest score
 WRONG_NEIGHBOURS = 0.01
 MOST_REPEATS = 0.05  # of the queries
-UINT8_LOSS = 0.1  # of the vectors' length
+MOST_LOST = 0.1  # of the vectors' length
 
 
 def check_truth(claimed: NDArray[np.float64], computed: NDArray[np.float64], checks: Checks) -> None:
@@ -44,13 +44,32 @@ def check_whole_numbers(what: str, sample: Vectors, checks: Checks) -> None:
     kept = np.trunc(np.clip(sample, 0, 255))
     lost = float(np.linalg.norm(sample - kept) / np.linalg.norm(sample))
     checks.expect(
-        lost <= UINT8_LOSS,
+        lost <= MOST_LOST,
         "T12",
         f"storage.datatype=uint8 keeps the components of {what}, which are from 0 to 255, but for {lost:.1%}",
         f"storage.datatype=uint8 keeps whole numbers from 0 to 255; {what} of components from {sample.min():.3g} to "
         f"{sample.max():.3g} lose {lost:.0%} of their length; set storage.datatype=float16, or for such whole numbers "
         f"dataset.distance=dot or euclid: for cosine qexp scales vectors to length 1, as Qdrant does not with uint8",
     )
+
+
+def check_halves(what: str, sample: Vectors, checks: Checks) -> None:
+    """Look for vectors [rows, size] that float16 does not keep (T12): components beyond its largest, or near none.
+
+    Qdrant turns queries (`what`) into float16 as it does points.
+    """
+    with np.errstate(over="ignore"):
+        kept = sample.astype(np.float16)
+    checks.expect(
+        float(np.linalg.norm(sample - kept)) <= MOST_LOST * float(np.linalg.norm(sample)),
+        "T12",
+        f"storage.datatype=float16 keeps {what}",
+        f"storage.datatype=float16 keeps no {what} of components from {sample.min():.3g} to {sample.max():.3g}: its "
+        f"numbers are up to 65,504, in steps of 6e-08 or more; set storage.datatype=float32",
+    )
+
+
+KEEPS = {"uint8": check_whole_numbers, "float16": check_halves}
 
 
 def check_queries(duplicates: int, queries: Vectors, checks: Checks) -> None:
