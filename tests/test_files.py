@@ -231,7 +231,7 @@ def ragged_fvecs(path: Path) -> None:
         ("a.txt", lambda path: path.write_text("x"), "unknown format '.txt'; known: .parquet"),
         ("a.parquet", lambda path: path.write_text("hello"), "cannot be read"),
         ("a.parquet", no_rows, "a.parquet: is empty"),
-        ("a.parquet", two_of_a_name, "a.parquet: cannot be read: .*exists 2 times"),
+        ("a.parquet", two_of_a_name, "a.parquet: 2 columns are called 'v'; give each a name of its own$"),
         ("a.hdf5", nested, "a.hdf5: holds no array of two dimensions at its top level$"),
         ("a.parquet", fixed_size_with_a_null, "from a column of fixed size: leave them out, or write lists"),
     ],

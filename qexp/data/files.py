@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -181,10 +182,16 @@ def _batches(path: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
 
 
 def _typed(schema: Any, path: Path) -> list[int]:
-    """Return the numbers of the columns that `datasets` has a type for; a warning names the others."""
+    """Return the numbers of the columns that `datasets` has a type for; a warning names the others.
+
+    Raises DataError for a name that two columns have.
+    """
     import datasets
     import pyarrow as pa
 
+    for name, times in Counter(schema.names).most_common(1):
+        if times > 1:
+            raise DataError(f"{path}: {times} columns are called '{name}'; give each a name of its own")
     kept, others = [], []
     for number, column in enumerate(schema):
         alone = pa.schema([column])
