@@ -141,7 +141,7 @@ def _record(run_id: str, title: str, runs: "list[Run]") -> Record:
     if not collections:
         reason = f": {failures[0][1]}" if failures else ""
         raise DataError(f"{title} ({run_id}): no finished collection to report on{reason}")
-    apart = told_apart([(one.config, (*one.rows, *one.loads)) for one in collections])
+    apart = told_apart([(one.config | jobs.content(one.tags), (*one.rows, *one.loads)) for one in collections])
     told = [
         replace(one, rows=tuple(rows[: len(one.rows)]), loads=tuple(rows[len(one.rows) :]))
         for one, rows in zip(collections, apart, strict=True)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from qexp.errors import ConfigError
 from qexp.report.cliff import from_json, merged
-from qexp.report.settings import told_apart
+from qexp.report.settings import CONTENT, told_apart
 from qexp.report.sizing import CLIFF_FILE
 from qexp.results import Row
 from qexp.results.footprint import Cliff
 from qexp.rows import failed_row, with_baselines
 from qexp.store import address, connect, find_run, json_artifact, search, store_faults
-from qexp.tracking import TRIALS
+from qexp.tracking import READ, TRIALS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -32,7 +32,7 @@ def collect(sweep: "Run") -> tuple[list[Row], str]:
     that failed is a row that says why.
     """
     measured, rest = with_rows(jobs_of(sweep))
-    told = told_apart([(run.data.params, rows) for run, rows in measured])
+    told = told_apart([(run.data.params | content(run.data.tags), rows) for run, rows in measured])
     failed = [
         failed_row(run.info.run_name, run.data.params, reason)
         for run, reason in rest
@@ -60,8 +60,13 @@ def with_rows(runs: "Iterable[Run]") -> "tuple[list[tuple[Run, list[Row]]], list
 def cliff_of(sweep: "Run") -> Cliff | None:
     """Return what the collections of a sweep measured under memory caps, as one; None without any."""
     measured, _ = with_rows(run for run in jobs_of(sweep) if capped(run.data.params))
-    told = told_apart([(run.data.params, rows) for run, rows in measured])
+    told = told_apart([(run.data.params | content(run.data.tags), rows) for run, rows in measured])
     return merged_cliff([(run.info.run_id, rows) for (run, _), rows in zip(measured, told, strict=True)])
+
+
+def content(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return what a collection's data were, in the words of a flat configuration; nothing where it is not recorded."""
+    return {CONTENT: tags[READ]} if READ in tags else {}
 
 
 def capped(config: Mapping[str, Any]) -> bool:

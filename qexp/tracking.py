@@ -35,6 +35,7 @@ CONFIG_FILE = "config.json"  # artifact: the flat configuration
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 DATASET_REVISION = "qexp.dataset_revision"  # tag: the commit that the hub's dataset was loaded from
 SLO = "qexp.slo"  # tag of a sweep: the limits by which it is judged
+READ = "qexp.content"  # tag of a collection: digests of its points and of its queries
 INPUTS = "qexp.inputs"  # tag: digest of the files of the user's that it read
 SWEEPS = "qexp.sweeps"  # tag of a trial: the sweeps that it is in, its own and those that reuse it
 TRIALS = "qexp.trials"  # tag of a collection: how many trials were recorded below it
@@ -183,14 +184,16 @@ def _texts(config: ExperimentConfig, experiment: Experiment) -> dict[str, str]:
 
 def _last_tags(config: ExperimentConfig, tags: dict[str, str], experiment: Experiment) -> dict[str, str]:
     """Return what is known once all is measured: what measured it, from which commit of the data, and what is said."""
+    facts = experiment.dataset
     told = {
         "qexp.validity": config.validity,
         "qexp.engine": experiment.engine,
+        READ: f"{facts.digest[:8]}-{facts.queries_digest[:8]}",
         TRIALS: str(len(experiment.trials)),
         WARNINGS: "\n".join(experiment.warnings),
         FINDINGS: "\n".join(finding.sentence for finding in experiment.findings),
     }
-    if revision := experiment.dataset.revision:
+    if revision := facts.revision:
         words = [*shlex.split(tags["qexp.command"])[1:], f"dataset.revision={revision}"]
         told |= {DATASET_REVISION: revision, "qexp.reproduce": reproduce_command(words)}
     return {key: value for key, value in told.items() if value}

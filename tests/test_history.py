@@ -4,17 +4,19 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from qexp import history, jobs, store
-from qexp.config import ExperimentConfig, IndexConfig, SyntheticDataset
+from qexp.config import ExperimentConfig, FileDataset, IndexConfig, QuantizationConfig, SyntheticDataset
 from qexp.environment import experiment_name
 from qexp.errors import DataError
 from qexp.report.blocks import Grid
 from qexp.report.bodies import create_body
 from qexp.report.conditions import LOAD
+from qexp.report.frontier import questions
 from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord, warnings
 from qexp.report.story import story
@@ -52,6 +54,18 @@ def test_runs_that_share_a_dataset_keep_their_own_facts(
         assert body["vectors"]["distance"] == distance
         assert (body["hnsw_config"]["m"], body["hnsw_config"]["ef_construct"]) == (m, 10 * m)
         assert (collection.dataset["queries"], collection.dataset["name"]) == (queries, "synthetic")
+
+
+def test_what_a_file_held_at_other_times_is_not_compared(
+    small: ExperimentConfig, environment: dict[str, str], tmp_path: Path
+) -> None:
+    asked = replace(small, dataset=FileDataset(path=str(tmp_path / "points.npy")))
+    binary = QuantizationConfig("binary", {"binary": {}})
+    for seed, quantization in enumerate((asked.quantization, binary)):
+        np.save(tmp_path / "points.npy", np.random.default_rng(seed).standard_normal((1000, 32)))
+        run(replace(asked, quantization=quantization), [])
+    told = [{row.params["quantization"] for row in rows} for rows in questions(history.read(experiment_name()).rows)]
+    assert told == [{"baseline (A/A)", "scalar"}, {"baseline (A/A)", "binary"}]
 
 
 def test_what_was_measured_under_load_has_the_settings_of_its_job(

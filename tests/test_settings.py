@@ -72,6 +72,18 @@ def test_other_data_are_another_question() -> None:
     assert [len(group) for group in questions(rows)] == [3, 3]
 
 
+def test_what_a_file_held_at_other_times_is_another_question() -> None:
+    then = job(dataset__path="a.npy", dataset__content="1")
+    now = job("binary", dataset__path="a.npy", dataset__content="2")
+    rows = [one for rows in told_apart([then, now]) for one in rows]
+    assert settings(rows, "data") == ["dataset.content=1"] * 3 + ["dataset.content=2"] * 3
+    assert [len(group) for group in questions(rows)] == [3, 3]
+    unknown = job("turbo", dataset__path="a.npy")  # recorded before content was
+    assert told_apart([then, unknown]) == [rows for _, rows in (then, unknown)]
+    cut = job(dataset__path="a.npy", embedding__size=64, dataset__content="2")
+    assert "dataset.content" not in str(told_apart([then, cut]))  # what differs is told already
+
+
 @pytest.mark.parametrize(
     "key", ["search.filter", "search.queries", "search.rounds", "engine.cpus", "cost.headroom", "validity"]
 )

@@ -19,6 +19,8 @@ _ROW_BY_ROW = ("search.rescore", "search.oversampling", "search.hnsw_ef", "searc
 _JUDGED_AFTERWARDS = "slo"
 # What is searched and for what, how it is measured, and at which prices: nobody deploys the better of two of these.
 _ASKED = ("dataset.", "embedding.", "search.", "engine.cpus", "engine.builds", "engine.ram_caps", "cost.", "validity")
+_SOURCE = ("dataset.", "embedding.", "search.queries")  # what points and queries come from
+CONTENT = "dataset.content"  # what these were; a file may change between two jobs
 _FILTER = "search.filter"  # its clauses are keys of their own; one that another job has is no null clause of this one
 DATA, SETTINGS, DATATYPE = "data", "settings", "datatype"
 BASELINE_EFS = "baseline_efs"  # the hnsw_ef at which a job has measured its baseline
@@ -118,11 +120,19 @@ def _differing(jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> l
             continue
         values: dict[str, set[str]] = defaultdict(set)
         for config, params in jobs:
-            values[params.get(_NAMED.get(_group(key), ""), "")].add(_text(config, key))
+            if key == CONTENT and key not in config:  # recorded before it was known: it may be any
+                continue
+            under = _source(config) if key == CONTENT else params.get(_NAMED.get(_group(key), ""), "")
+            values[under].add(_text(config, key))
         if any(len(several) > 1 for several in values.values()):
             found.append(key)
     names = {_group(key) for key in found if key.endswith(".name")}  # a preset that differs says it all
     return [key for key in found if _group(key) not in names or key.endswith(".name")]
+
+
+def _source(config: Mapping[str, Any]) -> str:
+    """Return all that says what points and queries come from: the same is to be of the same content."""
+    return " ".join(f"{key}={_text(config, key)}" for key in config if key.startswith(_SOURCE) and key != CONTENT)
 
 
 def _group(key: str) -> str:
