@@ -133,6 +133,19 @@ def test_rows_without_a_usable_vector_can_be_dropped(tmp_path: Path) -> None:
     assert kept.facts.points == 3  # a zero vector has an inner product
 
 
+def test_rows_that_were_left_out_are_told_with_the_file_that_has_them(tmp_path: Path) -> None:
+    for name, missing in (("points", 1), ("queries", 2)):
+        vectors = np.random.default_rng(missing).standard_normal((20, 4))
+        vectors[:missing] = NAN
+        np.save(tmp_path / f"{name}.npy", vectors)
+    asked = QueriesConfig(path=str(tmp_path / "queries.npy"))
+    told = of_file(tmp_path / "points.npy", queries=asked, on_bad_vector="drop").warnings
+    assert told[:2] == (
+        f"{tmp_path}/points.npy: 1 row without a usable vector was left out",
+        f"{tmp_path}/queries.npy: 2 rows without a usable vector were left out",
+    )
+
+
 def test_nothing_left_after_dropping_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no row has a usable vector for the points"):
         load_data(local(tmp_path / "data", [[NAN, 1.0]], on_bad_vector="drop"), tmp_path / "cache")

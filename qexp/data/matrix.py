@@ -22,6 +22,7 @@ LENGTH_TOLERANCE = 0.01  # float16 and int8 copies of normalised vectors stay wi
 class Written:
     """Row numbers of the table in the order of the file, native dimensions, a digest, and how many were dropped.
 
+    `place` is the table's.
     `unnormalised` counts rows whose length, in native dimensions, is not 1 within a percent.
     """
 
@@ -30,6 +31,7 @@ class Written:
     digest: str
     dropped: int
     unnormalised: int
+    place: str
 
 
 def write_matrix(
@@ -71,7 +73,7 @@ def write_matrix(
             raise DataError(f"{table.place}: no row has a usable vector for the {what}")
         out.seek(0)
         _header(out, (len(found), size or native))
-    return Written(found, native, digest.hexdigest()[:16], dropped, unnormalised)
+    return Written(found, native, digest.hexdigest()[:16], dropped, unnormalised, table.place)
 
 
 def _header(out: IO[bytes], shape: tuple[int, int]) -> None:

@@ -270,10 +270,10 @@ def _labelled(labelled: int, queries: int) -> str:
 
 def _warnings(config: ExperimentConfig, facts: DatasetFacts, points: Written, queries: Written) -> list[str]:
     warnings = []
-    dropped = points.dropped + queries.dropped
-    if dropped:
-        rows = "1 row without a usable vector was" if dropped == 1 else f"{dropped:,} rows without a usable vector were"
-        warnings.append(f"{facts.source}: {rows} left out")
+    for place in dict.fromkeys((points.place, queries.place)):
+        if dropped := sum(one.dropped for one in (points, queries) if one.place == place):
+            rows, were = ("row", "was") if dropped == 1 else ("rows", "were")
+            warnings.append(f"{place}: {dropped:,} {rows} without a usable vector {were} left out")
     if facts.revision and isinstance(config.dataset, HubDataset) and config.dataset.revision != facts.revision:
         warnings.append(
             f"{facts.source}: its revision is not pinned, and the hub's may change; this is commit {facts.revision}: "
