@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from qexp.report import answers
-from qexp.report.blocks import Grid, Paragraph
+from qexp.report.blocks import Bullets, Grid, Paragraph
 from qexp.report.recommend import recommend
-from qexp.report.record import CollectionRecord
+from qexp.report.record import CollectionRecord, Record
 from qexp.report.share import to_share
-from qexp.report.story import _comparison, _validity
+from qexp.report.story import _comparison, _provenance, _validity
 from qexp.report.words import verdict_lines
 from qexp.results import MIB
 from tests.tables import baseline, row
@@ -41,6 +41,17 @@ def told(*jobs: CollectionRecord) -> tuple[str, list[str]]:
     assert isinstance(paragraph, Paragraph)
     assert isinstance(grid, Grid)
     return paragraph.text, [str(cells[2]) for cells in grid.rows]
+
+
+def test_every_machine_that_measured_is_named_once():
+    def measured(cpu: str) -> CollectionRecord:
+        environment = {"cpu": cpu, "cpus": 2, "memory_gib": 4.0, "libraries": {"numpy": "2.4.6"}}
+        return replace(job("scalar"), environment=environment)
+
+    jobs = [measured("one"), measured("other"), measured("one"), job("unknown")]
+    _, facts, _ = _provenance(Record("run", "title", tuple(jobs), ()), jobs)
+    assert isinstance(facts, Bullets)
+    assert facts.items[3:] == ("one, 2 cores, 4.0 GiB; numpy 2.4.6.", "other, 2 cores, 4.0 GiB; numpy 2.4.6.")
 
 
 def test_it_is_said_which_baseline_speedups_are_over():

@@ -47,6 +47,15 @@ class CollectionRecord:
         """What was built, as candidates have it."""
         return CollectionKey(self.name, str(self.config["storage.name"]))
 
+    @property
+    def machine(self) -> str:
+        """The machine that measured it, and its libraries; empty where that is not recorded."""
+        if not self.environment:
+            return ""
+        libraries = ", ".join(f"{name} {version}" for name, version in self.environment["libraries"].items())
+        cpu, cpus, gib = (self.environment[name] for name in ("cpu", "cpus", "memory_gib"))
+        return f"{cpu}, {cpus} cores, {gib} GiB; {libraries}."
+
     def has(self, row: Row) -> bool:
         """Whether this very row is one of its own."""
         return any(row is own for own in self.rows)

@@ -285,15 +285,12 @@ def _everything(record: Record, decided: Recommendation) -> list[Block]:
 
 
 def _provenance(record: Record, collections: list[CollectionRecord]) -> list[Block]:
-    machine = collections[0].environment
     facts = [
         f"MLflow run {record.run_id}.",
         "Latency is timed around one search call, one client, every operating point once a round in random order.",
         "Speedups are ratios of means of the same round; their intervals are t intervals over rounds.",
     ]
-    if machine:
-        libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
-        facts.append(f"{machine['cpu']}, {machine['cpus']} cores, {machine['memory_gib']} GiB; {libraries}.")
+    facts += filter(None, dict.fromkeys(one.machine for one in collections))
     facts += [f"Failed job {name}: {reason}" for name, reason in record.failures]
     commands = dict.fromkeys(one.tags["qexp.reproduce"] for one in collections if "qexp.reproduce" in one.tags)
     return [Heading("How it was measured"), Bullets(tuple(facts)), Quote("\n".join(commands))]
