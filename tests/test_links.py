@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qexp.sizing.links import forward_links, mean_links
+from qexp.sizing.links import _nearest_before, forward_links, mean_links
 
 
 @pytest.mark.parametrize("distance", ["euclid", "manhattan"])
@@ -34,6 +34,17 @@ def test_each_distance_keeps_by_its_own_measure() -> None:
     assert forward_links(three, 16, 100, "manhattan") == pytest.approx(1.5, abs=0.1)  # of 200 draws
     line = np.arange(1, 501, dtype=np.float32)[:, None]  # all are nearer to the longest, which is the last
     assert forward_links(line, 4, 100, "dot") == pytest.approx(8.0, rel=0.05)
+
+
+@pytest.mark.parametrize(("distance", "scored"), [("manhattan", [-1, -2, -3]), ("euclid", [-1, -4, -9])])
+def test_candidates_are_the_nearest_of_earlier_points(distance: str, scored: list[int]) -> None:
+    places = np.append(np.random.default_rng(0).permutation(4500) + 1, 0)  # on a line, more than a block of them
+    line = places[:, None].astype(np.float32) - 2250
+    scores, nearest = _nearest_before(lambda wanted: line[wanted], np.array([2, 4500]), 3, distance)
+    assert places[nearest[1]].tolist() == [1, 2, 3]
+    assert scores[1].tolist() == scored
+    assert sorted(nearest[0, :2]) == [0, 1]
+    assert scores[0, 2] == -np.inf  # no third one was there
 
 
 def test_a_single_point_has_no_links() -> None:

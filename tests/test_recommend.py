@@ -508,6 +508,7 @@ def test_money_that_is_no_objective_is_not_saved():
     decided = recommend(rows, replace(SLO, objectives=["accuracy", "p95"]))
     assert decided.choice.title == "scalar, no rescoring"
     assert 0.9 not in {change.value for change in decided.changes}
+    assert recommend(rows, replace(SLO, min_accuracy=0.9, objectives=["accuracy", "p95"])).refuted == ()  # both confirm
 
 
 def test_without_a_choice_a_collection_is_shown_by_what_reaches_the_accuracy():

@@ -37,7 +37,6 @@ def forward_links(vectors: Vectors, m: int, ef_construct: int, distance: str, by
         found = np.asarray(vectors[rows[wanted]], dtype=np.float32)
         return found if centre is None else np.where(found > centre, np.float32(1), np.float32(-1))
 
-    distance = "dot" if by_signs else distance
     scores, nearest = _nearest_before(read, places, ef_construct, distance)
     counts = []
     for own, candidates in zip(scores, nearest, strict=True):
