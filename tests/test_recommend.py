@@ -33,6 +33,7 @@ def test_the_cheapest_that_meets_the_limits():
     decided = recommend(TABLE, SLO)
     assert decided.choice.title == "binary, rescoring 8×"
     assert decided.runner_up.title == "scalar, no rescoring"
+    assert decided.slo is SLO  # a trial of low recall is no poor baseline
     first, second = decided.changes
     assert (first.limit, first.value, first.choice.title) == ("min_accuracy", 0.96, "scalar, no rescoring")
     assert (second.limit, second.value, second.choice) == ("max_p95_ms", pytest.approx(1.111), None)
@@ -144,6 +145,15 @@ def test_equal_cost_and_speed_goes_to_the_simplest():
     assert recommend([baseline(), five, two], SLO).choice.title == "scalar, rescoring 2×"
     five = row("scalar", 5, p95=0.9, accuracy=0.99, spread=0.01)
     assert recommend([baseline(), five, two], SLO).choice.title == "scalar, rescoring 5×"
+
+
+@pytest.mark.parametrize(
+    ("slow", "fast"),
+    [({"p95": 1.001, "accuracy": 0.98}, {"p95": 1.0}), ({"p95": 1.0}, {"p95": 1.0, "accuracy": 0.98})],
+)
+def test_of_equally_simple_ones_the_faster_goes_first_and_then_the_more_accurate(slow, fast):
+    rows = [baseline(), row("scalar", 2, spread=0.01, **slow), row("binary", 2, spread=0.01, **fast)]
+    assert recommend(rows, SLO).choice.title == "binary, rescoring 2×"
 
 
 def test_the_fastest_is_what_speedups_tell_where_the_tails_of_one_job_were_longer():
@@ -338,7 +348,7 @@ def test_the_recommended_point_stands_for_its_collection() -> None:
     assert decided.shown(binary) is binary.reached
 
 
-@pytest.mark.parametrize(("high", "told"), [(4.0, True), (4.01, False)])
+@pytest.mark.parametrize(("high", "told"), [(1.0, True), (4.0, True), (4.01, False)])
 def test_an_upper_end_of_p95_is_told_up_to_twice_the_slowest_latency(high, told):
     wide = row("scalar")
     wide.metrics.update(latency_p95_ms_a_high=high, latency_p95_ms_b_high=high)
@@ -386,6 +396,7 @@ def test_the_unsure_one_lacks_nothing_but_queries():
     assert unsure(near) == "scalar, rescoring 2×"
     assert unsure(row("scalar", 2, accuracy=0.95, spread=0.02)) == "scalar, rescoring 2×"
     assert unsure(near, nearer) == "scalar, rescoring 3×"  # as cheap, and vouched for by more
+    assert unsure(row("binary", accuracy=0.96, spread=0.03, cost=0.5), nearer) == "binary, no rescoring"
     assert unsure(row("scalar", accuracy=0.96, second=0.94, spread=0.02)) is None
     assert unsure(near, max_p95_ms=1.0) is None
     assert unsure(row("scalar", accuracy=1.0, spread=0.02), min_accuracy=1.0) is None
@@ -412,6 +423,10 @@ def test_the_nearest_misses_its_worst_limit_by_the_least():
     ]
     limits = replace(SLO, min_accuracy=0.95, max_p95_ms=1.0)
     assert recommend(rows, limits).nearest.title == "binary, no rescoring"
+    rows = [baseline(cost=100), *(row(name, accuracy=0.94, cost=cost) for name, cost in (("scalar", 3), ("binary", 2)))]
+    assert recommend(rows, limits).nearest.title == "binary, no rescoring"  # as near, and cheaper
+    rows[1:] = [row("scalar", accuracy=0.94, p95=1.2), row("turbo", accuracy=0.99, p95=1.2, cost=2)]
+    assert recommend(rows, limits).nearest.title == "turbo, no rescoring"  # which misses nothing else
 
 
 @pytest.mark.parametrize(("accuracy", "beaten"), [(0.96, True), (0.94, False)])
@@ -459,8 +474,10 @@ def test_recall_decides_where_several_efs_were_measured():
 
 def test_of_those_whose_p95_is_unknown_what_else_they_miss_says_which_is_nearest():
     rows = [baseline(cost=9), row("scalar", accuracy=0.5, cost=1), row("binary", accuracy=0.9, cost=2)]
-    decided = recommend(list(map(without_p95, rows)), replace(SLO, max_p95_ms=1.0, max_usd_month=3))
-    assert decided.nearest.title == "binary, no rescoring"
+    limits = replace(SLO, max_p95_ms=1.0, max_usd_month=3)
+    assert recommend(list(map(without_p95, rows)), limits).nearest.title == "binary, no rescoring"
+    rows.append(row("turbo", accuracy=0.99, cost=2.5))  # misses nothing that is known
+    assert recommend(list(map(without_p95, rows)), limits).nearest.title == "turbo, no rescoring"
 
 
 CHEAP = {"accuracy": 0.9, "p95": 0.5, "cost": 2, "ram": 9}
@@ -484,21 +501,22 @@ def test_what_one_limit_alone_keeps_out_is_told_if_it_is_cheaper(cheap, told):
 
 def test_the_limit_with_the_least_room_is_told_first():
     rows = [
-        baseline(p95=3.0, cost=9),
-        row("scalar", accuracy=0.96, p95=1.0),
-        row("binary", accuracy=0.99, p95=0.5, cost=2),
+        baseline(p95=30.0, cost=9),
+        row("scalar", accuracy=0.96, p95=10.0),
+        row("binary", accuracy=0.99, p95=5.0, cost=2),
     ]
     for limits, order in (
-        ({"min_accuracy": 0.95, "max_p95_ms": 1.5}, ["min_accuracy", "max_p95_ms"]),  # 1 % and a third
-        ({"min_accuracy": 0.80, "max_p95_ms": 1.02}, ["max_p95_ms", "min_accuracy"]),
+        ({"min_accuracy": 0.95, "max_p95_ms": 15}, ["min_accuracy", "max_p95_ms"]),  # 1 % and a third
+        ({"min_accuracy": 0.80, "max_p95_ms": 10.2}, ["max_p95_ms", "min_accuracy"]),
         ({"min_accuracy": 0.80}, ["min_accuracy", "max_p95_ms"]),  # what has no limit comes last
     ):
         assert [change.limit for change in recommend(rows, replace(SLO, **limits)).changes] == order
 
 
-def test_what_is_dearer_hides_nothing_cheaper():
+@pytest.mark.parametrize("cost", [4, 6])
+def test_what_is_no_cheaper_hides_nothing_cheaper(cost):
     rows = [baseline(cost=9), row("scalar", accuracy=0.98, cost=4)]
-    rows += [row("product", accuracy=0.94, cost=6), row("binary", accuracy=0.9, cost=2)]
+    rows += [row("product", accuracy=0.94, cost=cost), row("binary", accuracy=0.9, cost=2)]
     last = recommend(rows, replace(SLO, min_accuracy=0.95)).changes[-1]
     assert (last.limit, last.value, last.choice.title) == ("min_accuracy", 0.9, "binary, no rescoring")
 

@@ -88,14 +88,13 @@ def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
     if by_recall:
         slo = replace(slo, accuracy="recall")
     found = candidates(rows, slo.accuracy)
-    ranked = _ranked(found, slo)
-    choice = ranked[0] if ranked else None
-    others = _by_preference([one for one in ranked if choice and one.collection != choice.collection])
+    best = _undominated(found, slo)
+    choice = _preferred(best)
     return Recommendation(
         slo=slo,
         considered=tuple(found),
         choice=choice,
-        runner_up=others[0] if others else None,
+        runner_up=_preferred([one for one in best if choice and one.collection != choice.collection]),
         beaten=any(choice and one.collection != choice.collection and _qualifies(one, slo) for one in found),
         refuted=tuple(
             one
@@ -127,24 +126,20 @@ def _by_recall(rows: Sequence[Row]) -> str:
     return ""
 
 
-def _ranked(found: Sequence[Candidate], slo: SloConfig) -> list[Candidate]:
-    """Return what both halves qualify and nothing dominates, the best first."""
-    return _by_preference(frontier([one for one in found if _qualifies(one, slo)], slo.objectives))
+def _undominated(found: Sequence[Candidate], slo: SloConfig) -> list[Candidate]:
+    """Return what both halves qualify and nothing dominates."""
+    return frontier([one for one in found if _qualifies(one, slo)], slo.objectives)
 
 
-def _by_preference(found: Sequence[Candidate]) -> list[Candidate]:
-    """Return the cheapest first, then the fastest.
-
-    Among equally dear ones whose speed cannot be told from the fastest's, the simplest goes first.
-    """
+def _preferred(found: Sequence[Candidate]) -> Candidate | None:
+    """Return the simplest of the cheapest whose speed cannot be told from the fastest's."""
     if not found:
-        return []
-    ranked = sorted(found, key=lambda one: (one.price, one.latency, -one.accuracy, one.simplicity))
-    cheapest = [one for one in ranked if one.price == ranked[0].price]
+        return None
+    price = min(one.price for one in found)
+    cheapest = [one for one in found if one.price == price]
     first = fastest(cheapest)
     ties = [one for one in cheapest if not slower(one, first)]
-    simplest = sorted(ties, key=lambda one: one.simplicity)
-    return [*simplest, *(one for one in ranked if one not in simplest)]
+    return min(ties, key=lambda one: (one.simplicity, one.latency, -one.accuracy))
 
 
 def _qualifies(one: Candidate, slo: SloConfig) -> bool:
@@ -204,10 +199,9 @@ def _changes(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> t
     changes = []
     for name in order:
         value, towards = room[name]
-        if value in (0.0, 1.0) or (name == "max_p95_ms" and value > VACUOUS * max(one.latency for one in found)):
+        if value == towards or (name == "max_p95_ms" and value > VACUOUS * max(one.latency for one in found)):
             continue
-        ranked = _ranked(found, _moved(slo, name, nextafter(value, towards)))
-        changes.append(Change(name, value, ranked[0] if ranked else None))
+        changes.append(Change(name, value, _moved(found, slo, name, nextafter(value, towards))))
     return (*changes, *_savings(found, slo, choice))
 
 
@@ -220,15 +214,16 @@ def _savings(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> l
         least = max(cheaper, default=inf) if name == "min_accuracy" else min(cheaper, default=inf)
         if least in (0, inf):  # nothing, nothing whose P95 is known, or only what no accuracy is vouched for
             continue
-        instead = _ranked(found, _moved(slo, name, least))[0]
-        if instead.price < choice.price:  # unless cost is no objective
+        instead = _moved(found, slo, name, least)
+        if instead and instead.price < choice.price:  # unless cost is no objective
             changes.append(Change(name, least, instead))
     return changes
 
 
-def _moved(slo: SloConfig, limit: str, value: float) -> SloConfig:
+def _moved(found: Sequence[Candidate], slo: SloConfig, limit: str, value: float) -> Candidate | None:
+    """Return the choice with another value of a limit."""
     moved: dict[str, Any] = {limit: value}
-    return replace(slo, **moved)
+    return _preferred(_undominated(found, replace(slo, **moved)))
 
 
 def _matched(found: Sequence[Candidate], slo: SloConfig) -> tuple[Matched, ...]:
