@@ -109,6 +109,7 @@ def test_against_its_own_baseline_a_trial_has_the_interval_of_its_speedup():
     )
     own, foreign = times_faster(trial, base), times_faster(other, base)
     assert own.high / own.low == pytest.approx(2.02 / 1.98)
+    assert times_faster(base, trial).high == pytest.approx(1 / own.low)
     assert foreign.high / foreign.low > 1.2 / 0.8
 
 
@@ -121,13 +122,14 @@ def test_jobs_are_brought_to_the_same_machine_speed():
 
 
 def test_mean_latency_stands_in_for_an_unknown_p95():
-    rows = [baseline(), row("scalar")]
+    rows = [baseline(), row("scalar"), baseline(hnsw_ef="64")]
     for one in rows:
         for name in [name for name in one.metrics if name.startswith("latency_p95")]:
             del one.metrics[name]
-    _, scalar = candidates(rows, "retention")
+    bare, scalar, other = candidates(rows, "retention")
     assert scalar.latency == pytest.approx(0.9)
     assert scalar.ceiling == float("inf")
+    assert math.log(times_faster(bare, other).high) == pytest.approx(math.log(1.02 / 0.98) / 2**0.5)  # of two controls
 
 
 def test_recall_of_the_baseline_is_what_was_measured():
@@ -248,8 +250,9 @@ def test_a_baseline_has_no_gain_over_itself_whatever_its_control_says():
     for one in rows:
         del one.metrics["latency_p95_ms"]
     rows[0].metrics.update(speedup_mean=1.1, speedup_mean_low=1.05, speedup_mean_high=1.15)
+    rows[1].metrics["speedup_mean"] = 2.01  # by rounds, not by means
     bare, scalar = candidates(rows, "retention")
-    assert (bare.gain, scalar.gain) == (1.0, 2.0)
+    assert (bare.gain, scalar.gain) == (1.0, 2.01)
 
 
 def test_a_difference_in_p95_is_as_wide_as_speedups_of_p95():
@@ -262,10 +265,11 @@ def test_a_difference_in_p95_is_as_wide_as_speedups_of_p95():
 
 @pytest.mark.parametrize("half", ["a", "b"])
 def test_only_rows_that_can_be_judged_are_candidates(half):
-    again, unsure = row("none"), row("binary")
+    again, untold, unsure = row("none"), row("none"), row("binary")
     again.metrics["compression_ratio"] = 1.0  # the baseline, built again
+    del untold.metrics["compression_ratio"]
     del unsure.metrics[f"accuracy_retention_{half}_low"], unsure.metrics["latency_p95_ms"]
-    found = candidates([baseline(), again, unsure, row("scalar", p95=1.5)], "retention")
+    found = candidates([baseline(), again, untold, unsure, row("scalar", p95=1.5)], "retention")
     assert [(one.title, one.latency) for one in found] == [("no quantization", 2.0), ("scalar, no rescoring", 1.5)]
 
 
@@ -287,8 +291,27 @@ def test_the_fastest_is_of_those_that_nothing_is_measurably_faster_than():
     assert not slower(sure, sure)  # of which every round said the same
 
 
+def test_where_each_is_measurably_slower_than_another_the_least_latency_is_the_fastest():
+    rows = [baseline(), row("scalar", p95=1.0), row("binary", p95=1.5), baseline(hnsw_ef="64"), row("turbo", p95=1.2)]
+    for one, gain in ((rows[1], 1.0), (rows[2], 2.0)):  # by rounds the second, whose tail was longer
+        one.metrics.update(speedup_p95=gain, speedup_p95_low=gain, speedup_p95_high=gain)
+    _, scalar, binary, _, turbo = candidates(rows, "recall")
+    assert slower(scalar, binary)
+    assert slower(binary, turbo)
+    assert slower(turbo, scalar)
+    assert fastest([turbo, binary, scalar]) is scalar
+
+
+def test_of_equally_accurate_ones_that_dominate_the_faster_is_told():
+    rows = [baseline(), row("scalar", p95=1.2, cost=2), row("binary", p95=1.0, cost=3), row("turbo", p95=1.9, cost=5)]
+    rows[3].metrics["accuracy_retention"] = 0.96
+    assert [(one.title, by.title) for one, by in dominators(candidates(rows, "retention"))] == [
+        ("turbo, no rescoring", "binary, no rescoring")
+    ]
+
+
 def test_the_simplest_has_the_fewest_parts_and_then_the_least_work():
-    rows = [baseline(), row("a"), row("a", 1.0), row("a", 2.0), row("a", 2.0, hnsw_ef="64"), row("a", 2.0, hnsw_ef="9")]
+    rows = [baseline(), row("a"), row("a", 1.0), row("a", 2.0), row("a", 2.0, hnsw_ef="9"), row("a", 2.0, hnsw_ef="64")]
     rows += [baseline(hnsw_ef="64"), row("a", hnsw_ef="128")]
     found = candidates(rows, "recall")
     assert named(sorted(found[::-1], key=lambda one: one.simplicity)) == [

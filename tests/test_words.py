@@ -1,4 +1,5 @@
 from dataclasses import replace
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from qexp.config import SloConfig
 from qexp.report.answers import cost_remark
 from qexp.report.recommend import Change, recommend
-from qexp.report.words import SAME, change, matched, speed, undominated, verdict_lines
+from qexp.report.words import SAME, change, is_speed, matched, more_cost, speed, undominated, verdict_lines
 from qexp.results import Interval, Row
 from tests.tables import baseline, row
 from tests.test_recommend import SLO, TABLE, tables
@@ -22,10 +23,29 @@ from tests.test_recommend import SLO, TABLE, tables
         (Interval(0.46, 0.0001, 4242729795.06), f"{SAME} in mean latency (0.00–≥100×)"),
         (Interval(0.001, 0.0001, 0.5), "1000.00× slower in mean latency (2.00–≥100)"),
         (Interval(1.0, 1.0, 1.0), f"{SAME} in mean latency (1.00–1.00×)"),
+        (
+            Interval(2.0, 0.0, inf),
+            f"{SAME} in mean latency (these jobs share no baseline, so drift of the machine cannot be ruled out)",
+        ),
     ],
 )
 def test_speed_says_what_the_interval_carries(ratio, said):
     assert speed(ratio) == said
+    assert is_speed(ratio, "mean latency") == f"{'shows' if said.startswith(SAME) else 'is'} {said}"
+
+
+@pytest.mark.parametrize(
+    ("cost", "other", "said"),
+    [
+        (4.001, 4.0, "costs the same"),
+        (0.5, 0.0, "costs $0.50 instead of nothing"),
+        (8.0, 4.0, "costs 2.0× as much"),
+        (7.0, 4.0, "costs 75% more"),
+        (1.0, 4.0, "costs 75% less"),
+    ],
+)
+def test_what_one_costs_against_another(cost, other, said):
+    assert more_cost(*recommend([baseline(cost=other), row("scalar", cost=cost)], SLO).considered[::-1]) == said
 
 
 @given(st.floats(0.1, 10), st.floats(0, 2), st.floats(0, 2))
@@ -40,6 +60,15 @@ def test_what_seems_to_reach_the_accuracy_says_why_it_does_not():
         "scalar does not reach it (0.960, vouched for 0.940 with rescoring 2×); "
         "binary does not reach it (0.900 with rescoring 2×)."
     )
+    exact = recommend([baseline(), row("scalar", 2, accuracy=0.95, spread=0.02)], replace(SLO, min_accuracy=0.95))
+    assert matched(exact).endswith(": scalar does not reach it (0.950, vouched for 0.930 with rescoring 2×).")
+
+
+def test_what_every_method_needs_is_told_the_cheapest_first():
+    assert matched(recommend([*TABLE, row("product", accuracy=0.5, cost=1)], SLO)) == (
+        "To be sure of accuracy retention ≥ 0.95 on both halves of the queries: binary needs rescoring 8×; scalar "
+        "needs no rescoring; product does not reach it (0.500 with no rescoring)."
+    )
 
 
 def test_what_only_finds_others_than_the_baseline_is_no_loss():
@@ -53,6 +82,9 @@ def test_what_only_finds_others_than_the_baseline_is_no_loss():
         lines = [line for line in verdict_lines(decided) if line.startswith("No loss of recall: scalar, rescoring 2×")]
         assert bool(lines) == told
         assert all("finds 0.912 of the exact neighbours, no quantization 0.913" in line for line in lines)
+    cheap = recommend([first, found(trial, 0.912)], replace(SLO, max_usd_month=5))
+    assert cheap.choice is None
+    assert verdict_lines(cheap)[3].startswith("No loss of recall: scalar, rescoring 2×")
     low = replace(SLO, min_accuracy=0.9)
     assert not any("No loss" in line for line in verdict_lines(recommend([first, found(trial, 0.912)], low)))
 
@@ -130,6 +162,11 @@ def test_in_what_configurations_were_compared_is_told_where_it_is_not_in_all():
     [
         ([row("binary", 2, accuracy=0.9)], {}, "; to try: more search.oversampling, a higher search.hnsw_ef, or a "),
         ([row("binary", 2, p95=3.0)], {"max_p95_ms": 2.5}, "; to try: less oversampling, a lower search.hnsw_ef, or"),
+        (
+            [row("scalar", 2, p95=3.0, accuracy=0.8), row("binary", 2, accuracy=0.9)],  # the latter needs the least
+            {"max_p95_ms": 2.5},
+            "; to try: more search.oversampling, a",
+        ),
         ([row("scalar", 2, accuracy=0.97, spread=0.03)], {}, "."),  # it is queries that it wants
         ([], {}, "."),
     ],
@@ -141,10 +178,17 @@ def test_where_no_quantization_is_left_it_is_said_what_may_let_one_through(rows,
     assert verdict_lines(decided)[1].startswith(f"Margin: no other collection keeps to the limits{tip}")
 
 
+def test_one_quantized_collection_is_enough():
+    decided = recommend([baseline(), row("scalar", 2), row("binary", accuracy=0.5)], replace(SLO, max_usd_month=5))
+    assert verdict_lines(decided)[1] == "Margin: no other collection keeps to the limits."
+
+
 def test_too_few_queries_are_named_as_the_reason():
-    decided = recommend([baseline(), row("scalar", 2, accuracy=0.97, spread=0.03)], SLO)
+    rows = [baseline(), row("scalar", 2, accuracy=0.97, spread=0.03)]
+    decided = recommend(rows, SLO)
     assert decided.choice is not None
     assert decided.choice.baseline
+    assert verdict_lines(recommend(rows, replace(SLO, max_usd_month=5)))[3] == verdict_lines(decided)[2]
     assert verdict_lines(decided)[2] == (
         "Not certain: scalar, rescoring 2× has accuracy retention 0.970, but half of the queries vouches only for "
         "0.940: more of them may let it through (search.queries, dataset.queries.path, or "
@@ -193,6 +237,7 @@ def test_a_poor_baseline_is_no_yardstick_and_not_recommended():
     decided = recommend(rows, SLO)
     assert [one.title for one in (decided.choice,) if one] == ["scalar, rescoring 2×"]
     assert verdict_lines(decided)[-1].endswith(": it is against a baseline whose own recall is 0.600.")
+    assert verdict_lines(recommend(rows, replace(SLO, max_usd_month=0.01)))[-1] == verdict_lines(decided)[-1]
     rows[0].metrics["recall"] = 0.9
     assert recommend(rows, SLO).by_recall == ""
 
@@ -202,6 +247,8 @@ def test_a_poor_baseline_is_no_yardstick_and_not_recommended():
     [
         ("min_accuracy", 0.9136, "asking for recall of 0.913 leaves nothing"),
         ("min_accuracy", 0.9601, "asking for recall above 0.961 leaves nothing"),
+        ("min_accuracy", 0.95, "asking for recall above 0.950 leaves nothing"),
+        ("max_p95_ms", 1.5, "a P95 limit below 1.500 ms leaves nothing"),
         ("max_p95_ms", 0.266842, "a P95 limit below 0.266 ms leaves nothing"),
         ("max_p95_ms", 1.666842, "a P95 limit of 1.667 ms leaves nothing"),
         ("max_ram_mib", 123.45678, "a RAM limit below 123.456 MiB leaves nothing"),
@@ -239,5 +286,39 @@ def test_what_is_dearer_than_nothing_has_no_percentage():
     assert "Margin: the runner-up, binary, no rescoring (storage on_disk), costs $0.50 instead of nothing; " in lines[1]
 
 
-def test_only_a_baseline_needs_no_margin():
-    assert verdict_lines(recommend([baseline(), row("scalar", accuracy=0.5)], SLO))[1].startswith("Margin: no other")
+def test_a_baseline_that_is_chosen_is_its_own_yardstick():
+    rows = [baseline(), row("scalar", accuracy=0.5)]
+    first, margin, *_ = verdict_lines(recommend(rows, SLO))
+    assert first == (
+        "Deploy no quantization (storage on_disk): accuracy retention 1 by definition; the baseline itself; 1000.0 MiB "
+        "of RAM, $10.00 a month."
+    )
+    assert margin.startswith("Margin: no other")
+    first, *_ = verdict_lines(recommend(rows, replace(SLO, accuracy="recall")))
+    assert ": recall 1.000 (1.000 on the queries that chose, 1.000 (1.000–1.000) on the other half); the base" in first
+
+
+@pytest.mark.parametrize(
+    ("ram", "measured", "more", "told"),
+    [
+        (100, 149.9, {}, None),
+        (100, 150, {}, "; engine.ram_caps measures it with less"),
+        (10, 17.9, {}, None),
+        (10, 18, {"engine": "server"}, ""),
+        (100, 150, {"ram_fallen_mib": 50.0}, "; with a cap of 50.0 MiB it fell off"),
+        (100, 150, {"ram_fallen_mib": 50.0, "ram_floor_mib": 60.0}, "; it held down to a cap of 60.0 MiB"),
+    ],
+)
+def test_far_more_memory_than_is_counted_is_told(ram, measured, more, told):
+    one = row("scalar", 2, ram=ram)
+    one.metrics["ram_measured_mib"] = measured
+    (one.params if "engine" in more else one.metrics).update(more)
+    said = [line for line in verdict_lines(recommend([baseline(), one], SLO)) if line.startswith("Memory: ")]
+    start = f"Memory: this latency was measured with {measured:.1f} MiB of the collection in memory, cached pages of "
+    assert said == ([] if told is None else [f"{start}files on disk included{told}."])
+
+
+def test_nothing_changes_a_choice_without_alternatives_and_bounds():
+    alone = baseline()
+    alone.metrics["latency_p95_ms_a_high"] = 9.0  # of too few rounds
+    assert verdict_lines(recommend([alone], SLO))[-1] == "What would change it: nothing that was measured."

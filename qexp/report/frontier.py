@@ -71,10 +71,10 @@ class Candidate:
         return point(self.row.params)
 
     @property
-    def simplicity(self) -> tuple[bool, bool, float, bool, int]:
+    def simplicity(self) -> tuple[bool, bool, float, int]:
         """Sorts the simplest first: fewest moving parts, then least work per search."""
         found = self.row.point
-        return not self.baseline, found.rescore, found.oversampling, found.hnsw_ef is not None, found.hnsw_ef or 0
+        return not self.baseline, found.rescore, found.oversampling, found.hnsw_ef or 0
 
     @property
     def predicted_ram(self) -> float:
@@ -166,8 +166,7 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
         gain = 1.0 if row is base else row.metrics.get(_SPEEDUP[name], base.metrics[name] / row.metrics[name])
         candidate = Candidate(row, base, accuracy, row.metrics[name] * pace, cost, halves, p95, gain, pace, drift)
         known = candidate.baseline and any(
-            other.baseline and other.collection == candidate.collection and other.title == candidate.title
-            for other in found
+            other.collection == candidate.collection and other.title == candidate.title for other in found
         )
         if not known:
             found.append(candidate)
@@ -264,7 +263,7 @@ def frontier(found: Sequence[Candidate], objectives: Sequence[str] = OBJECTIVES)
 
 def dominators(found: Sequence[Candidate], objectives: Sequence[str] = OBJECTIVES) -> list[tuple[Candidate, Candidate]]:
     """Return each dominated candidate with the most accurate one on the frontier that dominates it."""
-    best = sorted(frontier(found, objectives), key=lambda one: (-one.accuracy, one.latency, one.price))
+    best = sorted(frontier(found, objectives), key=lambda one: (-one.accuracy, one.latency))
     return [
         (one, next(other for other in best if dominates(other, one, objectives)))
         for one in found
