@@ -10,7 +10,7 @@ from qexp.config.cost import OBJECTIVES
 from qexp.report.answers import _best
 from qexp.report.frontier import dominates, dominators
 from qexp.report.recommend import recommend, shortfalls
-from qexp.report.words import more_cost
+from qexp.report.words import more_cost, verdict_lines
 from tests.tables import baseline, row
 
 SLO = SloConfig(name="test")
@@ -192,8 +192,9 @@ def test_rows_without_halves_are_not_candidates():
     bare = row("scalar")
     for name in [name for name in bare.metrics if name.endswith(("_a", "_b"))]:
         del bare.metrics[name]
-    assert recommend([bare], SLO).choice is None
-    assert recommend([bare], SLO).nearest is None
+    decided = recommend([bare], SLO)
+    assert (decided.choice, decided.nearest) == (None, None)
+    assert verdict_lines(decided) == ["Nothing can be recommended: no row has figures for both halves of the queries."]
 
 
 shares = st.floats(0.5, 1.0)

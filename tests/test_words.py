@@ -71,22 +71,39 @@ def test_what_every_method_needs_is_told_the_cheapest_first():
     )
 
 
-def test_what_only_finds_others_than_the_baseline_is_no_loss():
-    def found(one: Row, recall: float) -> Row:
-        return replace(one, metrics=one.metrics | {"recall": recall})
+def finding(one: Row, recall: float) -> Row:
+    return replace(one, metrics=one.metrics | {"recall": recall})
 
-    first = found(baseline(), 0.913)
+
+def no_loss(*rows: Row, **limits) -> list[str]:
+    lines = verdict_lines(recommend([finding(baseline(), 0.913), *rows], replace(SLO, **limits)))
+    return [line for line in lines if line.startswith("No loss of recall: ")]
+
+
+def test_what_only_finds_others_than_the_baseline_is_no_loss():
     trial = row("scalar", 2, accuracy=0.943)
-    for recall, told in ((0.912, True), (0.9, False)):
-        decided = recommend([first, found(trial, recall)], SLO)
-        lines = [line for line in verdict_lines(decided) if line.startswith("No loss of recall: scalar, rescoring 2×")]
-        assert bool(lines) == told
-        assert all("finds 0.912 of the exact neighbours, no quantization 0.913" in line for line in lines)
-    cheap = recommend([first, found(trial, 0.912)], replace(SLO, max_usd_month=5))
-    assert cheap.choice is None
-    assert verdict_lines(cheap)[3].startswith("No loss of recall: scalar, rescoring 2×")
-    low = replace(SLO, min_accuracy=0.9)
-    assert not any("No loss" in line for line in verdict_lines(recommend([first, found(trial, 0.912)], low)))
+    (told,) = no_loss(finding(trial, 0.912))
+    assert told.startswith(
+        "No loss of recall: scalar, rescoring 2× finds 0.912 of the exact neighbours, no quantization 0.913; "
+    )
+    assert no_loss(finding(trial, 0.912), max_usd_month=5) == [told]  # which leaves no choice
+    dearer, more = row("binary", accuracy=0.93, cost=2), row("scalar", 5, accuracy=0.943)
+    assert no_loss(*(finding(one, 0.912) for one in (dearer, more, trial))) == [told]
+    assert no_loss(finding(trial, 0.9)) == []
+    assert no_loss(finding(trial, 0.912), min_accuracy=0.9) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "limits"),
+    [
+        ({"accuracy": 0.943, "p95": 3.0}, {"max_p95_ms": 2.5}),
+        ({"accuracy": 0.95, "spread": 0.03}, {"min_accuracy": 0.95}),  # it is queries that it wants
+        ({"accuracy": 0.943, "cost": 10}, {}),
+        ({"accuracy": 0.943}, {"accuracy": "recall"}),
+    ],
+)
+def test_no_loss_is_told_of_what_retention_alone_keeps_out_and_is_cheaper(change, limits):
+    assert no_loss(finding(row("scalar", 2, **change), 0.912), **limits) == []
 
 
 def test_the_bill_of_other_points_than_were_measured_says_so():
