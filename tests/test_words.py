@@ -11,7 +11,7 @@ from qexp.report.recommend import Change, recommend
 from qexp.report.words import SAME, change, is_speed, matched, more_cost, speed, undominated, verdict_lines
 from qexp.results import Interval, Row
 from tests.tables import baseline, row
-from tests.test_recommend import SLO, TABLE, tables
+from tests.test_recommend import SLO, TABLE, tables, without_p95
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,13 @@ def test_nothing_qualifies_says_what_is_near_and_what_to_try():
 @pytest.mark.parametrize(
     ("rows", "limits", "tip"),
     [
-        ([row("scalar", accuracy=0.99, spread=0.05)], {}, "more queries (search.queries, dataset.queries.path, or"),
+        ([row("scalar", accuracy=0.95, spread=0.05)], {}, "more queries (search.queries, dataset.queries.path, or"),
+        ([row("scalar", accuracy=0.96, second=0.94)], {}, "more search.oversampling, a higher search.hnsw_ef, or"),
+        (
+            [row("scalar", accuracy=0.99, cost=60)],
+            {"max_p95_ms": 0.5},
+            "less oversampling, a lower search.hnsw_ef, or storage=hot; a method with fewer bits, storage=on_disk, or",
+        ),
         ([row("scalar", accuracy=0.99, spread=0.05)], {"min_accuracy": 1.0}, "slo.min_accuracy below 1, for no number"),
         ([row("scalar", accuracy=0.9)], {"max_p95_ms": 0.5}, "other methods (experiment=all_methods) and embedding"),
         ([row("scalar", accuracy=0.99)], {"max_p95_ms": 0.5}, "less oversampling, a lower search.hnsw_ef, or"),
@@ -282,14 +288,21 @@ def test_a_limit_that_would_change_it_is_rounded_to_where_it_does(limit, value, 
         ({"accuracy": 0.9496}, {"max_usd_month": 5}, "accuracy retention 0.9496 vouched for, 0.95 asked"),
         ({"accuracy": 0.94}, {"max_usd_month": 5}, "accuracy retention 0.940 vouched for, 0.95 asked"),
         ({"p95": 1.0004 / 1.01}, {"max_p95_ms": 1}, "P95 up to 1.0004 ms, 1 ms asked"),
+        ({"ram": 150}, {"max_ram_mib": 100}, "150.0 MiB of RAM, 100 MiB asked"),
         ({"ram": 100.04}, {"max_ram_mib": 100}, "100.04 MiB of RAM, 100 MiB asked"),
         ({"cost": 5.004}, {"max_usd_month": 5}, "$5.004 a month, $5.00 asked"),
-        ({"cost": 0.0523}, {"max_usd_month": 0.05}, "$0.052 a month, $0.05 asked"),
+        ({"cost": 0.0523}, {"max_usd_month": 0.01}, "$0.052 a month, $0.01 asked"),
     ],
 )
 def test_what_just_misses_a_limit_is_not_printed_as_keeping_it(near, limits, said):
     decided = recommend([baseline(), row("scalar", **near)], replace(SLO, **limits))
     assert verdict_lines(decided)[1] == f"Nearest: scalar, no rescoring (storage on_disk): {said}."
+
+
+def test_without_a_p95_of_each_half_it_is_queries_that_are_missing():
+    decided = recommend([without_p95(one) for one in (baseline(), row("scalar"))], replace(SLO, max_p95_ms=5))
+    assert verdict_lines(decided)[1].endswith(": no P95: each half needs at least 100 queries, 5 ms asked.")
+    assert verdict_lines(decided)[2].startswith("To try: more queries (search.queries, ")
 
 
 def test_what_is_not_vouched_for_is_not_printed_as_keeping_to_the_limit():
