@@ -328,10 +328,13 @@ def test_memory_is_compared_with_the_baseline_of_the_choices_storage_and_setting
     rows = []
     for storage, m, ram in (("hot", 16, 900), ("on_disk", 8, 700), ("on_disk", 16, 800)):
         own = {"storage": storage, "settings": f"index.m={m}"}
-        rows += [baseline(cost=ram / 100, **own), row("scalar", ram=ram / 10, cost=ram / 1000, **own)]
+        rows.append(baseline(cost=ram / 100, **own))
+        own["settings"] += " quantization.config.scalar.quantile=0.9"  # which a baseline has not
+        rows.append(row("scalar", ram=ram / 10, cost=ram / 1000, **own))
         rows[-1].metrics["recall_a_low"] = 0.97 if ram == 800 else 0.5
     decided = recommend(rows, SLO)
     assert answers.bare_of(decided).row is rows[4]
+    assert answers.bare_of(recommend(rows, replace(SLO, max_usd_month=0.01))).row is rows[0]
     assert answers.ram_remark(decided, decided.choice) == "predicted; 800.0 MiB without quantization (10.0× less)"
 
 

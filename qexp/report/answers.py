@@ -8,6 +8,7 @@ from qexp.report.blocks import Block, Bullets, Grid, Paragraph
 from qexp.report.bodies import filter_body
 from qexp.report.digits import money, more, percent
 from qexp.report.frontier import Candidate, fastest, times_faster
+from qexp.report.pace import built
 from qexp.report.recommend import Matched, Recommendation, shortfalls
 from qexp.report.record import CollectionRecord
 from qexp.report.words import (
@@ -109,11 +110,10 @@ def cost_remark(row: Row) -> str:
 
 
 def bare_of(decided: Recommendation) -> Candidate | None:
-    """Return the baseline to compare memory with: one on the choice's storage, with its settings, else any."""
+    """Return the baseline to compare memory with: one that was built as the choice's own; without a choice, any."""
     bare = [one for one in decided.considered if one.baseline]
-    same = [one for one in bare if decided.choice and one.collection.storage == decided.choice.collection.storage]
-    alike = [one for one in same if decided.choice and one.settings == decided.choice.settings]
-    return next(iter(alike or same or bare), None)
+    own = [one for one in bare if decided.choice and built(one.row) == built(decided.choice.base)]
+    return next(iter(own or bare), None)
 
 
 def _memory(decided: Recommendation) -> str:

@@ -7,7 +7,7 @@ from math import exp, hypot, inf, log, nextafter
 
 from qexp.config.cost import OBJECTIVES
 from qexp.report.pace import built, drifts_of, paced, searched, share_baseline
-from qexp.report.settings import DATA, SETTINGS, CollectionKey, method_name
+from qexp.report.settings import DATA, CollectionKey, method_name
 from qexp.results import DEFAULT_EF, Interval, Row
 
 METRIC = {"retention": "accuracy_retention", "recall": "recall"}
@@ -54,11 +54,6 @@ class Candidate:
     def collection(self) -> CollectionKey:
         """What was built."""
         return CollectionKey(method_name(self.row.params), self.row.params["storage"])
-
-    @property
-    def settings(self) -> str:
-        """What sets it apart from other jobs of its quantization."""
-        return self.row.params.get(SETTINGS, "")
 
     @property
     def title(self) -> str:
