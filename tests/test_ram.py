@@ -199,6 +199,7 @@ def test_placement_says_what_must_be_in_ram() -> None:
 
     on_disk = {"vectors": "disk", "codes": "resident", "graph": "hot", "id tracker": "resident"}
     assert needs() == on_disk
+    assert needs(hnsw="cold") == on_disk  # every search walks it
     assert needs(vectors="cached") == {**on_disk, "vectors": "hot"}
     assert needs(quantized="cold", hnsw="pinned") == {**on_disk, "codes": "hot", "graph": "resident"}
     bare = predict_ram(spec("scalar").unquantized())

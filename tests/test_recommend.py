@@ -514,6 +514,14 @@ def test_the_limit_with_the_least_room_is_told_first():
         assert [change.limit for change in recommend(rows, replace(SLO, **limits)).changes] == order
 
 
+def test_what_another_limit_keeps_out_hides_nothing():
+    rows = [baseline(cost=9), row("scalar", accuracy=0.98, p95=0.9, cost=4)]
+    rows += [row("turbo", accuracy=0.99, p95=2.0, cost=2), row("binary", accuracy=0.9, p95=0.5, cost=2)]
+    *_, first, last = recommend(rows, replace(SLO, max_p95_ms=1.0)).changes
+    assert (first.limit, first.value, first.choice.title) == ("min_accuracy", 0.9, "binary, no rescoring")
+    assert (last.limit, last.value, last.choice.title) == ("max_p95_ms", 2.02, "turbo, no rescoring")
+
+
 @pytest.mark.parametrize("cost", [4, 6])
 def test_what_is_no_cheaper_hides_nothing_cheaper(cost):
     rows = [baseline(cost=9), row("scalar", accuracy=0.98, cost=4)]

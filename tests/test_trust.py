@@ -12,7 +12,7 @@ from tests.test_conditions import cold, load
 CHECKS = [
     Check("T08", "recall 0.95", "held"),
     Check("T02", "m=16", "held"),
-    *[Check("T02", f"{kib} KiB", "held") for kib in (1, 2, 1, 3)],
+    *[Check("T02", f"{kib} KiB", "held") for kib in (1, 2, 1)],
     Check("T02", "no index", "warning", "searches scan"),
     Check("T02", "the server's memory", "not known"),
     Check("T03", "rescore is sent", "by construction"),
@@ -27,10 +27,12 @@ def lossy(**losses: float):
 
 
 def test_checks_of_a_trap_are_one_line_for_each_verdict_the_worst_first():
-    assert validity_table(CHECKS).splitlines()[2:] == [
+    header, _, *lines = validity_table(CHECKS).splitlines()
+    assert header == "| trap | verdict | what was checked |"
+    assert lines == [
         "| T02 | warning | searches scan |",
         "| T02 | not known | the server's memory |",
-        "| T02 | held | m=16; 1 KiB (and 2 more like it) |",
+        "| T02 | held | m=16; 1 KiB (and 1 more like it) |",
         "| T03 | by construction | rescore is sent |",
         "| T08 | held | recall 0.95 |",
     ]
@@ -38,7 +40,9 @@ def test_checks_of_a_trap_are_one_line_for_each_verdict_the_worst_first():
 
 
 def test_recall_is_split_from_exact_search_down():
-    grid = loss_grid([("one", lossy()), ("whole", row("scalar")), ("other", lossy(loss_codes=0.0))])
+    partly = lossy()
+    del partly.metrics["loss_codes"]
+    grid = loss_grid([("one", lossy()), ("partly", partly), ("other", lossy(loss_codes=0.0))])
     assert grid is not None
     assert grid.header == (
         "operating point",

@@ -133,9 +133,8 @@ def predict_ram(
     spare = allocated(spec, payload.stored) - disk
     ram, need = (guide, "hot") if payload_in_ram else (disk, "disk")
     parts.append(Component("payload", ram, need, disk, guide, spare))
-    if payload.indexes.flags:
-        disk, spare = round(points * payload.indexes.stored), preallocated(spec, payload.indexes)
-        parts.append(Component(PAYLOAD_INDEXES, round(points * payload.indexes.ram), "resident", disk, 0, spare))
+    disk, spare = round(points * payload.indexes.stored), preallocated(spec, payload.indexes)
+    parts.append(Component(PAYLOAD_INDEXES, round(points * payload.indexes.ram), "resident", disk, 0, spare))
     return RamEstimate(tuple(part for part in parts if part.bytes))
 
 
