@@ -402,6 +402,8 @@ def test_theory_stands_beside_the_fastest_point_and_its_accuracy():
             ("product", "", "4.0×", "", "0.50× (0.49–0.51), no rescoring", "0.970"),
         ),
     )
+    slow = recommend(jobs[-1].rows, SLO)  # with its own baseline among what was considered
+    assert [cells[0] for cells in answers._theory(jobs[-1:], slow).rows] == ["product"]
     jobs[-1].metrics["codes_disk_mib"] = 1.0
     jobs[0].metrics.pop("codes_disk_mib", None)
     assert not [line for line in answers._why(jobs, decided) if line.startswith(("scalar: ", "product: "))]
