@@ -246,6 +246,7 @@ def test_distinct_keys_are_all_counted_up_to_a_bound_and_estimated_beyond() -> N
 
 def test_bits_of_packed_points() -> None:
     assert packed_bits(1.0) == pytest.approx(1.0)  # every difference is 1
+    assert packed_bits(0.999) == pytest.approx(2 - 0.999**127, abs=1e-5)  # one bit if all 127 are 1, else mostly two
     assert packed_bits(0.5) == pytest.approx(3.5, abs=0.5)
     assert packed_bits(0.001) == pytest.approx(np.log2(5430) + 0.5, abs=0.3)
 
@@ -293,6 +294,8 @@ def test_bytes_in_ram_by_exact_numbers() -> None:
     assert ram("uuid", [one, two]) == 33 * 4 + 4 * 4 + (32 * 8 + 16 * 4)
     assert ram("geo", PLACE, PLACE) == 16 * 13 + 12 + 4 * 4 + 24 * 8
     assert ram("geo", [PLACE, FAR]) == 16 * 25 + 12 * 2 + 4 * 4 + (24 * 8 + 16 * 4)
+    few = ['{"a": true}'] * 3 + ['{"a": false}'] + ["{}"] * 796  # two bytes a point in the bitmaps of values and nulls
+    assert index_size(few, 800, {"a": "bool"}).ram * 800 == 2 * 3 + 2 * 1 + 2 * 4
     word = 104 + 32 + 32  # two words, each in four points
     assert ram("text", "the cat", "cat, the") == 8 * 8 + 33 * 4 + 2 * word
 
@@ -307,6 +310,9 @@ def test_bytes_in_files_by_exact_numbers() -> None:
     assert files("geo", PLACE, PLACE) == 16 * (13 + 1) + 2 * (32 + 16) + points + (16 + 4) * 4
     postings, vocabulary = 2 * (28 + 4 * 4), hash_map + 2 * (8 + 4 + 8)  # of two words, each in four points
     assert files("text", "the cat", "cat, the") == 8 + 8 * 8 + 40 + postings + vocabulary
+    lines = ['{"a": "word"}', "{}"] * 128  # a chunk of packed points
+    postings, vocabulary = 28 + 8 + 128 / 8 * packed_bits(0.5), hash_map + 8 + (8 + 4 + 4)
+    assert index_size(lines, 256, {"a": "text"}).stored * 256 == 64 + 32 + 8 * 256 + 40 + postings + vocabulary
 
 
 def more_bytes(kind: str, value: Callable[[int], Any], points: int, more: int) -> float:

@@ -59,6 +59,7 @@ def test_what_single_precision_cannot_tell_apart_is_told_apart(distance: str) ->
     assert found.scores == pytest.approx(-np.sort(-scores, axis=1)[:, :7], rel=1e-12)
 
 
+@pytest.mark.filterwarnings("error")  # of overflows, which do no harm here
 @pytest.mark.parametrize(
     ("distance", "scale", "offset"),
     [("euclid", 6.1e-5, 1000.0), ("euclid", 1e19, 0.0), ("dot", 1e18, 0.0), ("dot", 1e-23, 0.0)],

@@ -166,7 +166,7 @@ def packed_bits(share: float) -> float:
 
     Those of the largest of 127 geometric differences.
     """
-    absent, bits, missed = 1 - min(1.0, share), 0, 0.0
+    absent, bits, missed = 1 - share, 0, 0.0
     while True:
         below = (1 - absent ** (2.0**bits - 1)) ** (CHUNK - 1)
         if below > 1 - 1e-9:
