@@ -10,7 +10,9 @@ import pytest
 from qexp.config import SloConfig
 from qexp.report.canvas import LIGHT, NARROW, WIDE, Frame, svg
 from qexp.report.plots import MARKERS, Box, _frontier, _latency, _oversampling, _styles
+from qexp.report.plots_memory import _ram_bars
 from qexp.report.recommend import Recommendation, recommend
+from qexp.report.record import CollectionRecord
 from tests.tables import baseline, row
 
 
@@ -40,6 +42,22 @@ def test_many_collections_make_plots_taller_and_not_their_axes_lower(size: tuple
                 svg(figure)
             heights.append(figure.axes[0].get_position().height * figure.get_figheight())
         assert heights[1] > 0.8 * heights[0]
+
+
+def test_the_graph_of_no_quantization_is_the_one_built_without_codes() -> None:
+    sizes = {"graph": 3.0, "id_tracker": 1.0, "codes": 2.0, "vectors": 12.0}
+    metrics = {f"{part}_predicted_mib": size for part, size in sizes.items()}
+    rows = baseline(cost=0.2), row("binary", ram=11)  # 20 MiB and 11, of each 5 are payload
+    job = CollectionRecord("", {"storage.name": "a", "storage.vectors": "cold"}, metrics, {}, {}, {}, rows)
+    bare, own = _ram_bars([job], LIGHT)
+    assert {part: pytest.approx(size) for part, (_, size, _) in bare[1].items()} == {
+        "graph": 2.0,
+        "id_tracker": 1.0,
+        "vectors": 12.0,
+    }
+    assert {part: (size, in_ram) for part, (_, size, in_ram) in own[1].items()} == {
+        part: (size, part != "vectors") for part, size in sizes.items()
+    }
 
 
 def test_names_beside_many_boxes_do_not_overlap() -> None:
