@@ -286,13 +286,12 @@ def advice(nearest: Candidate, slo: SloConfig) -> list[str]:
     }
     if isinf(nearest.ceiling):
         tips["max_p95_ms"] = MORE_QUERIES
-    if "min_accuracy" in missed:
-        if slo.min_accuracy == 1:
-            tips["min_accuracy"] = "slo.min_accuracy below 1, for no number of queries vouches for all others"
-        elif all(half.estimate >= slo.min_accuracy for half in nearest.accuracy_halves):
-            tips["min_accuracy"] = MORE_QUERIES
-        elif nearest.baseline:
-            tips["min_accuracy"] = "a higher search.hnsw_ef, index.m or index.ef_construct"
-        elif len(missed) > 1:  # what helps against one makes the other worse
-            return ["other methods (experiment=all_methods) and embedding sizes, or looser limits: these conflict"]
+    if slo.min_accuracy == 1:
+        tips["min_accuracy"] = "slo.min_accuracy below 1, for no number of queries vouches for all others"
+    elif all(half.estimate >= slo.min_accuracy for half in nearest.accuracy_halves):
+        tips["min_accuracy"] = MORE_QUERIES
+    elif nearest.baseline:
+        tips["min_accuracy"] = "a higher search.hnsw_ef, index.m or index.ef_construct"
+    elif len(missed) > 1:  # what helps against one makes the other worse
+        return ["other methods (experiment=all_methods) and embedding sizes, or looser limits: these conflict"]
     return list(dict.fromkeys(tips[name] for name in missed))
