@@ -440,6 +440,12 @@ def test_how_much_nearer_than_computed_a_point_may_be() -> None:
     assert reach("manhattan") == -8 + 2 * unit * 8
     assert reach("dot") == reach("cosine") == -8 + 2 * tiny + 18 * unit * 5 * 12
     assert reach("euclid") == -((25 + 2 * (8 - 2 * tiny - 18 * unit * 17**2)) ** 0.5)
+    queries, length = np.array([[1, 2.0**-13]], np.float32), (1 + 2.0**-26) ** 0.5  # in single precision 1
+    assert reach("euclid") == pytest.approx(
+        -((length**2 + 2 * (8 - 18 * unit * (length + 12) ** 2)) ** 0.5), rel=1e-12, abs=0
+    )
+    lost = nearest._reach(np.array([-tiny]), np.zeros((1, 2), np.float32), 0.0, "euclid", np.float32)
+    assert lost.tolist() == [0.0]  # all of it may have underflowed
 
 
 @pytest.mark.parametrize(
