@@ -23,6 +23,7 @@ def test_cold_means_stand_beside_the_warm_ones():
     grid = cold_grid([("scalar (m 8)", cold(baseline(hnsw_ef="64"), 3.0)), ("scalar (m 8)", trial), ("x", row("x"))])
     assert grid is not None
     assert grid.header == COLD
+    assert len(COLD) == len(grid.rows[0])
     assert grid.rows == (
         ("scalar (m 8)", "baseline, ef 64", "1.800", "3.000", "", "9.500", "0.25"),
         ("scalar (m 8)", "rescoring 2×", "0.900", "1.500", "2.00× (0.90–4.00) ≈", "9.500", "0.25"),
@@ -30,13 +31,21 @@ def test_cold_means_stand_beside_the_warm_ones():
 
 
 def test_a_saturated_load_has_no_latency():
-    served = load(row("scalar", 2), latency_mean_ms=1.0, speedup_mean=2.0, speedup_mean_low=1.9, speedup_mean_high=2.1)
+    served = load(
+        row("scalar", 2),
+        latency_mean_ms=1.0,
+        latency_p95_ms=3.0,
+        speedup_mean=2.0,
+        speedup_mean_low=1.9,
+        speedup_mean_high=2.1,
+    )
     grid = load_grid([("scalar", load(baseline(), "500", saturated=1.0)), ("scalar", served)])
     assert grid is not None
     assert grid.header == LOAD
+    assert len(LOAD) == len(grid.rows[0])
     assert grid.rows == (
         ("scalar", "baseline", "500 queries/s", "1234 (saturated)", "", "", ""),
-        ("scalar", "rescoring 2×", "2 clients", "1234", "1.000", "", "2.00× (1.90–2.10)"),
+        ("scalar", "rescoring 2×", "2 clients", "1234", "1.000", "3.000", "2.00× (1.90–2.10)"),
     )
 
 
@@ -49,3 +58,7 @@ def test_what_is_loaded_at_once_is_not_said_to_come_from_the_disk():
 
 def test_what_was_not_measured_has_no_table():
     assert condition_blocks([("scalar", row("scalar", 2))], []) == []
+    rows, loads = [("scalar", cold(row("scalar", 2), 1.5))], [("scalar", load(row("scalar", 2)))]
+    first, (heading, said, grid) = condition_blocks(rows, []), condition_blocks([], loads)
+    assert (heading, grid) == (Heading("Under load"), load_grid(loads))
+    assert condition_blocks(rows, loads) == [*first, heading, said, grid]
