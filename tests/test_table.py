@@ -40,6 +40,37 @@ def test_a_row_as_markdown() -> None:
     assert lines[4] == "| binary | on | 3× | 0.123 | 0.200 | 2.50× (2.25–2.75) | 0.988 | 0.900 | 32.0× | 4.8 | 0.30 |"
 
 
+def test_every_column_has_its_own_figure() -> None:
+    noisy, plain = baseline(), row("pq")
+    noisy.metrics.update(speedup_mean=1.2, speedup_mean_low=1.1, speedup_mean_high=1.3)
+    plain.metrics.update(ndcg=0.5, mrr=0.25)
+    failed = {"dataset": "words", "quantization": "turbo", "role": "failed", "run": "turbo-run", "error": "no room"}
+    _, _, header, _, *lines = markdown([noisy, plain, Row(failed, {})], "title").splitlines()
+    assert header == (
+        "| quantization | rescore | oversampling | mean ms | P95 ms | speedup (95 % interval) | accuracy retention | "
+        "recall | nDCG | MRR | codes smaller | RAM MiB | saves USD/month |"
+    )
+    assert lines[:5] == [
+        "| baseline (A/A) |  |  | 1.800 | 2.000 | 1.20× (1.10–1.30) noisy |  | 1.000 |  |  |  | 1000.0 |  |",
+        "| pq | off | 1× | 0.900 | 1.000 | 2.00× (1.98–2.02) | 0.970 | 0.970 | 0.500 | 0.250 | 4.0× | 100.0 | 9.00 |",
+        "| turbo failed |  |  |  |  |  |  |  |  |  |  |  |  |",
+        "",
+        "- turbo-run failed: no room",
+    ]
+
+
+def test_only_what_is_measurably_better_is_green() -> None:
+    same, slow = row("scalar", p95=2.0), row("scalar", 2, p95=4.0, accuracy=0.94)
+    same.metrics["accuracy_retention"] = 0.95
+    rows = [baseline(), same, slow, row("binary"), Row({"quantization": "x", "role": "failed"}, {})]
+    table = rich_table(rows, "title", 200)
+    styles = {str(column.header): [str(cell.style) for cell in column.cells] for column in table.columns}
+    speedups, retentions = (next(styles[name] for name in styles if name.startswith(start)) for start in ("sp", "acc"))
+    assert speedups == ["dim", "", "red", "green", "red"]
+    assert retentions == ["dim", "green", "", "green", "red"]
+    assert [line.end_section for line in table.rows] == [True, False, True, True, False]
+
+
 def test_what_is_unknown_is_empty() -> None:
     lines = markdown([Row({"quantization": "binary"}, {"latency_mean_ms": 1.0})], "title").splitlines()
     assert lines[4] == "| binary |  |  | 1.000 |  |  |  |  |  |  |  |"

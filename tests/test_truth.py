@@ -143,6 +143,14 @@ def test_candidates_are_merged_when_it_is_worth_it(sign: int, merged: list[int],
     assert (at, sorted(ids[0].tolist()), bar.tolist()) == (merged, best, [78.0 if sign > 0 else -1.0])
 
 
+def test_every_query_has_candidates_and_a_bar_of_its_own() -> None:
+    kept = nearest._Best(2, 2, np.float32)
+    kept.offer(10, np.array([[5, 4, 3], [np.nan, -np.inf, 2]], np.float32))
+    ids, bar = kept.found()
+    assert [sorted(own) for own in ids.tolist()] == [[10, 11], [-1, 12]]
+    assert bar.tolist() == [4.0, -np.inf]
+
+
 def test_fewer_points_than_spare_candidates() -> None:
     assert neighbours(vectors(0, 3, 4), vectors(1, 2, 4), 3, "cosine").ids.shape == (2, 3)
 
