@@ -319,6 +319,7 @@ def test_what_has_no_p95_is_not_nearest():
     ("params", "by"),
     [
         (("index.m=8", "index.m=16"), "recall"),
+        (("engine.shards=1", "engine.shards=2"), "recall"),
         (("storage.datatype=uint8 cost.name=a", "cost.name=a"), "recall"),
         (("cost.name=course", "cost.name=production"), "retention"),
         (("search.rounds=2", "search.rounds=3"), "retention"),

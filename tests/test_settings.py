@@ -7,7 +7,7 @@ import pytest
 
 from qexp.report.canvas import LEGEND_ROOM, fitting
 from qexp.report.frontier import candidates, questions
-from qexp.report.settings import told_apart
+from qexp.report.settings import full_name, told_apart, varying
 from qexp.results import Row
 from tests.conftest import QUICK, Qexp
 from tests.tables import baseline, row
@@ -33,6 +33,42 @@ def test_only_what_differs_under_one_name_is_told() -> None:
     assert settings(first) == ["index.m=8"] * 3
     assert settings(second) == ["index.m=null"] * 3
     assert settings(third) == ["index.m=8"] * 3
+    assert settings(first, "data") == settings(third, "data") == [None] * 3  # each row says what it was searched with
+
+
+@pytest.mark.parametrize("key", ["rescore", "oversampling", "hnsw_ef", "limit"])
+def test_what_each_row_has_is_not_told(key: str) -> None:
+    jobs = [job(**{f"search__{key}": value}) for value in (1, 2)]
+    assert told_apart(jobs) == [rows for _, rows in jobs]
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [
+        ("dataset", "dataset"),
+        ("embedding", "embedding_size"),
+        ("storage", "storage"),
+        ("engine", "engine"),
+    ],
+)
+def test_what_goes_with_a_name_is_not_told(group: str, name: str) -> None:
+    jobs = [({f"{group}.made_with": value}, [row("scalar", 2.0, **{name: value})]) for value in ("a", "b")]
+    assert told_apart(jobs) == [rows for _, rows in jobs]
+
+
+def test_storages_of_several_datatypes_say_theirs() -> None:
+    jobs = [({"storage.datatype": kind}, [row("scalar", 2.0, storage=kind)]) for kind in ("float32", "float16")]
+    assert [settings(rows, "datatype") for rows in told_apart([*jobs, ({}, [])])] == [["float32"], ["float16"], []]
+
+
+def test_names_have_what_varies() -> None:
+    names = ["dataset", "data", "embedding_size", "storage", "engine", "settings", "hnsw_ef", "limit"]
+    one, other = (row("scalar", 2.0, **dict.fromkeys(names, value)) for value in ("1", "2"))
+    failed = Row({"quantization": "x", "role": "failed"}, {})
+    assert (varying([one, other]), varying([one, one, failed])) == (names, [])
+    told = "1, 1, 1 dimensions, storage 1, 1, limit 1"
+    assert full_name("scalar", one.params, names) == f"scalar ({told})"
+    assert full_name("scalar", row("scalar").params, ["settings"]) == full_name("scalar", one.params, []) == "scalar"
 
 
 def test_a_baseline_has_nothing_of_its_quantization() -> None:
@@ -85,7 +121,18 @@ def test_what_a_file_held_at_other_times_is_another_question() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["search.filter", "search.queries", "search.rounds", "engine.cpus", "cost.headroom", "validity"]
+    "key",
+    [
+        "embedding.prefix",
+        "search.filter",
+        "search.queries",
+        "search.rounds",
+        "engine.cpus",
+        "engine.builds",
+        "engine.ram_caps",
+        "cost.headroom",
+        "validity",
+    ],
 )
 def test_other_searches_measurements_and_prices_are_another_question(key: str) -> None:
     jobs = [job(**{key.replace(".", "__"): value}) for value in ("a", "b")]
@@ -97,6 +144,8 @@ def test_other_searches_measurements_and_prices_are_another_question(key: str) -
 def test_jobs_say_at_which_ef_their_baselines_were_where_they_differ() -> None:
     jobs = [({}, [baseline(hnsw_ef=ef), row("scalar", 2.0, hnsw_ef=ef)]) for ef in ("64", "128")]
     assert [settings(rows, "baseline_efs") for rows in told_apart(jobs)] == [["64", None], ["128", None]]
+    jobs.append(({}, [one for ef in ("64", "128") for one in (baseline(hnsw_ef=ef), row("scalar", hnsw_ef="9"))]))
+    assert settings(told_apart(jobs)[2], "baseline_efs") == ["128 64", None, "128 64", None]
 
 
 def test_latencies_are_not_levelled_through_baselines_of_other_settings() -> None:
