@@ -57,6 +57,9 @@ def test_sizes_by_exact_numbers() -> None:
     assert allocated(spec(points=2**18), 16.0 + 256) == 2 * (32 * 2**20 + 32_768 + 192) + 2**22 + 135
     four = allocated(spec(points=2**20, segments=2, shards=2), 16.0 + 256)
     assert four == 4 * allocated(spec(points=2**18), 16.0 + 256)
+    # one point more than a page and a tracker of the least size hold
+    more = allocated(spec(points=2**17 + 1, segments=2), 16.0 + 512)
+    assert more == 2 * (2 * (32 * 2**20 + 32_768 + 192) + 2**21 + 135)
     assert allocated(spec(points=1000), 0.0) == allocated(spec(points=1000), 16.0 + 128)
 
 
