@@ -46,16 +46,13 @@ def test_many_collections_make_plots_taller_and_not_their_axes_lower(size: tuple
 
 def test_the_graph_of_no_quantization_is_the_one_built_without_codes() -> None:
     sizes = {"graph": 3.0, "id_tracker": 1.0, "codes": 2.0, "vectors": 12.0}
+    whole = {"graph": 2.0, "id_tracker": 1.0, "vectors": 12.0}
     metrics = {f"{part}_predicted_mib": size for part, size in sizes.items()}
-    rows = baseline(cost=0.2), row("binary", ram=11)  # 20 MiB and 11, of each 5 are payload
-    job = CollectionRecord("", {"storage.name": "a", "storage.vectors": "cold"}, metrics, {}, {}, {}, rows)
-    bare, own = _ram_bars([job], LIGHT)
-    assert {part: pytest.approx(size) for part, (_, size, _) in bare[1].items()} == {
-        "graph": 2.0,
-        "id_tracker": 1.0,
-        "vectors": 12.0,
-    }
-    assert {part: (size, in_ram) for part, (_, size, in_ram) in own[1].items()} == {
+    metrics |= {f"baseline_{part}_predicted_mib": size for part, size in whole.items()}
+    config, rows = {"storage.name": "a", "storage.vectors": "cold"}, (baseline(), row("binary"))
+    bare, own = _ram_bars([CollectionRecord("", config, metrics, {}, {}, {}, rows)], LIGHT)
+    assert {part: told[1:] for part, told in bare[1].items()} == {part: (size, True) for part, size in whole.items()}
+    assert {part: told[1:] for part, told in own[1].items()} == {
         part: (size, part != "vectors") for part, size in sizes.items()
     }
 

@@ -34,7 +34,7 @@ def ram_plot(collections: Sequence[CollectionRecord], frame: Frame) -> "Figure":
             hatch = None if in_ram else "////"
             axes.barh(number, size, left=left, height=0.62, hatch=hatch, linewidth=0.6, label=label, **style)
             left += size
-        total = _wanted(parts)
+        total = sum(size for _, size, in_ram in parts.values() if in_ram)
         beside: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
         said = f"{total:.1f}{'' if all(in_ram for _, _, in_ram in parts.values()) else ' in RAM'}"
         axes.annotate(said, (left, number), color=theme.ink, **beside)
@@ -49,23 +49,18 @@ def _ram_bars(collections: Sequence[CollectionRecord], theme: Theme) -> list[tup
     several = len({one.config["storage.name"] for one in collections}) > 1
     bars = []
     for one in collections:
-        storage, metrics, first, last = one.config["storage.name"], one.metrics, one.rows[0], one.rows[-1]
+        storage, metrics = one.config["storage.name"], one.metrics
         suffix = f" ({storage})" if several else ""
         colours = dict(zip(PARTS, theme.series, strict=False))
-        sizes = {part: metrics.get(f"{part}_predicted_mib", 0.0) for part in PARTS}
+        whole, sizes = (
+            {part: metrics.get(f"{role}{part}_predicted_mib", 0.0) for part in PARTS} for role in ("baseline_", "")
+        )
         hot = one.config["storage.vectors"] == "cached" or not sizes["codes"]
-        bare = {part: (colours[part], size, True) for part, size in sizes.items() if size and part != "codes"}
+        bare = {part: (colours[part], size, True) for part, size in whole.items() if size}
         own = {part: (colours[part], size, part != "vectors" or hot) for part, size in sizes.items() if size}
-        # Parts are those of the quantized collection, whose graph, built with codes, may have more links.
-        more = first.metrics["ram_estimated_mib"] - last.metrics["ram_estimated_mib"] - _wanted(bare) + _wanted(own)
-        bare["graph"] = (colours["graph"], sizes["graph"] + more, True)
-        bars += [(f"{method_name(first.params)}{suffix}", bare), (f"{method_name(last.params)}{suffix}", own)]
+        bars.append((f"{method_name(one.rows[0].params)}{suffix}", bare))
+        bars.append((f"{method_name(one.rows[-1].params)}{suffix}", own))
     return sorted(dict(bars).items(), key=lambda bar: not bar[0].startswith("no quantization"))
-
-
-def _wanted(parts: Parts) -> float:
-    """Return the MiB that searching wants in RAM."""
-    return sum(size for _, size, in_ram in parts.values() if in_ram)
 
 
 def cliff_plot(cliff: Cliff, frame: Frame, title: str = "When memory runs short") -> "Figure":
