@@ -8,7 +8,7 @@ from traceback import walk_tb
 from qexp.cache import FULL
 from qexp.config import known_keys
 from qexp.errors import in_one_line, near_miss
-from qexp.paths import install, packaged
+from qexp.paths import install
 from qexp.usage import GROUPS
 
 KINDS = {"Integer": "a whole number", "Float": "a number", "bool": "true or false"}  # as OmegaConf calls them
@@ -31,7 +31,9 @@ def _composing(error: Exception) -> str:
     for told in (_no_choice, _no_key, _bad_word, _bad_values):
         if line := told(text):
             return line
-    return in_one_line(text.partition("full_key:")[0])
+    said, _, rest = text.partition("full_key:")
+    place = re.match(r" (\S+)\n", rest)
+    return f"{place[1]}: {in_one_line(said)}" if place and place[1] not in said else in_one_line(said)
 
 
 def _no_choice(text: str) -> str:
@@ -43,7 +45,7 @@ def _no_choice(text: str) -> str:
     if group.startswith("hydra/"):
         extra = name.partition("_")[0]
         return f"{group}={name}: not installed; if it is an extra of qexp, run {install(extra)}"
-    known = [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
+    known = re.findall(r"^\t([^\s,]+)$", text, re.MULTILINE)  # those of the user's own folder too
     if group == "embedding" and name.isdigit():
         return f"embedding={name}: no such choice; any size is embedding.size={name}"
     if group == "dataset" and "." in name:

@@ -1,5 +1,7 @@
 """Errors that are none of ours, and the user's to mend."""
 
+from pathlib import Path
+
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -55,6 +57,18 @@ def test_a_field_that_is_not_there_is_named(word: str, said: str) -> None:
     ):
         compose("config", expanded([word]))
     assert mendable(error.value, []).startswith(said)
+
+
+def test_the_near_miss_of_a_choice_may_be_one_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "quantization").mkdir()
+    (tmp_path / "quantization" / "ours.yaml").write_text("name: ours\n", encoding="utf-8")
+    register_schema()
+    with (
+        initialize_config_dir(str(packaged("conf")), version_base="1.3"),
+        pytest.raises(HydraException) as error,
+    ):
+        compose("config", [f"hydra.searchpath=[{tmp_path}]", "quantization=our"])
+    assert mendable(error.value, []) == "quantization=our: no such choice (did you mean 'ours'?)"
 
 
 @pytest.mark.parametrize(
