@@ -20,7 +20,7 @@ from qexp.errors import QexpError, Refused, near_miss
 from qexp.mendable import mendable
 from qexp.paths import packaged
 from qexp.streams import BAD_INPUT, BUG, INTERRUPTED, OK, command, complain, interrupts_kept
-from qexp.swept import own_folder
+from qexp.swept import own_folder, task_words
 from qexp.usage import (
     GROUPS,
     SOURCE,
@@ -78,7 +78,7 @@ def _run() -> int:
         code, status = INTERRUPTED, "KILLED"
         on = f"; to go on, repeat the command with sweep.resume={sweep_run()}" if in_multirun() else ""
         _complain(f"interrupted; what was finished is recorded{on}")
-    except (QexpError, Refused) as error:
+    except QexpError as error:
         reason = str(error)
         code = _complain(reason)
     except SystemExit as end:  # Hydra's, which has said what one of its flags cannot do
@@ -112,7 +112,10 @@ def _hydra_main() -> None:
     import hydra
 
     register_schema()
-    hydra.main(version_base="1.3", config_path=str(packaged("conf")), config_name="config")(_job)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(packaged("conf")), config_name="config")(_job)()
+    except Refused as refused:
+        raise refused.reason from refused.reason.__cause__
 
 
 def _job(composed: Any) -> list[float] | None:
@@ -152,7 +155,7 @@ def _experiment(composed: Any) -> "list[Row]":
     if config.sweep.resume and not multirun:
         raise QexpError(f"sweep.resume={config.sweep.resume}: only a multirun can be resumed; add -m and what it swept")
     if multirun:
-        sweep.progress(hydra_config.job.num, list(hydra_config.overrides.task))
+        sweep.progress(hydra_config.job.num, task_words(hydra_config))
     elif hydra_config.sweeper.get("params"):
         log.warning(_only(composed, hydra_config))
     alone = not multirun and sweep_run() is None
@@ -178,17 +181,21 @@ def _experiment(composed: Any) -> "list[Row]":
 def _config(composed: Any, hydra_config: Any) -> ExperimentConfig:
     """Return the experiment that Hydra has composed; raise QexpError for what is missing, or no field of it."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
-    if hydra_config.runtime.choices.get("dataset") == "source_collection" and not OmegaConf.select(composed, SOURCE):
-        raise QexpError(f"dataset=source_collection: names no collection; add engine=server {SOURCE}=NAME")
-    missing = sorted(OmegaConf.missing_keys(composed))
-    if missing:
-        raise QexpError(f"{missing[0]}: must be given; add {missing[0]}=…")
     try:
+        choice = hydra_config.runtime.choices.get("dataset")
+        if choice == "source_collection" and not OmegaConf.select(composed, SOURCE):
+            raise QexpError(f"dataset=source_collection: names no collection; add engine=server {SOURCE}=NAME")
+        missing = sorted(OmegaConf.missing_keys(composed))
+        if missing:
+            raise QexpError(f"{missing[0]}: must be given; add {missing[0]}=…")
         config = OmegaConf.to_object(composed)
     except FrozenInstanceError as error:
         name = str(error).split("'")[1]
         raise QexpError(f"{name}: no such field{near_miss(name, known_keys())}") from error
+    except OmegaConfBaseException as error:  # a `${…}` that leads nowhere
+        raise QexpError(mendable(error, [])) from error
     assert isinstance(config, ExperimentConfig)
     return config
 
@@ -211,7 +218,7 @@ def _words(hydra_config: Any) -> list[str]:
     """
     choices = hydra_config.runtime.choices
     named = {group: choices[group] for group in GROUPS if choices.get(group) is not None}
-    rest = [word for word in hydra_config.overrides.task if re.split("[=.]", word, maxsplit=1)[0] not in HOUSEKEEPING]
+    rest = [word for word in task_words(hydra_config) if re.split("[=.]", word, maxsplit=1)[0] not in HOUSEKEEPING]
     rest = [word for word in rest if word.split("=", 1)[0] not in GROUPS]
     chosen = quoted([f"{group}={choice}" for group, choice in named.items()])
     return [*own_folder(hydra_config), *chosen, *map(from_anywhere, rest)]

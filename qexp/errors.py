@@ -46,7 +46,8 @@ def in_one_line(text: object) -> str:
 
 
 class Refused(BaseException):
-    """Carries a QexpError out of a Hydra callback, where every Exception becomes a warning."""
+    """Carries an error out of a Hydra callback, where every Exception becomes a warning."""
 
-    def __init__(self, reason: QexpError) -> None:
+    def __init__(self, reason: Exception) -> None:
         super().__init__(str(reason))
+        self.reason = reason

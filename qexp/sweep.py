@@ -16,7 +16,7 @@ from qexp import __version__, tracking
 from qexp.cache import locked, writable
 from qexp.config import HOUSEKEEPING, ExperimentConfig, SloConfig
 from qexp.environment import SWEEP_FOLDER, SWEEP_RUN, SWEPT, remedy, sweep_run, swept_keys
-from qexp.errors import ConfigError, QexpError, Refused
+from qexp.errors import ConfigError, Refused
 from qexp.jobs import FINISHED, REUSED, cliff_of, collect, jobs_of, lost_trials, rows_of, runs_of
 from qexp.locks import Lock
 from qexp.paths import cache_root
@@ -26,7 +26,7 @@ from qexp.report.table import markdown
 from qexp.results import Row
 from qexp.results.footprint import Cliff
 from qexp.store import connect, fitting, search, start_run, store_faults
-from qexp.swept import own_folder, plan, told_words
+from qexp.swept import own_folder, plan, task_words, told_words
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,13 +50,13 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         """Leave the run's id in the environment, where jobs in other processes find it too."""
-        os.environ[SWEEP_FOLDER] = str(Path(config.hydra.sweep.dir).absolute())
         try:
+            os.environ[SWEEP_FOLDER] = str(Path(config.hydra.sweep.dir).absolute())
             swept, jobs = plan(config)
-            words = told_words(list(config.hydra.overrides.task))
+            words = told_words(task_words(config.hydra))
             begin(_name(config), cache_root(config.cache_dir), config.sweep.resume, words)
-            _compare_words(words, [*own_folder(config.hydra), *config.hydra.overrides.task])
-        except QexpError as error:
+            _compare_words(words, [*own_folder(config.hydra), *task_words(config.hydra)])
+        except Exception as error:  # of which Hydra would make a warning, and go on
             raise Refused(error) from error
         os.environ[SWEPT] = swept
         if jobs:
@@ -68,7 +68,7 @@ class SweepCallback(Callback):
 def _name(config: Any) -> str:
     """Name the sweep after its experiment preset, else its swept overrides."""
     choices = config.hydra.runtime.choices
-    swept = [word for word in config.hydra.overrides.task if "," in word]
+    swept = [word for word in task_words(config.hydra) if "," in word]
     return f"sweep {choices.get('experiment') or ' '.join(swept) or choices.get('dataset')}"
 
 

@@ -19,7 +19,7 @@ def plan(config: Any) -> tuple[str, int | None]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     sweeper = config.hydra.sweeper
-    words = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + list(config.hydra.overrides.task)
+    words = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + task_words(config.hydra)
     overrides = OverridesParser.create().parse_overrides(words)
     swept = [override for override in overrides if override.is_sweep_override()]
     for override in swept:
@@ -53,6 +53,14 @@ def _check_swept(key: str) -> None:
         limit, known = key.partition(".")[2], {item.name for item in fields(SloConfig)} - {"name"}
         flag = f"--{limit.replace('_', '-')}" if limit in known else "--min-accuracy"
         raise ConfigError(f"{key}: limits are not swept; give one, and ask again with others by qexp-report {flag} …")
+
+
+def task_words(hydra_config: Any) -> list[str]:
+    """Return the words of a command or a job as they were said: what `${…}` in them stands for, each job has to say."""
+    from omegaconf import OmegaConf
+
+    words: list[str] = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)  # type: ignore[assignment]
+    return words
 
 
 def own_folder(hydra_config: Any) -> list[str]:

@@ -216,6 +216,8 @@ def test_a_sweep_without_m_says_what_alone_is_measured(qexp: Qexp, experiment: s
         (["storage=null"], "storage=null: must be one of its choices"),
         (["hydra.run.dir=/proc/nothing"], "/proc/nothing: No such file or directory; run in another folder"),
         (["nonsense"], "nonsense"),
+        (["dataset.label=${dataset.nosuch}"], "dataset.label: Interpolation key 'dataset.nosuch' not found"),
+        (["cache_dir=${nosuch}"], "cache_dir: Interpolation key 'nosuch' not found"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -226,6 +228,7 @@ def test_bad_input_is_one_line_and_exit_code_2(qexp: Qexp, words: list[str], mes
     (line,) = errors(done.stderr)
     assert message in line
     assert "Traceback" not in done.stderr
+    assert "Error executing job" not in done.stderr
 
 
 def test_what_a_flag_of_hydra_cannot_do_is_bad_input(qexp: Qexp) -> None:

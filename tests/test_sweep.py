@@ -15,6 +15,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from omegaconf.errors import InterpolationKeyError
 
 from qexp import sweep
 from qexp.cli import objectives
@@ -204,6 +205,18 @@ def test_the_course_preset_measures_the_course(qexp: Qexp, environment: dict[str
     factors = {run.data.params["oversampling"] for run in trials if run.data.params["rescore"] == "true"}
     assert factors == {"2", "3", "5", "8", "10"}
     assert len(trials) == 3 * 6
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_sweep_that_cannot_start_has_no_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SWEEP_FOLDER, "")  # so that it is put back
+    register_schema()
+    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+        config = compose("config", ["cache_dir=${nosuch}"], return_hydra_config=True)
+        config.hydra.sweep.dir = "multirun"
+    with pytest.raises(Refused) as refused:
+        sweep.SweepCallback().on_multirun_start(config)
+    assert isinstance(refused.value.reason, InterpolationKeyError)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from qexp.config import register_schema
 from qexp.errors import ConfigError
 from qexp.paths import packaged
-from qexp.swept import _in_order, plan, told_words
+from qexp.swept import _in_order, plan, task_words, told_words
 
 
 def test_jobs_are_counted_before_they_start() -> None:
@@ -18,6 +18,16 @@ def test_jobs_are_counted_before_they_start() -> None:
     keys, jobs = plan(config)
     assert jobs == 5 * 2 * 3
     assert keys == "quantization,embedding,search.limit"
+
+
+def test_what_only_a_job_can_resolve_is_left_as_it_was_said() -> None:
+    words = ["quantization=scalar,binary", "dataset.label=job${hydra:job.num}", "search.seed=${.rounds}"]
+    register_schema()
+    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+        config = compose("config", [], return_hydra_config=True)
+        config.hydra.overrides.task = words
+    assert task_words(config.hydra) == words
+    assert plan(config) == ("quantization", 2)
 
 
 def test_an_optimizer_needs_a_direction_for_every_objective() -> None:
