@@ -40,6 +40,7 @@ def connect() -> tuple["MlflowClient", str]:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines and two requests for each trial
     try:
+        _check_place(mlflow.get_tracking_uri())
         with _in_turn(mlflow.get_tracking_uri()):
             client = mlflow.MlflowClient()
             if os.environ.get("MLFLOW_EXPERIMENT_ID"):
@@ -54,6 +55,20 @@ def connect() -> tuple["MlflowClient", str]:
             return client, found.experiment_id if found else client.create_experiment(name)
     except _faults(ImportError, ValueError) as error:  # no driver for the database, a port that is no number
         raise ConfigError(f"MLFLOW_TRACKING_URI={address()}: cannot be used: {_reason(error)}") from error
+
+
+def _check_place(uri: str) -> None:
+    """Raise ConfigError where a SQLite store can be neither read nor made: MLflow tries for minutes, in silence."""
+    if not uri.startswith("sqlite:///"):
+        return
+    file = Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
+    place = next(path for path in (file, *file.parents) if os.path.exists(path))
+    if place.is_dir() == (place == file) or not os.access(place, os.R_OK if place == file else os.W_OK):
+        cannot = "is no file that can be read" if place == file else "is no folder that can be written"
+        raise ConfigError(
+            f"MLFLOW_TRACKING_URI={address()}: {place} {cannot}; run in another folder, or set "
+            "MLFLOW_TRACKING_URI=sqlite:////…/mlflow.db"
+        )
 
 
 def _in_turn(uri: str) -> AbstractContextManager[object]:

@@ -37,6 +37,24 @@ def test_passwords_are_hidden(text: str, shown: str) -> None:
     assert without_password(text) == shown
 
 
+def test_a_store_that_cannot_be_made_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(path: Path) -> str:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+        with pytest.raises(ConfigError) as error:
+            connect()
+        assert str(error.value).startswith(f"MLFLOW_TRACKING_URI=sqlite:///{path}: ")
+        return str(error.value).partition(": ")[2].partition(";")[0]
+
+    (tmp_path / "file").touch()
+    assert told(tmp_path) == f"{tmp_path} is no file that can be read"
+    assert told(tmp_path / "file" / "x.db") == f"{tmp_path / 'file'} is no folder that can be written"
+    modes = []
+    monkeypatch.setattr(os, "access", lambda path, mode: modes.append((path, mode)))
+    assert told(tmp_path / "a" / "b" / "x.db") == f"{tmp_path} is no folder that can be written"
+    assert told(tmp_path / "file") == f"{tmp_path / 'file'} is no file that can be read"
+    assert modes == [(tmp_path, os.W_OK), (tmp_path / "file", os.R_OK)]
+
+
 def test_more_than_one_request_takes_is_logged_in_several(environment: dict[str, str]) -> None:
     client, experiment_id = connect()
     run_id = start_run(client, experiment_id, "many", "collection", {})
