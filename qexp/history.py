@@ -123,6 +123,11 @@ def _run(run_id: str) -> "Run":
     if found is None:
         known = ["last", *(one.name for one in mlflow.search_experiments(max_results=MOST_NAMED))]
         raise DataError(f"{run_id}: no such run or MLflow experiment in {store.address()}{near_miss(run_id, known)}")
+    level = found.data.tags.get("qexp.level")
+    if level is None:
+        raise DataError(f"{run_id}: {found.info.run_name} is no run of qexp; its sweeps, collections and trials are")
+    if level in jobs.BELOW and found.info.lifecycle_stage == "deleted":  # its collection tells nothing of it any more
+        raise DataError(f"{run_id}: is deleted in MLflow; take it back with mlflow runs restore --run-id {run_id}")
     return found
 
 

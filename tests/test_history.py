@@ -120,6 +120,21 @@ def test_deleted_trials_are_told(
     assert said in warnings(record.collections)
 
 
+def test_a_trial_that_is_deleted_does_not_stand_for_its_collection(environment: dict[str, str]) -> None:
+    client, _ = store.connect()
+    trial = logged("trial", 1)
+    client.delete_run(trial)
+    with pytest.raises(DataError, match=rf"^{trial}: is deleted in MLflow; .* runs restore --run-id {trial}$"):
+        history.read(trial)
+
+
+def test_a_run_of_somebody_elses_code_is_none_of_qexp(environment: dict[str, str]) -> None:
+    client, experiment_id = store.connect()
+    run_id = client.create_run(experiment_id, run_name="theirs").info.run_id
+    with pytest.raises(DataError, match=rf"^{run_id}: theirs is no run of qexp"):
+        history.read(run_id)
+
+
 def test_the_last_run_is_not_the_one_that_resumed_it(environment: dict[str, str]) -> None:
     sweep, _ = logged("sweep", 1), logged("resume", 2)
     _, experiment_id = store.connect()
