@@ -1,10 +1,12 @@
 """The jobs of a sweep as MLflow holds them: one collection run of each configuration, and its rows."""
 
 import logging
+import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qexp.errors import ConfigError
+from qexp.errors import ConfigError, DataError
 from qexp.report.cliff import from_json, merged
 from qexp.report.settings import CONTENT, told_apart
 from qexp.report.sizing import CLIFF_FILE
@@ -40,7 +42,8 @@ def collect(sweep: "Run") -> tuple[list[Row], str]:
     ]
     if not measured:
         return failed, "no collection was measured"
-    titles = {run.data.tags["mlflow.note.content"].splitlines()[0].strip("*") for run, _ in measured}
+    notes = [run.data.tags.get("mlflow.note.content", "") for run, _ in measured]  # which anyone may edit
+    titles = {found[1] for note in notes if (found := re.match(r"\*\*(.+)\*\*\n", note))}
     title = titles.pop() if len(titles) == 1 else f"{len(measured)} collections"
     return [row for rows in told for row in rows] + failed, title
 
@@ -164,4 +167,16 @@ def _rows_below(collection: "Run", level: str) -> list[Row]:
     chosen = f"tags.`mlflow.parentRunId` = '{collection.info.run_id}' AND tags.`qexp.level` = '{level}'"
     runs = search(collection.info.experiment_id, chosen)
     runs.sort(key=lambda run: int(run.data.tags.get("qexp.trial", 0)))
+    for run in runs:
+        _check_edited(run)
     return [Row(dict(run.data.params), dict(run.data.metrics), run.info.run_id) for run in runs]
+
+
+def _check_edited(run: "Run") -> None:
+    """Raise DataError for a latency that was never measured, but written into the run by hand: all is divided by it."""
+    for name, value in run.data.metrics.items():
+        if name.startswith("latency_") and not 0 < value < sys.float_info.max:  # as which MLflow keeps infinity
+            raise DataError(
+                f"run {run.info.run_id} ({run.info.run_name}): its {name} is {value:g}, which no search takes; log "
+                f"again what was measured, or leave it out by mlflow runs delete --run-id {run.info.run_id}"
+            )

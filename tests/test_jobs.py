@@ -7,6 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from qexp import jobs, store
+from qexp.errors import DataError
 from qexp.report.cliff import to_json
 from qexp.report.sizing import CLIFF_FILE
 from qexp.results.footprint import CapTrial, Cliff
@@ -84,6 +85,32 @@ def test_a_job_without_trials_has_no_part_in_what_caps_do(environment: dict[str,
     client.log_text(job, to_json(Cliff(1, (CapTrial("none", "no rescore", None),))), CLIFF_FILE)
     client.set_terminated(job)
     assert jobs.cliff_of(client.get_run(sweep)) is None
+
+
+def test_what_is_edited_in_mlflow_by_hand(environment: dict[str, str]) -> None:
+    client, experiment = store.connect()
+    sweep = store.start_run(client, experiment, "mine", "sweep", {})
+    for method in ("scalar", "binary"):
+        tags = {"qexp.sweep": sweep, "qexp.config_hash": method}
+        job = store.start_run(client, experiment, method, "collection", tags)
+        trial = store.start_run(client, experiment, method, "trial", {"mlflow.parentRunId": job})
+        store.log_values(client, trial, {"quantization": method, "hnsw_ef": "default"}, {"latency_mean_ms": 0.5})
+        client.set_terminated(job)
+
+    def title() -> str:
+        rows, told = jobs.collect(client.get_run(sweep))
+        assert {row.params["quantization"] for row in rows if row.trial} == {"scalar", "binary"}
+        return told
+
+    assert title() == "2 collections"
+    client.set_tag(job, "mlflow.note.content", "**data: 9 points**\n\n|a|")
+    assert title() == "data: 9 points"
+    client.set_tag(job, "mlflow.note.content", "")
+    assert title() == "2 collections"
+    for value, shown in ((0, "0"), (float("inf"), r"1.79769e\+308"), (-1, "-1"), (float("nan"), "nan")):
+        client.log_metric(trial, "latency_mean_ms", value)
+        with pytest.raises(DataError, match=rf"^run {trial} \(binary\): its latency_mean_ms is {shown}, which no"):
+            jobs.collect(client.get_run(sweep))
 
 
 def test_jobs_are_looked_for_where_their_sweep_is(qexp: Qexp, environment: dict[str, str]) -> None:
