@@ -144,8 +144,8 @@ def check_secrets(words: list[str]) -> None:
 def check_folder(words: list[str]) -> None:
     """Refuse that jobs change their folder where each would then have a tracking store of its own."""
     store = os.environ.get("MLFLOW_TRACKING_URI", "")
-    relative = re.match(r"$|\.|sqlite:/{3}(?!/)", store)
-    if relative and "hydra.job.chdir=true" in (word.lower() for word in words):
+    relative = re.fullmatch(r"(file:)?([^/:][^:]*)?|sqlite:///(?!/).*", store) and store != "databricks"
+    if relative and any(re.fullmatch(r"\+*hydra\.job\.chdir=(true|yes|on|1)", word.lower()) for word in words):
         raise ConfigError(
             f"hydra.job.chdir=true: every job would have an MLflow store in its own folder; leave it out, or set "
             f"MLFLOW_TRACKING_URI=sqlite:///{os.getcwd()}/mlflow.db"

@@ -132,12 +132,21 @@ def test_a_path_says_of_which_kind_it_is() -> None:
 
 def test_a_store_in_a_folder_of_its_own_is_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["hydra.job.chdir=True"]
-    for relative in ("", "sqlite:///mlflow.db", "./mlruns"):
+    for relative in ("", "sqlite:///mlflow.db", "./mlruns", "mlruns", "file:./mlruns", "file:mlruns"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", relative)
         with pytest.raises(ConfigError, match=r"^hydra.job.chdir=true: every job would have an MLflow store"):
             check_folder(words)
+        with pytest.raises(ConfigError):
+            check_folder(["++hydra.job.chdir=1"])
         check_folder(["hydra.job.chdir=false"])
-    for absolute in ("sqlite:////tmp/mlflow.db", "http://localhost:5000", "/tmp/mlruns", "databricks"):
+    for absolute in (
+        "sqlite:////tmp/mlflow.db",
+        "http://localhost:5000",
+        "/tmp/mlruns",
+        "file:/tmp/mlruns",
+        "file:///tmp/mlruns",
+        "databricks",
+    ):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", absolute)
         check_folder(words)
 
