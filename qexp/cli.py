@@ -20,7 +20,7 @@ from qexp.errors import QexpError, Refused, near_miss
 from qexp.mendable import mendable
 from qexp.paths import packaged
 from qexp.streams import BAD_INPUT, BUG, INTERRUPTED, OK, command, complain, interrupts_kept
-from qexp.swept import own_folder, task_words
+from qexp.swept import own_folder, resolved, task_words
 from qexp.usage import (
     GROUPS,
     SOURCE,
@@ -170,7 +170,7 @@ def _experiment(composed: Any) -> "list[Row]":
     from qexp.runner import run  # here, because what is measured already needs none of it
 
     started = time.perf_counter()
-    experiment = run(config, _words(hydra_config))
+    experiment = run(config, _words(composed, hydra_config))
     sweep.took(time.perf_counter() - started)
     rows = experiment_rows(config, experiment)
     if alone:
@@ -211,7 +211,7 @@ def _only(composed: Any, hydra_config: Any) -> str:
     return f"{preset} is a sweep: without -m only {told} is measured"
 
 
-def _words(hydra_config: Any) -> list[str]:
+def _words(composed: Any, hydra_config: Any) -> list[str]:
     """Return words that compose the job's experiment whatever the defaults are: every choice, then the overrides.
 
     Before them, where choices of the user's own are.
@@ -221,7 +221,7 @@ def _words(hydra_config: Any) -> list[str]:
     rest = [word for word in task_words(hydra_config) if re.split("[=.]", word, maxsplit=1)[0] not in HOUSEKEEPING]
     rest = [word for word in rest if word.split("=", 1)[0] not in GROUPS]
     chosen = quoted([f"{group}={choice}" for group, choice in named.items()])
-    return [*own_folder(hydra_config), *chosen, *map(from_anywhere, rest)]
+    return [*own_folder(hydra_config), *chosen, *(from_anywhere(resolved(word, composed)) for word in rest)]
 
 
 def objectives(rows: "list[Row]") -> list[float] | None:

@@ -63,6 +63,29 @@ def task_words(hydra_config: Any) -> list[str]:
     return words
 
 
+def resolved(word: str, composed: Any) -> str:
+    """Return a word of a job with the value that it has there, if that is said by `${…}`: elsewhere it is another."""
+    from omegaconf import OmegaConf
+
+    value = OmegaConf.select(composed, word.lstrip("+").partition("=")[0]) if re.search(r"\$\\?\{", word) else None
+    if value is None:
+        return word
+    value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    return f"{word.partition('=')[0]}={_in_grammar(value)}"
+
+
+def _in_grammar(value: Any) -> str:
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    if isinstance(value, str):
+        return str(QuotedString(value, Quote.double).with_quotes())
+    if isinstance(value, list):
+        return f"[{','.join(map(_in_grammar, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{_in_grammar(item)}' for key, item in value.items())}}}"
+    return "null" if value is None else str(value)
+
+
 def own_folder(hydra_config: Any) -> list[str]:
     """Return the flag that names the folder with choices of the user's own, if one was given."""
     sources = hydra_config.runtime.config_sources

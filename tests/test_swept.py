@@ -2,12 +2,13 @@
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from qexp.config import register_schema
 from qexp.errors import ConfigError
 from qexp.paths import packaged
-from qexp.swept import _in_order, plan, task_words, told_words
+from qexp.swept import _in_order, plan, resolved, task_words, told_words
 
 
 def test_jobs_are_counted_before_they_start() -> None:
@@ -28,6 +29,26 @@ def test_what_only_a_job_can_resolve_is_left_as_it_was_said() -> None:
         config.hydra.overrides.task = words
     assert task_words(config.hydra) == words
     assert plan(config) == ("quantization", 2)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("search.seed=3", "search.seed=3"),
+        ("search.seed=${search.rounds}", "search.seed=7"),
+        (r"++search.seed=$\{search.rounds\}", "++search.seed=7"),
+        ("search.hnsw_ef=[null,${search.rounds}]", "search.hnsw_ef=[null,7]"),
+        ("dataset.label=${dataset.label}", 'dataset.label="a \\"b\\" é"'),
+        ("search.filter={must: [{key: ${search.rounds}}]}", "search.filter={must:[{key:7,range:True}]}"),
+        ("search.nosuch=${search.rounds}", "search.nosuch=${search.rounds}"),
+    ],
+)
+def test_what_interpolations_stand_for_in_a_job_is_recorded(word: str, said: str) -> None:
+    search = {"rounds": 7, "seed": "${.rounds}", "hnsw_ef": [None, "${..rounds}"]}
+    search["filter"] = {"must": [{"key": "${search.rounds}", "range": True}]}
+    composed = OmegaConf.create({"search": search, "dataset": {"label": 'a "b" é'}})
+    assert resolved(word, composed) == said
+    assert OverridesParser.create().parse_override(said)
 
 
 def test_an_optimizer_needs_a_direction_for_every_objective() -> None:
