@@ -54,7 +54,7 @@ class SweepCallback(Callback):
             os.environ[SWEEP_FOLDER] = str(Path(config.hydra.sweep.dir).absolute())
             swept, jobs = plan(config)
             words = told_words(task_words(config.hydra))
-            begin(_name(config), cache_root(config.cache_dir), config.sweep.resume, words)
+            begin(_name(config, swept.split(",")), cache_root(config.cache_dir), config.sweep.resume, words)
             _compare_words(words, [*own_folder(config.hydra), *task_words(config.hydra)])
         except Exception as error:  # of which Hydra would make a warning, and go on
             raise Refused(error) from error
@@ -65,10 +65,10 @@ class SweepCallback(Callback):
                 log.info("composing %d jobs", jobs)
 
 
-def _name(config: Any) -> str:
+def _name(config: Any, keys: list[str]) -> str:
     """Name the sweep after its experiment preset, else its swept overrides."""
     choices = config.hydra.runtime.choices
-    swept = [word for word in task_words(config.hydra) if "," in word]
+    swept = [word for word in task_words(config.hydra) if word.split("=", 1)[0] in keys]
     return f"sweep {choices.get('experiment') or ' '.join(swept) or choices.get('dataset')}"
 
 

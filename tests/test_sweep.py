@@ -25,6 +25,7 @@ from qexp.errors import ConfigError, Refused
 from qexp.paths import packaged
 from qexp.results import Row
 from qexp.store import connect, start_run
+from qexp.swept import plan
 from tests.conftest import QUICK, Qexp
 from tests.support.running import read_until, started
 
@@ -238,6 +239,28 @@ def test_what_jobs_of_one_sweep_cannot_differ_in(word: str, message: str, monkey
     with pytest.raises(Refused, match=f"^{message}"):
         sweep.SweepCallback().on_multirun_start(config)
     assert not sweep.sweep_run()
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (
+            ["search.oversampling=[1,2]", "quantization=glob(turbo*)", "++search.limit=3,4"],
+            "sweep quantization=glob(tu",
+        ),
+        (["search.oversampling=[1,2]"], "sweep wordnet"),
+        (["experiment=tune", "search.limit=3,4"], "sweep tune"),
+    ],
+)
+def test_a_sweep_is_named_after_what_it_sweeps(words: list[str], name: str) -> None:
+    register_schema()
+    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+        config = compose("config", [word for word in words if "experiment" in word], return_hydra_config=True)
+        config.hydra.overrides.task = words
+    keys, _ = plan(config)
+    named = sweep._name(config, keys.split(","))
+    assert named.startswith(name)
+    assert "oversampling" not in named
 
 
 def test_a_sweep_without_jobs_is_no_sweep(qexp: Qexp) -> None:
