@@ -1,5 +1,6 @@
 """Rows made by hand, for the tests of the report."""
 
+from qexp.report.record import CollectionRecord
 from qexp.results import Row
 
 
@@ -66,3 +67,27 @@ def _params(quantization: str) -> dict[str, str]:
         "hnsw_ef": "default",
         "limit": "10",
     }
+
+
+def job(name: str, *rows: Row, vectors: str = "cold") -> CollectionRecord:
+    """Return a job of these rows."""
+    config = {
+        "quantization.name": name,
+        "storage.name": "on_disk",
+        "storage.vectors": vectors,
+        "search.target_halfwidth": 0.05,
+        "search.rounds": 5,
+    }
+    metrics = {"codes_predicted_mib": 10.0, "compression_ratio": 4.0}
+    return CollectionRecord("", config, metrics, {}, {"points": 1000, "size": 64}, {}, tuple(rows))
+
+
+TABLE = [
+    baseline(cost=10),
+    row("scalar", accuracy=0.9, p95=0.4, cost=4),
+    row("scalar", 2, accuracy=0.97, p95=0.5, cost=4),
+    row("binary", accuracy=0.5, p95=0.1, cost=2, ram=400),
+    row("binary", 4, accuracy=0.96, p95=2.2, cost=2, ram=400),
+    row("turbo", accuracy=0.96, p95=1.0, cost=5),
+    row("product", 2, accuracy=0.6, p95=1.0, cost=1),
+]
