@@ -2,13 +2,10 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from qexp.config import SloConfig
-from qexp.config.cost import OBJECTIVES
 from qexp.report.answers import _best
-from qexp.report.frontier import dominates, dominators
+from qexp.report.frontier import dominators
 from qexp.report.recommend import recommend, shortfalls
 from qexp.report.words import more_cost, verdict_lines
 from tests.tables import baseline, row
@@ -49,30 +46,6 @@ def test_the_runner_up_is_the_simplest_of_its_equals():
     assert recommend(rows, SLO).runner_up.title == "scalar, no rescoring"
 
 
-@pytest.mark.parametrize(
-    ("limits", "change"),
-    [
-        ({"max_p95_ms": 1.0}, ("max_p95_ms", pytest.approx(1.111), "binary, rescoring 8×")),
-        ({"max_ram_mib": 300}, ("max_ram_mib", 500, "binary, rescoring 8×")),
-        ({"min_accuracy": 0.97}, ("min_accuracy", 0.96, "binary, rescoring 8×")),
-    ],
-)
-def test_a_limit_that_alone_keeps_out_something_cheaper_is_named(limits, change):
-    rows = [baseline(cost=10), row("scalar", accuracy=0.98, p95=0.9, cost=4, ram=200)]
-    rows.append(row("binary", 8, accuracy=0.96, p95=1.1, cost=2, ram=500))
-    decided = recommend(rows, replace(SLO, **limits))
-    assert decided.choice.title == "scalar, no rescoring"
-    last = decided.changes[-1]
-    assert (last.limit, last.value, last.choice.title) == change
-
-
-def test_a_tighter_limit_on_ram_is_told_where_there_is_one():
-    rows = [baseline(cost=10), row("scalar", accuracy=0.98, cost=2, ram=300), row("binary", 8, cost=4, ram=100)]
-    assert "max_ram_mib" not in {change.limit for change in recommend(rows, SLO).changes}
-    told = {change.limit: change for change in recommend(rows, replace(SLO, max_ram_mib=310)).changes}
-    assert (told["max_ram_mib"].value, told["max_ram_mib"].choice.title) == (300, "binary, rescoring 8×")
-
-
 def test_titles_have_the_storage_where_there_are_several():
     hot = [replace(one, params=one.params | {"storage": "hot"}) for one in TABLE[:2]]
     one, two = recommend(TABLE, SLO), recommend([*TABLE, *hot], SLO)
@@ -101,21 +74,6 @@ def test_what_keeps_to_a_limit_on_ram_is_not_beaten_by_what_does_not():
     rows = [baseline(), row("scalar", p95=0.8, ram=130), row("binary", accuracy=0.96, p95=0.9, ram=60)]
     assert recommend(rows, SLO).choice.title == "scalar, no rescoring"
     assert recommend(rows, replace(SLO, max_ram_mib=100)).choice.title == "binary, no rescoring"
-
-
-def test_an_accuracy_of_nothing_is_no_limit_to_loosen():
-    def loosened(accuracy):
-        rows = [baseline(cost=10), row("scalar", accuracy=accuracy, spread=0.5, cost=2)]
-        return [change.value for change in recommend(rows, SLO).changes if change.limit == "min_accuracy"]
-
-    assert loosened(0.5) == []
-    assert loosened(0.75) == [0.25]
-
-
-def test_an_upper_end_of_p95_from_too_few_rounds_changes_nothing():
-    wide = row("scalar")
-    wide.metrics.update(latency_p95_ms_a_high=1e6, latency_p95_ms_b_high=1e6)
-    assert [change.limit for change in recommend([baseline(), wide], SLO).changes] == ["min_accuracy"]
 
 
 def test_a_collection_without_quantization_is_not_its_own_runner_up():
@@ -197,55 +155,6 @@ def test_rows_without_halves_are_not_candidates():
     assert verdict_lines(decided) == ["Nothing can be recommended: no row has figures for both halves of the queries."]
 
 
-shares = st.floats(0.5, 1.0)
-trials = st.builds(
-    row,
-    st.sampled_from(["scalar", "binary", "turbo_1bit"]),
-    st.sampled_from([None, 1.0, 2.0, 5.0]),
-    accuracy=shares,
-    second=shares,
-    p95=st.floats(0.1, 3.0),
-    cost=st.sampled_from([1.0, 2.0, 2.001, 5.0, 12.0]),
-    spread=st.sampled_from([0.0, 0.01, 0.1]),
-)
-tables = st.lists(trials, min_size=1, max_size=12).map(lambda rows: [baseline(), *rows])
-limits = st.builds(
-    SloConfig,
-    name=st.just("any"),
-    min_accuracy=st.floats(0.5, 1.0),
-    max_p95_ms=st.none() | st.floats(0.1, 3.0),
-    max_ram_mib=st.none() | st.floats(50, 1500),
-    max_usd_month=st.none() | st.floats(0.5, 15),
-)
-objectives = st.lists(st.sampled_from(OBJECTIVES), min_size=2, max_size=3, unique=True)
-
-
-@given(tables, limits)
-def test_no_recommended_candidate_is_dominated(rows, slo):
-    decided = recommend(rows, slo)
-    if decided.choice:
-        assert not shortfalls(decided.choice, slo)
-        qualified = [one for one in decided.considered if not shortfalls(one, slo)]
-        better = [one for one in decided.considered if dominates(one, decided.choice)]
-        assert all(one not in qualified and one.price == decided.choice.price for one in better)
-        assert decided.choice.price == min(one.price for one in qualified)
-    else:
-        assert all(shortfalls(one, slo) for one in decided.considered)
-
-
-@given(tables, limits, objectives)
-def test_of_the_objectives_chosen_none_dominates_the_choice(rows, slo, objectives):
-    slo = replace(slo, objectives=objectives)
-    decided = recommend(rows, slo)
-    qualified = [one for one in decided.considered if not shortfalls(one, slo)]
-    assert (decided.choice is None) == (not qualified)
-    assert not any(dominates(other, decided.choice, objectives) for other in qualified)
-    looser = [
-        change for change in decided.changes if change.value < slo.min_accuracy and change.limit == "min_accuracy"
-    ]
-    assert all(change.choice.cost < decided.choice.cost for change in looser)
-
-
 @pytest.mark.parametrize(
     ("objectives", "choice", "dominated"),
     [
@@ -261,30 +170,6 @@ def test_what_dominates_is_told_by_the_objectives(objectives, choice, dominated)
     decided = recommend(rows, replace(SLO, objectives=objectives))
     assert decided.choice.title == choice
     assert titles(one for one, _ in dominators(decided.considered, objectives)) == dominated
-
-
-@given(tables, limits, st.sampled_from(["min_accuracy", "max_p95_ms", "max_ram_mib", "max_usd_month"]), st.data())
-def test_loosening_a_limit_never_makes_the_answer_dearer(rows, slo, name, data):
-    before = recommend(rows, slo).choice
-    limit = getattr(slo, name)
-    if name == "min_accuracy":
-        looser = data.draw(st.floats(0.0, limit))
-    else:
-        looser = None if limit is None else data.draw(st.none() | st.floats(limit, 2 * limit))
-    after = recommend(rows, replace(slo, **{name: looser})).choice
-    assert before is None or after.price <= before.price
-
-
-@given(tables, limits)
-def test_a_change_changes_the_choice(rows, slo):
-    decided = recommend(rows, slo)
-    assert all(change.choice is not decided.choice for change in decided.changes)
-    for change in decided.changes:
-        less = change.value < slo.min_accuracy
-        limit = getattr(slo, change.limit)
-        if less if change.limit == "min_accuracy" else limit is not None and change.value > limit:
-            assert change.choice.cost < decided.choice.cost
-            assert recommend(rows, replace(slo, **{change.limit: change.value})).choice.title == change.choice.title
 
 
 def test_caps_count_for_a_limit_on_ram_where_they_contradict_the_prediction():
@@ -348,14 +233,6 @@ def test_the_recommended_point_stands_for_its_collection() -> None:
     assert decided.shown(scalar) is decided.choice
     assert [one.row for one in decided.compared(scalar)] == [fast]
     assert decided.shown(binary) is binary.reached
-
-
-@pytest.mark.parametrize(("high", "told"), [(1.0, True), (4.0, True), (4.01, False)])
-def test_an_upper_end_of_p95_is_told_up_to_twice_the_slowest_latency(high, told):
-    wide = row("scalar")
-    wide.metrics.update(latency_p95_ms_a_high=high, latency_p95_ms_b_high=high)
-    changes = recommend([baseline(p95=2.0), wide], SLO).changes
-    assert ("max_p95_ms" in {change.limit for change in changes}) == told
 
 
 LIMITS = {"min_accuracy": 0.96, "max_p95_ms": 1.01, "max_ram_mib": 300.0, "max_usd_month": 3.0}
@@ -438,16 +315,6 @@ def test_another_collection_that_qualifies_and_is_dominated_is_beaten(accuracy, 
     assert (decided.choice.title, decided.runner_up, decided.beaten) == ("binary, rescoring 8×", None, beaten)
 
 
-def test_the_least_that_has_to_be_loosened_is_told():
-    dear, cheap = row("scalar", accuracy=0.99, p95=0.5, cost=4, ram=100), {"p95": 0.5, "cost": 2}
-    rows = [baseline(), dear, row("binary", 2, accuracy=0.9, **cheap), row("binary", 3, accuracy=0.92, **cheap)]
-    change = recommend(rows, replace(SLO, min_accuracy=0.95)).changes[-1]
-    assert (change.limit, change.value) == ("min_accuracy", 0.92)
-    rows[2:] = [row(name, 2, accuracy=0.99, ram=ram, **cheap) for name, ram in (("binary", 500), ("turbo", 400))]
-    change = recommend(rows, replace(SLO, min_accuracy=0.95, max_ram_mib=200)).changes[-1]
-    assert (change.limit, change.value, change.choice.title) == ("max_ram_mib", 400, "turbo, rescoring 2×")
-
-
 def test_a_collection_is_matched_by_its_simplest_that_is_vouched_for_or_its_most_accurate():
     rows = [
         baseline(),
@@ -480,63 +347,6 @@ def test_of_those_whose_p95_is_unknown_what_else_they_miss_says_which_is_nearest
     assert recommend(list(map(without_p95, rows)), limits).nearest.title == "binary, no rescoring"
     rows.append(row("turbo", accuracy=0.99, cost=2.5))  # misses nothing that is known
     assert recommend(list(map(without_p95, rows)), limits).nearest.title == "turbo, no rescoring"
-
-
-CHEAP = {"accuracy": 0.9, "p95": 0.5, "cost": 2, "ram": 9}
-
-
-@pytest.mark.parametrize(
-    ("cheap", "told"),
-    [
-        (row("binary", **CHEAP), ["min_accuracy"]),
-        (row("binary", **CHEAP | {"p95": 1.5}), []),  # kept out by two limits
-        (without_p95(row("binary", **CHEAP | {"accuracy": 0.99})), []),  # no limit on P95 lets in what has none
-        (row("binary", **CHEAP | {"cost": 4.001}), []),
-    ],
-)
-def test_what_one_limit_alone_keeps_out_is_told_if_it_is_cheaper(cheap, told):
-    rows = [baseline(cost=10), row("scalar", accuracy=0.98, p95=0.9, cost=4, ram=9), cheap]
-    decided = recommend(rows, replace(SLO, min_accuracy=0.95, max_ram_mib=10, max_p95_ms=1.0))
-    assert decided.choice.title == "scalar, no rescoring"
-    assert [change.limit for change in decided.changes if change.choice is not None] == told
-
-
-def test_the_limit_with_the_least_room_is_told_first():
-    rows = [
-        baseline(p95=30.0, cost=9),
-        row("scalar", accuracy=0.96, p95=10.0),
-        row("binary", accuracy=0.99, p95=5.0, cost=2),
-    ]
-    for limits, order in (
-        ({"min_accuracy": 0.95, "max_p95_ms": 15}, ["min_accuracy", "max_p95_ms"]),  # 1 % and a third
-        ({"min_accuracy": 0.80, "max_p95_ms": 10.2}, ["max_p95_ms", "min_accuracy"]),
-        ({"min_accuracy": 0.80}, ["min_accuracy", "max_p95_ms"]),  # what has no limit comes last
-    ):
-        assert [change.limit for change in recommend(rows, replace(SLO, **limits)).changes] == order
-
-
-def test_what_another_limit_keeps_out_hides_nothing():
-    rows = [baseline(cost=9), row("scalar", accuracy=0.98, p95=0.9, cost=4)]
-    rows += [row("turbo", accuracy=0.99, p95=2.0, cost=2), row("binary", accuracy=0.9, p95=0.5, cost=2)]
-    *_, first, last = recommend(rows, replace(SLO, max_p95_ms=1.0)).changes
-    assert (first.limit, first.value, first.choice.title) == ("min_accuracy", 0.9, "binary, no rescoring")
-    assert (last.limit, last.value, last.choice.title) == ("max_p95_ms", 2.02, "turbo, no rescoring")
-
-
-@pytest.mark.parametrize("cost", [4, 6])
-def test_what_is_no_cheaper_hides_nothing_cheaper(cost):
-    rows = [baseline(cost=9), row("scalar", accuracy=0.98, cost=4)]
-    rows += [row("product", accuracy=0.94, cost=cost), row("binary", accuracy=0.9, cost=2)]
-    last = recommend(rows, replace(SLO, min_accuracy=0.95)).changes[-1]
-    assert (last.limit, last.value, last.choice.title) == ("min_accuracy", 0.9, "binary, no rescoring")
-
-
-def test_money_that_is_no_objective_is_not_saved():
-    rows = [baseline(cost=10), row("scalar", accuracy=0.98, p95=0.9, cost=4), row("binary", accuracy=0.9, cost=2)]
-    decided = recommend(rows, replace(SLO, objectives=["accuracy", "p95"]))
-    assert decided.choice.title == "scalar, no rescoring"
-    assert 0.9 not in {change.value for change in decided.changes}
-    assert recommend(rows, replace(SLO, min_accuracy=0.9, objectives=["accuracy", "p95"])).refuted == ()  # both confirm
 
 
 def test_without_a_choice_a_collection_is_shown_by_what_reaches_the_accuracy():

@@ -12,7 +12,8 @@ from qexp.report.recommend import Change, recommend
 from qexp.report.words import SAME, change, is_speed, matched, more_cost, speed, undominated, verdict_lines
 from qexp.results import Interval, Row
 from tests.tables import baseline, row
-from tests.test_recommend import SLO, TABLE, tables, without_p95
+from tests.test_recommend import SLO, TABLE, without_p95
+from tests.test_recommend_any import tables
 
 
 @pytest.mark.parametrize(
