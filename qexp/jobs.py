@@ -14,7 +14,7 @@ from qexp.results import Row
 from qexp.results.footprint import Cliff
 from qexp.rows import failed_row, with_baselines
 from qexp.store import address, connect, find_run, json_artifact, search, store_faults
-from qexp.tracking import READ, TRIALS
+from qexp.tracking import DIGESTS, TRIALS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -69,7 +69,7 @@ def cliff_of(sweep: "Run") -> Cliff | None:
 
 def content(tags: Mapping[str, str]) -> dict[str, str]:
     """Return what a collection's data were, in the words of a flat configuration; nothing where it is not recorded."""
-    return {CONTENT: tags[READ]} if READ in tags else {}
+    return {CONTENT: tags[DIGESTS]} if DIGESTS in tags else {}
 
 
 def capped(config: Mapping[str, Any]) -> bool:

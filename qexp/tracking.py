@@ -35,7 +35,7 @@ CONFIG_FILE = "config.json"  # artifact: the flat configuration
 SAVED_CONFIG = "experiment.json"  # artifact from which the experiment can be composed again
 DATASET_REVISION = "qexp.dataset_revision"  # tag: the commit that the hub's dataset was loaded from
 SLO = "qexp.slo"  # tag of a sweep: the limits by which it is judged
-READ = "qexp.content"  # tag of a collection: digests of its points and of its queries
+DIGESTS = "qexp.content"  # tag of a collection: digests of its points and of its queries
 INPUTS = "qexp.inputs"  # tag: digest of the files of the user's that it read
 SWEEPS = "qexp.sweeps"  # tag of a trial: the sweeps that it is in, its own and those that reuse it
 TRIALS = "qexp.trials"  # tag of a collection: how many trials were recorded below it
@@ -188,7 +188,7 @@ def _last_tags(config: ExperimentConfig, tags: dict[str, str], experiment: Exper
     told = {
         "qexp.validity": config.validity,
         "qexp.engine": experiment.engine,
-        READ: f"{facts.digest[:8]}-{facts.queries_digest[:8]}",
+        DIGESTS: f"{facts.digest[:8]}-{facts.queries_digest[:8]}",
         TRIALS: str(len(experiment.trials)),
         WARNINGS: "\n".join(experiment.warnings),
         FINDINGS: "\n".join(finding.sentence for finding in experiment.findings),

@@ -22,8 +22,7 @@ LENGTH_TOLERANCE = 0.01  # float16 and int8 copies of normalised vectors stay wi
 class Written:
     """Row numbers of the table in the order of the file, native dimensions, a digest, and how many were dropped.
 
-    `place` is the table's.
-    `unnormalised` counts rows whose length, in native dimensions, is not 1 within a percent.
+    `unnormalised` counts rows whose length, in native dimensions, is not 1 within a percent; `place` names the table.
     """
 
     rows: Ids
