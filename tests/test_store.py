@@ -143,7 +143,7 @@ def served(folder: Path, port: int) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/health").close()
