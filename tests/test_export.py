@@ -10,23 +10,14 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from qexp.bench.blocks import timed_block
-from qexp.bench.notes import notes
 from qexp.config import ExperimentConfig, FileDataset, SearchConfig
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
-from qexp.report.bodies import (
-    before_1_19,
-    create_body,
-    search_body,
-    segment_vectors_kib,
-    told_before_1_19,
-    update_body,
-)
+from qexp.report.bodies import before_1_19, create_body, segment_vectors_kib
 from qexp.report.export import export
 from qexp.report.recommend import recommend
 from qexp.results import CollectionSpec, OperatingPoint
 from tests.test_accuracy import overlap
-from tests.test_edge import spec
 
 
 @pytest.fixture
@@ -184,27 +175,6 @@ def test_payload_indexes_are_exported(recorded, tmp_path):
     assert load(tmp_path, "payload_index_1.json") == {"field_name": "row", "field_schema": "integer"}
 
 
-def test_a_collection_of_a_cluster_is_exported_as_it_was_measured(recorded):
-    collection = recorded.collections[0]
-    layout = ("shard_number", "replication_factor", "write_consistency_factor")
-    priced = replace(collection, config=collection.config | {"cost.replication": 3})
-    assert not set(layout) & set(create_body(priced, quantized=True))  # a price is no property of a collection
-    measured = {"engine.shards": 6, "engine.replicas": 2, "engine.write_consistency": 1}
-    create = create_body(replace(collection, config=priced.config | measured), quantized=True)
-    assert [create[name] for name in layout] == [6, 2, 1]
-    models.CreateCollection.model_validate(before_1_19(create))
-    assert not set(layout) & set(update_body(create))
-
-
-def test_a_baseline_is_exported_without_quantization(recorded):
-    collection, row = recorded.collections[0], recorded.rows[0]
-    create = create_body(collection, quantized=False)
-    assert "quantization_config" not in create
-    assert update_body(create)["quantization_config"] == "Disabled"
-    models.UpdateCollection.model_validate(before_1_19(update_body(create)))
-    assert search_body(row) == {}
-
-
 def test_the_files_say_what_the_run_warns_of(recorded, tmp_path):
     first = recorded.collections[0]
     noisy = replace(first, tags=first.tags | {"qexp.warnings": "T14 the machine was not steady"})
@@ -241,40 +211,6 @@ def test_what_many_points_need_is_in_the_files(recorded, tmp_path):
     assert body["on_disk_payload"] is True
     export(tmp_path, replace(recorded, collections=(two,)), recorded.rows[1], [])
     assert f"There were 2 segments of {each:,} KiB of vectors in each shard" in (tmp_path / "README.md").read_text()
-
-
-@pytest.mark.parametrize(("points", "segments", "told"), [(10_000, 1, False), (19_999, 2, True), (20_000, 2, False)])
-def test_segments_that_qdrant_would_not_index_are_told_apart_from_their_shard(recorded, points, segments, told):
-    first = recorded.collections[0]
-    facts = {"points": points, "size": 256}
-    asked = replace(first, dataset=first.dataset | facts, config=first.config | {"index.segments": segments})
-    assert ("indexing_threshold" in create_body(asked, quantized=True)["optimizers_config"]) is told
-    corpus = spec(points=points, size=256, segments=segments)
-    assert bool(notes(corpus, [])) is told  # the run says the same
-    assert all(": 9,999 KiB of vectors in a segment are" in note for note in notes(corpus, []))
-
-
-@pytest.mark.parametrize(
-    ("vectors", "hnsw", "codes", "told"),
-    [
-        ("cold", "cached", "pinned", True),
-        ("cached", "cold", "pinned", True),
-        ("cached", "cold", "cached", False),
-        ("cold", "cached", "cold", True),
-        ("cold", "cached", "cached", False),
-        ("cold", "pinned", "pinned", False),
-        ("cold", "cached", None, True),
-    ],
-)
-def test_old_servers_get_no_body_for_what_they_cannot_be_told(vectors, hnsw, codes, told):
-    body = {"vectors": {"memory": vectors}, "hnsw_config": {"memory": hnsw}}
-    if codes:
-        body["quantization_config"] = {"scalar": {"memory": codes}}
-    assert told_before_1_19(body) is told
-    if told and codes:
-        assert not told_before_1_19({**body, "quantization_config": {"turbo": {"memory": codes, "bits": "bits8"}}})
-    body["vectors"]["datatype"] = "turbo4"
-    assert not told_before_1_19(body)
 
 
 def test_what_vectors_must_be_is_said(recorded, tmp_path):

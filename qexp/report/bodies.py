@@ -94,9 +94,7 @@ def before_1_19(body: Body) -> Body:
     for key, value in body.items():
         if isinstance(value, dict):
             old[key] = before_1_19(value)
-        elif key == "memory":
-            continue
-        else:
+        elif key != "memory":
             old[key] = value
         if key == "quantization_config" and isinstance(value, dict):
             for method, given in value.items():
