@@ -151,7 +151,7 @@ def test_each_moment_has_its_own_bytes() -> None:
     }
     for name in ("payload", "other", "working memory"):
         assert (found[name].predicted, found[name].guide, found[name].predicted_file) == (0, 0, 0)
-        assert found[name].file_disagreement is None
+        assert (found[name].file_disagreement, found[name].ram_disagreement) == (None, None)
 
 
 def test_a_graph_on_disk_is_read_through_at_98_percent_of_what_is_in_its_file() -> None:
