@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
+
 from qexp.report import answers
-from qexp.report.blocks import Bullets, Grid, Paragraph
+from qexp.report.blocks import Bullets, Grid, Paragraph, Tiles, Verdict
 from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord, Record
-from qexp.report.story import _comparison, _provenance, _validity
+from qexp.report.story import _asked, _comparison, _dataset, _decision, _everything, _provenance, _validity
 from qexp.report.words import verdict_lines
-from tests.tables import baseline, job, row
+from tests.tables import TABLE, baseline, job, row
 from tests.test_recommend import SLO
 
 
@@ -25,6 +27,107 @@ def told(*jobs: CollectionRecord) -> tuple[str, list[str]]:
     assert isinstance(paragraph, Paragraph)
     assert isinstance(grid, Grid)
     return paragraph.text, [str(cells[2]) for cells in grid.rows]
+
+
+def test_the_decision_has_the_figures_of_the_choice():
+    verdict, tiles, _ = _decision(recommend(TABLE, SLO))
+    assert verdict == Verdict("Deploy binary, rescoring 4× (storage on_disk).")
+    assert tiles == Tiles(
+        (
+            ("accuracy retention", "0.960", "0.960 (0.960–0.960) on the half of the queries that has to confirm it"),
+            ("speedup of the mean", "0.91×", "95 % interval 0.90–0.92×"),
+            ("P95 latency", "2.200 ms", "one client, closed loop"),
+            ("RAM", "400.0 MiB", "predicted; 1000.0 MiB without quantization (2.5× less)"),
+            ("cost", "$2.00 a month", "saves $8.00 a month, $96.00 a year"),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({}, "accuracy retention of at least 0.95, by"),
+        ({"max_p95_ms": 0.5, "min_accuracy": 0.9}, "accuracy retention of at least 0.9, P95 of at most 0.5 ms, by"),
+        ({"max_ram_mib": 12.5}, "accuracy retention of at least 0.95, RAM of at most 12.5 MiB, by"),
+        ({"accuracy": "recall", "max_usd_month": 3}, "recall of at least 0.95, at most $3.00 a month, by"),
+    ],
+)
+def test_every_limit_that_was_asked_for_is_said(limits, said):
+    decided = recommend(TABLE, replace(SLO, **limits))
+    assert _asked(decided).startswith(f"Asked for: {said}")
+    assert _asked(decided).endswith("the cheapest. Considered: 7 operating points.")
+
+
+def test_methods_are_compared_where_they_reach_the_accuracy():
+    _, _, grid = _comparison(recommend(TABLE, SLO))
+    assert grid.rows == (
+        ("no quantization", "", "1.800", "2.000", "1 by definition", "1.000", "1000.0"),
+        ("scalar", "rescoring 2×", "0.450", "0.500", "4.00× (3.96–4.04)", "0.970", "400.0"),
+        ("binary", "rescoring 4×", "1.980", "2.200", "0.91× (0.90–0.92)", "0.960", "400.0"),
+        ("turbo", "no rescoring", "0.900", "1.000", "2.00× (1.98–2.02)", "0.960", "500.0"),
+        ("product", "rescoring 2×", "0.900", "1.000", "2.00× (1.98–2.02)", "0.600", "100.0"),
+    )
+    assert grid.marked == {2}
+
+
+def test_every_trial_is_listed_and_the_choice_is_marked():
+    jobs = (job("scalar", *TABLE[:3]), job("binary", TABLE[0], *TABLE[3:]))
+    _, trials, dominated = _everything(Record("run", "title", jobs), recommend(TABLE, SLO))
+    assert [cells[:3] for cells in trials.rows] == [
+        ("baseline (A/A)", "", ""),
+        ("scalar", "off", "1×"),
+        ("scalar", "on", "2×"),
+        ("baseline (A/A)", "", ""),
+        ("binary", "off", "1×"),
+        ("binary", "on", "4×"),
+        ("turbo", "off", "1×"),
+        ("product", "on", "2×"),
+    ]
+    assert (trials.marked, trials.folded) == ({5}, "8 rows")
+    assert dominated.rows == (("turbo, no rescoring", "scalar, rescoring 2×"),)
+    assert dominated.folded == "1 dominated point, and by what"
+
+
+FACTS = {
+    "name": "words",
+    "points": 262_144,
+    "size": 64,
+    "native_size": 64,
+    "distance": "Cosine",
+    "queries": 1_200,
+    "m": 16,
+    "ef_construct": 100,
+    "digest": "abc",
+}
+BROUGHT = "not recorded: the dataset brought its vectors"
+
+
+@pytest.mark.parametrize(
+    ("facts", "config", "source", "size", "model"),
+    [
+        ({}, {}, "generated", "64 dimensions", BROUGHT),
+        ({}, {"dataset.path": "a.npy"}, "a.npy", "64 dimensions", BROUGHT),
+        ({}, {"dataset.collection": "mine"}, "mine", "64 dimensions", BROUGHT),
+        ({"native_size": 96}, {}, "generated", "64 dimensions, the first of 96, normalised again", BROUGHT),
+        ({"native_size": 96, "distance": "dot"}, {}, "generated", "64 dimensions, the first of 96", BROUGHT),
+        ({}, {"embedding.model": "bge"}, "generated", "64 dimensions", "bge"),
+        ({}, {"embedding.function": "mine.py:encode"}, "generated", "64 dimensions", "mine.py:encode"),
+    ],
+)
+def test_the_dataset_is_described(facts, config, source, size, model):
+    one = job("scalar")
+    grid = _dataset(replace(one, dataset=FACTS | facts, config=one.config | config))
+    assert grid.rows == (
+        ("dataset", "words"),
+        ("source", source),
+        ("points", "262,144 (64.0 MiB as float32)"),
+        ("embedding", size),
+        ("model", model),
+        ("distance", (FACTS | facts)["distance"]),
+        ("queries", "1,200: one half chooses, the other confirms"),
+        ("index", "HNSW, m 16, ef_construct 100"),
+        ("content", "abc"),
+    )
 
 
 def test_every_machine_that_measured_is_named_once():

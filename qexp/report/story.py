@@ -151,12 +151,13 @@ def _dataset(collection: CollectionRecord) -> Grid:
         again = ", normalised again" if facts["distance"].lower() == "cosine" else ""
         size += f", the first of {facts['native_size']}{again}"
     mib = facts["points"] * facts["size"] * 4 / MIB
+    model = config.get("embedding.model") or config.get("embedding.function")
     rows = (
         ("dataset", facts["name"]),
         ("source", str(config.get("dataset.path") or config.get("dataset.collection") or "generated")),
         ("points", f"{facts['points']:,} ({mib:,.1f} MiB as float32)"),
         ("embedding", size),
-        ("model", str(config.get("embedding.model") or "not recorded: the dataset brought its vectors")),
+        ("model", str(model or "not recorded: the dataset brought its vectors")),
         ("distance", facts["distance"]),
         ("queries", f"{facts['queries']:,}: one half chooses, the other confirms"),
         ("index", f"HNSW, m {collection.built('m')}, ef_construct {collection.built('ef_construct')}"),
@@ -279,7 +280,8 @@ def _everything(record: Record, decided: Recommendation) -> list[Block]:
     )
     blocks: list[Block] = [Heading("Every trial"), Grid(header, table, marked, folded=f"{len(rows)} rows")]
     if beaten:
-        said = f"{len(beaten)} dominated points, and by what{judged_in(decided.slo)}"
+        points = "1 dominated point" if len(beaten) == 1 else f"{len(beaten)} dominated points"
+        said = f"{points}, and by what{judged_in(decided.slo)}"
         blocks.append(Grid(("dominated", "by"), beaten, folded=said))
     return blocks
 
