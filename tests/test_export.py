@@ -1,6 +1,7 @@
 """What is exported is what Qdrant takes, and gives the recommended accuracy again."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,12 @@ from qexp.config import ExperimentConfig, FileDataset, SearchConfig
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
 from qexp.report.bodies import before_1_19, create_body, segment_vectors_kib
-from qexp.report.export import export
+from qexp.report.export import _indexing, export
 from qexp.report.recommend import recommend
+from qexp.report.record import warnings
 from qexp.results import CollectionSpec, OperatingPoint
 from tests.test_accuracy import overlap
+from tests.test_bodies import made
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def called(folder: Path) -> dict:
             given["create"] = create
 
         def create_payload_index(self, name, field, schema):
-            pass
+            given.setdefault("indexes", []).append((field, schema))
 
         def query_points(self, name, **search):
             given["search"] = search
@@ -167,8 +170,10 @@ def test_payload_indexes_are_exported(recorded, tmp_path):
     record = replace(recorded, collections=(indexed,))
     export(tmp_path, record, record.rows[1], [])
     assert load(tmp_path, "payload_index_1.json") == {"field_name": "colour", "field_schema": "keyword"}
+    assert called(tmp_path)["indexes"] == [("colour", models.PayloadSchemaType.KEYWORD)]
     readme = (tmp_path / "README.md").read_text()
     # The graph that a PATCH builds has links for filters only if the payload index is there.
+    assert "Before any point is uploaded, or before the `PATCH`, `PUT` each `payload_index_*.json`" in readme
     assert readme.index("-d @create_c") < readme.index("-d @payload_index_1.json") < readme.index("-d @update_c")
     taken_over = replace(first, dataset=first.dataset | {"payload_indexes": {"row": "integer"}})
     export(tmp_path, replace(recorded, collections=(taken_over,)), record.rows[1], [])
@@ -183,16 +188,36 @@ def test_the_files_say_what_the_run_warns_of(recorded, tmp_path):
     assert load(tmp_path, "evidence.json")["notes"] == ["T14 the machine was not steady"]
 
 
+def test_the_evidence_is_what_was_recorded(recorded, tmp_path):
+    collection, row = recorded.collections[0], recorded.rows[1]
+    export(tmp_path, recorded, row, ["because"])
+    assert load(tmp_path, "evidence.json") == {
+        "recommendation": ["because"],
+        "notes": warnings([collection]),
+        "runs": {"record": recorded.run_id, "collection": collection.run_id, "trial": row.run_id},
+        "reproduce": collection.tags["qexp.reproduce"],
+        "dataset": collection.dataset,
+        "parameters": row.params,
+        "metrics": row.metrics,
+        "environment": collection.environment,
+    }
+
+
+def test_what_was_written_is_told_and_nothing_for_servers_that_cannot_keep_it(recorded, tmp_path):
+    first = recorded.collections[0]
+    for hnsw, older in (("cached", 2), ("pinned", 0)):
+        placed = replace(first, config=first.config | {"storage.hnsw": hnsw})
+        paths = export(tmp_path / hnsw, replace(recorded, collections=(placed,)), recorded.rows[1], [])
+        assert set(paths) == {path for path in (tmp_path / hnsw).rglob("*") if path.is_file()}
+        assert sum(path.parent.name == "before_1_19" for path in paths) == older
+
+
 def test_what_few_points_need_is_in_the_files(deployed):
     folder, _ = deployed
     body = json.loads((folder / "create_collection.json").read_text())
     assert body["optimizers_config"]["indexing_threshold"] == body["hnsw_config"]["full_scan_threshold"]
     assert "max_segment_size" not in body["optimizers_config"]
-    readme = (folder / "README.md").read_text()
-    assert "hence `indexing_threshold`" in readme
-    threshold = body["optimizers_config"]["indexing_threshold"]
-    assert f'`{{"optimizers_config": {{"indexing_threshold": {threshold}}}}}`' in readme
-    assert "Each time so many have come, the smallest segment is built anew with them" in readme
+    assert "hence `indexing_threshold`" in (folder / "README.md").read_text()
 
 
 def test_what_many_points_need_is_in_the_files(recorded, tmp_path):
@@ -213,6 +238,27 @@ def test_what_many_points_need_is_in_the_files(recorded, tmp_path):
     assert f"There were 2 segments of {each:,} KiB of vectors in each shard" in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("points", "segments", "hence", "kib", "threshold"),
+    [
+        (9_999, 1, ["indexing_threshold"], ["10,000", "9,999", "500"], 500),
+        (10_000, 1, [], ["10,000"], 10_000),
+        (256_000, 1, [], ["10,000"], 10_000),
+        (256_001, 1, ["max_segment_size"], ["256,000", "256,001", "10,000"], 10_000),
+        (19_998, 2, ["indexing_threshold", "max_segment_size"], ["10,000", "9,999", "9,999", "500"], 500),
+        (600_000, 2, ["max_segment_size"], ["300,000", "10,000"], 10_000),
+    ],
+)
+def test_sizes_of_segments_are_told_by_the_kib(points, segments, hence, kib, threshold):
+    facts = {"points": points, "size": 256, "full_scan_threshold": 500}
+    text = _indexing(made({"storage.datatype": "float32", "index.segments": segments}, facts))
+    assert re.findall(r"hence `(\w+)`", text) == hence
+    assert re.findall(r"([\d,]+) KiB", text) == kib
+    assert f'`{{"optimizers_config": {{"indexing_threshold": {threshold}}}}}`' in text
+    assert "Each time so many have come, the smallest segment is built anew with them" in text
+    assert "payload_index" not in text
+
+
 def test_what_vectors_must_be_is_said(recorded, tmp_path):
     first = recorded.collections[0]
     size = first.dataset["size"]
@@ -223,6 +269,8 @@ def test_what_vectors_must_be_is_said(recorded, tmp_path):
 
     assert f"yours must have {size} dimensions, {first.dataset['distance'].lower()} and float32." in readme()
     assert "components" not in readme()
+    assert "leave `optimizers_config` out of it" in readme()
+    assert "`optimizers_config` out of it" not in readme(config=first.config | {"dataset.vector": "title"})
     assert "has to say it there too, in `vectors`, also to take the quantization back." in readme()
     cut = {**first.dataset, "native_size": 2 * size, "distance": "dot"}
     assert f"the first {size} of {2 * size} components: cut the vectors of points and of queries" in readme(cut)

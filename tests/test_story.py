@@ -43,6 +43,28 @@ def test_the_decision_has_the_figures_of_the_choice():
     )
 
 
+def test_what_cannot_be_told_from_the_baseline_or_is_the_baseline_is_not_called_fast():
+    alike = row("scalar", 2)
+    alike.metrics.update(speedup_mean=1.04, speedup_mean_low=0.98, speedup_mean_high=1.1)
+    tile = ("speedup of the mean", "no measurable difference", "95 % interval 0.98–1.10×")
+    assert _decision(recommend([baseline(), alike], SLO))[1].items[1] == tile
+    bare = [baseline(cost=1), row("scalar", 2, accuracy=0.5)]
+    assert _decision(recommend(bare, SLO))[1].items[:2] == (
+        ("accuracy retention", "1.000", "by definition"),
+        ("P95 latency", "2.000 ms", "one client, closed loop"),
+    )
+    judged = _decision(recommend(bare, replace(SLO, accuracy="recall")))[1].items[0]
+    assert judged == ("recall", "1.000", "1.000 (1.000–1.000) on the half of the queries that has to confirm it")
+
+
+def test_what_only_one_half_of_the_queries_chose_is_named():
+    rows = [baseline(), row("scalar", 2, second=0.8), row("binary", 2, cost=2)]
+    assert _decision(recommend(rows, SLO))[2].items[-1] == (
+        "Cheaper, chosen by one half of the queries but not confirmed by the other: scalar, rescoring 2× (0.885 (0.970 "
+        "on the queries that chose, 0.800 (0.800–0.800) on the other half))."
+    )
+
+
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
