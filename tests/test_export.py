@@ -1,7 +1,6 @@
 """What is exported is what Qdrant takes, and gives the recommended accuracy again."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +14,11 @@ from qexp.config import ExperimentConfig, FileDataset, SearchConfig
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
 from qexp.report.bodies import before_1_19, create_body, segment_vectors_kib
-from qexp.report.export import _indexing, export
+from qexp.report.export import export
 from qexp.report.recommend import recommend
 from qexp.report.record import warnings
 from qexp.results import CollectionSpec, OperatingPoint
 from tests.test_accuracy import overlap
-from tests.test_bodies import made
 
 
 @pytest.fixture
@@ -238,33 +236,13 @@ def test_what_many_points_need_is_in_the_files(recorded, tmp_path):
     assert f"There were 2 segments of {each:,} KiB of vectors in each shard" in (tmp_path / "README.md").read_text()
 
 
-@pytest.mark.parametrize(
-    ("points", "segments", "hence", "kib", "threshold"),
-    [
-        (9_999, 1, ["indexing_threshold"], ["10,000", "9,999", "500"], 500),
-        (10_000, 1, [], ["10,000"], 10_000),
-        (256_000, 1, [], ["10,000"], 10_000),
-        (256_001, 1, ["max_segment_size"], ["256,000", "256,001", "10,000"], 10_000),
-        (19_998, 2, ["indexing_threshold", "max_segment_size"], ["10,000", "9,999", "9,999", "500"], 500),
-        (600_000, 2, ["max_segment_size"], ["300,000", "10,000"], 10_000),
-    ],
-)
-def test_sizes_of_segments_are_told_by_the_kib(points, segments, hence, kib, threshold):
-    facts = {"points": points, "size": 256, "full_scan_threshold": 500}
-    text = _indexing(made({"storage.datatype": "float32", "index.segments": segments}, facts))
-    assert re.findall(r"hence `(\w+)`", text) == hence
-    assert re.findall(r"([\d,]+) KiB", text) == kib
-    assert f'`{{"optimizers_config": {{"indexing_threshold": {threshold}}}}}`' in text
-    assert "Each time so many have come, the smallest segment is built anew with them" in text
-    assert "payload_index" not in text
-
-
 def test_what_vectors_must_be_is_said(recorded, tmp_path):
     first = recorded.collections[0]
     size = first.dataset["size"]
 
-    def readme(dataset=first.dataset, config=first.config, row=recorded.rows[1]):
-        export(tmp_path, replace(recorded, collections=(replace(first, dataset=dataset, config=config),)), row, [])
+    def readme(dataset=first.dataset, config=first.config):
+        changed = replace(recorded, collections=(replace(first, dataset=dataset, config=config),))
+        export(tmp_path, changed, recorded.rows[1], [])
         return (tmp_path / "README.md").read_text()
 
     assert f"yours must have {size} dimensions, {first.dataset['distance'].lower()} and float32." in readme()
@@ -278,10 +256,6 @@ def test_what_vectors_must_be_is_said(recorded, tmp_path):
     assert "for cosine Qdrant normalises them again" in readme({**cut, "distance": "cosine"})
     live = {"engine.source_collection": "mine", "engine.url": "http://localhost:6333"}
     assert "yours must have" not in readme(config=first.config | live)
-    turbo = {**first.config, "quantization.config.turbo.bits": "bits2"}
-    assert "TurboQuant needs 1.18" in readme(config=turbo)
-    assert "TurboQuant needs 1.18" not in readme(config=turbo, row=recorded.rows[0])
-    eight = {**turbo, "quantization.config.turbo.bits": "bits8"}
+    eight = {**first.config, "quantization.config.turbo.bits": "bits8"}
     del eight["quantization.config.scalar.type"], eight["quantization.config.scalar.quantile"]
     assert "For Qdrant 1.20 or newer; older ones cannot keep it as it was." in readme(config=eight)
-    assert "wants `qdrant-client` 1.20 or newer, and such a server: older ones ignore `memory`." in readme(config=eight)
