@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 
 from qexp.report import answers
-from qexp.report.blocks import Bullets, Grid, Paragraph, Tiles, Verdict
+from qexp.report.blocks import Bullets, Grid, Heading, Paragraph, Picture, Tiles, Verdict
 from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord, Record
-from qexp.report.story import _asked, _comparison, _dataset, _decision, _everything, _provenance, _validity
+from qexp.report.story import _asked, _comparison, _dataset, _decision, _everything, _provenance, _validity, story
 from qexp.report.words import verdict_lines
+from qexp.results import MIB, Check
+from qexp.results.footprint import CapTrial, Cliff
 from tests.tables import TABLE, baseline, job, row
 from tests.test_recommend import SLO
 
@@ -18,6 +20,18 @@ def control(low: float, high: float, ef: str = "default"):
     base = baseline(hnsw_ef=ef)
     base.metrics.update(speedup_mean=1.0, speedup_mean_low=low, speedup_mean_high=high)
     return base
+
+
+def test_the_control_of_every_job_has_its_figures():
+    jobs = [job("scalar", control(0.95, 1.04), row("scalar", 2)), job("binary", control(0.2, 5.0), row("binary", 2))]
+    jobs[1].metrics["rounds"] = 12
+    decided = recommend([one for found in jobs for one in found.rows], SLO)
+    _, said, grid, *_ = _validity(jobs, decided)
+    assert said.text.endswith(" cannot be told from itself (within 1.05×).")
+    assert grid.rows == (
+        ("scalar", "1.000 (0.950–1.040)", "holds", "1.000", "5"),
+        ("binary", "1.000 (0.200–5.000)", "too wide to say", "1.000", "12"),
+    )
 
 
 def told(*jobs: CollectionRecord) -> tuple[str, list[str]]:
@@ -81,7 +95,8 @@ def test_every_limit_that_was_asked_for_is_said(limits, said):
 
 
 def test_methods_are_compared_where_they_reach_the_accuracy():
-    _, _, grid = _comparison(recommend(TABLE, SLO))
+    _, said, grid = _comparison(recommend(TABLE, SLO))
+    assert "asked for. product: at the most accurate point that was measured. Speedups" in said.text
     assert grid.rows == (
         ("no quantization", "", "1.800", "2.000", "1 by definition", "1.000", "1000.0"),
         ("scalar", "rescoring 2×", "0.450", "0.500", "4.00× (3.96–4.04)", "0.970", "400.0"),
@@ -152,6 +167,52 @@ def test_the_dataset_is_described(facts, config, source, size, model):
     )
 
 
+def test_a_report_has_all_its_parts_in_their_order():
+    split = dict.fromkeys(("loss_hnsw", "loss_code_graph", "loss_codes", "gain_rescoring"), 0.01)
+    rows = [*TABLE[:2], replace(TABLE[2], metrics=TABLE[2].metrics | split), *TABLE[3:]]
+    checks = (Check("T08", "recall", "held"), Check("T02", "index", "warning"), Check("T02", "m", "held"))
+    tags = {"qexp.findings": "3× is enough", "qexp.warnings": "small"}
+    one = replace(job("scalar", *rows), dataset=FACTS, tags=tags, checks=checks)
+    free = CapTrial("none", "no rescore", None, 1.0, 1.0, 1.2)
+    record = Record("run", "title", (one,), cliff=Cliff(MIB, (free, replace(free, cap=MIB))))
+    decided = recommend(rows, SLO)
+    blocks = story(record, decided, ["frontier", "oversampling", "latency", "ram", "cliff"])
+    alts = {block.name: block.alt for block in blocks if isinstance(block, Picture)}
+    titles = [block.text if isinstance(block, Heading) else getattr(block, "name", "") for block in blocks]
+    assert " | ".join(filter(None, titles)) == (
+        "frontier | At matched accuracy | Tuned and adaptive oversampling | oversampling | Domain and dataset | "
+        "Methods compared | latency | Key questions | ram | When memory runs short | cliff | Key insights | Success "
+        "criteria of Qdrant's course | Where recall is lost | Why to believe it | Every trial | To share | How it was "
+        "measured"
+    )
+    assert {Bullets(("3× is enough",)), Bullets(("Note: small.",))} < {
+        one for one in blocks if isinstance(one, Bullets)
+    }
+    (grid,) = [block for block in blocks if isinstance(block, Grid) and block.folded == "3 checks"]
+    assert grid.rows == (("T02", "held", "m"), ("T02", "warning", "index"), ("T08", "held", "recall"))
+    assert alts["cliff"].endswith(" caps. baseline: holds under every cap, down to 1.0 MiB.")
+    assert alts["ram"].endswith(
+        ": no quantization 1000.0 MiB, scalar 400.0 MiB, binary 400.0 MiB, turbo 500.0 MiB, product 100.0 MiB."
+    )
+    points = ": no quantization 1.000 at 2.000 ms; scalar, no rescoring 0.900 at 0.400 ms; "
+    assert alts["frontier"].startswith(f"Accuracy against P95 latency of every operating point{points}")
+    assert not [block for block in story(record, decided, []) if isinstance(block, Picture)]
+
+
+def test_without_a_choice_it_is_said_what_is_nearest():
+    first, *further = _decision(recommend(TABLE, replace(SLO, max_usd_month=0.1)))
+    assert first == Verdict("Nothing that was measured keeps to the limits.")
+    assert [one.text.partition(":")[0] for one in further] == ["Nearest", "To try"]
+
+
+def test_where_it_comes_from_and_what_failed_is_said():
+    jobs = [replace(job(name), tags={"qexp.reproduce": f"qexp {command}"}) for name, command in ("aa", "ba", "cb")]
+    _, facts, commands = _provenance(Record("4711", "title", tuple(jobs), (("turbo", "it crashed"),)), jobs)
+    assert facts.items[0] == "MLflow run 4711."
+    assert facts.items[-1] == "Failed job turbo: it crashed"
+    assert commands.text == "qexp a\nqexp b"
+
+
 def test_every_machine_that_measured_is_named_once():
     def measured(cpu: str) -> CollectionRecord:
         environment = {"cpu": cpu, "cpus": 2, "memory_gib": 4.0, "libraries": {"numpy": "2.4.6"}}
@@ -177,6 +238,8 @@ def test_a_control_that_is_too_wide_is_not_called_quiet():
         "In every job the baseline, measured twice, cannot be told from itself (within 1.03×).",
         ["holds"],
     )
+    assert told(noisy)[0] == "The control fails in turbo_4bit: read those speedups with care."
+    assert told(wide)[0] == "In binary it is too wide to say whether the machine was steady."
     assert told(quiet, wide, noisy) == (
         "The control fails in turbo_4bit: read those speedups with care. In binary it is too wide to say whether the "
         "machine was steady. In the others the baseline, measured twice, cannot be told from itself (within 1.03×).",
