@@ -26,7 +26,7 @@ FLOATS = [trial("none", None, 1.0), trial("none", 100 * MIB, 1.5), trial("none",
 CODES = [
     trial("binary", None, 0.5),
     trial("binary", 100 * MIB, 0.5),
-    trial("binary", 50 * MIB, 0.6, speedup=130.0, base_ms=78.0),
+    trial("binary", 50 * MIB, 0.6, speedup=130.04, base_ms=78.0),
 ]
 DEAD = [trial("scalar", None, 0.5), trial("scalar", 100 * MIB, 0.5), trial("scalar", 50 * MIB, None)]
 CLIFF = Cliff(100 * MIB, (*FLOATS, *CODES, *DEAD))
@@ -57,6 +57,7 @@ def test_cells_hold_the_figures() -> None:
     assert rows[5][5:8] == ["1.2×", "78.000", "130.0×"]
     assert rows[8] == ["scalar, no rescore", "50 MiB", "50%", "killed", *[""] * 7]
     assert "| baseline | 50 MiB |" in markdown(CLIFF)
+    assert "\n".join(["", *(f"- {line}" for line in floors(CLIFF)), ""]) in markdown(CLIFF)
 
 
 def test_a_baseline_is_not_beside_itself_and_bytes_that_nobody_counts_are_left_out() -> None:

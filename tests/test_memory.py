@@ -1,10 +1,11 @@
 """Memory and money as tables, by exact numbers."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from qexp.report.memory import bill_rows, memory_rows, process_text
+from qexp.report.memory import bill_rows, memory_markdown, memory_rows, process_text
 from qexp.results import MIB
 from qexp.results.footprint import Bill, Comparison, Cost, ProcessMemory
 
@@ -64,3 +65,22 @@ def test_a_process_is_told_by_kinds(read: int | None, end: str) -> None:
         "1.0 MiB anonymous, 2.0 MiB of files, 3.0 MiB shared, 1,400.0 MiB at peak; 12,345 minor and 6,789 major page "
         f"faults{end}"
     )
+
+
+def test_the_note_has_both_collections_their_processes_and_the_bill() -> None:
+    part = Comparison("codes", "resident", MIB, MIB, MIB, MIB, MIB, MIB, 0, MIB)
+    process = ProcessMemory(MIB, 0, 0, MIB, 1, 0, None)
+    quantized = SimpleNamespace(name="c-scalar", comparisons=[part], memory=SimpleNamespace(process=process))
+    bare = SimpleNamespace(name="c-none", comparisons=[part], memory=SimpleNamespace(process=None))
+    cost = Cost(500_000, Bill(0, 0, 1.5, 0.25), Bill(0, 0, 6.0, 0.25))
+    experiment = SimpleNamespace(quantized=quantized, baseline_collection=bare, cost=cost)
+    text = memory_markdown(experiment)  # type: ignore[arg-type]
+    told = [line for line in text.splitlines() if line and not line.startswith("|")]
+    assert told == [
+        "**quantized: c-scalar** (MiB)",
+        f"Process of the quantized collection: {process_text(process)}",
+        "**baseline: c-none** (MiB)",
+        "**500,000 points: 3.50 USD/month for a million**",
+    ]
+    assert text.count("| codes | RAM, pinned | 1.0 |") == 2
+    assert "| quantized, predicted | 0.0 | 0.0 |  | 1.75 | 21.00 | 4.50 |" in text

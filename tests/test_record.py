@@ -1,7 +1,14 @@
 from dataclasses import replace
+from typing import Any
 
-from qexp.report.record import CollectionRecord, findings, warnings
+import pytest
+
+from qexp.config import SloConfig
+from qexp.report.recommend import recommend
+from qexp.report.record import CollectionRecord, Record, findings, warnings
 from qexp.results import Row
+from tests.tables import baseline, job, row
+from tests.test_recommend import SLO
 
 
 def collection(method: str, *said: str) -> CollectionRecord:
@@ -74,3 +81,47 @@ def test_many_collections_are_told_by_what_they_have_in_common() -> None:
         "binary_2 (64 dimensions, storage cold), binary_3 (64 dimensions, storage cold): small"
     ]
     assert told(*range(1, 24)) == ["23 of 24 collections: small"]
+    assert told(*(number for number in range(1, 24) if number % 4 < 2)) == ["11 of 24 collections: small"]
+
+
+def test_what_two_of_three_settings_have_in_common_is_told() -> None:
+    jobs = []
+    for method in "abcd":
+        for size in ("32", "64", "128"):
+            params = {"quantization": method, "embedding_size": size}
+            said = ["small"] if size != "128" else []
+            jobs.append(replace(collection(method, *said), rows=(Row(params, {}),)))
+    assert warnings(jobs) == ["every method (32 dimensions or 64 dimensions): small"]
+
+
+def test_a_collection_has_the_name_and_the_graph_of_its_trials() -> None:
+    one = collection("scalar")
+    assert one.name == "scalar"
+    rows = (Row({"quantization": "baseline (A/A)", "role": "baseline"}, {}), Row({"quantization": "binary"}, {}))
+    assert replace(one, rows=rows).name == "binary"
+    asked = replace(one, config={"index.m": 16, "index.ef_construct": 100}, dataset={"m": 32})
+    assert (asked.built("m"), asked.built("ef_construct")) == (32, 100)
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (None, SloConfig("strict", min_accuracy=0.99, max_p95_ms=2.0)),
+        ({"min_accuracy": 0.9, "of_another_version": 1}, SloConfig("default", min_accuracy=0.9)),
+    ],
+)
+def test_the_limits_are_those_of_the_sweep_else_of_its_first_collection(limits: Any, expected: SloConfig) -> None:
+    config = {"slo.name": "strict", "slo.min_accuracy": 0.99, "slo.max_p95_ms": 2.0, "search.rounds": 5}
+    jobs = (
+        replace(collection("scalar"), config=config),
+        replace(collection("binary"), config={"slo.min_accuracy": 0.5}),
+    )
+    assert Record("", "", jobs, limits=limits).slo == expected
+
+
+def test_a_question_is_of_the_collections_that_it_compares() -> None:
+    jobs = tuple(job(name, baseline(), row(name, 2)) for name in ("scalar", "binary"))
+    record = Record("", "", jobs)
+    assert record.asked_by(recommend(list(jobs[1].rows), SLO)) == [jobs[1]]
+    assert record.asked_by(recommend([], SLO)) == list(jobs)
+    assert [record.collection_of(one) for one in jobs[1].rows] == [jobs[1], jobs[1]]
