@@ -12,6 +12,7 @@ import pytest
 
 from qexp import history
 from qexp.report import render
+from qexp.report.blocks import Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.canvas import DARK, LIGHT
 from qexp.report.cliff import floors
 from qexp.report.frontier import questions
@@ -148,6 +149,56 @@ def test_markdown_says_the_same(report):
     assert plots
     for name in plots:
         assert (report.parent / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_plot_is_told_in_its_own_words(report):
+    told = [
+        html.unescape(label) for label in re.findall(r'<figure role="img" aria-label="([^"]*)"', report.read_text())
+    ]
+    begin = ("Accuracy against", "Accuracy over oversampling", "Latency of a search", "Predicted RAM by component")
+    assert [label.startswith(words) for label, words in zip(told, begin, strict=True)] == [True] * 4
+
+
+BLOCKS = [
+    (Heading("a < b"), "<h2>a &lt; b</h2>"),
+    (Paragraph("**a** < b"), "<p><strong>a</strong> &lt; b</p>"),
+    (Verdict("**a** & b"), '<p class="verdict"><strong>a</strong> &amp; b</p>'),
+    (Bullets(("a", "<b>")), "<ul><li>a</li><li>&lt;b&gt;</li></ul>"),
+    (
+        Ticks(((True, "a"), (False, "<b>"))),
+        '<ul class="ticks"><li class="met"><span role="img" aria-label="met">✓</span> a</li>'
+        '<li class="missed"><span role="img" aria-label="not met">✗</span> &lt;b&gt;</li></ul>',
+    ),
+    (
+        Tiles((("a", "1 <", "b"), ("c", "2", "d"))),
+        '<div class="tiles"><div class="tile"><span>a</span><b>1 &lt;</b><small>b</small></div>'
+        '<div class="tile"><span>c</span><b>2</b><small>d</small></div></div>',
+    ),
+    (Picture("ram", "what it shows"), "drawn"),
+    (Quote("**a** < b"), "<pre>**a** &lt; b</pre>"),
+]
+
+
+@pytest.mark.parametrize(("block", "expected"), BLOCKS)
+def test_every_block_is_html(block, expected):
+    assert render._html(block, {"ram": "drawn"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "head"),
+    [(("x", "y"), '<tr><th scope=col >x</th><th scope=col class="number">y</th></tr>'), (("", ""), "")],
+)
+def test_a_table_marks_rows_and_sets_figures_to_the_right(header, head):
+    table = (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="table"><table>'
+        f"{f'<thead>{head}</thead>' if head else ''}<tbody>"
+        '<tr><td >a</td><td class="number">1.0</td></tr>'
+        '<tr class=marked><td >&lt;b&gt;</td><td class="number">2×</td></tr></tbody></table></div>'
+    )
+    rows = (("a", "1.0"), ("<b>", "2×"))
+    assert render._html(Grid(header, rows, frozenset({1})), {}) == table
+    folded = f"<details><summary>2 &lt;rows&gt;</summary>{table}</details>"
+    assert render._html(Grid(header, rows, frozenset({1}), folded="2 <rows>"), {}) == folded
 
 
 def test_text_is_escaped(recorded, tmp_path):
