@@ -174,14 +174,13 @@ def _comparison(decided: Recommendation) -> list[Block]:
     rows = []
     for one in chosen:
         metrics = one.row.metrics
-        known = "speedup_mean" in metrics and not one.baseline
         rows.append(
             (
                 decided.name(one.collection),
                 one.point,
                 f"{metrics['latency_mean_ms']:.3f}",
                 f"{metrics['latency_p95_ms']:.3f}" if "latency_p95_ms" in metrics else "",
-                speedup_text(metrics) if known else "1 by definition",
+                "1 by definition" if one.baseline else speedup_text(metrics),
                 f"{one.accuracy:.3f}",
                 f"{one.predicted_ram:.1f}",
             )
