@@ -93,7 +93,7 @@ def test_a_search_names_the_vector_that_has_a_name(recorded, tmp_path):
     for config, row, said in (
         (first.config, recorded.rows[1], None),
         (first.config | {"dataset.vector": "title"}, recorded.rows[1], '"query": VECTOR, "using": "title", "limit": '),
-        (first.config | {"dataset.vector": "title"}, recorded.rows[0], "a search names the vector"),
+        (first.config | {"dataset.vector": "title"}, recorded.rows[0], "`using`, in `deploy.py` too, is `title`."),
     ):
         export(tmp_path, replace(recorded, collections=(replace(first, config=config),)), row, [])
         readme = (tmp_path / "README.md").read_text()

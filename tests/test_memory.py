@@ -42,7 +42,8 @@ def test_a_bill_is_by_the_month_and_the_year_and_saves_against_its_own_baseline(
         ["baseline, predicted", "400.0", "301.0", "2 × small", "6.25", "75.00", ""],
         ["quantized, predicted", "100.0", "300.0", "", "1.75", "21.00", "4.50"],
     ]
-    assert bill_rows(cost) == rows
+    for half in ({}, {"measured": predicted}, {"baseline_measured": baseline}):
+        assert bill_rows(replace(cost, **half)) == rows
     measured = replace(cost, measured=Bill(90 * MIB, 0, 1.25, 0), baseline_measured=Bill(410 * MIB, 0, 6.5, 0))
     rows += [
         ["baseline, measured", "410.0", "0.0", "", "6.50", "78.00", ""],
