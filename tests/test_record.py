@@ -84,14 +84,17 @@ def test_many_collections_are_told_by_what_they_have_in_common() -> None:
     assert told(*(number for number in range(1, 24) if number % 4 < 2)) == ["11 of 24 collections: small"]
 
 
-def test_what_two_of_three_settings_have_in_common_is_told() -> None:
+@pytest.mark.parametrize(
+    ("silent", "who"), [(None, "every method (32 dimensions or 64 dimensions)"), ("a", "7 of 12 collections")]
+)
+def test_what_two_of_three_settings_have_in_common_is_told_if_no_other_has_it(silent: str | None, who: str) -> None:
     jobs = []
     for method in "abcd":
         for size in ("32", "64", "128"):
             params = {"quantization": method, "embedding_size": size}
-            said = ["small"] if size != "128" else []
+            said = [] if size == "128" or (method, size) == (silent, "32") else ["small"]
             jobs.append(replace(collection(method, *said), rows=(Row(params, {}),)))
-    assert warnings(jobs) == ["every method (32 dimensions or 64 dimensions): small"]
+    assert warnings(jobs) == [f"{who}: small"]
 
 
 def test_a_collection_has_the_name_and_the_graph_of_its_trials() -> None:

@@ -264,3 +264,7 @@ def test_each_question_has_plots_of_its_own_collections(recorded, tmp_path, monk
     assert re.findall(r'<p class="question" id="question-\d">(.*?)</p>', page) == asked
     text = (tmp_path / "report.md").read_text()
     assert all(f"**{name}**" in text for name in asked)
+    assert page.count("<h2>How it was measured</h2>") == text.count("## How it was measured") == 2
+    title = "Which quantization for synthetic?"
+    assert f"<h1>{title}</h1>" in page
+    assert text.startswith(f"# {title}\n\n")
