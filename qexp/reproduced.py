@@ -29,7 +29,6 @@ PASSING = ("time", "load_average", "memory_available_gib")  # of the environment
 class Check:
     """An accuracy then and now; `allowed` is how far apart two builds may be by chance, 0 for the same build."""
 
-    measure: str
     then: float
     now: float
     allowed: float
@@ -42,7 +41,7 @@ class Check:
 
 @dataclass(frozen=True)
 class TrialComparison:
-    """One operating point then and now; `latency` is mean latency now over mean latency then."""
+    """One operating point then and now, by each of `MEASURES`; `latency` is mean latency now over mean latency then."""
 
     name: str
     checks: tuple[Check, ...]
@@ -99,7 +98,7 @@ def only_one_has(then: list[Row], now: list[Row]) -> list[str]:
 
 def _check(measure: str, then: Row, now: Row, queries: int, same: bool) -> Check:
     allowed = 0.0 if same else math.hypot(*(half_width(measure, row.metrics, queries) for row in (then, now)))
-    return Check(measure, then.metrics[measure], now.metrics[measure], allowed)
+    return Check(then.metrics[measure], now.metrics[measure], allowed)
 
 
 def half_width(measure: str, metrics: dict[str, float], queries: int) -> float:

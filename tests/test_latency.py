@@ -13,7 +13,6 @@ def test_percentiles_are_numpys_over_all_samples() -> None:
     latencies = np.random.default_rng(0).integers(10**5, 10**7, size=(10, 500))
     found = latency_stats(latencies)
     pooled = latencies.ravel() / 1e6
-    assert found.samples == 5000
     assert found.mean == pytest.approx(pooled.mean(), rel=1e-12)
     assert (found.p50, found.p95, found.p99) == tuple(np.percentile(pooled, [50, 95, 99]))
     assert found.qps == pytest.approx(1000 / pooled.mean())
@@ -101,5 +100,5 @@ def test_the_servers_own_time_is_summed_up_on_its_own() -> None:
     ids = np.zeros((2, 1), dtype=np.int64)
     found = server_stats(Measurement(np.full((3, 2), 5_000_000), ids, server=np.array([[1_000_000, 2_000_000]] * 3)))
     assert found is not None
-    assert (found.mean, found.p50, found.samples) == (1.5, 1.5, 6)
+    assert (found.mean, found.p50) == (1.5, 1.5)
     assert server_stats(Measurement(np.full((3, 2), 5_000_000), ids)) is None

@@ -1,7 +1,6 @@
 """Plots of a few collections, and of many."""
 
 import warnings
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -31,7 +30,7 @@ def test_no_two_collections_look_the_same() -> None:
 
 @pytest.mark.parametrize("size", [WIDE, NARROW])
 def test_many_collections_make_plots_taller_and_not_their_axes_lower(size: tuple[float, float]) -> None:
-    frame = Frame(replace(LIGHT, name="test"), size)
+    frame = Frame(LIGHT, size)
     few, many = decided(3), decided(40)
     for draw in (_frontier, _oversampling):
         heights = []

@@ -162,9 +162,9 @@ def test_accuracy_may_differ_by_chance_and_no_more() -> None:
     assert half_width("recall", {"recall": 0.5, "recall_low": 0.48, "recall_high": 0.52}, 100) == pytest.approx(0.02)
     assert half_width("recall", {"recall": 0.5}, 100) == pytest.approx(1.959964 * np.sqrt(0.0025), rel=1e-6)
     assert half_width("recall", {"recall": 1.0}, 100) == 0.0
-    assert Check("recall", 0.9, 0.95, 0.06).holds
-    assert not Check("recall", 0.9, 0.95, 0.04).holds
-    assert Check("recall", 0.9, 0.9, 0.0).holds
+    assert Check(0.9, 0.95, 0.06).holds
+    assert not Check(0.9, 0.95, 0.04).holds
+    assert Check(0.9, 0.9, 0.0).holds
 
 
 def test_points_that_only_one_measurement_has_are_told() -> None:
@@ -215,8 +215,8 @@ def test_a_trial_is_compared_with_the_one_at_its_operating_point(tmp_path: Path)
     )
     (found,) = compare([*then, other], now, experiment, same=False, raw=tmp_path / "raw")
     retention, recall = found.checks
-    assert (retention.measure, retention.then, retention.now) == ("accuracy_retention", 0.9, 0.9)
-    assert (recall.measure, recall.then, recall.now) == ("recall", 0.79, 0.85)
+    assert (retention.then, retention.now) == (0.9, 0.9)
+    assert (recall.then, recall.now) == (0.79, 0.85)
     assert (retention.allowed, recall.allowed) == pytest.approx((2**0.5 * 0.01, 2**0.5 * 0.05))
     assert found.latency is not None
     assert found.latency.estimate == pytest.approx(2 / 6 ** (1 / 3))  # over the geometric mean of 1, 2 and 3 ms

@@ -109,7 +109,7 @@ def test_a_record_without_further_baselines_shows_the_one_it_has():
 
 
 def latency(mean):
-    return LatencyStats(mean, mean + 0.1, mean + 0.2, mean + 0.3, 1000)
+    return LatencyStats(mean, mean + 0.1, mean + 0.2, mean + 0.3)
 
 
 def halves(first, second):

@@ -22,7 +22,6 @@ def latency_stats(latencies: Nanoseconds, queries: int | None = None) -> Latency
         p50=float(np.percentile(samples, 50)),
         p95=float(np.percentile(samples, 95)) if known[95] else None,
         p99=float(np.percentile(samples, 99)) if known[99] else None,
-        samples=samples.size,
     )
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 class Theme:
     """Colours of a page: ink, muted ink, grid, and one colour per method (Okabe and Ito's, lighter on dark)."""
 
-    name: str
     ink: str
     muted: str
     grid: str
@@ -29,12 +28,8 @@ class Theme:
         return (self.ink, self.muted, self.grid, *self.series)
 
 
-LIGHT = Theme(
-    "light", "#1d2330", "#5b6475", "#d9dde5", ("#0072b2", "#d55e00", "#009e73", "#b0579a", "#b07d00", "#3f8fc4")
-)
-DARK = Theme(
-    "dark", "#e8ebf2", "#a3abbb", "#39404f", ("#56b4e9", "#ff8f45", "#2fcf9f", "#e79ccb", "#f0c24b", "#9db8ff")
-)
+LIGHT = Theme("#1d2330", "#5b6475", "#d9dde5", ("#0072b2", "#d55e00", "#009e73", "#b0579a", "#b07d00", "#3f8fc4"))
+DARK = Theme("#e8ebf2", "#a3abbb", "#39404f", ("#56b4e9", "#ff8f45", "#2fcf9f", "#e79ccb", "#f0c24b", "#9db8ff"))
 WIDE, NARROW = (7.6, 4.3), (4.3, 4.6)
 LEGEND_ROOM = {False: 105, True: 66}  # characters in a line, wide and narrow
 LEGEND_SYMBOL = 7  # characters that a symbol and the space around it take

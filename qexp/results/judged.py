@@ -21,7 +21,6 @@ class LatencyStats:
     p50: float
     p95: float | None
     p99: float | None
-    samples: int
 
     @property
     def qps(self) -> float:
