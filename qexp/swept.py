@@ -71,18 +71,19 @@ def resolved(word: str, composed: Any) -> str:
     if value is None:
         return word
     value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    return f"{word.partition('=')[0]}={_in_grammar(value)}"
+    return f"{word.partition('=')[0]}={in_grammar(value)}"
 
 
-def _in_grammar(value: Any) -> str:
+def in_grammar(value: Any) -> str:
+    """Return a value as a word of Hydra's says it, texts in quotes."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
     if isinstance(value, str):
         return str(QuotedString(value, Quote.double).with_quotes())
     if isinstance(value, list):
-        return f"[{','.join(map(_in_grammar, value))}]"
+        return f"[{','.join(map(in_grammar, value))}]"
     if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{_in_grammar(item)}' for key, item in value.items())}}}"
+        return f"{{{','.join(f'{key}:{in_grammar(item)}' for key, item in value.items())}}}"
     return "null" if value is None else str(value)
 
 

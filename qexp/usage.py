@@ -12,6 +12,7 @@ from qexp.config import located, located_function
 from qexp.config.checks import MISSING, no_secret, require
 from qexp.errors import ConfigError, near_miss
 from qexp.paths import packaged
+from qexp.swept import in_grammar
 
 _PATH = re.compile(r"(dataset\.(?:\w+\.)*(?:path|neighbours_path)|embedding\.(?:model|function))=(.+)", re.DOTALL)
 _SECRET = re.compile(r"^(engine|dataset)\.\w*(key|token|password|secret)=|(QDRANT_API_KEY|HF_TOKEN)\s*[=:]")
@@ -194,7 +195,7 @@ def _as_path(word: str) -> str:
     try:
         OverridesParser.create().parse_override(word)
     except HydraException:
-        return f"{found[1]}={_in_quotes(found[2])}"
+        return f"{found[1]}={in_grammar(found[2])}"
     return word
 
 
@@ -209,13 +210,7 @@ def from_anywhere(word: str) -> str:
     if not isinstance(path, str):
         return word
     there = located_function(path) if found[1] == "embedding.function" else located(path)
-    return word if there == path else f"{found[1]}={_in_quotes(there)}"
-
-
-def _in_quotes(text: str) -> str:
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    return str(QuotedString(text, Quote.double).with_quotes())
+    return word if there == path else f"{found[1]}={in_grammar(there)}"
 
 
 def quoted(words: list[str]) -> list[str]:
