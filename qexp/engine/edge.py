@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import qdrant_edge as edge
 
+from qexp.config.dataset import DISTANCES
 from qexp.engine import edge_folder
 from qexp.engine.base import INDEX_ALWAYS, SCROLL_BATCH, UPLOAD_BATCH, in_order, payload_batches
 from qexp.engine.edge_folder import SHARD
@@ -28,12 +29,7 @@ from qexp.results import (
 
 log = logging.getLogger(__name__)
 
-_DISTANCE = {
-    "cosine": edge.Distance.Cosine,
-    "dot": edge.Distance.Dot,
-    "euclid": edge.Distance.Euclid,
-    "manhattan": edge.Distance.Manhattan,
-}
+_DISTANCE = {name: getattr(edge.Distance, name.capitalize()) for name in DISTANCES}
 _DATATYPE = {name: getattr(edge.VectorStorageDatatype, name.capitalize()) for name in DATATYPE_BITS}
 _MEMORY = {"cold": edge.Memory.Cold, "cached": edge.Memory.Cached, "pinned": edge.Memory.Pinned}
 _ENCODING = {
@@ -48,13 +44,7 @@ _QUERY_ENCODING = {
     "scalar8bits": edge.BinaryQuantizationQueryEncoding.Scalar8Bits,
 }
 _COMPRESSION = {f"x{ratio}": getattr(edge.CompressionRatio, f"X{ratio}") for ratio in (4, 8, 16, 32, 64)}
-_BITS = {
-    "bits1": edge.TurboQuantBitSize.Bits1,
-    "bits1_5": edge.TurboQuantBitSize.Bits1_5,
-    "bits2": edge.TurboQuantBitSize.Bits2,
-    "bits4": edge.TurboQuantBitSize.Bits4,
-    "bits8": edge.TurboQuantBitSize.Bits8,
-}
+_BITS = {f"bits{bits}": getattr(edge.TurboQuantBitSize, f"Bits{bits}") for bits in ("1", "1_5", "2", "4", "8")}
 
 
 class EdgeEngine:
