@@ -15,7 +15,6 @@ from qexp.config import ExperimentConfig, HubDataset, restored
 from qexp.environment import REPRODUCES, sweep_run
 from qexp.errors import ConfigError, QexpError
 from qexp.reproduced import Check, TrialComparison, compare, differences, only_one_has, same_build
-from qexp.results import Interval
 from qexp.rows import experiment_rows
 from qexp.streams import BAD_INPUT, command, complain
 
@@ -132,10 +131,10 @@ def _table(compared: list[TrialComparison], title: str, width: int) -> "Table":
     from qexp.report.terminal import Column, fitted
 
     measures = [f"{measure}\n{what}" for measure in ("retention", "recall") for what in ("then", "now", "may differ")]
-    rows: list[list[Cell]] = [
-        [trial.name, *(text for check in trial.checks for text in _cells(check)), _ratio(trial.latency)]
-        for trial in compared
-    ]
+    rows: list[list[Cell]] = []
+    for trial in compared:
+        latency = trial.latency.ratio if trial.latency else "unknown"
+        rows.append([trial.name, *(text for check in trial.checks for text in _cells(check)), latency])
     return fitted(
         title,
         [Column("operating point", left=True, folds=20), *map(Column, [*measures, "latency\nnow / then"])],
@@ -143,10 +142,6 @@ def _table(compared: list[TrialComparison], title: str, width: int) -> "Table":
         width,
         (7,),
     )
-
-
-def _ratio(latency: Interval | None) -> str:
-    return latency.ratio if latency else "unknown"
 
 
 def _cells(check: Check) -> list["Text"]:

@@ -42,11 +42,12 @@ def embedded(rows: "Dataset", place: str, column: str, config: EmbeddingConfig, 
     """Return the rows with the embedding of a text column beside; `role` is `passage` or `query`.
 
     Each shard of texts is a file named after its texts and the model. Equal texts of a shard are embedded once.
-    Raises DataError for rows without text and for what the encoder returns that is no matrix.
+    Raises ConfigError if the encoder cannot be had, DataError for rows without text and for what it returns that is no
+    matrix.
     """
     import datasets
 
-    encoder = make_encoder(config, role, cache)
+    encoder = _callable(config.function or "") if config.kind == "callable" else _fastembed(config, role, cache)
     folder = cache / Kind.EMBEDDINGS / digest_of([encoder.identity, role])
     progress, files, size = Progress(f"embedding {place}", len(rows)), [], None
     texts_only = rows.select_columns([column]).with_format("arrow")
@@ -68,13 +69,6 @@ def _embed(path: Path, texts: list[str], encoder: Encoder, config: EmbeddingConf
     matrix = _matrix(encoder.encode(unique), len(unique), config)
     index = {text: row for row, text in enumerate(unique)}
     write_arrow(path, iter([{COLUMN: matrix[[index[text] for text in texts]]}]))
-
-
-def make_encoder(config: EmbeddingConfig, role: str, cache: Path) -> Encoder:
-    """Return the configured encoder; raise ConfigError if it cannot be had."""
-    if config.kind == "callable":
-        return _callable(config.function or "")
-    return _fastembed(config, role, cache)
 
 
 def _callable(name: str) -> Encoder:
