@@ -60,14 +60,12 @@ class PolicyResult:
         better, worse = self.gain.low > 0, self.gain.high < 0
         if (faster and worse) or (slower and better):
             return "trades accuracy for latency" if faster else "trades latency for accuracy"
+        if slower or worse:
+            return "loses"
         if self.name == EQUAL_LATENCY:
-            if slower or worse:
-                return "loses"
             if not better:
                 return "no measurable difference in accuracy"
             return "beats it" if self.speedup.low >= KEPT else "more accurate, but its latency is not known well enough"
-        if slower or worse:
-            return "loses"
         if not faster:
             return "no measurable difference in latency"
         return "beats it" if self.gain.low >= -LOST else "faster, but its accuracy is not known well enough"

@@ -93,7 +93,7 @@ class SearchConfig:
         at_least("search.budget_seconds", self.budget_seconds, 0)
         one_of("search.cache", self.cache, ("warm", "cold"))
         at_least("search.load_seconds", self.load_seconds, 0.1)
-        for key, least in (("clients", 1), ("rate", 0.1)):
+        for key, least in (("oversampling", 1), ("hnsw_ef", 1), ("clients", 1), ("rate", 0.1)):
             for value in getattr(self, key):
                 at_least(f"search.{key}", value, least)
         for value in self.clients:
@@ -112,10 +112,6 @@ class SearchConfig:
             needed = key not in ("clients", "rate")
             require(bool(values) or not needed, f"search.{key}=[]: the grid is empty; give at least one value")
             require(len(set(values)) == len(values), f"search.{key}={values}: a value is given twice")
-        for factor in self.oversampling:
-            at_least("search.oversampling", factor, 1)
-        for ef in self.hnsw_ef:
-            at_least("search.hnsw_ef", ef, 1)
         if self.tune and self.tune.parameter == "hnsw_ef" and self.tune.most is not None:
             require(
                 self.tune.most >= self.limit,

@@ -32,16 +32,13 @@ class Reads(NamedTuple):
 
     def minus(self, earlier: "Reads") -> "Reads":
         """Return what was read since an earlier count."""
-        known = self.bytes is not None and earlier.bytes is not None
-        return Reads(
-            self.major_faults - earlier.major_faults, (self.bytes or 0) - (earlier.bytes or 0) if known else None
-        )
+        taken = None if self.bytes is None or earlier.bytes is None else self.bytes - earlier.bytes
+        return Reads(self.major_faults - earlier.major_faults, taken)
 
     def plus(self, other: "Reads") -> "Reads":
         """Return the sum."""
-        known = self.bytes is not None and other.bytes is not None
-        total = (self.bytes or 0) + (other.bytes or 0)
-        return Reads(self.major_faults + other.major_faults, total if known else None)
+        total = None if self.bytes is None or other.bytes is None else self.bytes + other.bytes
+        return Reads(self.major_faults + other.major_faults, total)
 
 
 NO_READS = Reads()
