@@ -23,7 +23,7 @@ from qexp.report.words import (
     under_caps,
     undominated,
 )
-from qexp.results import DATATYPE_BITS, MIB, Interval, Row
+from qexp.results import DATATYPE_BITS, MIB, Row
 
 
 def condition(collections: Sequence[CollectionRecord]) -> Iterator[Block]:
@@ -89,14 +89,18 @@ def latency_remark(one: Candidate) -> str:
     return f"{told}; {one.latency:.3f} ms adjusted for the machine's speed in its job, as the first plot has it"
 
 
+def ram_basis(one: Candidate) -> str:
+    """Return what the RAM of a candidate rests on: prediction, and memory caps where they showed more."""
+    return "; ".join(filter(None, ("predicted", under_caps(one))))
+
+
 def ram_remark(decided: Recommendation, one: Candidate) -> str:
     """Return RAM against the baseline's."""
     bare = bare_of(decided)
     if bare is None or one.baseline:
-        return "; ".join(filter(None, ("predicted", under_caps(one))))
+        return ram_basis(one)
     change = more(one.predicted_ram, bare.predicted_ram)
-    told = ["predicted", under_caps(one), f"{bare.predicted_ram:.1f} MiB without quantization ({change})"]
-    return "; ".join(filter(None, told))
+    return f"{ram_basis(one)}; {bare.predicted_ram:.1f} MiB without quantization ({change})"
 
 
 def cost_remark(row: Row) -> str:
@@ -145,7 +149,6 @@ def _smaller(metrics: Mapping[str, float]) -> str:
 def _theory(collections: Sequence[CollectionRecord], decided: Recommendation) -> Grid:
     rows = []
     for collection, best in _fastest(collections, decided):
-        ratio = speedup(best.row)
         config = collection.config
         compression, factor = (config.get(f"quantization.theory.{name}") for name in ("compression", "speedup"))
         rows.append(
@@ -154,7 +157,7 @@ def _theory(collections: Sequence[CollectionRecord], decided: Recommendation) ->
                 f"{compression:g}×" if compression else "",
                 f"{measured:.1f}×" if (measured := collection.metrics.get("compression_ratio")) else "",
                 f"{factor:g}×" if factor else "",
-                f"{ratio.ratio}, {best.point}" if ratio else "",
+                f"{speedup(best.row).ratio}, {best.point}",
                 f"{best.accuracy:.3f}",
             )
         )
@@ -232,7 +235,7 @@ def insights(decided: Recommendation) -> Iterator[str]:
             seems = found.best.accuracy >= decided.slo.min_accuracy
             limit = "is not sure to keep to the limit" if seems else "stays below the limit"
             yield f"{name} {limit}: {at_best(found.best, decided.slo)} at best, with {found.best.point}."
-        slowest = min(map(_known, points), key=lambda ratio: ratio.high)
+        slowest = min((speedup(one.row) for one in points), key=lambda ratio: ratio.high)
         if slowest.high < 1:
             yield f"{name} can be slower than no quantization: {speed(slowest)}."
 
@@ -243,18 +246,12 @@ def _at_its_price(decided: Recommendation, choice: Candidate) -> str:
     return ", with others at the same price" if any(not shortfalls(one, decided.slo) for one in others) else ""
 
 
-def _known(one: Candidate) -> Interval:
-    ratio = speedup(one.row)
-    assert ratio is not None
-    return ratio
-
-
 def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
     """Yield the course's success criteria: whether the figures meet each, and what they say."""
     quantized = [one for one in decided.considered if not one.baseline]
     methods = list(dict.fromkeys(one.collection.method for one in quantized))
     yield len(methods) > 1, f"Several methods tested with real figures: {', '.join(methods) or 'none'}."
-    told = [one for one in quantized if _known(one).low > 1]
+    told = [one for one in quantized if speedup(one.row).low > 1]
     yield (
         bool(told),
         f"Concrete speed improvements: {len(told)} of {len(quantized)} operating points are measurably faster.",
@@ -262,15 +259,15 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
     for prefix, aim in (("scalar", 5), ("binary", 20)):
         own = [one for one in quantized if one.collection.method.startswith(prefix)]
         if own:
-            first = max(own, key=lambda one: _known(one).estimate)
-            top, kept = _known(first), f"{MEASURE[decided.slo.accuracy]} {first.accuracy:.3f}"
+            first = max(own, key=lambda one: speedup(one.row).estimate)
+            top, kept = speedup(first.row), f"{MEASURE[decided.slo.accuracy]} {first.accuracy:.3f}"
             yield top.low >= aim, f"{prefix} {aim}× faster or more: {top.ratio} at best, at {kept}."
     recovered = [
         found.reached
         for found in decided.matched
-        if found.reached and found.reached.row.point.rescore and _known(found.reached).low > 1
+        if found.reached and found.reached.row.point.rescore and speedup(found.reached.row).low > 1
     ]
-    named = "; ".join(f"{one.title}: {one.accuracy:.3f}, {speed(_known(one))}" for one in recovered)
+    named = "; ".join(f"{one.title}: {one.accuracy:.3f}, {speed(speedup(one.row))}" for one in recovered)
     yield bool(recovered), f"Accuracy recovered by oversampling with the speed kept: {named or 'in no method'}."
     bare, choice = bare_of(decided), decided.choice
     saved, what = None, "nothing was chosen that could save any"

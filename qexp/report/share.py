@@ -1,9 +1,9 @@
 """A short text about a result, to be posted where people talk about vector search."""
 
-from qexp.report.answers import bare_of
+from qexp.report.answers import bare_of, ram_basis
 from qexp.report.recommend import Recommendation
 from qexp.report.record import CollectionRecord
-from qexp.report.words import MEASURE, SAME_ACCURACY, against_baseline, under_caps
+from qexp.report.words import MEASURE, SAME_ACCURACY, against_baseline
 
 
 def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
@@ -18,8 +18,7 @@ def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
     bare = bare_of(decided)
     if bare and not choice.baseline:
         kept = f"{MEASURE[decided.slo.accuracy]} {choice.accuracy_halves[1].share} on the half that had to confirm it"
-        told = "; ".join(filter(None, ["predicted", under_caps(choice)]))
-        ram = f"{bare.predicted_ram:.1f} MiB of RAM became {choice.predicted_ram:.1f} ({told})"
+        ram = f"{bare.predicted_ram:.1f} MiB of RAM became {choice.predicted_ram:.1f} ({ram_basis(choice)})"
         lines.append(f"Result: {against_baseline(choice)}; {kept}; {ram}.")
     surprise = _surprise(decided)
     return "\n".join([*lines, *([f"Surprise: {surprise}"] if surprise else []), "Measured with qexp."])

@@ -77,9 +77,9 @@ def _decision(decided: Recommendation) -> list[Block]:
     if choice is None:
         return [Verdict(lines[0]), *(Paragraph(line) for line in lines[1:])]
     row = choice.row
-    ratio = speedup(row)
     tiles = [(MEASURE[decided.slo.accuracy], f"{choice.accuracy:.3f}", _accuracy_remark(choice, decided))]
-    if ratio and not choice.baseline:
+    if not choice.baseline:
+        ratio = speedup(row)
         value = f"{ratio.estimate:.2f}×" if ratio.distinguishable else SAME
         tiles.append(("speedup of the mean", value, f"95 % interval {ratio.ends}×"))
     if "latency_p95_ms" in row.metrics:
@@ -220,7 +220,6 @@ def _validity(collections: list[CollectionRecord], decided: Recommendation) -> l
         for base in bases:
             ef = f", ef {base.params['hnsw_ef']}" if len(bases) > 1 else ""
             control, name = speedup(base), f"{decided.name(one.key)}{ef}"
-            assert control
             told = control.halfwidth <= CONTROL_TOO_WIDE * float(one.config["search.target_halfwidth"])
             if control.distinguishable:
                 noisy.append(name)
@@ -254,10 +253,10 @@ def _some(names: Sequence[str], rows: Sequence[object]) -> str:
 
 def _checks(collections: list[CollectionRecord]) -> list[Block]:
     """Return what was looked for that would have made a figure wrong, warnings first."""
-    found = dict.fromkeys((check.verdict, check.trap, check.what) for one in collections for check in one.checks)
+    found = dict.fromkeys((check.trap, check.verdict, check.what) for one in collections for check in one.checks)
     if not found:
         return []
-    rows = tuple((trap, verdict, what) for verdict, trap, what in sorted(found, key=lambda one: (one[1], one[0])))
+    rows = tuple(sorted(found, key=lambda one: one[:2]))
     said = tuple(notes(warnings(collections)))
     blocks: list[Block] = [Bullets(said)] if said else []
     return [*blocks, Grid(("trap", "verdict", "what was checked"), rows, folded=f"{len(rows)} checks")]
