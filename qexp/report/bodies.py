@@ -82,9 +82,8 @@ def told_before_1_19(create: Body) -> bool:
     """
     allowed = ("pinned", "cold") if create["vectors"]["memory"] == "cold" else ("pinned",)
     codes = create.get("quantization_config", {}).values()
-    known = create["hnsw_config"]["memory"] != "pinned" and not create["vectors"].get("datatype", "").startswith(
-        "turbo"
-    )
+    turbo = create["vectors"].get("datatype", "").startswith("turbo")
+    known = create["hnsw_config"]["memory"] != "pinned" and not turbo
     return known and all(given["memory"] in allowed and given.get("bits") != "bits8" for given in codes)
 
 
@@ -92,10 +91,8 @@ def before_1_19(body: Body) -> Body:
     """Return a body with the flags of servers before 1.19: `on_disk` and `always_ram` instead of `memory`."""
     old: Body = {}
     for key, value in body.items():
-        if isinstance(value, dict):
-            old[key] = before_1_19(value)
-        elif key != "memory":
-            old[key] = value
+        if key != "memory":
+            old[key] = before_1_19(value) if isinstance(value, dict) else value
         if key == "quantization_config" and isinstance(value, dict):
             for method, given in value.items():
                 old[key][method]["always_ram"] = given["memory"] == "pinned"

@@ -198,7 +198,7 @@ def _latency(boxes: list[Box], decided: Recommendation, frame: Frame) -> "Figure
     """P5 to P95 as whiskers, quartiles as a box, the median as a line, P99 as a dot where enough samples know it."""
     key = "box: quartiles, line: P5 to P95"
     key += ", dot: P99" if any(box.p99_known for box in boxes) else ""
-    titles = [title.replace(", ", "\n") if frame.narrow else title for title in (box.title for box in reversed(boxes))]
+    titles = [box.title.replace(", ", "\n") if frame.narrow else box.title for box in reversed(boxes)]
     lines = sum(1 + title.count("\n") for title in titles)
     figure, axes = axes_of(frame, "latency of a search, ms", "", f"Latency at the point compared\n{key}", lines)
     axes.grid(axis="y", visible=False)

@@ -43,12 +43,8 @@ def validity_table(checks: Sequence[Check]) -> str:
     lines = []
     for trap in sorted({check.trap for check in checks}):
         for verdict in ("warning", "not known", "held", "by construction"):
-            said = list(
-                dict.fromkeys(
-                    check.detail or check.what for check in checks if (check.trap, check.verdict) == (trap, verdict)
-                )
-            )
-            if said:
+            own = [check for check in checks if (check.trap, check.verdict) == (trap, verdict)]
+            if said := list(dict.fromkeys(check.detail or check.what for check in own)):
                 more = f" (and {len(said) - 2} more like it)" if len(said) > 2 else ""
                 lines.append((trap, verdict, f"{'; '.join(said[:2])}{more}"))
     return table_markdown(("trap", "verdict", "what was checked"), lines)
