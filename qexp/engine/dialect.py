@@ -46,12 +46,8 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
     from qdrant_client import models
 
     check_quantization(spec.quantization, version, spec.name)
-    if DATATYPES.get(spec.datatype, OLDEST) > version:
-        needed = _dotted(DATATYPES[spec.datatype])
-        raise EngineError(
-            f"{spec.name}: storage.datatype={spec.datatype} needs Qdrant {needed}, the server is {_dotted(version)}: "
-            "update it or choose another datatype"
-        )
+    asked = f"{spec.name}: storage.datatype={spec.datatype}"
+    _need(DATATYPES.get(spec.datatype, OLDEST), version, asked, "update it or choose another datatype")
     vectors: dict[str, Any] = {"size": spec.size, "distance": spec.distance.capitalize(), "datatype": spec.datatype}
     hnsw: dict[str, Any] = {
         "m": spec.m,
@@ -94,12 +90,8 @@ def check_quantization(quantization: dict[str, Any] | None, version: Version, wh
     method, given = method_of(quantization)
     bits = given.get("bits", "")
     needed = max(METHODS.get(method, OLDEST), BITS.get(bits, OLDEST))
-    if needed > version:
-        named = f"'{method}' of {bits}" if bits in BITS else f"'{method}'"
-        raise EngineError(
-            f"{where}: quantization {named} needs Qdrant {_dotted(needed)}, the server is {_dotted(version)}: update "
-            "it or choose another quantization"
-        )
+    asked = f"{where}: quantization '{method}'{f' of {bits}' if bits in BITS else ''}"
+    _need(needed, version, asked, "update it or choose another quantization")
 
 
 def codes_beside(vectors: str) -> str:
@@ -111,11 +103,15 @@ def _refuse_unspeakable(spec: CollectionSpec, version: Version) -> None:
     """Raise EngineError for what on_disk and always_ram cannot express."""
     placed_alone = spec.quantization and spec.quantized not in ("pinned", codes_beside(spec.vectors))
     if spec.hnsw == "pinned" or placed_alone:
-        raise EngineError(
-            f"{spec.name}: storage vectors={spec.vectors} quantized={spec.quantized} hnsw={spec.hnsw} needs Qdrant "
-            f"{_dotted(MEMORY_WORDS)}, the server is {_dotted(version)}: before, codes are pinned, or cold beside cold "
-            f"vectors, and the graph is cold or cached"
-        )
+        asked = f"{spec.name}: storage vectors={spec.vectors} quantized={spec.quantized} hnsw={spec.hnsw}"
+        before = "before, codes are pinned, or cold beside cold vectors, and the graph is cold or cached"
+        _need(MEMORY_WORDS, version, asked, before)
+
+
+def _need(needed: Version, version: Version, asked: str, remedy: str) -> None:
+    """Raise EngineError for what is asked of a version before the one needed."""
+    if needed > version:
+        raise EngineError(f"{asked} needs Qdrant {_dotted(needed)}, the server is {_dotted(version)}: {remedy}")
 
 
 def _dotted(version: Version) -> str:
