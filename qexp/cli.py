@@ -4,7 +4,6 @@ import gc
 import logging
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import threading
@@ -14,13 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qexp import __version__
-from qexp.config import HOUSEKEEPING, ExperimentConfig, known_keys, register_schema
+from qexp.config import ExperimentConfig, known_keys, register_schema
 from qexp.environment import MAIN_PROCESS, in_main_process, in_multirun, remedy, sweep_run
 from qexp.errors import QexpError, Refused, near_miss
 from qexp.mendable import mendable
 from qexp.paths import packaged
 from qexp.streams import BAD_INPUT, BUG, INTERRUPTED, OK, command, complain, interrupts_kept
-from qexp.swept import own_folder, resolved, task_words
+from qexp.swept import kept_words, own_folder, resolved, task_words
 from qexp.usage import (
     GROUPS,
     SOURCE,
@@ -218,8 +217,7 @@ def _words(composed: Any, hydra_config: Any) -> list[str]:
     """
     choices = hydra_config.runtime.choices
     named = {group: choices[group] for group in GROUPS if choices.get(group) is not None}
-    rest = [word for word in task_words(hydra_config) if re.split("[=.]", word, maxsplit=1)[0] not in HOUSEKEEPING]
-    rest = [word for word in rest if word.split("=", 1)[0] not in GROUPS]
+    rest = [word for word in kept_words(task_words(hydra_config)) if word.split("=", 1)[0] not in GROUPS]
     chosen = quoted([f"{group}={choice}" for group, choice in named.items()])
     return [*own_folder(hydra_config), *chosen, *(from_anywhere(resolved(word, composed)) for word in rest)]
 

@@ -14,7 +14,7 @@ from hydra.experimental.callback import Callback
 
 from qexp import __version__, tracking
 from qexp.cache import locked, writable
-from qexp.config import HOUSEKEEPING, ExperimentConfig, SloConfig
+from qexp.config import ExperimentConfig, SloConfig
 from qexp.environment import SWEEP_FOLDER, SWEEP_RUN, SWEPT, remedy, sweep_run, swept_keys
 from qexp.errors import ConfigError, Refused
 from qexp.jobs import FINISHED, REUSED, cliff_of, collect, jobs_of, lost_trials, rows_of, runs_of
@@ -26,7 +26,7 @@ from qexp.report.table import markdown
 from qexp.results import Row
 from qexp.results.footprint import Cliff
 from qexp.store import connect, fitting, search, start_run, store_faults
-from qexp.swept import own_folder, plan, task_words, told_words
+from qexp.swept import kept_words, own_folder, plan, task_words, told_words
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -126,7 +126,7 @@ def _compare_words(now: str, command: list[str]) -> None:
         client, _ = connect()
         before = client.get_run(run_id).data.tags.get(WORDS)
         if before is None:
-            words = [word for word in command if re.split("[=.]", word, maxsplit=1)[0] not in HOUSEKEEPING]
+            words = kept_words(command)
             tags = {
                 WORDS: now,
                 "qexp.version": __version__,

@@ -95,8 +95,12 @@ def own_folder(hydra_config: Any) -> list[str]:
 
 def told_words(words: list[str]) -> str:
     """Return what a sweep is started with, whatever the order: the overrides that change a figure of it."""
-    told = [word for word in words if re.split("[=.]", word.lstrip("+~"), maxsplit=1)[0] not in (*HOUSEKEEPING, "slo")]
-    return " ".join(sorted(map(_in_order, told)))
+    return " ".join(sorted(_in_order(word) for word in kept_words(words) if not re.match(r"[+~]*slo[=.]", word)))
+
+
+def kept_words(words: list[str]) -> list[str]:
+    """Return the words without those that say how an experiment is run, which changes nothing about its figures."""
+    return [word for word in words if re.split("[=.]", word.lstrip("+~"), maxsplit=1)[0] not in HOUSEKEEPING]
 
 
 def _in_order(word: str) -> str:
