@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from qexp.config import ExperimentConfig
-from qexp.report.figures import cold_metrics, load_metrics, trust_metrics
+from qexp.report import figures
 from qexp.report.record import CollectionRecord
-from qexp.report.sizing import cost_metrics, floor_metrics, memory_metrics
-from qexp.results import MIB, Baseline, Collection, Experiment, Half, Load, OperatingPoint, Row, Trial
+from qexp.results import MIB, Baseline, Collection, Experiment, Load, OperatingPoint, Row, Trial
 
 
 def title(experiment: Experiment) -> str:
@@ -61,16 +60,16 @@ def trial_row(config: ExperimentConfig, experiment: Experiment, trial: Trial) ->
             recall_worst_decile=trial.accuracy.recall_worst_decile,
             ndcg=trial.accuracy.ndcg,
             mrr=trial.accuracy.mrr,
-            **trust_metrics(trial),
+            **figures.trust_metrics(trial),
+            **figures.half_metrics(trial.halves),
             ram_estimated_mib=experiment.quantized.ram.ram / MIB,
             ram_measured_mib=_memory_mib(experiment.quantized),
             ram_hot_measured_mib=hot / MIB if (hot := experiment.quantized.hot_bytes) else None,
             compression_ratio=experiment.compression_ratio,
             cost_target_points=_target_points(experiment),
-        )
-        | cost_metrics(experiment.cost)
-        | floor_metrics(experiment, config.quantization.name, point)
-        | half_metrics(trial.halves),
+            **figures.cost_metrics(experiment.cost),
+            **figures.floor_metrics(experiment.cliff, config.quantization.name, point),
+        ),
     )
 
 
@@ -107,21 +106,7 @@ def _load_row(config: ExperimentConfig, experiment: Experiment, load: Load) -> R
         params |= {"quantization": "baseline", "role": "baseline"}
         bill = experiment.cost.baseline
     price = None if load.level.rate else bill.usd_month_per_1000_qps(load.qps)
-    return Row(params, _known(**load_metrics(load), cost_usd_month_per_1000_qps=price))
-
-
-def half_metrics(halves: tuple[Half, Half]) -> dict[str, float]:
-    """Return the metrics of the half that chooses (`_a`) and of the half that confirms (`_b`), with intervals."""
-    metrics: dict[str, float] = {}
-    for half, suffix in zip(halves, "ab", strict=True):
-        for name, interval in {
-            "accuracy_retention": half.retention,
-            "recall": half.recall,
-            "latency_p95_ms": half.latency_p95,
-        }.items():
-            if interval is not None:
-                metrics |= interval.metrics(f"{name}_{suffix}")
-    return metrics
+    return Row(params, _known(**figures.load_metrics(load), cost_usd_month_per_1000_qps=price))
 
 
 def collection_metrics(experiment: Experiment) -> dict[str, float]:
@@ -152,23 +137,22 @@ def collection_metrics(experiment: Experiment) -> dict[str, float]:
         rounds=experiment.latencies.shape[1],
         speedup_halfwidth=experiment.stop.halfwidth if experiment.stop else None,
         noisy=float(experiment.noisy),
+        **{f"{name.replace(' ', '_')}_disk_mib": size / MIB for name, size in build.state.files.items()},
+        **figures.memory_metrics(experiment.quantized),
+        **_of_baseline(figures.memory_metrics(bare)),
     )
-    metrics |= memory_metrics(experiment.quantized)
-    metrics |= {f"baseline_{name}": value for name, value in memory_metrics(bare).items()}
     metrics |= _visited_metrics(experiment, base)
     for other in experiment.baselines[1:]:
         own = _visited_metrics(experiment, other)
         metrics |= {f"ef_{other.point.ef}_{name}": value for name, value in own.items()}
     for finding in experiment.findings:
         metrics |= finding.metrics
-    for name, size in build.state.files.items():
-        metrics[f"{name.replace(' ', '_')}_disk_mib"] = size / MIB
     return metrics
 
 
 def _visited_metrics(experiment: Experiment, base: Baseline) -> dict[str, float]:
     """Return what was measured of the baseline at one hnsw_ef."""
-    metrics = _known(
+    return _known(
         baseline_latency_mean_ms=base.latency.mean,
         baseline_latency_p50_ms=base.latency.p50,
         baseline_latency_p95_ms=base.latency.p95,
@@ -181,10 +165,14 @@ def _visited_metrics(experiment: Experiment, base: Baseline) -> dict[str, float]
         **base.control_p50.metrics("aa_speedup_p50"),
         **base.control_p95.metrics("aa_speedup_p95") if base.control_p95 else {},
         **base.server.metrics("baseline_server_") if base.server else {},
-        **cold_metrics(base.cold, "baseline_cold"),
+        **figures.cold_metrics(base.cold, "baseline_cold"),
+        **_of_baseline(figures.floor_metrics(experiment.cliff, "none", base.point)),
+        **_of_baseline(figures.half_metrics(base.halves)),
     )
-    metrics |= floor_metrics(experiment, "none", base.point, "baseline_")
-    return metrics | {f"baseline_{name}": value for name, value in half_metrics(base.halves).items()}
+
+
+def _of_baseline(metrics: figures.Metrics) -> figures.Metrics:
+    return {f"baseline_{name}": value for name, value in metrics.items()}
 
 
 _CAPS = ("baseline_ram_floor_mib", "baseline_ram_fallen_mib")  # of one hnsw_ef; the other memory is of all
