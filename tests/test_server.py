@@ -151,31 +151,23 @@ def test_nothing_is_tried_again_while_timed(server: QdrantRest) -> None:
 
 def test_a_server_that_stays_away_ends_the_build_and_nothing_is_left(server: QdrantRest) -> None:
     server.fail("PUT .*/points", times=10_000, status=503, message="overloaded")
-    with (
-        closing(ServerEngine(config(server, patience=1))) as engine,
-        pytest.raises(EngineError, match="overloaded") as error,
-    ):
-        build_collection(engine, asked_spec(), vectors(SIZE, FEW))
+    with pytest.raises(EngineError, match="overloaded") as error:
+        build(server, patience=1)
     one_line(error.value)
-    assert not server.collections
-
-
-def test_a_server_that_is_never_ready_is_refused(server: QdrantRest) -> None:
-    def yellow(path: str, result: Any) -> Any:
-        return {**result, "status": "yellow"} if isinstance(result, dict) and "segments_count" in result else result
-
-    server.change = yellow
-    with (
-        closing(ServerEngine(config(server, ready_timeout=1))) as engine,
-        pytest.raises(BenchmarkError, match=r"T02 .* not indexed, .*ready_timeout=1 s \(status yellow.*; allow more"),
-    ):
-        build_collection(engine, asked_spec(), vectors(SIZE, FEW))
     assert not server.collections
 
 
 def _unlike(path: str, result: Any, **shown: Any) -> Any:
     """Return what is shown instead of a collection's description."""
     return {**result, **shown} if isinstance(result, dict) and "segments_count" in result else result
+
+
+def test_a_server_that_is_never_ready_is_refused(server: QdrantRest) -> None:
+    server.change = partial(_unlike, status="yellow")
+    never = r"T02 .* not indexed, .*ready_timeout=1 s \(status yellow.*; allow more"
+    with pytest.raises(BenchmarkError, match=never):
+        build(server, ready_timeout=1)
+    assert not server.collections
 
 
 def _partial(path: str, result: Any) -> Any:
@@ -223,23 +215,16 @@ def test_a_complete_collection_whose_optimizer_failed_since_is_refused(server: Q
 
 
 def test_an_optimizer_that_fails_is_named(server: QdrantRest) -> None:
-    failed = {"optimizer_status": {"error": "cannot allocate memory"}}
-    server.change = lambda path, result: {**result, **failed} if "segments_count" in str(result) else result
-    with (
-        closing(ServerEngine(config(server))) as engine,
-        pytest.raises(EngineError, match="cannot allocate memory"),
-    ):
-        build_collection(engine, asked_spec(), vectors(SIZE, FEW))
+    server.change = partial(_unlike, optimizer_status={"error": "cannot allocate memory"})
+    with pytest.raises(EngineError, match="cannot allocate memory"):
+        build(server)
 
 
 def test_a_full_disk_is_not_tried_again(server: QdrantRest) -> None:
     full = "Service internal error: No space left on device: WAL buffer size exceeds available disk space"
     server.fail("PUT .*/points", times=10_000, status=500, message=full)
-    with (
-        closing(ServerEngine(config(server, upload_parallel=1))) as engine,
-        pytest.raises(EngineError, match="the server's disk is full") as error,
-    ):
-        build_collection(engine, asked_spec(), vectors(SIZE, FEW))
+    with pytest.raises(EngineError, match="the server's disk is full") as error:
+        build(server, upload_parallel=1)
     one_line(error.value)
     assert len([asked for asked in server.asked if asked.startswith("PUT") and asked.endswith("/points")]) == 1
     assert not server.collections
