@@ -12,6 +12,14 @@ from qexp.paths import packaged
 from qexp.usage import expanded
 
 
+def composing(*words: str) -> str:
+    """Return what is said of words that Hydra does not compose."""
+    register_schema()
+    with initialize_config_dir(str(packaged("conf")), version_base="1.3"), pytest.raises(HydraException) as error:
+        compose("config", expanded([*words]))
+    return mendable(error.value, [])
+
+
 def test_a_field_of_a_part_that_the_search_has_not_is_told() -> None:
     omegaconf = AssertionError("Unexpected type for root: NoneType")
     words = ["dataset=file", "search.adaptive.target=0.9"]
@@ -50,25 +58,14 @@ def test_a_field_of_a_part_that_the_search_has_not_is_told() -> None:
     ],
 )
 def test_a_field_that_is_not_there_is_named(word: str, said: str) -> None:
-    register_schema()
-    with (
-        initialize_config_dir(str(packaged("conf")), version_base="1.3"),
-        pytest.raises(HydraException) as error,
-    ):
-        compose("config", expanded([word]))
-    assert mendable(error.value, []).startswith(said)
+    assert composing(word).startswith(said)
 
 
 def test_the_near_miss_of_a_choice_may_be_one_of_the_users_own(tmp_path: Path) -> None:
     (tmp_path / "quantization").mkdir()
     (tmp_path / "quantization" / "ours.yaml").write_text("name: ours\n", encoding="utf-8")
-    register_schema()
-    with (
-        initialize_config_dir(str(packaged("conf")), version_base="1.3"),
-        pytest.raises(HydraException) as error,
-    ):
-        compose("config", [f"hydra.searchpath=[{tmp_path}]", "quantization=our"])
-    assert mendable(error.value, []) == "quantization=our: no such choice (did you mean 'ours'?)"
+    said = composing(f"hydra.searchpath=[{tmp_path}]", "quantization=our")
+    assert said == "quantization=our: no such choice (did you mean 'ours'?)"
 
 
 @pytest.mark.parametrize(
@@ -79,10 +76,4 @@ def test_the_near_miss_of_a_choice_may_be_one_of_the_users_own(tmp_path: Path) -
     ],
 )
 def test_what_generated_data_and_hydra_have_not_is_said(word: str, said: str) -> None:
-    register_schema()
-    with (
-        initialize_config_dir(str(packaged("conf")), version_base="1.3"),
-        pytest.raises(HydraException) as error,
-    ):
-        compose("config", expanded(["dataset=synthetic", word]))
-    assert said in mendable(error.value, [])
+    assert said in composing("dataset=synthetic", word)
