@@ -6,12 +6,12 @@ import mlflow
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from mlflow.entities import Run
 
 from qexp.data.truth import neighbours
 from qexp.report.table import cells
 from qexp.results import Row
 from tests.conftest import QUICK, Qexp
+from tests.support.running import runs_of
 from tests.test_edge import vectors
 
 
@@ -46,13 +46,7 @@ def test_one_runs_table_metrics_note_and_raw_latencies_agree(
     done = qexp("quantization=scalar", *QUICK, "search.clients=[1]", "search.load_seconds=0.2")
     assert done.returncode == 0, done.stderr
     client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
-    experiment = client.get_experiment_by_name("qexp")
-    assert experiment is not None
-
-    def runs(level: str) -> list[Run]:
-        return list(client.search_runs([experiment.experiment_id], f"tags.`qexp.level` = '{level}'"))
-
-    (collection,), trials, loads = runs("collection"), runs("trial"), runs("load")
+    (collection,), trials, loads = (runs_of(environment, level) for level in ("collection", "trial", "load"))
     raw = pq.read_table(client.download_artifacts(collection.info.run_id, "latencies.parquet", str(tmp_path)))
     frame = raw.to_pandas()
     means = {visit: rows.groupby("round").nanoseconds.mean() for visit, rows in frame.groupby("visit", observed=True)}

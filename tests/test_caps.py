@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from qexp.config import EngineConfig, parse_cap
 from qexp.engine import caps
@@ -22,6 +23,7 @@ from qexp.errors import ConfigError
 from qexp.results import OperatingPoint
 from qexp.results.footprint import CapTrial, Cliff
 from tests.conftest import QUICK, Qexp
+from tests.support.running import runs_of
 from tests.test_edge import spec, vectors
 
 MIB = 2**20
@@ -244,12 +246,7 @@ def test_a_run_under_caps_records_the_cliff(qexp: Qexp, environment: dict[str, s
     assert done.returncode == 0, done.stderr
     assert "under memory caps" in done.stdout
     assert "baseline: holds with" in done.stdout or "baseline: is killed with" in done.stdout
-    from mlflow import MlflowClient
-
-    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
-    experiment = client.get_experiment_by_name("qexp")
-    assert experiment is not None
-    (run,) = client.search_runs([experiment.experiment_id], "tags.`qexp.level` = 'collection'")
+    (run,), client = runs_of(environment, "collection"), MlflowClient(environment["MLFLOW_TRACKING_URI"])
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {"memory.md", "cliff.json", "cliff.md", "cliff.png"} <= names
 
@@ -259,12 +256,7 @@ def test_a_run_under_caps_records_the_cliff(qexp: Qexp, environment: dict[str, s
 def test_a_sweep_under_caps_tells_its_jobs_apart(qexp: Qexp, environment: dict[str, str]) -> None:
     done = qexp("-m", *QUICK, "quantization=binary", "index.m=8,16", "engine.ram_caps=[4000%]")
     assert done.returncode == 0, done.stderr
-    from mlflow import MlflowClient
-
-    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
-    experiment = client.get_experiment_by_name("qexp")
-    assert experiment is not None
-    (run,) = client.search_runs([experiment.experiment_id], "tags.`qexp.level` = 'sweep'")
+    (run,), client = runs_of(environment, "sweep"), MlflowClient(environment["MLFLOW_TRACKING_URI"])
     assert run.info.status == "FINISHED"
     folder = client.download_artifacts(run.info.run_id, "")
     text, report = (Path(folder, name).read_text() for name in ("cliff.md", "report/report.md"))

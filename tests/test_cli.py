@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from mlflow.entities import Run
 
 from qexp import __version__, cli, sweep
 from qexp.environment import SWEEP_FOLDER, SWEEP_RUN
@@ -28,7 +27,7 @@ from qexp.paths import packaged
 from qexp.results import Row
 from qexp.usage import help_text
 from tests.conftest import QUICK, Qexp
-from tests.support.running import read_until, started
+from tests.support.running import read_until, runs_of, started
 
 TRIAL_PARAMS = {
     *("dataset", "embedding_size", "quantization", "storage", "engine"),
@@ -49,13 +48,6 @@ COLLECTION_METRICS = {
 TAGS = {"qexp.version", "qexp.git_sha", "qexp.config_hash", "qexp.reproduce", "qexp.level"}
 
 
-def runs(environment: dict[str, str], level: str) -> list[Run]:
-    client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
-    experiment = client.get_experiment_by_name("qexp")
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id], f"tags.`qexp.level` = '{level}'"))
-
-
 def errors(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if line.startswith("qexp: ")]
 
@@ -63,7 +55,7 @@ def errors(stderr: str) -> list[str]:
 def test_a_sweep_leaves_a_tree_of_runs_and_one_table(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
     done = qexp("-m", "quantization=binary,turbo_4bit", *QUICK)
     assert done.returncode == 0, done.stderr
-    sweeps, collections, trials = (runs(environment, level) for level in ("sweep", "collection", "trial"))
+    sweeps, collections, trials = (runs_of(environment, level) for level in ("sweep", "collection", "trial"))
     assert (len(sweeps), len(collections), len(trials)) == (1, 2, 8)
     assert {run.info.status for run in sweeps + collections + trials} == {"FINISHED"}
     sweep = sweeps[0].info.run_id
@@ -98,19 +90,19 @@ def test_the_recorded_command_finds_choices_of_the_users_own(
     (tmp_path / "own" / "quantization").mkdir(parents=True)
     (tmp_path / "own" / "quantization" / "mine.yaml").write_text("name: mine\nconfig: {binary: {}}\n")
     assert qexp("--config-dir", "own", "quantization=mine", *QUICK).returncode == 0
-    (run,) = runs(environment, "collection")
+    (run,) = runs_of(environment, "collection")
     words = shlex.split(run.data.tags["qexp.command"])[1:]
     assert words[0] == f"--config-dir={tmp_path}/own"
     assert f"overrides={words[0]} " in run.data.tags["qexp.reproduce"]
     again = qexp("-m", *words, "skip_existing=true")
-    (sweep,) = runs(environment, "sweep")
+    (sweep,) = runs_of(environment, "sweep")
     assert sweep.data.tags["qexp.command"].startswith(f"qexp -m {words[0]} ")
     assert f"measured already by run {run.info.run_id}" in again.stderr
 
 
 def test_raw_latencies_hold_what_the_metrics_say(qexp: Qexp, environment: dict[str, str]) -> None:
     assert qexp("quantization=scalar", *QUICK).returncode == 0
-    collection = runs(environment, "collection")[0]
+    collection = runs_of(environment, "collection")[0]
     path = mlflow.artifacts.download_artifacts(
         run_id=collection.info.run_id,
         artifact_path="latencies.parquet",
@@ -118,7 +110,7 @@ def test_raw_latencies_hold_what_the_metrics_say(qexp: Qexp, environment: dict[s
     )
     raw = pd.read_parquet(path)
     assert len(raw) == 6 * 2 * 100  # visits × rounds × queries
-    for trial in runs(environment, "trial"):
+    for trial in runs_of(environment, "trial"):
         rescore, factor = trial.data.params["rescore"] == "true", trial.data.params["oversampling"]
         samples = raw[raw.visit == f"trial: {f'rescore {factor}×' if rescore else 'no rescore'}"].nanoseconds / 1e6
         assert trial.data.metrics["latency_mean_ms"] == pytest.approx(samples.mean())
@@ -146,7 +138,7 @@ def test_what_was_measured_before_ends_with_the_answer_too(qexp: Qexp) -> None:
 def test_none_measures_the_baseline_against_itself(qexp: Qexp, environment: dict[str, str]) -> None:
     done = qexp("quantization=none", *QUICK)
     assert done.returncode == 0, done.stderr
-    (trial,) = runs(environment, "trial")
+    (trial,) = runs_of(environment, "trial")
     assert trial.data.metrics["accuracy_retention"] == 1.0
     assert trial.data.metrics["compression_ratio"] == 1.0
     assert trial.data.metrics["savings_usd_month"] == 0.0
@@ -158,7 +150,7 @@ def test_bundled_data_has_labels_and_binary_needs_rescoring(qexp: Qexp, environm
     done = qexp("-m", "quantization=turbo_4bit,binary", *words)
     assert done.returncode == 0, done.stderr
     retention = {}
-    for trial in runs(environment, "trial"):
+    for trial in runs_of(environment, "trial"):
         assert 0.2 < trial.data.metrics["ndcg"] < 0.6
         params = trial.data.params
         retention[params["quantization"], params["rescore"], params["oversampling"]] = trial.data.metrics[
@@ -240,12 +232,12 @@ def test_a_bad_job_does_not_stop_the_others(qexp: Qexp, environment: dict[str, s
     done = qexp("-m", *QUICK, "search.limit=10,5000")
     assert done.returncode == 2
     assert len(errors(done.stderr)) == 1
-    statuses = sorted(run.info.status for run in runs(environment, "collection"))
+    statuses = sorted(run.info.status for run in runs_of(environment, "collection"))
     assert statuses == ["FAILED", "FINISHED"]
-    (failed,) = (run for run in runs(environment, "collection") if run.info.status == "FAILED")
+    (failed,) = (run for run in runs_of(environment, "collection") if run.info.status == "FAILED")
     assert failed.data.tags["qexp.error"].startswith("search.limit=5000")
-    assert len(runs(environment, "trial")) == 4
-    assert runs(environment, "sweep")[0].info.status == "FAILED"
+    assert len(runs_of(environment, "trial")) == 4
+    assert runs_of(environment, "sweep")[0].info.status == "FAILED"
 
 
 def test_a_terminal_of_80_characters_shows_every_figure_whole(environment: dict[str, str], tmp_path: Path) -> None:
@@ -264,7 +256,7 @@ def test_a_terminal_of_80_characters_shows_every_figure_whole(environment: dict[
     assert "…" not in tables
     assert max(len(line) for line in tables.splitlines() if not line.startswith("Note:")) <= 80
     assert "Too narrow for P95 ms, recall, codes smaller, saves USD/month." in " ".join(tables.split())
-    for trial in runs(environment, "trial"):
+    for trial in runs_of(environment, "trial"):
         assert f"{trial.data.metrics['latency_mean_ms']:.3f}" in tables
 
 
@@ -322,7 +314,9 @@ def test_an_interrupted_sweep_ends_as_killed_and_leaves_nothing_behind(
     while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert [run.info.status for run in runs(environment, "sweep") + runs(environment, "collection")] == ["KILLED"] * 2
+    assert [run.info.status for run in runs_of(environment, "sweep") + runs_of(environment, "collection")] == [
+        "KILLED"
+    ] * 2
 
 
 def test_a_second_interrupt_leaves_no_traceback_and_the_sweep_concluded_or_told_how_to_be(
@@ -334,7 +328,7 @@ def test_a_second_interrupt_leaves_no_traceback_and_the_sweep_concluded_or_told_
         process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    (sweep,) = runs(environment, "sweep")
+    (sweep,) = runs_of(environment, "sweep")
     begin, run_id = "qexp: interrupted while the sweep was concluded;", sweep.info.run_id
     told = {f"{begin} repeat the command with sweep.resume={run_id}\n"}
     if sweep.info.status == "KILLED":  # the interrupt came when that was done, or behind it all
@@ -410,4 +404,4 @@ def test_a_killed_worker_fails_the_run_in_one_line(environment: dict[str, str], 
     assert process.returncode == 2, stderr
     (line,) = errors(stderr)
     assert "was killed by SIGKILL during" in line
-    assert runs(environment, "collection")[0].info.status == "FAILED"
+    assert runs_of(environment, "collection")[0].info.status == "FAILED"

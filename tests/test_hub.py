@@ -22,7 +22,7 @@ from qexp.data.hub import load_hub
 from qexp.data.vectors import load_data
 from qexp.errors import DataError
 from tests.conftest import Qexp
-from tests.test_sweep import all_runs, of_level
+from tests.support.running import runs_of
 
 LOAD = """
 from pathlib import Path
@@ -122,7 +122,7 @@ def test_the_commit_of_a_hub_dataset_is_recorded_and_measured_again(
     done = qexp(*words, HF_ENDPOINT=endpoint)
     assert done.returncode == 0, done.stderr
     assert f"this is commit {first}: add dataset.revision={first}" in done.stderr
-    (run,) = of_level(all_runs(environment), "collection")
+    (run,) = runs_of(environment, "collection")
     assert run.data.tags["qexp.dataset_revision"] == first
     assert f"dataset.revision={first}" in run.data.tags["qexp.reproduce"]
     assert run.inputs.dataset_inputs[0].dataset.source == f'{{"path": "someone/open", "revision": "{first}"}}'

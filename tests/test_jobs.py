@@ -12,13 +12,13 @@ from qexp.report.cliff import to_json
 from qexp.report.sizing import CLIFF_FILE
 from qexp.results.footprint import CapTrial, Cliff
 from tests.conftest import QUICK, Qexp
-from tests.test_sweep import all_runs, of_level
+from tests.support.running import all_runs, runs_of
 
 WORDS = ["-m", "quantization=scalar,binary", *QUICK]
 
 
 def delete_trials(environment: dict[str, str], method: str, number: int) -> None:
-    trials = of_level(all_runs(environment), "trial")
+    trials = runs_of(environment, "trial")
     for trial in [run for run in trials if run.data.params["quantization"] == method][:number]:
         MlflowClient(environment["MLFLOW_TRACKING_URI"]).delete_run(trial.info.run_id)
 
@@ -72,7 +72,7 @@ def test_a_sweep_that_failed_says_why(words: list[str], reason: str, qexp: Qexp,
     done = qexp("-m", *QUICK, *words)
     assert done.returncode == 2
     assert "Compare in MLflow" not in done.stdout
-    (sweep,) = of_level(all_runs(environment), "sweep")
+    (sweep,) = runs_of(environment, "sweep")
     assert (sweep.info.status, sweep.data.tags["qexp.error"]) == ("FAILED", reason)
     assert sweep.data.tags["qexp.reproduce"].startswith("mlflow run ")
 
@@ -123,7 +123,7 @@ def test_values_of_a_swept_mapping_tell_trials_apart(qexp: Qexp, environment: di
     values = ",".join(f"{{scalar: {{type: int8, quantile: {quantile}}}}}" for quantile in (0.95, 0.99))
     done = qexp("-m", "quantization=none", f"quantization.config={values}", "quantization.name=mine", *QUICK)
     assert done.returncode == 0, done.stderr
-    trials = of_level(all_runs(environment), "trial")
+    trials = runs_of(environment, "trial")
     assert {run.data.params["quantization.config.scalar.quantile"] for run in trials} == {"0.95", "0.99"}
 
 

@@ -13,8 +13,8 @@ from qexp.mendable import mendable
 from qexp.paths import install, packaged
 from tests.conftest import QUICK, Qexp
 from tests.support import slurm
-from tests.support.running import read_until, started
-from tests.test_sweep import ONE_POINT, all_runs, assert_nothing_left, assert_whole, of_level
+from tests.support.running import read_until, runs_of, started
+from tests.test_sweep import ONE_POINT, assert_nothing_left, assert_whole
 
 SWEPT = ["-m", "quantization=scalar,binary,turbo_4bit", *ONE_POINT]
 
@@ -82,7 +82,7 @@ def test_optuna_weighs_accuracy_latency_and_memory(qexp: Qexp, environment: dict
     done = qexp("-m", "experiment=optuna", *quick, "hydra.sweeper.n_trials=3")
     assert done.returncode == 0, done.stderr
     assert "job 3 of 3" in done.stderr
-    trials = of_level(all_runs(environment), "trial")
+    trials = runs_of(environment, "trial")
     assert len(trials) == 3
     assert {run.data.params["rescore"] for run in trials} == {"true"}
     (front,) = tmp_path.glob("multirun/*/*/optimization_results.yaml")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from tests.test_sweep import all_runs, of_level
+from tests.support.running import runs_of
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 QUICK = "dataset.points=2000 dataset.size=64 dataset.queries=100 index.full_scan_threshold=100 search.rounds=2"
@@ -62,7 +62,7 @@ def test_mlflow_run_becomes_the_parent(
 ) -> None:
     done = mlflow_run(project, environment, "-e", entry_point, *given, *SMALL)
     assert done.returncode == 0, done.stderr
-    (parent,) = of_level(all_runs(environment), "sweep")
+    (parent,) = runs_of(environment, "sweep")
     assert parent.info.run_name == name
     assert tree(environment["MLFLOW_TRACKING_URI"]) == sorted(
         [
@@ -76,7 +76,7 @@ def test_mlflow_run_becomes_the_parent(
 @pytest.mark.slow
 def test_what_was_recorded_is_reported_exported_and_reproduced(project: Path, environment: dict[str, str]) -> None:
     assert mlflow_run(project, environment, *SMALL).returncode == 0
-    trial = of_level(all_runs(environment), "trial")[0].info.run_id  # one that keeps to the limits is a matter of luck
+    trial = runs_of(environment, "trial")[0].info.run_id  # one that keeps to the limits is a matter of luck
     for entry_point, run_id, file in (
         ("report", "last", "report/report.html"),
         ("export", trial, "deploy/README.md"),
@@ -84,10 +84,10 @@ def test_what_was_recorded_is_reported_exported_and_reproduced(project: Path, en
         done = mlflow_run(project, environment, "-e", entry_point, "-P", f"run_id={run_id}")
         assert done.returncode == 0, done.stderr
         assert (project / file).stat().st_size > 0
-    (recorded,) = of_level(all_runs(environment), "collection")
+    (recorded,) = runs_of(environment, "collection")
     done = mlflow_run(project, environment, "-e", "reproduce", "-P", f"run_id={recorded.info.run_id}")
     assert done.returncode == 0, done.stderr
-    again = of_level(all_runs(environment), "collection")[0]
+    again = runs_of(environment, "collection")[0]
     assert again.data.tags["qexp.reproduces"] == recorded.info.run_id
     assert again.data.tags["qexp.verdict"] == "reproduced"
     assert tree(environment["MLFLOW_TRACKING_URI"]) == sorted(

@@ -21,10 +21,10 @@ from qexp.reproduced import Check, compare, half_width, latency_ratio, only_one_
 from qexp.results import Experiment, Row
 from qexp.rows import experiment_rows
 from tests.conftest import QUICK, Qexp
+from tests.support.running import runs_of
 from tests.tables import row
 from tests.test_config import composed
 from tests.test_rows import made_by_hand
-from tests.test_sweep import all_runs, of_level
 
 
 def reproduced(environment: dict[str, str], tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -38,8 +38,8 @@ def test_a_run_holds_with_its_build_and_with_a_fresh_one(
     qexp: Qexp, environment: dict[str, str], tmp_path: Path
 ) -> None:
     assert qexp("-m", "quantization=binary,turbo_4bit", *QUICK).returncode == 0
-    (sweep,) = of_level(all_runs(environment), "sweep")
-    collection = of_level(all_runs(environment), "collection")[0]
+    (sweep,) = runs_of(environment, "sweep")
+    collection = runs_of(environment, "collection")[0]
 
     again = reproduced(environment, tmp_path, sweep.info.run_id)
     assert again.returncode == 0, again.stderr
@@ -49,7 +49,7 @@ def test_a_run_holds_with_its_build_and_with_a_fresh_one(
     fresh = reproduced(environment, tmp_path, "--fresh", collection.info.run_id)
     assert fresh.returncode == 0, fresh.stdout
     assert "The collection was built again" in fresh.stdout
-    newest = of_level(all_runs(environment), "collection")[0]
+    newest = runs_of(environment, "collection")[0]
     assert newest.data.tags["qexp.reproduces"] == collection.info.run_id
     assert newest.data.tags["qexp.verdict"] == "reproduced"
     assert newest.data.tags["qexp.config_hash"] == collection.data.tags["qexp.config_hash"]
@@ -58,9 +58,9 @@ def test_a_run_holds_with_its_build_and_with_a_fresh_one(
 @pytest.mark.slow
 def test_another_dataset_and_other_figures_are_said(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
     assert qexp("quantization=binary", *QUICK).returncode == 0
-    (collection,) = of_level(all_runs(environment), "collection")
+    (collection,) = runs_of(environment, "collection")
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
-    for trial in of_level(all_runs(environment), "trial"):
+    for trial in runs_of(environment, "trial"):
         if trial.data.params["rescore"] == "false":
             client.log_metric(trial.info.run_id, "recall", trial.data.metrics["recall"] - 0.01)
     client.log_dict(collection.info.run_id, {"python": "2.7.18", "libraries": {"numpy": "0.1"}}, "environment.json")
@@ -92,7 +92,7 @@ def test_files_are_found_from_another_folder(qexp: Qexp, environment: dict[str, 
     texts = ["dataset=file", "dataset.path=mine.csv", "dataset.text_column=text", "dataset.queries.held_out=100"]
     done = qexp("quantization=scalar", *texts, "embedding=callable", "embedding.function=encoders:encode", *words)
     assert done.returncode == 0, done.stderr
-    (collection,) = of_level(all_runs(environment), "collection")
+    (collection,) = runs_of(environment, "collection")
     command = collection.data.tags["qexp.reproduce"].replace("\\", "")
     assert f'dataset.path="{tmp_path}/mine.csv"' in command
     assert f'embedding.function="{tmp_path}/encoders.py:encode"' in command
@@ -107,10 +107,10 @@ def test_what_is_lost_of_one_run_keeps_nobody_from_the_next(
     qexp: Qexp, environment: dict[str, str], tmp_path: Path
 ) -> None:
     assert qexp("-m", "quantization=binary,turbo_4bit", *QUICK).returncode == 0
-    (sweep,) = of_level(all_runs(environment), "sweep")
+    (sweep,) = runs_of(environment, "sweep")
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
     binary, turbo = (
-        next(run.info.run_id for run in of_level(all_runs(environment), "collection") if method in run.info.run_name)
+        next(run.info.run_id for run in runs_of(environment, "collection") if method in run.info.run_name)
         for method in ("binary", "turbo_4bit")
     )
     client.log_text(binary, '{"search": ', "experiment.json")
@@ -123,7 +123,7 @@ def test_what_is_lost_of_one_run_keeps_nobody_from_the_next(
     assert "machine and libraries: nothing is kept of then to compare them with" in again.stdout
     assert "unknown" in again.stdout
     assert f"({turbo}): 8 of 8 accuracies hold" in again.stdout
-    newest = of_level(all_runs(environment), "sweep")[0]
+    newest = runs_of(environment, "sweep")[0]
     assert (newest.info.run_name, newest.info.status) == (f"reproduction of {sweep.info.run_id}", "FAILED")
 
 

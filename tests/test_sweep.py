@@ -14,7 +14,6 @@ import psutil
 import pytest
 from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from omegaconf.errors import InterpolationKeyError
 
 from qexp import sweep
@@ -27,37 +26,26 @@ from qexp.results import Row
 from qexp.store import connect, start_run
 from qexp.swept import plan
 from tests.conftest import QUICK, Qexp
-from tests.support.running import read_until, started
+from tests.support.running import read_until, runs_of, started
 
 KILLS = 6
 SWEPT = ["-m", "quantization=scalar,binary,turbo_4bit"]
 ONE_POINT = ["search.rescore=[false]"]
 
 
-def all_runs(environment: dict[str, str]) -> list[Run]:
-    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments, max_results=1000))
-
-
-def of_level(runs: list[Run], level: str) -> list[Run]:
-    return [run for run in runs if run.data.tags.get("qexp.level") == level]
-
-
 def assert_whole(environment: dict[str, str], jobs: int, trials: int) -> None:
     """One sweep; each job measured exactly once, with every trial below it; what was given up has none."""
-    runs = all_runs(environment)
-    (parent,) = of_level(runs, "sweep")
+    (parent,) = runs_of(environment, "sweep")
     assert parent.info.status == "FINISHED"
-    collections = of_level(runs, "collection")
+    collections = runs_of(environment, "collection")
     finished = [run for run in collections if run.info.status == "FINISHED"]
     assert len(finished) == len({run.data.tags["qexp.config_hash"] for run in finished}) == jobs
     assert {run.info.status for run in collections} <= {"FINISHED", "KILLED"}
     assert {run.data.tags["mlflow.parentRunId"] for run in collections} == {parent.info.run_id}
-    below = Counter(run.data.tags["mlflow.parentRunId"] for run in of_level(runs, "trial"))
+    below = Counter(run.data.tags["mlflow.parentRunId"] for run in runs_of(environment, "trial"))
     assert below == {run.info.run_id: trials for run in finished}
-    assert {run.info.status for run in of_level(runs, "trial")} == {"FINISHED"}
-    assert len({run.data.tags["qexp.trial"] for run in of_level(runs, "trial")}) == trials
+    assert {run.info.status for run in runs_of(environment, "trial")} == {"FINISHED"}
+    assert len({run.data.tags["qexp.trial"] for run in runs_of(environment, "trial")}) == trials
 
 
 def assert_nothing_left(cache: Path) -> None:
@@ -112,7 +100,7 @@ def test_a_sweep_killed_between_its_jobs_keeps_the_first(
     assert "scalar: round" not in done.stderr
     assert "binary: round" in done.stderr
     assert_whole(environment, jobs=3, trials=1)
-    assert sorted(run.info.status for run in of_level(all_runs(environment), "collection")) == [
+    assert sorted(run.info.status for run in runs_of(environment, "collection")) == [
         *["FINISHED"] * 3,
         "KILLED",
     ]
@@ -123,7 +111,7 @@ def test_a_sweep_killed_between_its_jobs_keeps_the_first(
     assert again.stderr == ""
     assert "scalar" in again.stdout
     assert "turbo_4bit" in again.stdout
-    assert len(of_level(all_runs(environment), "collection")) == 4
+    assert len(runs_of(environment, "collection")) == 4
 
 
 def test_a_running_sweep_is_not_resumed(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
@@ -180,8 +168,7 @@ def test_two_sweeps_on_one_store_share_what_they_build(environment: dict[str, st
     seen = "".join(process.communicate()[1] for process in both)
     assert [process.returncode for process in both] == [0, 0], seen
     assert seen.count("none: building") == 1
-    runs = all_runs(environment)
-    assert len(of_level(runs, "sweep")) == len(of_level(runs, "collection")) == len(of_level(runs, "trial")) == 2
+    assert [len(runs_of(environment, level)) for level in ("sweep", "collection", "trial")] == [2, 2, 2]
 
 
 @pytest.mark.slow
@@ -190,7 +177,7 @@ def test_a_failed_job_is_a_row_with_its_reason(qexp: Qexp, environment: dict[str
     assert done.returncode == 2
     assert "job 4 of 4" in done.stderr
     assert done.stdout.count("failed: search.limit=5000: synthetic has only 2000 points") == 2
-    (parent,) = of_level(all_runs(environment), "sweep")
+    (parent,) = runs_of(environment, "sweep")
     assert parent.info.status == "FAILED"
     assert "- synthetic binary search.limit=5000 failed: search.limit=5000" in parent.data.tags["mlflow.note.content"]
 
@@ -200,7 +187,7 @@ def test_the_course_preset_measures_the_course(qexp: Qexp, environment: dict[str
     quick = [word for word in QUICK if word != "search=quick"]
     done = qexp("-m", "experiment=course_day4", *quick, "search.budget_seconds=0")
     assert done.returncode == 0, done.stderr
-    trials = of_level(all_runs(environment), "trial")
+    trials = runs_of(environment, "trial")
     assert {run.data.params["quantization"] for run in trials} == {"scalar", "binary", "binary_2bit"}
     assert {run.data.params["limit"] for run in trials} == {"10"}
     factors = {run.data.params["oversampling"] for run in trials if run.data.params["rescore"] == "true"}
@@ -337,7 +324,7 @@ def test_a_single_run_of_mlflow_run_is_judged_by_its_own_limits(qexp: Qexp, envi
     words = ["quantization=scalar", *QUICK, *ONE_POINT]
     assert "Nothing that was measured keeps to the limits" in qexp(*words, "slo.max_usd_month=0.000001").stdout
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
-    (collection,) = of_level(all_runs(environment), "collection")
+    (collection,) = runs_of(environment, "collection")
     parent = client.create_run(collection.info.experiment_id).info.run_id
     again = qexp(*words, "skip_existing=true", "slo.min_accuracy=0.1", MLFLOW_RUN_ID=parent)
     assert again.returncode == 0, again.stderr

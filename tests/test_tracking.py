@@ -17,8 +17,8 @@ from qexp.report.export import export
 from qexp.report.table import LEGEND
 from qexp.results import Row
 from qexp.runner import run
+from tests.support.running import all_runs
 from tests.test_edge import vectors
-from tests.test_sweep import all_runs
 
 
 def test_a_note_that_is_too_long_keeps_whole_lines_and_says_where_the_rest_is() -> None:

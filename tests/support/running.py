@@ -1,9 +1,12 @@
-"""qexp in a process of its own that a test talks to while it runs."""
+"""qexp in a process of its own that a test talks to while it runs, and the runs that it leaves."""
 
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
 
 
 def started(environment: dict[str, str], tmp_path: Path, *words: str, **more: Any) -> subprocess.Popen[str]:
@@ -21,3 +24,15 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
         assert line, seen
         seen += line
     return seen
+
+
+def all_runs(environment: dict[str, str]) -> list[Run]:
+    """Return the runs of a store, the newest first."""
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(experiments, max_results=1000))
+
+
+def runs_of(environment: dict[str, str], level: str) -> list[Run]:
+    """Return those of a level."""
+    return [run for run in all_runs(environment) if run.data.tags.get("qexp.level") == level]
