@@ -76,15 +76,14 @@ def _check_quantization(config: dict[str, Any]) -> None:
         "turbo": models.TurboQuantization,
     }
     where = "quantization.config"
-    given = next(iter(config.values()))
-    for key in {"rescore", "oversampling"} & {*config, *(given if isinstance(given, dict) else ())}:
+    method, inner = next(iter(config.items()))
+    for key in {"rescore", "oversampling"} & {*config, *(inner if isinstance(inner, dict) else ())}:
         raise ConfigError(
             f"T04 {where}: '{key}' is not a property of a collection, Qdrant would drop it silently; set search.{key}"
         )
-    for method in config:
-        require(method in methods, f"{where}.{method}: no such method{near_miss(method, methods)}")
-    require(len(config) == 1, f"{where}: needs exactly one of {', '.join(methods)}; has {sorted(config) or 'none'}")
-    method, inner = next(iter(config.items()))
+    for name in config:
+        require(name in methods, f"{where}.{name}: no such method{near_miss(name, methods)}")
+    require(len(config) == 1, f"{where}: needs exactly one of {', '.join(methods)}; has {sorted(config)}")
     try:
         checked = getattr(methods[method].model_validate(config), method)
     except ValidationError as invalid:
