@@ -75,7 +75,7 @@ def compare(
         if found is None:  # tuning may find another factor with another build
             continue
         visit = f"trial: {trial.point.title}"
-        means = experiment.latencies[experiment.visits.index(visit)].mean(axis=1)
+        means = experiment.latencies[visit].mean(axis=1)
         compared.append(
             TrialComparison(
                 trial.point.title,

@@ -6,8 +6,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from qexp import machine, tracking
 from qexp.bench import accuracy, dataset_checks, validity
 from qexp.bench.checks import Checks
@@ -124,8 +122,8 @@ def _judged(
         baselines=baselines,
         trials=trials,
         cost=measured.cost,
-        visits=tuple(visit.title for visit in measured.timed),
-        latencies=np.stack([measurement.latencies for measurement in measured.timed.values()]),
+        latencies={visit.title: measurement.latencies for visit, measurement in measured.timed.items()},
+        stop=measured.stop,
         warnings=(
             *data.warnings,
             *few_queries(data.facts.queries),
@@ -134,7 +132,6 @@ def _judged(
             *between_builds([trial.accuracy for trial in trials]),
             *checks.warnings,
         ),
-        stop=measured.stop,
         checks=checks.table,
         loads=measured.loads,
         cliff=cliff,

@@ -105,10 +105,9 @@ def write_latencies(experiment: Experiment, folder: Path) -> None:
 
     A load has samples instead of queries: those of its clients, one client after the other.
     """
-    timed = zip(experiment.visits, experiment.latencies, strict=True)
-    _write([({"visit": visit}, found) for visit, found in timed], folder / LATENCIES_FILE)
-    cold = experiment.cold_latencies.items()
-    _write([({"visit": visit}, found) for visit, found in cold], folder / "cold_latencies.parquet")
+    warm_and_cold = {LATENCIES_FILE: experiment.latencies, "cold_latencies.parquet": experiment.cold_latencies}
+    for name, latencies in warm_and_cold.items():
+        _write([({"visit": visit}, found) for visit, found in latencies.items()], folder / name)
     loads = [(Visit(load.role, load.point).title, load.level.title, load.raw) for load in experiment.loads]
     under_load = [({"visit": visit, "load": level}, found) for visit, level, found in loads]
     _write(under_load, folder / "load_latencies.parquet", each="sample")

@@ -196,10 +196,9 @@ def test_latencies_that_vary_differently_are_compared_by_welch() -> None:
 def measured_again() -> tuple[Experiment, list[Row]]:
     """An experiment of 200 queries whose trial takes 2 ms in the geometric mean over rounds, and its rows."""
     made = made_by_hand()
-    title = f"trial: {made.trials[0].point.title}"
-    rounds = [[4] * 5, [5] * 5, [1, 2, 4, 2, 2]]
-    latencies = np.repeat(np.array(rounds)[:, :, None] * 1_000_000, 200, axis=2)
-    experiment = replace(made, visits=("baseline", "control", title), latencies=latencies)
+    rounds = {"baseline": [4] * 5, "control": [5] * 5, f"trial: {made.trials[0].point.title}": [1, 2, 4, 2, 2]}
+    latencies = {visit: np.repeat(np.array(ms)[:, None] * 1_000_000, 200, axis=1) for visit, ms in rounds.items()}
+    experiment = replace(made, latencies=latencies)
     return experiment, experiment_rows(ExperimentConfig(), experiment)
 
 

@@ -1,7 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from qexp.bench.tune import oversampling_of
@@ -141,8 +140,7 @@ def made_by_hand(**more):
         baselines=(base,),
         trials=(trial,),
         cost=Cost(1000, Bill(0, 0, 4.0, 1.0), Bill(0, 0, 10.0, 2.0)),
-        visits=("baseline", "control", "trial"),
-        latencies=np.zeros((3, 5, 200), dtype=np.int64),
+        latencies={},
         stop=Stop(5, 0.02, 0.05, 1.0, 30.0),
     )
     return replace(experiment, **more)
@@ -296,7 +294,6 @@ def without_files(made):
             lambda made: {"baselines": (replace(made.baselines[0], server=None),)},
             " ".join(f"baseline_server_latency_{name}_ms" for name in ("mean", "p50", "p95", "p99")),
         ),
-        (lambda _: {"stop": None}, "speedup_halfwidth"),
     ],
 )
 def test_what_is_unknown_of_a_collection_is_left_out(change, missing):

@@ -60,8 +60,8 @@ def test_recall_is_split_from_exact_search_down():
 
 
 def test_a_run_tells_how_its_rounds_ended_what_was_found_and_what_was_checked():
-    plain = SimpleNamespace(stop=None, noisy=False, warnings=[], checks=CHECKS)
-    assert trust(plain, [row("scalar")], []) == validity_table(CHECKS)
+    plain = SimpleNamespace(stop="5 rounds, as asked", noisy=False, warnings=[], checks=CHECKS)
+    assert trust(plain, [row("scalar")], []) == f"Rounds: 5 rounds, as asked.\n\n{validity_table(CHECKS)}"
     full = SimpleNamespace(stop="5 rounds, as asked", noisy=True, warnings=["T14 it drifts"], checks=CHECKS)
     rows, loads = [cold(baseline(), 3.0), lossy()], [load(row("scalar", 2))]
     tables = cold_grid([("scalar", rows[0])]), load_grid([("scalar", loads[0])])

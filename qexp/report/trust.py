@@ -19,9 +19,7 @@ def trust(experiment: Experiment, rows: Sequence[Row], loads: Sequence[Row]) -> 
 
     `rows` and `loads` are the experiment's under their public names; what was measured cold and under load is told.
     """
-    parts = []
-    if experiment.stop is not None:
-        parts.append(f"Rounds: {experiment.stop}.")
+    parts = [f"Rounds: {experiment.stop}."]
     if experiment.noisy:
         parts.append("**Noisy**: the baseline differs from itself in this run; every interval is widened by as much.")
     parts += notes(experiment.warnings)

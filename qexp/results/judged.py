@@ -178,9 +178,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything one job found out; raw latencies are [visit, round, query] in nanoseconds, named by `visits`.
+    """Everything one job found out; `engine` is its name and version.
 
-    `cold_latencies` are those of cold visits by name, [round, query]. `engine` is its name and version.
+    `latencies` and `cold_latencies` are raw: nanoseconds [round, query] of warm and of cold visits, by title.
     """
 
     dataset: DatasetFacts
@@ -189,12 +189,11 @@ class Experiment:
     baselines: tuple[Baseline, ...]
     trials: tuple[Trial, ...]
     cost: Cost
-    visits: tuple[str, ...]
-    latencies: Nanoseconds
+    latencies: Mapping[str, Nanoseconds]
+    stop: Stop
     warnings: tuple[str, ...] = ()
     cliff: Cliff | None = None
     findings: tuple[Finding, ...] = ()
-    stop: Stop | None = None
     checks: tuple[Check, ...] = ()
     loads: tuple[Load, ...] = ()
     engine: str = ""
