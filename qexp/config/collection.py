@@ -89,11 +89,10 @@ def _check_quantization(config: dict[str, Any]) -> None:
     except ValidationError as invalid:
         # A typo before what is then missing.
         error = max(invalid.errors(), key=lambda one: one["type"] == "extra_forbidden")
-        key = str(error["loc"][-1])
         place = ".".join([where, *map(str, error["loc"])])
         if error["type"] == "extra_forbidden":
             known = methods[method].model_fields[method].annotation.model_fields
-            raise ConfigError(f"{place}: Qdrant has no such key{near_miss(key, known)}") from invalid
+            raise ConfigError(f"{place}: Qdrant has no such key{near_miss(str(error['loc'][-1]), known)}") from invalid
         raise ConfigError(f"{place}={error['input']!r}: {error['msg']}") from invalid
     for key in ("memory", "always_ram"):
         require(

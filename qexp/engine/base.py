@@ -82,6 +82,16 @@ def in_order(name: str, rows: list[int], stored: dict[int, list[float]]) -> list
     return [stored[row] for row in rows]
 
 
+def described(vectors: dict[str, Any], hnsw: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a state that Qdrant's configuration of vectors and graph has, on Edge as on a server."""
+    return {
+        "size": vectors["size"],
+        "distance": vectors["distance"].lower(),
+        "datatype": vectors.get("datatype") or "float32",
+        **{name: hnsw[name] for name in ("m", "ef_construct", "full_scan_threshold")},
+    }
+
+
 def build_collection(engine: Engine, spec: CollectionSpec, vectors: Vectors, payload: Path | None = None) -> Build:
     """Create, fill, index and seal a collection that is not there yet; what fails is dropped."""
     engine.create(spec)

@@ -49,11 +49,7 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
     asked = f"{spec.name}: storage.datatype={spec.datatype}"
     _need(DATATYPES.get(spec.datatype, OLDEST), version, asked, "update it or choose another datatype")
     vectors: dict[str, Any] = {"size": spec.size, "distance": spec.distance.capitalize(), "datatype": spec.datatype}
-    hnsw: dict[str, Any] = {
-        "m": spec.m,
-        "ef_construct": spec.ef_construct,
-        "full_scan_threshold": spec.full_scan_threshold,
-    }
+    hnsw: dict[str, Any] = {name: getattr(spec, name) for name in ("m", "ef_construct", "full_scan_threshold")}
     codes: dict[str, Any] = {}
     # Beside `memory` too: 1.19 rebuilds without end what `memory` wants in RAM and a default of the server's on disk.
     vectors["on_disk"] = spec.vectors == "cold"

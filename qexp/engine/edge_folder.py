@@ -10,6 +10,7 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any
 
+from qexp.engine.base import described
 from qexp.engine.process import files_below
 from qexp.results import PAYLOAD_INDEXES, Build, CollectionSpec, CollectionState, method_of
 
@@ -85,12 +86,7 @@ def read_state(folder: Path, points: int, indexed_vectors: int) -> CollectionSta
         points=points,
         indexed_vectors=indexed_vectors,
         segments=len(indexed),
-        size=vectors["size"],
-        distance=vectors["distance"].lower(),
-        datatype=vectors.get("datatype") or "float32",
-        m=hnsw["m"],
-        ef_construct=hnsw["ef_construct"],
-        full_scan_threshold=hnsw["full_scan_threshold"],
+        **described(vectors, hnsw),
         quantization={method: inner} if method else None,
         placements={"vectors": vectors.get("memory"), "hnsw": hnsw.get("memory"), "quantized": quantized},
         files=_component_bytes(shard, indexed),

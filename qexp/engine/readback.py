@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from qexp.engine import dialect
+from qexp.engine.base import described
 from qexp.engine.wire import Missing, Rest
 from qexp.errors import BenchmarkError, EngineError
 from qexp.results import PAYLOAD_INDEXES, CollectionSpec, CollectionState, MemoryUse, method_of
@@ -159,12 +160,7 @@ def read_state(
         points=points,
         indexed_vectors=info.get("indexed_vectors_count") or 0,
         segments=segments,
-        size=vectors["size"],
-        distance=vectors["distance"].lower(),
-        datatype=vectors.get("datatype") or "float32",
-        m=hnsw["m"],
-        ef_construct=hnsw["ef_construct"],
-        full_scan_threshold=hnsw["full_scan_threshold"],
+        **described(vectors, hnsw),
         quantization={method: inner} if method else None,
         placements={"vectors": vector_memory, "hnsw": hnsw_memory, "quantized": code_memory},
         files=files,
