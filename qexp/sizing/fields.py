@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -96,8 +97,8 @@ def _flat(found: Iterable[Any]) -> list[Any]:
     return [item for one in found for item in (one if isinstance(one, list) else [one])]
 
 
-def _keyword(value: Any) -> list[Hashable]:
-    return [value] if isinstance(value, str) else []
+def _of_type(kind: type, value: Any) -> list[Hashable]:
+    return [value] if isinstance(value, kind) else []
 
 
 def _number(value: Any) -> list[float]:
@@ -109,20 +110,8 @@ def _integer(value: Any) -> list[int]:
     return [int(number) for number in _number(value) if number == int(number) and int(number) in _INTEGERS]
 
 
-def _bool(value: Any) -> list[Hashable]:
-    return [value] if isinstance(value, bool) else []
-
-
 def _text(value: Any) -> list[Hashable]:
     return [word.lower() for word in _WORD.findall(value)] if isinstance(value, str) else []
-
-
-def _datetime(value: Any) -> list[Hashable]:
-    return _parsed(datetime.fromisoformat, value)
-
-
-def _uuid(value: Any) -> list[Hashable]:
-    return _parsed(UUID, value)
 
 
 def _parsed(parse: Callable[[str], Hashable], value: Any) -> list[Hashable]:
@@ -144,12 +133,12 @@ def _geo(value: Any) -> list[Hashable]:
 
 
 _READERS: dict[str, Callable[[Any], Sequence[Hashable]]] = {
-    "keyword": _keyword,
+    "keyword": partial(_of_type, str),
     "integer": _integer,
     "float": _number,
     "geo": _geo,
     "text": _text,
-    "bool": _bool,
-    "datetime": _datetime,
-    "uuid": _uuid,
+    "bool": partial(_of_type, bool),
+    "datetime": partial(_parsed, datetime.fromisoformat),
+    "uuid": partial(_parsed, UUID),
 }
