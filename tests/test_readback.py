@@ -77,26 +77,23 @@ def test_lost_codes_are_refused(tmp_path: Path, version: str) -> None:
 def test_shards_and_replicas_are_asked_for_and_compared(server: QdrantRest) -> None:
     asked = asked_spec(shards=2)
     engine = build(server, asked)
-    found = engine.open(asked)
-    assert found is not None
-    assert (found.state.shards, found.state.segments) == (2, 1)
-    check_state(asked, found.state, Checks())
+    state = engine.state()
+    assert (state.shards, state.segments) == (2, 1)
+    check_state(asked, state, Checks())
     queries = vectors(SIZE, 10, seed=1)
     ids = timed_block(engine.search(OperatingPoint(10, 128, True, 4.0)), queries.tolist(), 10, 0, True).ids
     exact = np.argsort(-(queries @ vectors(SIZE, FEW).T), axis=1)[:, :10]
     assert ids is not None
     assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(ids, exact, strict=True)]) > 0.95
     with pytest.raises(BenchmarkError, match="shards=3"):
-        check_state(replace(asked, shards=3), found.state, Checks())
+        check_state(replace(asked, shards=3), state, Checks())
     engine.close()
 
 
 def test_a_replica_that_is_not_there_is_refused(server: QdrantRest) -> None:
     engine = build(server)
-    found = engine.open(asked_spec())
-    assert found is not None
     with pytest.raises(BenchmarkError, match=r"T05 .* replicas=2 was asked for, the engine built 1"):
-        check_state(replace(asked_spec(), replicas=2), found.state, Checks())
+        check_state(replace(asked_spec(), replicas=2), engine.state(), Checks())
     engine.close()
 
 

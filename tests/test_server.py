@@ -35,9 +35,7 @@ from tests.test_edge import vectors
 def test_an_upload_outlasts_a_fault(server: QdrantRest, how: dict[str, Any]) -> None:
     server.fail("PUT .*/points", times=3, **how)
     engine = build(server)
-    found = engine.open(asked_spec())
-    assert found is not None
-    check_state(asked_spec(), found.state, Checks())
+    check_state(asked_spec(), engine.state(), Checks())
     assert len([asked for asked in server.asked if asked.endswith("/points") and "PUT" in asked]) >= 4
     engine.close()
 
@@ -69,10 +67,7 @@ def test_a_build_outlasts_a_restart_of_the_server(
         server.answer = answer  # type: ignore[method-assign]
         engine = build(server)
         assert restarted.is_set()
-        found = engine.open(asked_spec())
-        assert found is not None
-        check_state(asked_spec(), found.state, Checks())
-        assert found.state.points == FEW
+        check_state(asked_spec(), engine.state(), Checks())
         engine.close()
 
 
@@ -263,9 +258,8 @@ def test_an_incomplete_collection_of_ours_is_built_again(server: QdrantRest) -> 
     with closing(ServerEngine(config(server))) as killed:
         killed.create(asked_spec())
         killed.upload(vectors(SIZE, 100))
-    engine = build(server)
-    assert engine.state().points == FEW
-    engine.close()
+    with closing(build(server)) as engine:
+        assert engine.state().points == FEW
 
 
 def test_a_build_that_was_replaced_meanwhile_is_not_sealed_and_the_other_is_not_dropped(server: QdrantRest) -> None:
