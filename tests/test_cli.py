@@ -177,10 +177,7 @@ def test_the_version_is_that_of_qexp(qexp: Qexp) -> None:
 
 @pytest.mark.parametrize(
     ("experiment", "told"),
-    [
-        ("quickstart", "quantization=scalar"),
-        ("embedding_sizes", "embedding=native quantization=scalar"),
-    ],
+    [("quickstart", "quantization=scalar"), ("embedding_sizes", "embedding=native quantization=scalar")],
 )
 def test_a_sweep_without_m_says_what_alone_is_measured(qexp: Qexp, experiment: str, told: str) -> None:
     done = qexp(f"experiment={experiment}", *QUICK, "search.limit=5000")  # which is refused before any work

@@ -206,11 +206,7 @@ def ragged_fvecs(path: Path) -> None:
         ("a.npy", lambda path: np.save(path, np.array([["a"]])), "not a matrix of numbers"),
         ("a.npy", lambda path: np.save(path, np.asfortranarray(MATRIX)), "Fortran order"),
         ("a.npy", lambda path: np.save(path, np.zeros((0, 4))), r"is empty, shape \(0, 4\)"),
-        (
-            "a.npz",
-            lambda path: np.savez(path, one=MATRIX, two=MATRIX),
-            "several arrays; set dataset.split=.*one, two",
-        ),
+        ("a.npz", lambda path: np.savez(path, one=MATRIX, two=MATRIX), "several arrays; set dataset.split=.*one, two"),
         ("a.parquet", lambda path: pq.write_table(pa.table({"x": [1.0]}), path), "no column holds vectors; it has x"),
         (
             "a.csv",

@@ -22,11 +22,7 @@ SWEPT = ["-m", "quantization=scalar,binary,turbo_4bit", *ONE_POINT]
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "plugin"),
-    [
-        ("joblib", "hydra_joblib_launcher"),
-        ("submitit_local", "hydra_submitit_launcher"),
-        ("ray", "hydra_ray_launcher"),
-    ],
+    [("joblib", "hydra_joblib_launcher"), ("submitit_local", "hydra_submitit_launcher"), ("ray", "hydra_ray_launcher")],
 )
 def test_parallel_jobs_make_one_sweep_and_one_baseline(
     launcher: str, plugin: str, qexp: Qexp, environment: dict[str, str], tmp_path: Path

@@ -77,10 +77,7 @@ def test_mlflow_run_becomes_the_parent(
 def test_what_was_recorded_is_reported_exported_and_reproduced(project: Path, environment: dict[str, str]) -> None:
     assert mlflow_run(project, environment, *SMALL).returncode == 0
     trial = runs_of(environment, "trial")[0].info.run_id  # one that keeps to the limits is a matter of luck
-    for entry_point, run_id, file in (
-        ("report", "last", "report/report.html"),
-        ("export", trial, "deploy/README.md"),
-    ):
+    for entry_point, run_id, file in (("report", "last", "report/report.html"), ("export", trial, "deploy/README.md")):
         done = mlflow_run(project, environment, "-e", entry_point, "-P", f"run_id={run_id}")
         assert done.returncode == 0, done.stderr
         assert (project / file).stat().st_size > 0

@@ -16,10 +16,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 @pytest.mark.parametrize(
     ("pip", "installer"),
-    [
-        (True, [sys.executable, "-m", "pip", "install"]),
-        (False, ["uv", "pip", "install", "--python", sys.executable]),
-    ],
+    [(True, [sys.executable, "-m", "pip", "install"]), (False, ["uv", "pip", "install", "--python", sys.executable])],
 )
 def test_an_extra_is_installed_by_what_this_python_has(
     pip: bool, installer: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

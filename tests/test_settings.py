@@ -44,12 +44,7 @@ def test_what_each_row_has_is_not_told(key: str) -> None:
 
 @pytest.mark.parametrize(
     ("group", "name"),
-    [
-        ("dataset", "dataset"),
-        ("embedding", "embedding_size"),
-        ("storage", "storage"),
-        ("engine", "engine"),
-    ],
+    [("dataset", "dataset"), ("embedding", "embedding_size"), ("storage", "storage"), ("engine", "engine")],
 )
 def test_what_goes_with_a_name_is_not_told(group: str, name: str) -> None:
     jobs = [({f"{group}.made_with": value}, [row("scalar", 2.0, **{name: value})]) for value in ("a", "b")]

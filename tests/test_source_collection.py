@@ -33,13 +33,7 @@ from tests.support.qdrant_rest import QdrantRest
 from tests.test_edge import spec, vectors
 
 SIZE, POINTS = 64, 2000
-WORDS = [
-    "quantization=scalar",
-    "search=quick",
-    "search.rounds=2",
-    "search.warmup=5",
-    "slo.min_accuracy=0.5",
-]
+WORDS = ["quantization=scalar", "search=quick", "search.rounds=2", "search.warmup=5", "slo.min_accuracy=0.5"]
 
 
 def used(server: QdrantRest, vector: str) -> None:

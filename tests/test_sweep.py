@@ -100,10 +100,7 @@ def test_a_sweep_killed_between_its_jobs_keeps_the_first(
     assert "scalar: round" not in done.stderr
     assert "binary: round" in done.stderr
     assert_whole(environment, jobs=3, trials=1)
-    assert sorted(run.info.status for run in runs_of(environment, "collection")) == [
-        *["FINISHED"] * 3,
-        "KILLED",
-    ]
+    assert sorted(run.info.status for run in runs_of(environment, "collection")) == [*["FINISHED"] * 3, "KILLED"]
     assert_nothing_left(tmp_path / "cache")
 
     again = qexp(*SWEPT, *QUICK, *ONE_POINT, "skip_existing=true", "--quiet")

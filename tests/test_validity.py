@@ -285,10 +285,7 @@ def test_t12_a_trial_with_recall_zero(engine: str, home: str) -> None:
     [
         (Interval(1.0, 1 / 1.09, 1.09), None),
         (Interval(1.0, 1 / 1.11, 1.11), r"T14 .* ± 11%: too wide"),
-        (
-            Interval(0.96, 0.5, 1.85),
-            r"T14 the baseline against itself is 0\.500–1\.850×, ± 92%: too wide .* rounds",
-        ),
+        (Interval(0.96, 0.5, 1.85), r"T14 the baseline against itself is 0\.500–1\.850×, ± 92%: too wide .* rounds"),
         (Interval(0.9, 0.85, 0.95), r"T14 noisy: the baseline against itself is 0\.850–0\.950×, which excludes 1"),
         (Interval(3.0, 1.5, 6.0), r"T14 noisy: .*, which excludes 1"),
     ],

@@ -9,19 +9,7 @@ import numpy as np
 from qexp.bench import accuracy, latency
 from qexp.bench.accuracy import Relevance, Share
 from qexp.bench.halves import halves
-from qexp.results import (
-    Accuracy,
-    Baseline,
-    Cold,
-    Half,
-    Ids,
-    Interval,
-    Loss,
-    Measurement,
-    OperatingPoint,
-    Trial,
-    Visit,
-)
+from qexp.results import Accuracy, Baseline, Cold, Half, Ids, Interval, Loss, Measurement, OperatingPoint, Trial, Visit
 
 
 @dataclass(frozen=True)

@@ -107,11 +107,7 @@ def search_body(row: Row) -> Body:
     point = row.point
     params: Body = {} if point.hnsw_ef is None else {"hnsw_ef": point.hnsw_ef}
     if not row.baseline:
-        params["quantization"] = {
-            "ignore": False,
-            "rescore": point.rescore,
-            "oversampling": point.oversampling,
-        }
+        params["quantization"] = {"ignore": False, "rescore": point.rescore, "oversampling": point.oversampling}
     return params
 
 

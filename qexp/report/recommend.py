@@ -167,11 +167,7 @@ def _meets(one: Candidate, slo: SloConfig, half: int) -> bool:
 
 def shortfalls(one: Candidate, slo: SloConfig) -> dict[str, float]:
     """Return by how much (as a share of the limit) a candidate misses each limit; only those it misses."""
-    measured = {
-        "max_p95_ms": one.ceiling,
-        "max_ram_mib": one.ram,
-        "max_usd_month": one.cost,
-    }
+    measured = {"max_p95_ms": one.ceiling, "max_ram_mib": one.ram, "max_usd_month": one.cost}
     missed = {"min_accuracy": 1 - one.floor / slo.min_accuracy if slo.min_accuracy else 0.0}
     for name, value in measured.items():
         limit = getattr(slo, name)
@@ -192,10 +188,7 @@ def _changes(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> t
     room = {"min_accuracy": (choice.floor, 1.0), "max_p95_ms": (choice.ceiling, 0.0)}
     if slo.max_ram_mib is not None:
         room["max_ram_mib"] = (choice.ram, 0.0)
-    order = sorted(
-        room,
-        key=lambda name: abs(getattr(slo, name) / room[name][0] - 1) if getattr(slo, name) else inf,
-    )
+    order = sorted(room, key=lambda name: abs(getattr(slo, name) / room[name][0] - 1) if getattr(slo, name) else inf)
     changes = []
     for name in order:
         value, towards = room[name]
