@@ -57,8 +57,8 @@ class EdgeEngine:
         self._home = home.resolve()  # as the kernel names mapped files
         self._filter = _filter(condition) if condition else None
         self._shard: Any = None
-        self._spec: CollectionSpec | None = None
-        self._folder: Path | None = None
+        self._spec: CollectionSpec
+        self._folder: Path
         self._heap_before = 0
 
     def open(self, spec: CollectionSpec) -> Build | None:
@@ -97,7 +97,6 @@ class EdgeEngine:
 
     def upload(self, vectors: Vectors, payload: Path | None = None) -> None:
         """Upsert in batches; rows become Python lists because that is the fastest way in."""
-        assert self._spec is not None
         for key, kind in self._spec.payload_indexes.items():
             schema = getattr(edge.PayloadSchemaType, kind.capitalize())
             _engine_call(self._shard.update, _engine_call(edge.UpdateOperation.create_field_index, key, schema))
@@ -114,8 +113,6 @@ class EdgeEngine:
 
     def seal(self, build: Build) -> None:
         """Close the shard, write the manifest, and rename the folder to its final name."""
-        assert self._spec is not None
-        assert self._folder is not None
         self.close()
         self._folder = edge_folder.complete(self._folder, self._spec, build)
 
@@ -151,7 +148,6 @@ class EdgeEngine:
 
     def state(self) -> CollectionState:
         """Read the shard's counts, its configuration files, and the sizes of its files by component."""
-        assert self._folder is not None
         info = _engine_call(self._shard.info)
         return edge_folder.read_state(self._folder, info.points_count, info.indexed_vectors_count)
 
@@ -167,7 +163,6 @@ class EdgeEngine:
 
     def vectors(self, rows: list[int]) -> list[list[float]]:
         """Return the stored original vectors of these points, in the order asked."""
-        assert self._spec is not None
         records = {record.id: record.vector for record in _engine_call(self._shard.retrieve, rows, False, True)}
         return in_order(self._spec.name, rows, records)
 
@@ -178,7 +173,6 @@ class EdgeEngine:
         """
         import psutil
 
-        assert self._folder is not None
         if not hasattr(psutil.Process, "memory_maps"):
             return None
         heap, process = _heap_bytes(), process_memory()  # before asking for maps, which takes memory too
@@ -193,7 +187,6 @@ class EdgeEngine:
 
     def drop_pages(self) -> None:
         """Close the shard, have the kernel forget the pages of its files, and load it again."""
-        assert self._folder is not None
         self.close()
         try:
             drop_pages(self._folder)
@@ -206,8 +199,7 @@ class EdgeEngine:
     def drop(self) -> None:
         """Close the shard and remove its folder."""
         self.close()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
         """Release the shard."""
