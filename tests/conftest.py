@@ -26,6 +26,7 @@ from qexp.config import (
     SyntheticDataset,
 )
 from qexp.report.record import Record
+from tests.support.running import ran
 
 if TYPE_CHECKING:
     from tests.support.qdrant_rest import QdrantRest
@@ -86,14 +87,7 @@ def qexp(tmp_path: Path, environment: dict[str, str]) -> Qexp:
     """Run `python -m qexp` with some words in an empty directory."""
 
     def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "qexp", *words],
-            cwd=tmp_path,
-            env=environment | more,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        return ran(environment | more, tmp_path, "-m", "qexp", *words)
 
     return run
 
@@ -144,14 +138,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
         "HF_HOME": str(folder / "huggingface"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "qexp", "-m", *QUICK, "dataset.queries=240", "quantization=scalar,binary"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    words = ["-m", *QUICK, "dataset.queries=240", "quantization=scalar,binary"]
+    done = ran(environment, folder, "-m", "qexp", *words)
     assert done.returncode == 0, done.stderr
     return Swept(folder, environment, done.stdout)
 

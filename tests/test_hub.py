@@ -4,8 +4,6 @@ import errno
 import io
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,7 +20,7 @@ from qexp.data.hub import load_hub
 from qexp.data.vectors import load_data
 from qexp.errors import DataError
 from tests.conftest import Qexp
-from tests.support.running import runs_of
+from tests.support.running import ran, runs_of
 
 LOAD = """
 from pathlib import Path
@@ -105,9 +103,7 @@ def test_why_the_hub_gives_nothing_is_one_line(
     name: str, more: dict[str, str], message: str, tmp_path: Path, endpoint: str
 ) -> None:
     environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path)} | more
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD.format(name=name)], env=environment, capture_output=True, text=True, timeout=120
-    )
+    done = ran(environment, tmp_path, "-c", LOAD.format(name=name))
     assert done.stdout.startswith(f"someone/{name}: {message}"), done.stderr
     assert done.stdout.count("\n") == 1
 
@@ -128,9 +124,8 @@ def test_the_commit_of_a_hub_dataset_is_recorded_and_measured_again(
     assert run.inputs.dataset_inputs[0].dataset.source == f'{{"path": "someone/open", "revision": "{first}"}}'
 
     monkeypatch.setattr(Hub, "newest", second)
-    command = [sys.executable, "-m", "qexp.reproduce", run.info.run_id]
     again = environment | {"HF_ENDPOINT": endpoint}
-    reproduced = subprocess.run(command, env=again, cwd=tmp_path, capture_output=True, text=True)
+    reproduced = ran(again, tmp_path, "-m", "qexp.reproduce", run.info.run_id)
     assert reproduced.returncode == 0, reproduced.stdout
     assert "the same to the bit" in reproduced.stdout
     assert "not pinned" not in reproduced.stderr

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from tests.support.running import runs_of
+from tests.support.running import ran, runs_of
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 QUICK = "dataset.points=2000 dataset.size=64 dataset.queries=100 index.full_scan_threshold=100 search.rounds=2"
@@ -28,14 +28,8 @@ def project(tmp_path: Path) -> Path:
 
 def mlflow_run(project: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    return subprocess.run(
-        [sys.executable, "-m", "mlflow", "run", str(project), "--env-manager=local", *words],
-        cwd=project.parent,
-        env={name: value for name, value in environment.items() if name != "PYTHONPATH"} | {"PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    inherited = {name: value for name, value in environment.items() if name != "PYTHONPATH"} | {"PATH": path}
+    return ran(inherited, project.parent, "-m", "mlflow", "run", str(project), "--env-manager=local", *words)
 
 
 def tree(store: str) -> list[tuple[str, str, str]]:

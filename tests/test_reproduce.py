@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,16 +20,14 @@ from qexp.reproduced import Check, compare, half_width, latency_ratio, only_one_
 from qexp.results import Experiment, Row
 from qexp.rows import experiment_rows
 from tests.conftest import QUICK, Qexp
-from tests.support.running import runs_of
+from tests.support.running import ran, runs_of
 from tests.tables import row
 from tests.test_config import composed
 from tests.test_rows import made_by_hand
 
 
 def reproduced(environment: dict[str, str], tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "qexp.reproduce", *words], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    return ran(environment, tmp_path, "-m", "qexp.reproduce", *words)
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 import json
 import shlex
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -30,6 +28,7 @@ from qexp.usage import QUIET_WORDS, expanded
 from tests.conftest import Qexp
 from tests.support import reports
 from tests.support.qdrant_rest import QdrantRest
+from tests.support.running import ran
 from tests.test_edge import spec, vectors
 
 SIZE, POINTS = 64, 2000
@@ -94,13 +93,7 @@ def test_it_stays_as_it_was_and_the_patch_makes_it_the_winner(
         assert url == f"{server.url}/collections/mine"
         assert ("memory" in line) is (version == "1.19.0")
         exporting = "from qexp.commands import export; export()"
-        exported = subprocess.run(
-            [sys.executable, "-c", exporting, "--out", "d"],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
+        exported = ran(environment, tmp_path, "-c", exporting, "--out", "d")
         assert line in exported.stdout
         folder = tmp_path / "d" if version == "1.19.0" else tmp_path / "d" / "before_1_19"
         assert json.loads((folder / "update_collection.json").read_text()) == body

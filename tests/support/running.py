@@ -1,4 +1,4 @@
-"""qexp in a process of its own that a test talks to while it runs, and the runs that it leaves."""
+"""qexp in a process of its own, and the runs that it leaves."""
 
 import subprocess
 import sys
@@ -7,6 +7,12 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
+
+
+def ran(environment: dict[str, str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with these words in a folder; return how it ended and what it said."""
+    command = [sys.executable, *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def started(environment: dict[str, str], tmp_path: Path, *words: str, **more: Any) -> subprocess.Popen[str]:
