@@ -1,6 +1,6 @@
 """Phrases made from figures by rules, so that no sentence claims more than its figures carry."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import isinf
 
 from qexp.config import SloConfig
@@ -180,11 +180,11 @@ def _to_try(decided: Recommendation) -> str:
     return f"; to try: {'; '.join(advice(best, decided.slo))}"
 
 
-def _in_memory(one: Candidate) -> list[str]:
-    """Return with how much in memory its latency was measured, where that is far more than the RAM that is counted."""
+def _in_memory(one: Candidate) -> Iterator[str]:
+    """Yield with how much in memory its latency was measured, where that is far more than the RAM that is counted."""
     counted, measured = one.predicted_ram, one.row.metrics.get("ram_measured_mib")
     if measured is None or measured < max(FAR_MORE * counted, counted + WORKING_MIB):
-        return []
+        return
     floor, fallen = (one.row.metrics.get(f"ram_{name}_mib") for name in ("floor", "fallen"))
     less = ""
     if floor:
@@ -193,31 +193,29 @@ def _in_memory(one: Candidate) -> list[str]:
         less = f"; with a cap of {fallen:.1f} MiB it fell off"
     elif one.row.params["engine"] == "edge":
         less = "; engine.ram_caps measures it with less"
-    return [
+    yield (
         f"Memory: this latency was measured with {measured:.1f} MiB of the collection in memory, cached pages of files "
         f"on disk included{less}."
-    ]
+    )
 
 
-def _unsure(decided: Recommendation) -> list[str]:
-    """Return the cheaper candidate that more queries may let through."""
-    one = decided.unsure
-    if one is None:
-        return []
-    return [
-        f"Not certain: {decided.title(one)} has {MEASURE[decided.slo.accuracy]} {one.accuracy:.3f}, but half of the "
-        f"queries vouches only for {missing(one.floor, decided.slo.min_accuracy)}: more of them may let it through "
-        f"({QUERIES})."
-    ]
+def _unsure(decided: Recommendation) -> Iterator[str]:
+    """Yield the cheaper candidate that more queries may let through."""
+    if one := decided.unsure:
+        yield (
+            f"Not certain: {decided.title(one)} has {MEASURE[decided.slo.accuracy]} {one.accuracy:.3f}, but half of "
+            f"the queries vouches only for {missing(one.floor, decided.slo.min_accuracy)}: more of them may let it "
+            f"through ({QUERIES})."
+        )
 
 
-def _as_good(decided: Recommendation) -> list[str]:
-    """Return the cheaper candidate that retention alone keeps out, though it finds as much as its baseline does.
+def _as_good(decided: Recommendation) -> Iterator[str]:
+    """Yield the cheaper candidate that retention alone keeps out, though it finds as much as its baseline does.
 
     Two graphs of a modest recall miss different points, and no oversampling makes their lists agree.
     """
     if decided.slo.accuracy != "retention":
-        return []
+        return
     alike = [
         one
         for one in decided.considered
@@ -226,21 +224,19 @@ def _as_good(decided: Recommendation) -> list[str]:
         and one.row.metrics["recall"] >= one.base.metrics["recall"] - SAME_ACCURACY
         and (decided.choice is None or one.price < decided.choice.price)
     ]
-    if not alike:
-        return []
-    one = min(alike, key=lambda one: (one.price, one.simplicity))
-    return [
-        f"No loss of recall: {decided.title(one)} finds {one.row.metrics['recall']:.3f} of the exact neighbours, no "
-        f"quantization {one.base.metrics['recall']:.3f}; their lists differ because each graph misses others. A higher "
-        "search.hnsw_ef or index.m brings them nearer; slo=recall judges by what is found."
-    ]
+    if alike:
+        one = min(alike, key=lambda one: (one.price, one.simplicity))
+        yield (
+            f"No loss of recall: {decided.title(one)} finds {one.row.metrics['recall']:.3f} of the exact neighbours, "
+            f"no quantization {one.base.metrics['recall']:.3f}; their lists differ because each graph misses others. A "
+            "higher search.hnsw_ef or index.m brings them nearer; slo=recall judges by what is found."
+        )
 
 
-def _judged_by(decided: Recommendation) -> list[str]:
-    """Return why recall decided where retention was asked for."""
-    if not decided.by_recall:
-        return []
-    return [f"Judged by recall, because accuracy retention cannot decide here: {decided.by_recall}."]
+def _judged_by(decided: Recommendation) -> Iterator[str]:
+    """Yield why recall decided where retention was asked for."""
+    if decided.by_recall:
+        yield f"Judged by recall, because accuracy retention cannot decide here: {decided.by_recall}."
 
 
 def _nothing(decided: Recommendation) -> list[str]:
