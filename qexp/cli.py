@@ -186,8 +186,7 @@ def _config(composed: Any, hydra_config: Any) -> ExperimentConfig:
         choice = hydra_config.runtime.choices.get("dataset")
         if choice == "source_collection" and not OmegaConf.select(composed, SOURCE):
             raise QexpError(f"dataset=source_collection: names no collection; add engine=server {SOURCE}=NAME")
-        missing = sorted(OmegaConf.missing_keys(composed))
-        if missing:
+        if missing := sorted(OmegaConf.missing_keys(composed)):
             raise QexpError(f"{missing[0]}: must be given; add {missing[0]}=…")
         config = OmegaConf.to_object(composed)
     except FrozenInstanceError as error:

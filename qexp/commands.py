@@ -176,8 +176,7 @@ def _export(asked: argparse.Namespace) -> list[str]:
 
 def _chosen(record: Record, reference: str) -> tuple[Row, list[str]]:
     """Return the row that was named, itself or by a load of its point, else the recommended one; with the reasons."""
-    asked_for = _named(record, reference)
-    if asked_for:
+    if asked_for := _named(record, reference):
         params = asked_for.params
         return asked_for, [f"{title(params)} (storage {params['storage']}) was asked for by name."]
     groups = questions(record.rows)

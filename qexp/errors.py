@@ -34,8 +34,7 @@ MOST_NAMED = 30  # more known words than that are no help
 def near_miss(word: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the known word closest to `word`, else the known words."""
     known = sorted(known)
-    close = get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
+    if close := get_close_matches(word, known, n=1, cutoff=0.6):
         return f" (did you mean '{close[0]}'?)"
     return f" (known: {', '.join(known)})" if 0 < len(known) <= MOST_NAMED else ""
 

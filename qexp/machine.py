@@ -92,8 +92,7 @@ def pinned(cpus: Sequence[int]) -> Iterator[None]:
     if not hasattr(os, "sched_setaffinity"):
         raise ConfigError(f"engine.cpus={list(cpus)}: this system cannot pin processes; remove it")
     before = os.sched_getaffinity(0)
-    unknown = sorted(set(cpus) - before)
-    if unknown:
+    if unknown := sorted(set(cpus) - before):
         raise ConfigError(f"engine.cpus={list(cpus)}: CPU {unknown[0]} is not ours to use; we have {sorted(before)}")
     os.sched_setaffinity(0, cpus)
     try:

@@ -95,16 +95,14 @@ def _bad_word(text: str) -> str:
 
 def _bad_values(text: str) -> str:
     """Return the line for several values where one is wanted, and for one where a list is."""
-    several = re.match(r"Ambiguous value for argument '([^']*)'", text)
-    if several:
+    if several := re.match(r"Ambiguous value for argument '([^']*)'", text):
         name, _, values = several[1].partition("=")
         listed = "" if name in GROUPS else f"; a list is {name}=[{values}]"
         return f"{several[1]}: a sweep over several values needs -m: qexp -m …{listed}"
     made = re.search(r"override dataset\.(queries\.\w+)=.*'dict' could not be converted to Integer", text, re.DOTALL)
     if made:
         return f"dataset.{made[1]}: the dataset that is chosen makes its queries; dataset.queries=… says how many"
-    needed = re.search(r"override ([\w.]+=null)\nfield '.*' is not Optional", text)
-    if needed:
+    if needed := re.search(r"override ([\w.]+=null)\nfield '.*' is not Optional", text):
         return f"{needed[1]}: must have a value; leave it out for the default"
     kind = re.search(r"override ([\w.]+=\S*)\nValue .* (?:converted to|not a valid) (\w+)", text)
     if kind and kind[2] in KINDS:

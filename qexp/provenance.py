@@ -51,8 +51,7 @@ def code_tags() -> dict[str, str]:
         return {}
     lock = folder / "requirements.lock"
     tags = {"qexp.lock": hashlib.sha256(lock.read_bytes()).hexdigest()[:12]} if lock.exists() else {}
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit:
+    if commit := _git(folder, "rev-parse", "HEAD"):
         tags |= {"qexp.git_sha": commit, "qexp.git_dirty": str(bool(uncommitted())).lower()}
     return tags
 

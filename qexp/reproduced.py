@@ -106,8 +106,7 @@ def half_width(measure: str, metrics: dict[str, float], queries: int) -> float:
 
     The variance of shares with mean p is at most p(1 - p) (Bhatia and Davis, 2000).
     """
-    recorded = Interval.of(metrics, measure)
-    if recorded:
+    if recorded := Interval.of(metrics, measure):
         return (recorded.high - recorded.low) / 2
     mean = metrics[measure]
     return float(stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(mean * (1 - mean) / queries))

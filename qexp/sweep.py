@@ -74,8 +74,7 @@ def _name(config: Any, keys: list[str]) -> str:
 
 def adopt_mlflow_run() -> None:
     """Make the run that `mlflow run` has started the parent, instead of writing into it."""
-    run_id = os.environ.pop("MLFLOW_RUN_ID", None)
-    if run_id:
+    if run_id := os.environ.pop("MLFLOW_RUN_ID", None):
         with store_faults(f"looking for MLFLOW_RUN_ID={run_id}"):
             client, _ = connect()
             run = client.get_run(run_id)

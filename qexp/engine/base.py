@@ -76,8 +76,7 @@ def payload_batches(path: Path | None, size: int) -> Iterator[list[dict[str, Any
 
 def in_order(name: str, rows: list[int], stored: dict[int, list[float]]) -> list[list[float]]:
     """Return the stored vectors of a collection in the order of the rows; BenchmarkError if one is not there (T12)."""
-    lost = [row for row in rows if row not in stored]
-    if lost:
+    if lost := [row for row in rows if row not in stored]:
         raise BenchmarkError(f"T12 {name}: has no point {lost[0]}; remove the collection and build it again")
     return [stored[row] for row in rows]
 

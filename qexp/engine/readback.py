@@ -89,8 +89,7 @@ class Readback:
 
     def _quantized(self) -> bool:
         """Whether every segment that holds points has quantized codes."""
-        report = self._memory_report()
-        if report:
+        if report := self._memory_report():
             return report_files(report, 1).get("codes", 0) > 0
         segments = self._local_segments()
         if not segments:

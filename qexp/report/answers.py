@@ -257,8 +257,7 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
         f"Concrete speed improvements: {len(told)} of {len(quantized)} operating points are measurably faster.",
     )
     for prefix, aim in (("scalar", 5), ("binary", 20)):
-        own = [one for one in quantized if one.collection.method.startswith(prefix)]
-        if own:
+        if own := [one for one in quantized if one.collection.method.startswith(prefix)]:
             first = max(own, key=lambda one: speedup(one.row).estimate)
             top, kept = speedup(first.row), f"{MEASURE[decided.slo.accuracy]} {first.accuracy:.3f}"
             yield top.low >= aim, f"{prefix} {aim}× faster or more: {top.ratio} at best, at {kept}."

@@ -55,8 +55,7 @@ def plots(
     }
     if cliff:
         found["cliff"] = lambda frame: cliff_plot(cliff, frame)
-    boxes = _latencies(collections, decided, samples)
-    if boxes:
+    if boxes := _latencies(collections, decided, samples):
         found["latency"] = lambda frame: _latency(boxes, decided, frame)
     return found
 
