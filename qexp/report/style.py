@@ -1,10 +1,10 @@
-"""How the HTML report looks: light and dark, from a phone to a wide screen."""
+"""How the HTML report looks: light and dark, with the first colours of its plots, from a phone to a wide screen."""
 
 STYLE = """
-:root { color-scheme: light dark; --page: #ffffff; --ink: #1d2330; --muted: #5b6475; --line: #d9dde5;
-  --card: #f4f6fa; --accent: #0b5cad; --good: #00704f; --bad: #b03a00; --mark: #e6f0fb; }
-@media (prefers-color-scheme: dark) { :root { --page: #14171e; --ink: #e8ebf2; --muted: #a3abbb; --line: #39404f;
-  --card: #1e232d; --accent: #7cc0ff; --good: #3fd6a4; --bad: #ff9a5c; --mark: #1d3350; } }
+:root { color-scheme: light dark; --ink: var(--plot-0); --muted: var(--plot-1); --line: var(--plot-2);
+  --page: #ffffff; --card: #f4f6fa; --accent: #0b5cad; --good: #00704f; --bad: #b03a00; --mark: #e6f0fb; }
+@media (prefers-color-scheme: dark) { :root {
+  --page: #14171e; --card: #1e232d; --accent: #7cc0ff; --good: #3fd6a4; --bad: #ff9a5c; --mark: #1d3350; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI",
   "Liberation Sans", sans-serif; }
