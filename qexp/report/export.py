@@ -37,6 +37,11 @@ _LATER = (
     "The `PATCH` sets HNSW and quantization for the vector itself, which wins over what is set for the collection: one "
     "that changes them later has to say it there too, in `vectors`, also to take the quantization back.\n\n"
 )
+_GROWING = (
+    "Each time so many have come, the smallest segment is built anew with them, as long as both fit into one: all of "
+    "the points where it is the only one. Where points keep coming, leave `default_segment_number` and "
+    "`max_segment_size` out, for several segments by the machine's CPUs (2 to 8), and measure `index.segments=…`."
+)
 _HEADERS = """-H "api-key: $QDRANT_API_KEY" -H 'Content-Type: application/json'"""
 
 
@@ -222,12 +227,7 @@ def _indexing(collection: CollectionRecord) -> str:
         "then `PATCH` "
         f'`{{"optimizers_config": {{"indexing_threshold": {threshold}}}}}`.'
     )
-    paragraphs.append(
-        "Each time so many have come, the smallest segment is built anew with them, as long as both fit into one: all "
-        "of the points where it is the only one. Where points keep coming, leave `default_segment_number` and "
-        "`max_segment_size` out, for several segments by the machine's CPUs (2 to 8), and measure `index.segments=…`."
-    )
-    return "".join(f"{paragraph}\n\n" for paragraph in paragraphs)
+    return "".join(f"{paragraph}\n\n" for paragraph in [*paragraphs, _GROWING])
 
 
 def _params(collection: CollectionRecord, row: Row) -> str:
