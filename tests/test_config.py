@@ -202,7 +202,7 @@ def test_a_filter_or_an_index_on_payload_that_is_not_there_is_refused() -> None:
     table = partial(FileDataset, path="mine.parquet")
     there = partial(CollectionDataset, url="http://localhost:6333", collection="shops")
     for dataset, remedy in (
-        (SyntheticDataset(), "this dataset has none"),
+        (SyntheticDataset(), "this dataset has none; use dataset=file, hub or qdrant_collection$"),
         (table(payload_columns=["town"]), "add 'city' to dataset.payload_columns"),
         (there(payload=False), "add dataset.payload=true"),
     ):

@@ -63,7 +63,7 @@ class DatasetConfig:
 
     def field_missing(self, key: str) -> str | None:
         """Return what to do where no point will have a payload field of this path; None where points may have it."""
-        return "this dataset has none; use dataset=file, hub or collection"
+        return "this dataset has none; use dataset=file, hub or qdrant_collection"
 
 
 @dataclass(frozen=True)
