@@ -7,9 +7,9 @@ from qexp.bench.latency import speedup_mean
 from qexp.config import SearchConfig
 from qexp.results import Nanoseconds, Stop
 
-# To stop on a narrow interval favours rounds that happen to agree, and such an interval covers too seldom: 93.6 %
-# instead of 95 % in simulation. Three rounds more give back most of what that takes (`docs/methodology.md`); where they
-# do not agree, more follow until the interval is narrow again.
+# To stop on a narrow interval favours rounds that happen to agree, and such an interval covers too seldom: in
+# simulation down to 92.6 % instead of 95 %. Three rounds more give back most of what that takes
+# (`docs/methodology.md`); where they do not agree, more follow until the interval is narrow again.
 EXTRA_ROUNDS = 3
 
 
