@@ -101,14 +101,21 @@ def check_words(words: list[str]) -> None:
 
 
 def check_flags(words: list[str]) -> None:
-    """Raise ConfigError for a flag that Hydra does not know, and for flags and words that do not go together."""
+    """Raise ConfigError for a flag, or its value, that Hydra does not know, and for words that do not go together."""
+    from argparse import ArgumentError
+
     from hydra._internal.utils import get_args_parser
 
     alone = [flag for flag in ALONE if any(word.split("=")[0] == flag for word in words)]
     if alone and {"-m", "--multirun"} & set(words):
         raise ConfigError(f"-m {alone[0]}: shows the configuration of one experiment; leave out -m and what it sweeps")
     parser = get_args_parser()
-    stray = next(iter(parser.parse_known_args(words)[1]), None)
+    parser.exit_on_error = False  # it would print its usage, of eight lines
+    try:
+        stray = next(iter(parser.parse_known_args(words)[1]), None)
+    except ArgumentError as error:
+        flag = str(error.argument_name).partition("/")[0]
+        raise ConfigError(f"{flag}: {error.message}; qexp --hydra-help shows all") from error
     if stray and stray.startswith("-"):
         flag = stray.partition("=")[0]
         known = [QUIET, *parser._option_string_actions]

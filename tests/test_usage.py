@@ -105,6 +105,8 @@ def test_quiet_words_stand_where_no_flag_is_between_words() -> None:
         (["--multrun", "a=1,2"], r"^--multrun: no such flag \(did you mean '--multirun'\?\)"),
         (["a=1", "--quite=3"], r"^--quite: no such flag \(did you mean '--quiet'\?\)"),
         (["--foo"], r"^--foo: no such flag"),
+        (["--info", "a=1"], r"^--info: invalid choice: 'a=1' \(choose from '?all'?, .*; qexp --hydra-help shows all$"),
+        (["a=1", "-c"], r"^--cfg: expected one argument; qexp --hydra-help shows all$"),
         (["a=1", "-m", "b=2"], r"^b=2: no flag may come between words; put all flags first$"),
     ],
 )
