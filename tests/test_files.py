@@ -163,7 +163,11 @@ def no_rows(path: Path) -> None:
 
 
 def fixed_size_with_a_null(path: Path) -> None:
-    pq.write_table(pa.table({"v": pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_(pa.float32(), 2))}), path)
+    table = pa.table({"v": pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_(pa.float32(), 2))})
+    try:
+        pq.write_table(table, path)
+    except pa.ArrowNotImplementedError:  # before pyarrow 25
+        pytest.skip("this pyarrow cannot write what it could not read")
 
 
 def two_of_a_name(path: Path) -> None:

@@ -117,7 +117,7 @@ def test_replicas_need_nodes(server: QdrantRest) -> None:
         ({"url": "./collections"}, "T01 .*local mode"),
         ({"url": "localhost:6333"}, "must be http://host:port or https://host:port"),
         ({"url": "http://host:port"}, "engine.url=http://host:port"),
-        ({"url": "http://a host:6333"}, "engine.url=http://a host:6333"),
+        ({"url": "http://a host:6333"}, "^engine.url=http://a host:6333: has a space in it; leave that out$"),
         ({"url": "http://a..b:6333"}, "engine.url=http://a..b:6333"),
         ({"url": "http://[::1]x:6333"}, "engine.url="),
         ({"url": "http://:6333"}, "must be http://"),

@@ -1,6 +1,7 @@
 """Checks that the schema's classes share; each raises ConfigError."""
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,6 +45,7 @@ def server_url(key: str, url: str) -> None:
     from urllib3.util import parse_url
 
     no_secret(key, url)
+    require(not re.search(r"\s", url), f"{key}={url}: has a space in it; leave that out")
     try:
         parts = urlsplit(url)
         _ = parts.port, (parts.hostname or "").encode("idna"), parse_url(url)
