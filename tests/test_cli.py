@@ -84,6 +84,7 @@ def test_a_sweep_leaves_a_tree_of_runs_and_one_table(qexp: Qexp, environment: di
     assert "building" not in again.stderr
 
 
+@pytest.mark.slow
 def test_the_recorded_command_finds_choices_of_the_users_own(
     qexp: Qexp, environment: dict[str, str], tmp_path: Path
 ) -> None:

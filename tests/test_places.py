@@ -146,6 +146,7 @@ def test_pages_that_another_process_maps_are_not_said_to_be_dropped(small: Exper
             assert cold.worker.block(OperatingPoint(10), 0, False).latencies.size  # it is loaded all the same
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [True, False])
 def test_keep_decides_what_stays_on_a_server_when_all_is_measured(
     small: ExperimentConfig, server: QdrantRest, keep: bool

@@ -166,6 +166,7 @@ def test_long_names_have_fewer_columns_in_a_legend() -> None:
     assert fitting(["x" * 200] * 3, 3, LEGEND_ROOM[True]) == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_over_the_index_and_the_data_ends_with_both_told_apart(qexp: Qexp, tmp_path: Path) -> None:
     swept = ["index.m=8,16", "dataset.points=2000,2100"]
     words = [word for word in QUICK if not word.startswith("dataset.points")]

@@ -317,6 +317,7 @@ def test_a_sweep_is_judged_by_its_own_limits_whatever_it_reuses(qexp: Qexp, tmp_
     assert "Deploy scalar" in invalid_first.stdout
 
 
+@pytest.mark.slow
 def test_a_single_run_of_mlflow_run_is_judged_by_its_own_limits(qexp: Qexp, environment: dict[str, str]) -> None:
     words = ["quantization=scalar", *QUICK, *ONE_POINT]
     assert "Nothing that was measured keeps to the limits" in qexp(*words, "slo.max_usd_month=0.000001").stdout

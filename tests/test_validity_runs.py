@@ -202,6 +202,7 @@ def test_t19_another_job_measures(small: ExperimentConfig) -> None:
         measure_experiment(waiting)
 
 
+@pytest.mark.slow
 def test_t20_a_search_that_is_short_behind_a_long_way(small: ExperimentConfig, tmp_path: Path) -> None:
     few = replace(small.search, queries=20)
     with QdrantRest(tmp_path / "server") as server:
