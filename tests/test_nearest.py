@@ -1,10 +1,12 @@
 """Exact neighbours, against a full sort and at the ends of single precision."""
 
+from time import sleep
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
+from threadpoolctl import threadpool_info
 
 from qexp.data import nearest, progress, truth
 from qexp.data.truth import neighbours
@@ -24,6 +26,73 @@ def test_neighbours_are_those_of_a_full_sort(distance: str, block_bytes: int, mo
     found = neighbours(points, queries, 7, distance)
     assert found.ids.tolist() == np.argsort(-scores, axis=1, kind="stable")[:, :7].tolist()
     assert (np.diff(found.scores, axis=1) <= 0).all()
+
+
+@pytest.fixture
+def three_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "cpus_allowed", lambda: 3)
+    monkeypatch.setattr(nearest, "PART", 6)
+    monkeypatch.setattr(nearest, "POINT_BYTES", 16 * 4 * 100)  # for many blocks
+
+
+@pytest.mark.usefixtures("three_parts")
+@pytest.mark.parametrize("among", [None, np.arange(3, 500, 7)])
+def test_every_part_of_the_queries_finds_its_own(among: Any) -> None:
+    points, queries = vectors(0, 500, 16), vectors(1, 20, 16)
+    ids, reach = nearest.candidates(points, queries, 9, "cosine", among)
+    alone = [nearest.candidates(points, one[None], 9, "cosine", among) for one in queries]
+    assert np.sort(ids).tolist() == [sorted(one[0].tolist()) for one, _ in alone]
+    assert reach == pytest.approx([one[0] for _, one in alone], abs=1e-6)
+
+
+@pytest.mark.usefixtures("three_parts")
+def test_parts_share_the_cpus_and_say_once_how_far_they_are(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    used: list[tuple[int, int]] = []
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(nearest, "_candidates", noting(nearest._candidates, used))
+    before = blas_threads()
+    with caplog.at_level("INFO", progress.__name__):
+        nearest.candidates(vectors(0, 150, 16), vectors(1, 20, 16), 9, "cosine")
+        nearest.candidates(vectors(0, 50, 16), vectors(1, 11, 16), 9, "cosine")
+    assert sorted(used[:3]) == [(6, 1), (7, 1), (7, 1)]
+    assert used[3:] == [(11, before)]
+    assert blas_threads() == before
+    assert [message.split(",")[0].split(": ")[1] for message in caplog.messages] == [
+        "100 of 150",
+        "150 of 150",
+        "50 of 50",
+    ]
+
+
+def noting(candidates: Any, used: list[tuple[int, int]]) -> Any:
+    def noted(points: Any, queries: Any, *arguments: Any) -> Any:
+        used.append((len(queries), blas_threads()))
+        return candidates(points, queries, *arguments)
+
+    return noted
+
+
+def blas_threads() -> int:
+    return max(int(one["num_threads"]) for one in threadpool_info() if one["user_api"] == "blas")
+
+
+@pytest.mark.usefixtures("three_parts")
+def test_a_part_that_fails_stops_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer, blocks = nearest._Best.offer, []
+
+    def failing(best: Any, start: int, found: Any) -> None:
+        if len(found) == 6:
+            raise MemoryError
+        blocks.append(start)
+        sleep(0.001)
+        offer(best, start, found)
+
+    monkeypatch.setattr(nearest._Best, "offer", failing)
+    with pytest.raises(MemoryError):
+        nearest.candidates(vectors(0, 500_000, 4), vectors(1, 20, 4), 9, "cosine")
+    assert len(blocks) < 2 * 500_000 / 400
 
 
 def test_near_ties_are_ordered_in_double_precision() -> None:

@@ -1,24 +1,28 @@
 """The nearest points by blocked matrix products over memory-mapped vectors, in single or double precision."""
 
-from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle, pairwise
+from collections.abc import Callable
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from itertools import pairwise
+from threading import Event
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from qexp.data.progress import Progress
+from qexp.machine import cpus_allowed
 from qexp.results import Ids, Vectors
 
 BLOCK_BYTES = 4 * 2**20  # scores of one block, which stay in the processor's cache
-POINT_BYTES = 16 * 2**20  # of one block
+POINT_BYTES = 4 * 2**20  # of one block
 FIRST_BLOCK = 256
+PART = 64  # queries that keep a CPU busy
 FAR = 0.5  # of the mean squared length, from which on the centre of points is taken off: lengths would hide distances
 
 Precision = type[np.float32] | type[np.float64]
 
 
-@np.errstate(over="ignore", invalid="ignore")
 def candidates(
     points: Vectors,
     queries: Vectors,
@@ -30,30 +34,58 @@ def candidates(
     """Return row numbers [query, width], in no order, and the exact score [query] that no other point can exceed.
 
     Shapes: points [n, d], queries [q, d]; `among`: only these row numbers. Memory is constant in n. Where squares
-    exceed the precision, row numbers are -1 or the score is infinite.
+    exceed the precision, row numbers are -1 or the score is infinite. Every CPU searches for a part of the queries.
     """
+    progress = Progress("exact neighbours", len(points) if among is None else len(among))
+    stopped = Event()
+
+    def search(number: int, part: Vectors) -> tuple[Ids, NDArray[np.float64]]:
+        def on_block(looked_at: int) -> None:
+            if stopped.is_set():
+                raise CancelledError
+            if number == 0:  # the other parts are about as far
+                progress.advance(looked_at)
+
+        return _candidates(points, part, width, distance, among, precision, on_block)
+
+    parts = np.array_split(queries, max(1, min(cpus_allowed(), len(queries) // PART)))
+    # Threads of the product's own would wait for each other, and spin when it is done, in the way of what comes next.
+    with threadpool_limits(1 if len(parts) > 1 else None, "blas"), ThreadPoolExecutor(len(parts)) as pool:
+        searches = [pool.submit(search, number, part) for number, part in enumerate(parts)]
+        try:
+            for ended in as_completed(searches):
+                ended.result()
+        finally:
+            stopped.set()
+    ids, reach = (np.concatenate(each) for each in zip(*(one.result() for one in searches), strict=True))
+    return ids, reach
+
+
+@np.errstate(over="ignore", invalid="ignore")  # which holds for one thread
+def _candidates(
+    points: Vectors,
+    queries: Vectors,
+    width: int,
+    distance: str,
+    among: Ids | None,
+    precision: Precision,
+    on_block: Callable[[int], None],
+) -> tuple[Ids, NDArray[np.float64]]:
+    """Return `candidates` for one part of the queries; `on_block` is told the size of every block looked at."""
     count = len(points) if among is None else len(among)
 
     def read(start: int, end: int) -> Vectors:
         return points[start:end] if among is None else points[among[start:end]]
 
     best = _Best(len(queries), width, precision)
-    progress = Progress("exact neighbours", count)
     block = max(1, min(BLOCK_BYTES // max(1, len(queries)), POINT_BYTES // points.shape[1]) // 4)
     first = min(block, FIRST_BLOCK)  # few points give thresholds, so that few of the rest are looked at
     scores = _Scores(queries, read(0, first), distance, precision)
-    buffers = cycle(np.empty((2, len(queries) * block), dtype=precision))
-    with ThreadPoolExecutor(1) as pool:  # the next block is scored while this one is looked through
-        looking = None
-        for start, end in pairwise([0, *range(first, count, block), count]):
-            rows = read(start, end)
-            found = scores.of(rows, next(buffers)[: len(queries) * len(rows)].reshape(len(queries), len(rows)))
-            if looking:
-                looking.result()
-            looking = pool.submit(best.offer, start, found)
-            progress.advance(len(rows))
-        if looking:
-            looking.result()
+    room = np.empty(len(queries) * block, dtype=precision)
+    for start, end in pairwise([0, *range(first, count, block), count]):
+        out = room[: len(queries) * (end - start)].reshape(len(queries), end - start)
+        best.offer(start, scores.of(read(start, end), out))
+        on_block(end - start)
     ids, bar = best.found()
     reach = scores.reach(bar) if width < count else np.full(len(queries), -np.inf)
     return ids if among is None else np.where(ids < 0, -1, among[ids]), reach
