@@ -1,13 +1,12 @@
 """The command `qexp-cache`: what is cached, its size and what made it; and removing it."""
 
-import argparse
 import time
 from pathlib import Path
 
 from qexp.cache import Entry, entries, remove
 from qexp.errors import ConfigError, near_miss
 from qexp.paths import cache_root
-from qexp.streams import command
+from qexp.streams import Parser, command
 
 DAY = 24 * 3600
 
@@ -26,8 +25,8 @@ def main() -> None:
         raise ConfigError(f"{error.filename or root}: {error.strerror}; see whose it is") from error
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("qexp-cache", description="What qexp has cached: ls shows it, rm removes it.")
+def _parser() -> Parser:
+    parser = Parser("qexp-cache", description="What qexp has cached: ls shows it, rm removes it.")
     parser.add_argument("--cache-dir", help="default: $QEXP_CACHE_DIR, else qexp in the user's cache")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("ls", help="show every entry, its size and what made it, least recently used first")

@@ -22,7 +22,7 @@ from qexp.report.record import Record, findings, warnings
 from qexp.report.render import write_report
 from qexp.report.words import notes, verdict_lines
 from qexp.results import Row
-from qexp.streams import command
+from qexp.streams import Parser, command
 
 MOST_BYTES = 160  # of the name of a folder
 WRITTEN = ".qexp-report"  # file in a report's folder: the paths of the others, a line each
@@ -206,8 +206,8 @@ def _named(record: Record, reference: str) -> Row | None:
     return None
 
 
-def _parser(name: str, about: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(name, description=about)
+def _parser(name: str, about: str) -> Parser:
+    parser = Parser(name, description=about)
     parser.add_argument(
         "run", nargs="?", default=history.LAST, help="a run id, an MLflow experiment, or last (the default)"
     )

@@ -9,9 +9,9 @@ from rich.text import Text
 
 from qexp.config import ExperimentConfig, SloConfig
 from qexp.report import cliff as cliff_report
-from qexp.report.blocks import Grid
 from qexp.report.bodies import patch_line
 from qexp.report.conditions import SPARE
+from qexp.report.elements import Grid
 from qexp.report.memory import bill_table, memory_table, process_text
 from qexp.report.recommend import recommend
 from qexp.report.table import LEGEND, failures, grid_table, rich_table

@@ -1,6 +1,5 @@
 """The command `qexp-reproduce`: measure a recorded run again, from the run alone, and judge whether it holds."""
 
-import argparse
 import logging
 import os
 import shlex
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING
 from qexp.config import ExperimentConfig, HubDataset, restored
 from qexp.environment import REPRODUCES, sweep_run
 from qexp.errors import ConfigError, QexpError
-from qexp.reproduced import Check, TrialComparison, compare, differences, only_one_has, same_build
+from qexp.reproduced import Agreement, TrialComparison, compare, differences, only_one_has, same_build
 from qexp.rows import experiment_rows
-from qexp.streams import BAD_INPUT, command, complain
+from qexp.streams import BAD_INPUT, Parser, command, complain
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -33,7 +32,7 @@ def main() -> int:
     """Run `qexp-reproduce RUN_ID`; exit with 0 (reproduced), 1 (not), 2 (it cannot be tried) or 130 (interrupted)."""
     from qexp import history, sweep
 
-    parser = argparse.ArgumentParser("qexp-reproduce", description="Measure a recorded run again and compare.")
+    parser = Parser("qexp-reproduce", description="Measure a recorded run again and compare.")
     parser.add_argument("run_id", help="a sweep, a collection or a trial in MLFLOW_TRACKING_URI, or last")
     parser.add_argument("--fresh", action="store_true", help="build everything again, in a cache of its own")
     words = parser.parse_args()
@@ -110,7 +109,7 @@ def _holds(run: "Run", cache: str | None) -> bool:
         compared = compare(then, now, experiment, same, latencies)
     changed = differences(run, environment, experiment)
     dataset_changed = any(line.startswith("dataset:") for line in changed)
-    good = not dataset_changed and all(check.holds for trial in compared for check in trial.checks)
+    good = not dataset_changed and all(one.holds for trial in compared for one in trial.agreements)
     out = console()
     out.print(_table(compared, str(run.info.run_name), out.width), crop=False)
     lines = [*changed, *only_one_has(then, now), _explained(same), _verdict(run, compared, good, dataset_changed)]
@@ -134,7 +133,7 @@ def _table(compared: list[TrialComparison], title: str, width: int) -> "Table":
     rows: list[list[Cell]] = []
     for trial in compared:
         latency = trial.latency.ratio if trial.latency else "unknown"
-        rows.append([trial.name, *(text for check in trial.checks for text in _cells(check)), latency])
+        rows.append([trial.name, *(text for one in trial.agreements for text in _cells(one)), latency])
     return fitted(
         title,
         [Column("operating point", left=True, folds=20), *map(Column, [*measures, "latency\nnow / then"])],
@@ -144,11 +143,11 @@ def _table(compared: list[TrialComparison], title: str, width: int) -> "Table":
     )
 
 
-def _cells(check: Check) -> list["Text"]:
+def _cells(one: Agreement) -> list["Text"]:
     from rich.text import Text
 
-    now = Text(f"{check.now:.4f}", style="" if check.holds else "red")
-    return [Text(f"{check.then:.4f}"), now, Text(f"± {check.allowed:.4f}" if check.allowed else "0")]
+    now = Text(f"{one.now:.4f}", style="" if one.holds else "red")
+    return [Text(f"{one.then:.4f}"), now, Text(f"± {one.allowed:.4f}" if one.allowed else "0")]
 
 
 def _explained(same: bool) -> str:
@@ -161,12 +160,12 @@ def _explained(same: bool) -> str:
 
 
 def _verdict(run: "Run", compared: list[TrialComparison], good: bool, dataset_changed: bool) -> str:
-    checks = [check for trial in compared for check in trial.checks]
-    held = sum(check.holds for check in checks)
+    agreements = [one for trial in compared for one in trial.agreements]
+    held = sum(one.holds for one in agreements)
     name = f"{run.info.run_name} ({run.info.run_id})"
     if dataset_changed:
         return f"NOT REPRODUCED: {name}: the dataset is another one, so nothing can be said about the figures"
-    return f"{'reproduced' if good else 'NOT REPRODUCED'}: {name}: {held} of {len(checks)} accuracies hold"
+    return f"{'reproduced' if good else 'NOT REPRODUCED'}: {name}: {held} of {len(agreements)} accuracies hold"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ PASSING = ("time", "load_average", "memory_available_gib")  # of the environment
 
 
 @dataclass(frozen=True)
-class Check:
+class Agreement:
     """An accuracy then and now; `allowed` is how far apart two builds may be by chance, 0 for the same build."""
 
     then: float
@@ -44,7 +44,7 @@ class TrialComparison:
     """One operating point then and now, by each of `MEASURES`; `latency` is mean latency now over mean latency then."""
 
     name: str
-    checks: tuple[Check, ...]
+    agreements: tuple[Agreement, ...]
     latency: Interval | None
 
 
@@ -79,7 +79,7 @@ def compare(
         compared.append(
             TrialComparison(
                 trial.point.title,
-                tuple(_check(name, found, row, experiment.dataset.queries, same) for name in MEASURES),
+                tuple(_agreement(name, found, row, experiment.dataset.queries, same) for name in MEASURES),
                 latency_ratio(latencies[visit], means) if visit in latencies else None,
             )
         )
@@ -96,9 +96,9 @@ def only_one_has(then: list[Row], now: list[Row]) -> list[str]:
     return [f"measured {when} only, and not compared: {'; '.join(those)}" for when, those in lines if those]
 
 
-def _check(measure: str, then: Row, now: Row, queries: int, same: bool) -> Check:
+def _agreement(measure: str, then: Row, now: Row, queries: int, same: bool) -> Agreement:
     allowed = 0.0 if same else math.hypot(*(half_width(measure, row.metrics, queries) for row in (then, now)))
-    return Check(then.metrics[measure], now.metrics[measure], allowed)
+    return Agreement(then.metrics[measure], now.metrics[measure], allowed)
 
 
 def half_width(measure: str, metrics: dict[str, float], queries: int) -> float:

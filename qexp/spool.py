@@ -24,7 +24,7 @@ PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
-class TrialRecord:
+class SpooledTrial:
     """A trial's run: its name, parameters and metrics; `level` is `load` for a trial under load."""
 
     name: str
@@ -34,7 +34,7 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
-class Record:
+class Spooled:
     """All that a collection run gets once it is measured; `store` is an address, `time` in milliseconds."""
 
     store: str
@@ -45,7 +45,7 @@ class Record:
     tags: dict[str, str]
     dataset: dict[str, str]
     trial_tags: dict[str, str]
-    trials: tuple[TrialRecord, ...]
+    trials: tuple[SpooledTrial, ...]
 
 
 def new(root: Path) -> Path:
@@ -56,35 +56,35 @@ def new(root: Path) -> Path:
     return folder
 
 
-def seal(folder: Path, record: Record) -> Path:
-    """Write the record, and rename the folder to the run's id: from now on it is pending."""
-    (folder / RECORD).write_text(json.dumps(asdict(record)), encoding="utf-8")
-    target = folder.parent / record.run_id
+def seal(folder: Path, spooled: Spooled) -> Path:
+    """Write the file, and rename the folder to the run's id: from now on it is pending."""
+    (folder / RECORD).write_text(json.dumps(asdict(spooled)), encoding="utf-8")
+    target = folder.parent / spooled.run_id
     folder.rename(target)
     return target
 
 
-def load(folder: Path) -> Record:
-    """Read a record back."""
+def load(folder: Path) -> Spooled:
+    """Read what was sealed."""
     raw: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    trials = tuple(TrialRecord(**trial) for trial in raw.pop("trials"))
-    return Record(**raw, trials=trials)
+    trials = tuple(SpooledTrial(**trial) for trial in raw.pop("trials"))
+    return Spooled(**raw, trials=trials)
 
 
 def done(folder: Path) -> None:
-    """Forget a record that is logged."""
+    """Forget what is logged."""
     doomed = folder.with_name(f"{folder.name}{PARTIAL}")
     folder.rename(doomed)  # so that nobody ever finds half of it
     shutil.rmtree(doomed)
 
 
 def taken(root: Path, run_id: str) -> Lock:
-    """Hold a run's record, so that nobody else logs it; BlockingIOError if somebody does."""
+    """Hold what a run has, so that nobody else logs it; BlockingIOError if somebody does."""
     return locked(root, f"spool-{run_id}", alone=True, wait=False)
 
 
 def pending(root: Path, store: str) -> list[Path]:
-    """Return the records of a store that wait to be logged; other jobs may log or remove some meanwhile."""
+    """Return the folders of a store that wait to be logged; other jobs may log or remove some meanwhile."""
     folders = []
     for folder in sorted((root / "spool").glob("*")):
         try:

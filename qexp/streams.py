@@ -3,6 +3,7 @@
 Those may be closed, of few characters, or of no use to anybody any more.
 """
 
+import argparse
 import codecs
 import io
 import os
@@ -11,9 +12,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from typing import NoReturn
 
 from qexp.environment import MAIN_PROCESS
-from qexp.errors import QexpError
+from qexp.errors import ConfigError, QexpError
 
 # Exit codes: the last of them of `| head`, as a shell has it of SIGPIPE.
 OK, BUG, BAD_INPUT, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
@@ -79,6 +81,14 @@ def command(name: str) -> Callable[[Callable[[], int | None]], Callable[[], None
         return run
 
     return decorate
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of a command's words: what is wrong with them is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError, with where to read what is right."""
+        raise ConfigError(f"{message}; see {self.prog} --help")
 
 
 def complain(name: str, message: str) -> int:

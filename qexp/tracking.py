@@ -142,7 +142,7 @@ def _record(
     text = note(f"{texts[TABLE_FILE]}\n\n{texts[TRUST_FILE]}", f"{TABLE_FILE} and {TRUST_FILE}")
     noisy = {"qexp.noisy": str(experiment.noisy).lower()}
     told = _last_tags(config, tags, experiment)
-    record = spool.Record(
+    record = spool.Spooled(
         store=address(),
         experiment_id=experiment_id,
         run_id=run_id,
@@ -153,7 +153,7 @@ def _record(
         trial_tags={key: value for key, value in tags.items() if key.startswith("qexp.")}
         | noisy
         | {key: told[key] for key in ("qexp.engine", "qexp.validity") if key in told},
-        trials=tuple(_trial_records(config, experiment, _method(config, shlex.split(tags["qexp.command"])))),
+        trials=tuple(_spooled_trials(config, experiment, _method(config, shlex.split(tags["qexp.command"])))),
     )
     with spool.taken(root, run_id):
         try:
@@ -207,7 +207,7 @@ def note(text: str, files: str) -> str:
     return text[: text.rindex("\n", 0, NOTE - len(rest) + 1)] + rest
 
 
-def _trial_records(config: ExperimentConfig, experiment: Experiment, method: str) -> Iterator[spool.TrialRecord]:
+def _spooled_trials(config: ExperimentConfig, experiment: Experiment, method: str) -> Iterator[spool.SpooledTrial]:
     """Yield the runs below a collection's: trials, then operating points under load; their names begin with `method`.
 
     A field that is swept is a parameter of theirs too, so that they can be told apart side by side.
@@ -217,10 +217,10 @@ def _trial_records(config: ExperimentConfig, experiment: Experiment, method: str
     swept = {key: str(value) for key, value in values.items() if key in swept_keys() or key.startswith(within)}
     for trial in experiment.trials:
         row = trial_row(config, experiment, trial)
-        yield spool.TrialRecord(f"{method} {trial.point.title}", row.params | swept, row.metrics)
+        yield spool.SpooledTrial(f"{method} {trial.point.title}", row.params | swept, row.metrics)
     for load, row in zip(experiment.loads, load_rows(config, experiment), strict=True):
         name = f"{'baseline' if load.role == 'baseline' else method} {load.point.title}, {load.level.title}"
-        yield spool.TrialRecord(name, row.params | swept, row.metrics, level="load")
+        yield spool.SpooledTrial(name, row.params | swept, row.metrics, level="load")
 
 
 def log_record(client: "MlflowClient", folder: Path) -> None:

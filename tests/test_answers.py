@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from qexp.report import answers
-from qexp.report.blocks import Bullets, Grid, Paragraph
+from qexp.report.elements import Bullets, Grid, Paragraph
 from qexp.report.recommend import recommend
 from qexp.results import MIB
 from tests.tables import TABLE, baseline, job, row

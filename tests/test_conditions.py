@@ -1,7 +1,7 @@
 """The tables of cold searches and of load, from rows made by hand."""
 
-from qexp.report.blocks import Heading, Paragraph
-from qexp.report.conditions import COLD, LOAD, cold_grid, condition_blocks, load_grid
+from qexp.report.conditions import COLD, LOAD, cold_grid, condition_elements, load_grid
+from qexp.report.elements import Heading, Paragraph
 from tests.tables import baseline, row
 
 
@@ -50,15 +50,15 @@ def test_a_saturated_load_has_no_latency():
 
 
 def test_what_is_loaded_at_once_is_not_said_to_come_from_the_disk():
-    heading, said, _ = condition_blocks([("scalar", cold(row("scalar", 2), 1.5))], [])
+    heading, said, _ = condition_elements([("scalar", cold(row("scalar", 2), 1.5))], [])
     assert heading == Heading("After a cold start")
     assert isinstance(said, Paragraph)
     assert "such as pinned codes, is in memory before the first query; all else" in said.text
 
 
 def test_what_was_not_measured_has_no_table():
-    assert condition_blocks([("scalar", row("scalar", 2))], []) == []
+    assert condition_elements([("scalar", row("scalar", 2))], []) == []
     rows, loads = [("scalar", cold(row("scalar", 2), 1.5))], [("scalar", load(row("scalar", 2)))]
-    first, (heading, said, grid) = condition_blocks(rows, []), condition_blocks([], loads)
+    first, (heading, said, grid) = condition_elements(rows, []), condition_elements([], loads)
     assert (heading, grid) == (Heading("Under load"), load_grid(loads))
-    assert condition_blocks(rows, loads) == [*first, heading, said, grid]
+    assert condition_elements(rows, loads) == [*first, heading, said, grid]

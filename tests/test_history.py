@@ -13,9 +13,9 @@ from qexp import history, jobs, store
 from qexp.config import ExperimentConfig, FileDataset, IndexConfig, QuantizationConfig, SyntheticDataset
 from qexp.environment import experiment_name
 from qexp.errors import DataError
-from qexp.report.blocks import Grid
 from qexp.report.bodies import create_body
 from qexp.report.conditions import LOAD
+from qexp.report.elements import Grid
 from qexp.report.frontier import questions
 from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord, warnings

@@ -12,9 +12,9 @@ import pytest
 
 from qexp import history
 from qexp.report import render
-from qexp.report.blocks import Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.canvas import DARK, LIGHT
 from qexp.report.cliff import floors
+from qexp.report.elements import Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.frontier import questions
 from qexp.report.recommend import recommend
 from qexp.report.render import write_report
@@ -159,7 +159,7 @@ def test_every_plot_is_told_in_its_own_words(report):
     assert [label.startswith(words) for label, words in zip(told, begin, strict=True)] == [True] * 4
 
 
-BLOCKS = [
+ELEMENTS = [
     (Heading("a < b"), "<h2>a &lt; b</h2>"),
     (Paragraph("**a** < b"), "<p><strong>a</strong> &lt; b</p>"),
     (Verdict("**a** & b"), '<p class="verdict"><strong>a</strong> &amp; b</p>'),
@@ -179,9 +179,9 @@ BLOCKS = [
 ]
 
 
-@pytest.mark.parametrize(("block", "expected"), BLOCKS)
-def test_every_block_is_html(block, expected):
-    assert render._html(block, {"ram": "drawn"}) == expected
+@pytest.mark.parametrize(("element", "expected"), ELEMENTS)
+def test_every_element_is_html(element, expected):
+    assert render._html(element, {"ram": "drawn"}) == expected
 
 
 @pytest.mark.parametrize(

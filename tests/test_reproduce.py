@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from qexp.config import ExperimentConfig, restored
 from qexp.errors import ConfigError
 from qexp.provenance import reproduce_command
-from qexp.reproduced import Check, compare, half_width, latency_ratio, only_one_has, same_build
+from qexp.reproduced import Agreement, compare, half_width, latency_ratio, only_one_has, same_build
 from qexp.results import Experiment, Row
 from qexp.rows import experiment_rows
 from tests.conftest import QUICK, Qexp
@@ -159,9 +159,9 @@ def test_accuracy_may_differ_by_chance_and_no_more() -> None:
     assert half_width("recall", {"recall": 0.5, "recall_low": 0.48, "recall_high": 0.52}, 100) == pytest.approx(0.02)
     assert half_width("recall", {"recall": 0.5}, 100) == pytest.approx(1.959964 * np.sqrt(0.0025), rel=1e-6)
     assert half_width("recall", {"recall": 1.0}, 100) == 0.0
-    assert Check(0.9, 0.95, 0.06).holds
-    assert not Check(0.9, 0.95, 0.04).holds
-    assert Check(0.9, 0.9, 0.0).holds
+    assert Agreement(0.9, 0.95, 0.06).holds
+    assert not Agreement(0.9, 0.95, 0.04).holds
+    assert Agreement(0.9, 0.9, 0.0).holds
 
 
 def test_points_that_only_one_measurement_has_are_told() -> None:
@@ -210,15 +210,15 @@ def test_a_trial_is_compared_with_the_one_at_its_operating_point(tmp_path: Path)
         pa.table(dict(zip(("visit", "round", "nanoseconds"), zip(*raw, strict=True), strict=True))), tmp_path / "raw"
     )
     (found,) = compare([*then, other], now, experiment, same=False, raw=tmp_path / "raw")
-    retention, recall = found.checks
+    retention, recall = found.agreements
     assert (retention.then, retention.now) == (0.9, 0.9)
     assert (recall.then, recall.now) == (0.79, 0.85)
     assert (retention.allowed, recall.allowed) == pytest.approx((2**0.5 * 0.01, 2**0.5 * 0.05))
     assert found.latency is not None
     assert found.latency.estimate == pytest.approx(2 / 6 ** (1 / 3))  # over the geometric mean of 1, 2 and 3 ms
     (found,) = compare(then, now, experiment, same=True, raw=None)
-    assert ([check.allowed for check in found.checks], found.latency) == ([0.0, 0.0], None)
-    assert [check.holds for check in found.checks] == [True, False]
+    assert ([one.allowed for one in found.agreements], found.latency) == ([0.0, 0.0], None)
+    assert [one.holds for one in found.agreements] == [True, False]
     for nothing in ([other], [then[0]], [replace(trial, metrics={})]):
         with pytest.raises(ConfigError, match="none of the operating points that were measured now"):
             compare(nothing, now, experiment, same=False, raw=None)

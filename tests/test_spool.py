@@ -12,7 +12,7 @@ from qexp.cache import ABANDONED
 
 
 def waiting(root: Path, run_id: str, store: str = "here") -> Path:
-    record = spool.Record(store, "0", run_id, 0, {}, {}, {}, {}, ())
+    record = spool.Spooled(store, "0", run_id, 0, {}, {}, {}, {}, ())
     return spool.seal(spool.new(root), record)
 
 
@@ -42,7 +42,7 @@ def test_what_another_job_has_logged_meanwhile_is_left_out(tmp_path: Path, monke
     first, last = waiting(tmp_path, "a"), waiting(tmp_path, "b")
     load = spool.load
 
-    def beaten(folder: Path) -> spool.Record:
+    def beaten(folder: Path) -> spool.Spooled:
         if folder == first:
             spool.done(folder)
         return load(folder)

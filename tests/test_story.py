@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from qexp.report import answers
-from qexp.report.blocks import Bullets, Grid, Heading, Paragraph, Picture, Tiles, Verdict
+from qexp.report.elements import Bullets, Grid, Heading, Paragraph, Picture, Tiles, Verdict
 from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord, Record
 from qexp.report.story import _asked, _comparison, _dataset, _decision, _everything, _provenance, _validity, story
@@ -36,7 +36,7 @@ def test_the_control_of_every_job_has_its_figures():
 
 def told(*jobs: CollectionRecord) -> tuple[str, list[str]]:
     decided = recommend([one for found in jobs for one in found.rows], SLO)
-    said = [block for block in _validity(list(jobs), decided) if isinstance(block, Paragraph | Grid)]
+    said = [element for element in _validity(list(jobs), decided) if isinstance(element, Paragraph | Grid)]
     paragraph, grid = said[0], said[1]
     assert isinstance(paragraph, Paragraph)
     assert isinstance(grid, Grid)
@@ -189,9 +189,9 @@ def test_a_report_has_all_its_parts_in_their_order():
     free = CapTrial("none", "no rescore", None, 1.0, 1.0, 1.2)
     record = Record("run", "title", (one,), cliff=Cliff(MIB, (free, replace(free, cap=MIB))))
     decided = recommend(rows, SLO)
-    blocks = story(record, decided, ["frontier", "oversampling", "latency", "ram", "cliff"])
-    alts = {block.name: block.alt for block in blocks if isinstance(block, Picture)}
-    titles = [block.text if isinstance(block, Heading) else getattr(block, "name", "") for block in blocks]
+    elements = story(record, decided, ["frontier", "oversampling", "latency", "ram", "cliff"])
+    alts = {element.name: element.alt for element in elements if isinstance(element, Picture)}
+    titles = [element.text if isinstance(element, Heading) else getattr(element, "name", "") for element in elements]
     assert " | ".join(filter(None, titles)) == (
         "frontier | At matched accuracy | Tuned and adaptive oversampling | oversampling | Domain and dataset | "
         "Methods compared | latency | Key questions | ram | When memory runs short | cliff | Key insights | Success "
@@ -199,9 +199,9 @@ def test_a_report_has_all_its_parts_in_their_order():
         "measured"
     )
     assert {Bullets(("3× is enough",)), Bullets(("Note: small.",))} < {
-        one for one in blocks if isinstance(one, Bullets)
+        one for one in elements if isinstance(one, Bullets)
     }
-    (grid,) = [block for block in blocks if isinstance(block, Grid) and block.folded == "3 checks"]
+    (grid,) = [element for element in elements if isinstance(element, Grid) and element.folded == "3 checks"]
     assert grid.rows == (("T02", "held", "m"), ("T02", "warning", "index"), ("T08", "held", "recall"))
     assert alts["cliff"].endswith(" caps. baseline: holds under every cap, down to 1.0 MiB.")
     assert alts["ram"].endswith(
@@ -209,7 +209,7 @@ def test_a_report_has_all_its_parts_in_their_order():
     )
     points = ": no quantization 1.000 at 2.000 ms; scalar, no rescoring 0.900 at 0.400 ms; "
     assert alts["frontier"].startswith(f"Accuracy against P95 latency of every operating point{points}")
-    assert not [block for block in story(record, decided, []) if isinstance(block, Picture)]
+    assert not [element for element in story(record, decided, []) if isinstance(element, Picture)]
 
 
 def test_without_a_choice_it_is_said_what_is_nearest():

@@ -1,4 +1,4 @@
-"""What becomes of a command whose output cannot be written."""
+"""What becomes of a command whose words are wrong, or whose output cannot be written."""
 
 import os
 import subprocess
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from qexp.environment import MAIN_PROCESS
-from qexp.streams import interrupts_kept
+from qexp.errors import ConfigError
+from qexp.streams import Parser, interrupts_kept
 from tests.conftest import Swept
 
 COMMAND = """
@@ -124,3 +125,19 @@ def test_an_interrupt_stays_one_where_cleaning_up_fails() -> None:
         composed(True)
     with pytest.raises(AttributeError):
         composed(False)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["list"], "argument command: invalid choice: 'list' .*; see it --help"),
+        (["rm", "--days", "x"], "argument --days: invalid float value: 'x'; see it rm --help"),
+        (["rm", "--all"], "unrecognized arguments: --all; see it --help"),
+        ([], "the following arguments are required: command; see it --help"),
+    ],
+)
+def test_wrong_words_are_one_line(words: list[str], message: str) -> None:
+    parser = Parser("it")
+    parser.add_subparsers(dest="command", required=True).add_parser("rm").add_argument("--days", type=float)
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        parser.parse_args(words)

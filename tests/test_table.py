@@ -2,8 +2,8 @@ import io
 
 from rich.console import Console
 
-from qexp.report.blocks import Grid
 from qexp.report.conditions import COLD, SPARE
+from qexp.report.elements import Grid
 from qexp.report.table import grid_table, markdown, rich_table, speedup_text
 from qexp.results import Row
 from tests.tables import baseline, row

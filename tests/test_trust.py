@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from qexp.report.conditions import cold_grid, load_grid
-from qexp.report.markdown import block_markdown
+from qexp.report.markdown import element_markdown
 from qexp.report.trust import LOSS_SAID, condition_grids, loss_grid, trust, validity_table
 from qexp.results import Check
 from tests.tables import baseline, row
@@ -71,7 +71,7 @@ def test_a_run_tells_how_its_rounds_ended_what_was_found_and_what_was_checked():
         "**Noisy**: the baseline differs from itself in this run; every interval is widened by as much.",
         "Note: T14 it drifts.",
         LOSS_SAID,
-        block_markdown(loss_grid([("rescoring 2×", rows[1])])),
-        *map(block_markdown, tables),
+        element_markdown(loss_grid([("rescoring 2×", rows[1])])),
+        *map(element_markdown, tables),
         validity_table(CHECKS),
     ]

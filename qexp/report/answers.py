@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 
-from qexp.report.blocks import Block, Bullets, Grid, Paragraph
 from qexp.report.bodies import filter_body
 from qexp.report.digits import money, more, percent
+from qexp.report.elements import Bullets, Element, Grid, Paragraph
 from qexp.report.frontier import Candidate, fastest, times_faster
 from qexp.report.pace import built
 from qexp.report.recommend import Matched, Recommendation, shortfalls
@@ -26,14 +26,14 @@ from qexp.report.words import (
 from qexp.results import DATATYPE_BITS, MIB, Row
 
 
-def condition(collections: Sequence[CollectionRecord]) -> Iterator[Block]:
+def condition(collections: Sequence[CollectionRecord]) -> Iterator[Element]:
     """Yield the filter that every search had; where jobs differ in it, their names tell."""
     first, *others = map(filter_body, collections)
     if first and all(other == first for other in others):
         yield Paragraph(f"All of it under this filter: {json.dumps(first, ensure_ascii=False)}")
 
 
-def questions(collections: Sequence[CollectionRecord], decided: Recommendation) -> Iterator[Block]:
+def questions(collections: Sequence[CollectionRecord], decided: Recommendation) -> Iterator[Element]:
     """Yield the four key questions with their answers."""
     yield Paragraph("**Which method has the best trade-off of speed and accuracy?** " + _best(decided))
     yield Paragraph("**How did oversampling affect the results?**")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from qexp.report.blocks import Block, Grid, Heading, Paragraph
+from qexp.report.elements import Element, Grid, Heading, Paragraph
 from qexp.report.frontier import point
 from qexp.report.table import speedup_text
 from qexp.results import LoadLevel, Row
@@ -22,11 +22,11 @@ _LOAD_SAID = (
 )
 
 
-def condition_blocks(rows: Iterable[tuple[str, Row]], loads: Iterable[tuple[str, Row]]) -> list[Block]:
+def condition_elements(rows: Iterable[tuple[str, Row]], loads: Iterable[tuple[str, Row]]) -> list[Element]:
     """Return both tables, of rows with the names of their collections, each with what it shows; none not measured."""
     cold, load = cold_grid(rows), load_grid(loads)
-    blocks: list[Block] = [Heading("After a cold start"), Paragraph(_COLD_SAID), cold] if cold else []
-    return [*blocks, Heading("Under load"), Paragraph(_LOAD_SAID), load] if load else blocks
+    elements: list[Element] = [Heading("After a cold start"), Paragraph(_COLD_SAID), cold] if cold else []
+    return [*elements, Heading("Under load"), Paragraph(_LOAD_SAID), load] if load else elements
 
 
 def cold_grid(named: Iterable[tuple[str, Row]]) -> Grid | None:

@@ -1,6 +1,6 @@
 """The words of a report, for a reader who has nothing else."""
 
-from qexp.report.blocks import Grid
+from qexp.report.elements import Grid
 
 GLOSSARY = Grid(
     ("word", "what it means here"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
+from qexp.report.elements import Bullets, Element, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 
 
 def table_markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -20,9 +20,9 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def block_markdown(block: Block, suffix: str = "") -> str:
-    """Return a block as Markdown; pictures lie in `plots/`, their names end with `suffix`."""
-    match block:
+def element_markdown(element: Element, suffix: str = "") -> str:
+    """Return an element as Markdown; pictures lie in `plots/`, their names end with `suffix`."""
+    match element:
         case Heading(text):
             return f"## {text}"
         case Paragraph(text):

@@ -5,11 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.canvas import DARK, LIGHT, NARROW, WIDE, Frame, png, svg
+from qexp.report.elements import Bullets, Element, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.frontier import QUESTION
 from qexp.report.inline import Drawings, colours
-from qexp.report.markdown import block_markdown
+from qexp.report.markdown import element_markdown
 from qexp.report.plots import Samples, plots
 from qexp.report.recommend import Recommendation
 from qexp.report.record import Record
@@ -32,22 +32,22 @@ def write_report(
     texts, contents, drawings = [], [], Drawings()
     for number, (asked, decided) in enumerate(zip(_asked(decisions), decisions, strict=True), 1):
         drawn = plots(record.asked_by(decided), decided, samples, record.cliff)
-        blocks = story(record, decided, drawn)
+        elements = story(record, decided, drawn)
         suffix = f"-{number}" if len(decisions) > 1 else ""
         pictures = {}
         for name, draw in drawn.items():
             path, wide = f"plots/{name}{suffix}.png", draw(Frame(LIGHT, WIDE))
             pictures[name] = f'<p><a href="{path}">{path}</a></p>'
             if sum(map(len, pages)) < ROOM:
-                alt = next(block.alt for block in blocks if isinstance(block, Picture) and block.name == name)
+                alt = next(element.alt for element in elements if isinstance(element, Picture) and element.name == name)
                 pictures[name] = drawings.figure(svg(draw(Frame(LIGHT, NARROW))), svg(wide), alt)
                 wide.set_layout_engine("none")  # everything has its place
             (folder / path).write_bytes(png(wide))
-        page = "\n".join(_html(block, pictures) for block in blocks)
-        text = "\n\n".join(block_markdown(block, suffix) for block in blocks)
+        page = "\n".join(_html(element, pictures) for element in elements)
+        text = "\n\n".join(element_markdown(element, suffix) for element in elements)
         if len(decisions) > 1:
             place, name = f"question-{number}", html.escape(asked)
-            said = next(_inline(block.text) for block in blocks if isinstance(block, Verdict))
+            said = next(_inline(element.text) for element in elements if isinstance(element, Verdict))
             contents.append(f'<li><a href="#{place}">{name}</a>: {said}</li>')
             page, text = f'<p class="question" id="{place}">{name}</p>\n{page}', f"**{asked}**\n\n{text}"
         pages.append(page)
@@ -90,8 +90,8 @@ def _page(title: str, body: str) -> str:
 """
 
 
-def _html(block: Block, pictures: Mapping[str, str]) -> str:
-    match block:
+def _html(element: Element, pictures: Mapping[str, str]) -> str:
+    match element:
         case Heading(text):
             return f"<h2>{html.escape(text)}</h2>"
         case Paragraph(text):
@@ -119,7 +119,7 @@ def _html(block: Block, pictures: Mapping[str, str]) -> str:
             ]
             return f'<div class="tiles">{"".join(cards)}</div>'
         case Grid():
-            return _table(block)
+            return _table(element)
         case Picture(name, _):
             return pictures[name]
         case Quote(text):

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from qexp.report import answers
-from qexp.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.cliff import floors
-from qexp.report.conditions import condition_blocks
+from qexp.report.conditions import condition_elements
 from qexp.report.digits import money
+from qexp.report.elements import Bullets, Element, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.frontier import Candidate, dominators
 from qexp.report.glossary import GLOSSARY
 from qexp.report.markdown import one_line
@@ -31,7 +31,7 @@ from qexp.report.words import (
 from qexp.results import CONTROL_TOO_WIDE, MIB
 
 
-def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> list[Block]:
+def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> list[Element]:
     """Return the report of one question; `pictures` are the names of the plots that could be drawn."""
     there = set(pictures)
     collections = record.asked_by(decided)
@@ -51,7 +51,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
         *answers.questions(collections, decided),
         *_picture("ram", _ram_alt(decided), there),
         *_cliff(record, there),
-        *condition_blocks(
+        *condition_elements(
             [(decided.name(one.key), row) for one in collections for row in one.rows],
             [(decided.name(one.key), row) for one in collections for row in one.loads],
         ),
@@ -68,11 +68,11 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
     ]
 
 
-def _picture(name: str, alt: str, there: set[str]) -> list[Block]:
+def _picture(name: str, alt: str, there: set[str]) -> list[Element]:
     return [Picture(name, alt)] if name in there else []
 
 
-def _decision(decided: Recommendation) -> list[Block]:
+def _decision(decided: Recommendation) -> list[Element]:
     choice, lines = decided.choice, verdict_lines(decided)
     if choice is None:
         return [Verdict(lines[0]), *(Paragraph(line) for line in lines[1:])]
@@ -132,13 +132,13 @@ def _ram_alt(decided: Recommendation) -> str:
     return f"Predicted RAM by component: {', '.join(f'{name} {total:.1f} MiB' for name, total in totals.items())}."
 
 
-def _matched(decided: Recommendation) -> list[Block]:
+def _matched(decided: Recommendation) -> list[Element]:
     if not decided.matched:
         return []
     return [Heading("At matched accuracy"), Paragraph(matched(decided))]
 
 
-def _findings(collections: list[CollectionRecord]) -> list[Block]:
+def _findings(collections: list[CollectionRecord]) -> list[Element]:
     """Return what tuning found, and whether adaptive policies beat fixed oversampling."""
     said = findings(collections)
     return [Heading("Tuned and adaptive oversampling"), Bullets(tuple(said))] if said else []
@@ -166,7 +166,7 @@ def _dataset(collection: CollectionRecord) -> Grid:
     return Grid(("", ""), rows)
 
 
-def _comparison(decided: Recommendation) -> list[Block]:
+def _comparison(decided: Recommendation) -> list[Element]:
     """Every collection at one operating point."""
     chosen = [one for one in decided.considered if one.baseline]
     chosen += [decided.shown(found) for found in decided.matched]
@@ -196,21 +196,21 @@ def _comparison(decided: Recommendation) -> list[Block]:
     ]
 
 
-def _loss(decided: Recommendation) -> list[Block]:
+def _loss(decided: Recommendation) -> list[Element]:
     """Return where recall is lost, for the compared points."""
     shown = map(decided.shown, decided.matched)
     loss = loss_grid((decided.title(one), one.row) for one in shown)
     return [Heading("Where recall is lost"), Paragraph(LOSS_SAID), loss] if loss else []
 
 
-def _cliff(record: Record, there: set[str]) -> list[Block]:
+def _cliff(record: Record, there: set[str]) -> list[Element]:
     if record.cliff is None:
         return []
     alt = f"Mean latency under shrinking memory caps. {'; '.join(floors(record.cliff))}."
     return [Heading("When memory runs short"), Bullets(tuple(floors(record.cliff))), *_picture("cliff", alt, there)]
 
 
-def _validity(collections: list[CollectionRecord], decided: Recommendation) -> list[Block]:
+def _validity(collections: list[CollectionRecord], decided: Recommendation) -> list[Element]:
     """Return how the control of every job did, once for every hnsw_ef."""
     rows = []
     noisy, blind = [], []
@@ -251,18 +251,18 @@ def _some(names: Sequence[str], rows: Sequence[object]) -> str:
     return ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} of {len(rows)} jobs"
 
 
-def _checks(collections: list[CollectionRecord]) -> list[Block]:
+def _checks(collections: list[CollectionRecord]) -> list[Element]:
     """Return what was looked for that would have made a figure wrong, warnings first."""
     found = dict.fromkeys((check.trap, check.verdict, check.what) for one in collections for check in one.checks)
     if not found:
         return []
     rows = tuple(sorted(found, key=lambda one: one[:2]))
     said = tuple(notes(warnings(collections)))
-    blocks: list[Block] = [Bullets(said)] if said else []
-    return [*blocks, Grid(("trap", "verdict", "what was checked"), rows, folded=f"{len(rows)} checks")]
+    elements: list[Element] = [Bullets(said)] if said else []
+    return [*elements, Grid(("trap", "verdict", "what was checked"), rows, folded=f"{len(rows)} checks")]
 
 
-def _everything(record: Record, decided: Recommendation) -> list[Block]:
+def _everything(record: Record, decided: Recommendation) -> list[Element]:
     extra = varying([one.row for one in decided.considered])
     mine = {id(one.row) for one in decided.considered}
     asked = [row for one in record.asked_by(decided) for row in one.rows]
@@ -276,15 +276,15 @@ def _everything(record: Record, decided: Recommendation) -> list[Block]:
         for one, by in dominators(decided.considered, decided.slo.objectives)
         if one is not decided.choice  # what beats it misses a limit
     )
-    blocks: list[Block] = [Heading("Every trial"), Grid(header, table, marked, folded=f"{len(rows)} rows")]
+    elements: list[Element] = [Heading("Every trial"), Grid(header, table, marked, folded=f"{len(rows)} rows")]
     if beaten:
         points = "1 dominated point" if len(beaten) == 1 else f"{len(beaten)} dominated points"
         said = f"{points}, and by what{judged_in(decided.slo)}"
-        blocks.append(Grid(("dominated", "by"), beaten, folded=said))
-    return blocks
+        elements.append(Grid(("dominated", "by"), beaten, folded=said))
+    return elements
 
 
-def _provenance(record: Record, collections: list[CollectionRecord]) -> list[Block]:
+def _provenance(record: Record, collections: list[CollectionRecord]) -> list[Element]:
     facts = [
         f"MLflow run {record.run_id}.",
         "Latency is timed around one search call, one client, every operating point once a round in random order.",

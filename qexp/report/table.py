@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from qexp.report.blocks import Grid
+from qexp.report.elements import Grid
 from qexp.report.frontier import questions
 from qexp.report.markdown import table_markdown
 from qexp.report.settings import varying

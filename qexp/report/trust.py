@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from qexp.report.blocks import Grid
 from qexp.report.conditions import cold_grid, load_grid
+from qexp.report.elements import Grid
 from qexp.report.frontier import point
-from qexp.report.markdown import block_markdown, table_markdown
+from qexp.report.markdown import element_markdown, table_markdown
 from qexp.report.words import notes
 from qexp.results import Check, Experiment, Row
 
@@ -24,8 +24,8 @@ def trust(experiment: Experiment, rows: Sequence[Row], loads: Sequence[Row]) -> 
         parts.append("**Noisy**: the baseline differs from itself in this run; every interval is widened by as much.")
     parts += notes(experiment.warnings)
     if loss := loss_grid((point(row.params), row) for row in rows):
-        parts += [LOSS_SAID, block_markdown(loss)]
-    parts += [*map(block_markdown, condition_grids(rows, loads)), validity_table(experiment.checks)]
+        parts += [LOSS_SAID, element_markdown(loss)]
+    parts += [*map(element_markdown, condition_grids(rows, loads)), validity_table(experiment.checks)]
     return "\n\n".join(parts)
 
 

@@ -78,4 +78,4 @@ class Quote:
     text: str
 
 
-Block = Heading | Paragraph | Bullets | Ticks | Grid | Tiles | Verdict | Picture | Quote
+Element = Heading | Paragraph | Bullets | Ticks | Grid | Tiles | Verdict | Picture | Quote
