@@ -112,7 +112,7 @@ def _judged(
     labels = yardstick.labels
     relevance = accuracy.relevance(labels, search.limit)
     results = (measured.timed, measured.cold, measured.results)
-    baselines, trials = judge(Evidence(*results, yardstick.recall, yardstick.retention, relevance))
+    baselines, trials = judge(Evidence(*results, yardstick.scored, yardstick.recall, yardstick.retention, relevance))
     validity.check_accuracy(spec, baselines, trials, checks)
     validity.check_noise(baselines, search.target_halfwidth, checks)
     return Experiment(

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qexp.bench import accuracy, dataset_checks, validity
+from qexp.bench.accuracy import Found, Share
 from qexp.bench.checks import Checks
 from qexp.config import ExperimentConfig, SearchConfig
 from qexp.data.truth import Truth, engine_truth, exact_scores, farther, find_truth, magnitude, scores_of
@@ -34,21 +36,24 @@ class Yardstick:
         """The labels of points that a search may find."""
         return self.data.qrels if self.matching is None else accuracy.labels_of(self.data.qrels, self.matching)
 
-    def recall(self, found: Ids) -> accuracy.Share:
+    def scored(self, ids: Ids) -> Found:
+        """Return results with their exact scores."""
+        return Found(ids, scores_of(self.data, ids))
+
+    def recall(self, found: Found) -> Share:
         """Return the recall of every query."""
-        return accuracy.recall(scores_of(self.data, found), self.truth.scores, self._magnitude())
+        return accuracy.recall(found.scores, self.truth.scores, self._magnitude)
 
-    def retention(self, found: Ids, reference: Ids) -> accuracy.Share:
+    def retention(self, found: Found, reference: Found) -> Share:
         """Return of every query the retention of the reference's results."""
-        scores = scores_of(self.data, found), scores_of(self.data, reference)
-        return accuracy.retention(found, reference, *scores, self._magnitude())
+        return accuracy.retention(found.ids, reference.ids, found.scores, reference.scores, self._magnitude)
 
-    def judged_by(self, search: SearchConfig, baseline: Place, measure: str) -> Callable[[Ids], accuracy.Share]:
+    def judged_by(self, search: SearchConfig, baseline: Place, measure: str) -> Callable[[Ids], Share]:
         """Return what turns results into the accuracy of every query, by retention or recall."""
         if measure == "recall":
-            return self.recall
-        reference = baseline.worker.found(OperatingPoint(search.limit, search.hnsw_ef[0]))
-        return lambda found: self.retention(found, reference)
+            return lambda ids: self.recall(self.scored(ids))
+        reference = self.scored(baseline.worker.found(OperatingPoint(search.limit, search.hnsw_ef[0])))
+        return lambda ids: self.retention(self.scored(ids), reference)
 
     def check(self, checks: Checks) -> None:
         """Look for queries and exact neighbours that would make accuracy wrong."""
@@ -61,6 +66,7 @@ class Yardstick:
             wrong = farther(self.data, self.truth.ids, self.matching)
             dataset_checks.check_nearest(wrong, self.truth.source, checks)
 
+    @cached_property
     def _magnitude(self) -> NDArray[np.float64]:
         return magnitude(self.data.points(), self.data.query_vectors(), self.truth, self.data.facts.distance)
 

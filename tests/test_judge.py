@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from qexp.bench.accuracy import Found, Share
 from qexp.bench.halves import split
 from qexp.bench.judge import Evidence, _widened, judge
 from qexp.results import Ids, Interval, Loss, Measurement, OperatingPoint, Reads, Visit
@@ -36,7 +37,20 @@ def evidence(control: float = 1.0, builds: list[Ids] | None = None) -> Evidence:
         RESCORED: [ids(4, 3)] * (1 + len(builds or [])),
         IGNORE: [ids(4, 2)],
     }
-    return Evidence(timed, {}, results, lambda found: (found < 90).mean(axis=1), overlap, lambda found: (None, None))
+    return Evidence(timed, {}, results, unscored, recall, retention, lambda found: (None, None))
+
+
+def unscored(found: Ids) -> Found:
+    return Found(found, np.zeros(found.shape))
+
+
+def recall(found: Found) -> Share:
+    """All row numbers below 90 are right."""
+    return (found.ids < 90).mean(axis=1)
+
+
+def retention(found: Found, reference: Found) -> Share:
+    return overlap(found.ids, reference.ids)
 
 
 def test_every_trial_is_held_against_the_baseline() -> None:
@@ -145,7 +159,7 @@ def test_each_statistic_is_compared_with_its_own_and_widened_by_the_noisier_cont
         Visit("trial", CODES): skewed(1.0, 4.0, server=0.3),
     }
     results = {CODES: [timed[Visit("trial", CODES)].ids]}
-    found = Evidence(timed, {}, results, lambda found: np.ones(len(found)), overlap, lambda found: (None, None))
+    found = Evidence(timed, {}, results, unscored, recall, retention, lambda found: (None, None))
     (baseline,), (codes,) = judge(found)
     mean = 4.45 / 3.8  # how many times slower the control is; of the median 1.25, of P95 1.1
     assert baseline.control_p95 is not None
@@ -197,3 +211,14 @@ def test_the_first_query_of_a_cold_round_is_a_mean_over_rounds() -> None:
     codes = judge(replace(evidence(), cold=visits))[1][0]
     assert codes.cold is not None
     assert (codes.cold.first, codes.cold.queries) == (20.0, 300)
+
+
+def test_results_are_scored_once() -> None:
+    found, seen = evidence(builds=[ids(3, 4)]), []
+
+    def scored(found: Ids) -> Found:
+        seen.append(found)
+        return unscored(found)
+
+    judge(replace(found, scored=scored))
+    assert len(seen) == 1 + sum(map(len, found.results.values()))

@@ -58,7 +58,8 @@ def test_results_are_held_against_the_exact_ones_or_the_baselines(data: Data) ->
     found = np.array([[1, 2], [5, 4]])
     assert recall(found).tolist() == [0.5, 1.0]
     assert retention(found).tolist() == [0.5, 1.0]
-    assert yardstick.retention(np.array([[0, 1], [4, 5]]), found).tolist() == [0.5, 1.0]
+    near = yardstick.scored(np.array([[0, 1], [4, 5]]))
+    assert yardstick.retention(near, yardstick.scored(found)).tolist() == [0.5, 1.0]
 
 
 def test_only_labels_of_points_that_a_search_may_find_count(data: Data) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,15 @@ PAIRS = 2**22  # of results that are compared at a time
 TIE = 1e-6  # of the magnitude; 16 roundings of single precision, in which the engine computes
 
 Share = NDArray[np.float64]
+
+
+class Found(NamedTuple):
+    """Results of every query with their exact scores: row numbers, -1 for none, and scores [query, k], -inf then."""
+
+    ids: Ids
+    scores: NDArray[np.float64]
+
+
 Relevance = Callable[[Ids], tuple[float | None, float | None]]
 
 

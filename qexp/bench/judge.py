@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qexp.bench import accuracy, latency
-from qexp.bench.accuracy import Relevance, Share
+from qexp.bench.accuracy import Found, Relevance, Share
 from qexp.bench.halves import halves
 from qexp.results import Accuracy, Baseline, Cold, Half, Ids, Interval, Loss, Measurement, OperatingPoint, Trial, Visit
 
@@ -17,35 +17,41 @@ class Evidence:
     """What one experiment measured.
 
     `timed` and `cold` hold visits in rounds. `results` holds, for each operating point of the quantized collection,
-    what every build of it returned, the timed one first. `recall` judges results [query, limit] query by query, as
-    `retention` does against others, `relevance` all of them by labels.
+    what every build of it returned, the timed one first. `scored` gives results [query, limit] their exact scores,
+    once; `recall` judges them query by query, as `retention` does against others, `relevance` all of them by labels.
     """
 
     timed: Mapping[Visit, Measurement]
     cold: Mapping[Visit, Measurement]
     results: Mapping[OperatingPoint, Sequence[Ids]]
-    recall: Callable[[Ids], Share]
-    retention: Callable[[Ids, Ids], Share]
+    scored: Callable[[Ids], Found]
+    recall: Callable[[Found], Share]
+    retention: Callable[[Found, Found], Share]
     relevance: Relevance
 
 
 def judge(evidence: Evidence) -> tuple[tuple[Baseline, ...], tuple[Trial, ...]]:
     """Return the baselines with their controls, and the trials, in the order in which they were given."""
-    baselines = {
-        visit.point.hnsw_ef: _baseline(visit, evidence) for visit in evidence.timed if visit.role == "baseline"
-    }
-    recalls = {point: np.stack([evidence.recall(ids) for ids in builds]) for point, builds in evidence.results.items()}
+    bases = {visit.point.hnsw_ef: visit for visit in evidence.timed if visit.role == "baseline"}
+    references = {ef: evidence.scored(evidence.timed[visit].ids) for ef, visit in bases.items()}
+    results = {point: [evidence.scored(ids) for ids in builds] for point, builds in evidence.results.items()}
+    recalls = {point: np.stack([evidence.recall(found) for found in builds]) for point, builds in results.items()}
+
+    def retention(point: OperatingPoint) -> Share:
+        return np.stack([evidence.retention(found, references[point.hnsw_ef]) for found in results[point]])
+
+    baselines = {ef: _baseline(visit, references[ef], evidence) for ef, visit in bases.items()}
     trials = [
-        _trial(visit, baselines[visit.point.hnsw_ef], evidence, recalls)
+        _trial(visit, baselines[visit.point.hnsw_ef], evidence, retention(visit.point), recalls)
         for visit in evidence.timed
         if visit.role == "trial"
     ]
     return tuple(baselines.values()), tuple(trials)
 
 
-def _baseline(visit: Visit, evidence: Evidence) -> Baseline:
+def _baseline(visit: Visit, found: Found, evidence: Evidence) -> Baseline:
     base = evidence.timed[visit]
-    retention, recall = evidence.retention(base.ids, base.ids)[None], evidence.recall(base.ids)[None]
+    retention, recall = evidence.retention(found, found)[None], evidence.recall(found)[None]
     first, second = halves(base.latencies, retention, recall)
     control = evidence.timed[Visit("control", visit.point)].latencies
     return Baseline(
@@ -70,11 +76,12 @@ def _visit(baseline: Baseline) -> Visit:
     return Visit("baseline", baseline.point)
 
 
-def _trial(visit: Visit, baseline: Baseline, evidence: Evidence, recalls: Mapping[OperatingPoint, Share]) -> Trial:
+def _trial(
+    visit: Visit, baseline: Baseline, evidence: Evidence, retention: Share, recalls: Mapping[OperatingPoint, Share]
+) -> Trial:
     base, trial = evidence.timed[_visit(baseline)], evidence.timed[visit]
     p95 = latency.speedup_p95(base.latencies, trial.latencies)
     builds, recall = evidence.results[visit.point], recalls[visit.point]
-    retention = np.stack([evidence.retention(ids, base.ids) for ids in builds])
     return Trial(
         visit.point,
         latency.latency_stats(trial.latencies),
