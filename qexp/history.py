@@ -141,8 +141,16 @@ def _newest(experiment_id: str) -> "list[Run]":
 
 def _record(run_id: str, title: str, runs: "list[Run]") -> Record:
     measured, rest = jobs.with_rows(runs)
-    collections = [_collection(run, rows) for run, rows in measured]
     failures = [(run.info.run_name, reason) for run, reason in rest]
+    collections = []
+    for run, rows in measured:
+        try:
+            collections.append(_collection(run, rows))
+        except DataError as error:
+            if len(runs) == 1:
+                raise
+            log.warning("%s: left out: %s", run.info.run_name, error)
+            failures.append((run.info.run_name, str(error)))
     if not collections:
         reason = f": {failures[0][1]}" if failures else ""
         raise DataError(f"{title} ({run_id}): no finished collection to report on{reason}")
@@ -161,7 +169,10 @@ def _collection(run: "Run", rows: list[Row]) -> CollectionRecord:
     dataset = store.json_artifact(run.info.run_id, tracking.DATASET_FILE)
     for name, found in ((tracking.CONFIG_FILE, config), (tracking.DATASET_FILE, dataset)):
         if not found:
-            raise DataError(f"run {run.info.run_id}: has no {name}; delete the run and measure it again")
+            raise DataError(
+                f"run {run.info.run_id}: has no {name} (it is gone, or an older qexp kept none); delete the run and "
+                "measure it again"
+            )
     tags = dict(run.data.tags)
     if lost := jobs.lost_trials(run, rows):
         said = f"{lost} of its trials were deleted in MLflow and are left out"

@@ -95,6 +95,23 @@ def test_artifacts_that_are_damaged_or_gone_are_one_line(
         history.read(collection.info.run_id)
 
 
+def test_a_record_that_cannot_be_read_is_left_out_and_named(
+    small: ExperimentConfig, environment: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    few = replace(small, search=replace(small.search, rescore=[True]))
+    run(few, [])
+    client, experiment_id = store.connect()
+    (old,) = store.search(experiment_id, "tags.`qexp.level` = 'collection'")
+    client.log_text(old.info.run_id, "{}", "dataset.json")  # as of a version that kept none
+    run(replace(few, quantization=QuantizationConfig("binary", {"binary": {}})), [])
+    record = history.read(experiment_name())
+    assert [one.name for one in record.collections] == ["binary"]
+    ((name, reason),) = record.failures
+    assert name == old.info.run_name
+    assert reason.startswith(f"run {old.info.run_id}: has no dataset.json (it is gone, or an older qexp kept none)")
+    assert f"{name}: left out: {reason}" in caplog.text
+
+
 def test_a_run_whose_trials_were_deleted_says_so(small: ExperimentConfig, environment: dict[str, str]) -> None:
     run(replace(small, search=replace(small.search, rescore=[True])), [])
     client, experiment_id = store.connect()
