@@ -39,6 +39,18 @@ def test_of_one_collection_no_method_is_named_and_none_twice() -> None:
     assert warnings([collection("scalar")]) == []
 
 
+def test_jobs_of_several_versions_are_told() -> None:
+    def measured(version: str, commit: str) -> CollectionRecord:
+        tags = {"qexp.version": version} | ({"qexp.git_sha": commit * 40} if commit else {})
+        return replace(collection("scalar"), tags=tags)
+
+    assert warnings([measured("0.1.0", "a"), measured("0.1.0", "a")]) == []
+    (said,) = warnings([measured("0.1.0", "a"), measured("0.1.0", "b"), measured("0.2.0", "")])
+    assert said.startswith("several versions of qexp measured these (0.1.0 at aaaaaaa, 0.1.0 at bbbbbbb, 0.2.0), and ")
+    (many,) = warnings([measured("0.1.0", commit) for commit in "abcdefg"])
+    assert "(0.1.0 at aaaaaaa, …, 0.1.0 at ggggggg)" in many
+
+
 def test_findings_are_told_as_warnings_are() -> None:
     jobs = [
         replace(collection(name, "small"), tags={"qexp.findings": f"2× for {name}"}) for name in ("scalar", "binary")

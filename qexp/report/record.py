@@ -73,13 +73,29 @@ _CONTROL = re.compile(r"(the baseline)(?: \(ef \w+\))?( against itself) is [^:]*
 
 
 def warnings(collections: Iterable[CollectionRecord]) -> list[str]:
-    """Return what the collections' runs warn of, each sentence once; before it the methods, where not all say it."""
-    return _said(collections, WARNINGS)
+    """Return what the collections' runs warn of, each sentence once; before it the methods, where not all say it.
+
+    The first tells where several versions of qexp have measured them.
+    """
+    every = list(collections)
+    return [*_several_versions(every), *_said(every, WARNINGS)]
 
 
 def findings(collections: Iterable[CollectionRecord]) -> list[str]:
     """Return what tuning and adaptive policies have found, told as warnings are."""
     return _said(collections, FINDINGS)
+
+
+def _several_versions(collections: Iterable[CollectionRecord]) -> list[str]:
+    codes = {(one.tags.get("qexp.version", ""), one.tags.get("qexp.git_sha", "")[:7]): None for one in collections}
+    if len(codes) < 2:
+        return []
+    names = [" at ".join(filter(None, code)) for code in codes]
+    told = ", ".join(names) if len(names) <= MOST_NAMES else f"{names[0]}, …, {names[-1]}"
+    return [
+        f"several versions of qexp measured these ({told}), and may predict RAM or judge intervals in other ways: what "
+        "is to be compared closely, measure again with one of them"
+    ]
 
 
 def _said(collections: Iterable[CollectionRecord], tag: str) -> list[str]:
