@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from qexp.config import ExperimentConfig, HubDataset, restored
 from qexp.environment import REPRODUCES, sweep_run
 from qexp.errors import ConfigError, QexpError
-from qexp.reproduced import Agreement, TrialComparison, compare, differences, only_one_has, same_build
+from qexp.reproduced import Agreement, TrialComparison, compare, differences, only_one_has, other_version, same_build
 from qexp.rows import experiment_rows
 from qexp.streams import BAD_INPUT, Parser, command, complain
 
@@ -112,7 +112,8 @@ def _holds(run: "Run", cache: str | None) -> bool:
     good = not dataset_changed and all(one.holds for trial in compared for one in trial.agreements)
     out = console()
     out.print(_table(compared, str(run.info.run_name), out.width), crop=False)
-    lines = [*changed, *only_one_has(then, now), _explained(same), _verdict(run, compared, good, dataset_changed)]
+    told = [_explained(same), *([] if good else other_version(changed))]
+    lines = [*changed, *only_one_has(then, now), *told, _verdict(run, compared, good, dataset_changed)]
     for line in lines:
         out.print(line, markup=False)
     tracking.record_verdict(run_id, "reproduced" if good else "not reproduced", "\n".join(lines))

@@ -1,6 +1,7 @@
 """A measurement then and now: what of it holds, and what has changed around it."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,6 +153,16 @@ def differences(run: "Run", then: dict[str, Any], experiment: Experiment) -> lis
     now = machine.environment()
     lines += _changed("", _without(then, *PASSING, "libraries"), _without(now, *PASSING, "libraries"))
     return lines + _changed("library ", then.get("libraries", {}), now["libraries"])
+
+
+def other_version(changed: Iterable[str]) -> list[str]:
+    """Return what it means that another version of qexp measured then, where one of the `differences` says so."""
+    if not any(line.startswith(("qexp.version:", "qexp.git_sha:")) for line in changed):
+        return []
+    return [
+        "Another version of qexp measured it then, and may have counted otherwise: what does not hold here is to be "
+        "measured with that one before it is called different."
+    ]
 
 
 def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:

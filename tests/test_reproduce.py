@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from qexp.config import ExperimentConfig, restored
 from qexp.errors import ConfigError
 from qexp.provenance import reproduce_command
-from qexp.reproduced import Agreement, compare, half_width, latency_ratio, only_one_has, same_build
+from qexp.reproduced import Agreement, compare, half_width, latency_ratio, only_one_has, other_version, same_build
 from qexp.results import Experiment, Row
 from qexp.rows import experiment_rows
 from tests.conftest import QUICK, Qexp
@@ -42,6 +42,7 @@ def test_a_run_holds_with_its_build_and_with_a_fresh_one(
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("its results must be the same to the bit") == 2
     assert again.stdout.count("\nreproduced: ") == 2
+    assert "Another version of qexp" not in again.stdout
 
     fresh = reproduced(environment, tmp_path, "--fresh", collection.info.run_id)
     assert fresh.returncode == 0, fresh.stdout
@@ -60,11 +61,13 @@ def test_another_dataset_and_other_figures_are_said(qexp: Qexp, environment: dic
     for trial in runs_of(environment, "trial"):
         if trial.data.params["rescore"] == "false":
             client.log_metric(trial.info.run_id, "recall", trial.data.metrics["recall"] - 0.01)
+    client.set_tag(collection.info.run_id, "qexp.git_sha", "0" * 40)
     client.log_dict(collection.info.run_id, {"python": "2.7.18", "libraries": {"numpy": "0.1"}}, "environment.json")
     other = reproduced(environment, tmp_path, collection.info.run_id)
     assert other.returncode == 1, other.stdout
     assert "NOT REPRODUCED: synthetic binary" in other.stdout
     assert "7 of 8 accuracies hold" in other.stdout
+    assert "Another version of qexp measured it then" in other.stdout
     assert "library numpy: 0.1 then, " in other.stdout
     assert "python: 2.7.18 then, " in other.stdout
 
@@ -171,6 +174,19 @@ def test_points_that_only_one_measurement_has_are_told() -> None:
         "measured now only, and not compared: binary, rescoring 2.5×; binary, rescoring 4×",
     ]
     assert only_one_has(then, then) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "lines"),
+    [
+        ([], 0),
+        (["qexp.lock: a then, b now", "library numpy: 1 then, 2 now"], 0),
+        (["qexp.git_sha: a then, b now"], 1),
+        (["qexp.version: 0.1.0 then, 0.2.0 now", "qexp.git_sha: a then, b now"], 1),
+    ],
+)
+def test_what_another_version_measured_may_be_counted_otherwise(changed: list[str], lines: int) -> None:
+    assert [line[:42] for line in other_version(changed)] == ["Another version of qexp measured it then, "] * lines
 
 
 def test_latency_ratio_is_now_over_then() -> None:
