@@ -188,15 +188,21 @@ def finished(config: ExperimentConfig) -> tuple[str, list[Row]] | None:
             changed = run.data.tags.get(tracking.INPUTS, "") != read
             rows = [] if changed else rows_of(run)
             if not rows or lost_trials(run, rows):
-                reason = "files were changed since" if changed else "trials were deleted of"
+                since = "were changed" if tracking.INPUTS in run.data.tags else "may have changed"
+                reason = f"files {since} since" if changed else "trials were deleted of"
                 log.warning("%s: measured again: %s run %s", run.info.run_name, reason, run.info.run_id)
                 continue
             if sweep_id and run.data.tags.get("qexp.sweep") != sweep_id:
                 client.set_tag(sweep_id, REUSED + config.hash, run.info.run_id)
                 _reuse(client, rows, sweep_id)
-            log.info("%s: measured already by run %s", run.info.run_name, run.info.run_id)
+            log.info("%s: measured already by run %s%s", run.info.run_name, run.info.run_id, _at_another_commit(run))
             return run.info.run_id, rows
         return None
+
+
+def _at_another_commit(run: "Run") -> str:
+    commit = run.data.tags.get("qexp.git_sha", "")
+    return f", at commit {commit[:7]} of qexp" if commit not in ("", code_tags().get("qexp.git_sha")) else ""
 
 
 def _reuse(client: "MlflowClient", rows: list[Row], sweep_id: str) -> None:

@@ -1,16 +1,20 @@
 """The jobs of a sweep as MLflow holds them, deleted trials among them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from qexp import jobs, store
+from qexp import jobs, store, sweep
+from qexp.config import ExperimentConfig, FileDataset
 from qexp.errors import DataError
+from qexp.provenance import code_tags
 from qexp.report.cliff import to_json
 from qexp.report.sizing import CLIFF_FILE
 from qexp.results.footprint import CapTrial, Cliff
+from qexp.tracking import INPUTS
 from tests.conftest import QUICK, Qexp
 from tests.support.running import all_runs, runs_of
 
@@ -59,6 +63,34 @@ def test_what_read_other_files_is_measured_again(qexp: Qexp, tmp_path: Path) -> 
         done = qexp(*words)
         assert done.returncode == 0, done.stderr
         assert told in done.stderr
+
+
+def test_what_is_reused_says_at_which_commit_and_what_is_not_says_why(
+    small: ExperimentConfig, environment: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "qexp")
+    client, experiment = store.connect()
+
+    def asked(config: ExperimentConfig, **tags: str) -> tuple[str, str]:
+        job = store.start_run(client, experiment, "mine", "collection", {"qexp.config_hash": config.hash, **tags})
+        trial = store.start_run(client, experiment, "mine", "trial", {"mlflow.parentRunId": job})
+        store.log_values(client, trial, {"quantization": "scalar", "hnsw_ef": "default"}, {"latency_mean_ms": 0.5})
+        client.set_terminated(job)
+        caplog.clear()
+        found = sweep.finished(config)
+        return found[0] if found else "", caplog.text.replace(job, "JOB")
+
+    again = replace(small, skip_existing=True)
+    now = code_tags().get("qexp.git_sha", "")
+    assert asked(again, **{"qexp.git_sha": now})[1].endswith("mine: measured already by run JOB\n")
+    told = asked(again, **{"qexp.git_sha": "0" * 40})[1]
+    assert told.endswith("mine: measured already by run JOB, at commit 0000000 of qexp\n")
+    np.save(tmp_path / "points.npy", np.eye(9))
+    files = replace(again, dataset=FileDataset(path=str(tmp_path / "points.npy")))
+    for tags, told in (({}, "may have changed"), ({INPUTS: "0"}, "were changed")):
+        found, text = asked(files, **tags)
+        assert not found
+        assert f"mine: measured again: files {told} since run JOB" in text
 
 
 @pytest.mark.parametrize(
