@@ -194,6 +194,7 @@ def finished(config: ExperimentConfig) -> tuple[str, list[Row]] | None:
                 continue
             if sweep_id and run.data.tags.get("qexp.sweep") != sweep_id:
                 client.set_tag(sweep_id, REUSED + config.hash, run.info.run_id)
+            if sweep_id:
                 _reuse(client, rows, sweep_id)
             log.info("%s: measured already by run %s%s", run.info.run_name, run.info.run_id, _at_another_commit(run))
             return run.info.run_id, rows
@@ -206,11 +207,12 @@ def _at_another_commit(run: "Run") -> str:
 
 
 def _reuse(client: "MlflowClient", rows: list[Row], sweep_id: str) -> None:
-    """Have the search for a sweep's trials find those of a job that it reuses."""
+    """Have the search for a sweep's trials find those of a job that it reuses, also of one older than the search."""
     for run_id in filter(None, (row.run_id for row in rows)):
-        known = client.get_run(run_id).data.tags.get(tracking.SWEEPS, "").split()
-        if sweep_id not in known:
-            client.set_tag(run_id, tracking.SWEEPS, " ".join([*known, sweep_id]))
+        tags = client.get_run(run_id).data.tags
+        known = tags.get(tracking.SWEEPS, tags.get("qexp.sweep", "")).split()
+        if sweep_id not in known or tracking.SWEEPS not in tags:
+            client.set_tag(run_id, tracking.SWEEPS, " ".join(dict.fromkeys([*known, sweep_id])))
 
 
 def progress(number: int, words: list[str]) -> None:

@@ -9,12 +9,13 @@ from mlflow import MlflowClient
 
 from qexp import jobs, store, sweep
 from qexp.config import ExperimentConfig, FileDataset
+from qexp.environment import SWEEP_RUN
 from qexp.errors import DataError
 from qexp.provenance import code_tags
 from qexp.report.cliff import to_json
 from qexp.report.sizing import CLIFF_FILE
 from qexp.results.footprint import CapTrial, Cliff
-from qexp.tracking import INPUTS
+from qexp.tracking import INPUTS, SWEEPS
 from tests.conftest import QUICK, Qexp
 from tests.support.running import all_runs, runs_of
 
@@ -91,6 +92,21 @@ def test_what_is_reused_says_at_which_commit_and_what_is_not_says_why(
         found, text = asked(files, **tags)
         assert not found
         assert f"mine: measured again: files {told} since run JOB" in text
+
+
+def test_trials_older_than_the_search_for_those_of_a_sweep_are_found_by_it(
+    small: ExperimentConfig, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, experiment = store.connect()
+    first, second = (store.start_run(client, experiment, "mine", "sweep", {}) for _ in range(2))
+    job = store.start_run(client, experiment, "", "collection", {"qexp.config_hash": small.hash, "qexp.sweep": first})
+    trial = store.start_run(client, experiment, "", "trial", {"mlflow.parentRunId": job, "qexp.sweep": first})
+    store.log_values(client, trial, {"quantization": "scalar", "hnsw_ef": "default"}, {"latency_mean_ms": 0.5})
+    client.set_terminated(job)
+    for sweep_id, known in ((first, first), (second, f"{first} {second}"), (first, f"{first} {second}")):
+        monkeypatch.setenv(SWEEP_RUN, sweep_id)
+        assert sweep.finished(replace(small, skip_existing=True))
+        assert client.get_run(trial).data.tags[SWEEPS] == known
 
 
 @pytest.mark.parametrize(
