@@ -49,6 +49,7 @@ def test_every_part_of_the_queries_finds_its_own(among: Any) -> None:
 def test_parts_share_the_cpus_and_say_once_how_far_they_are(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    pytest.importorskip("faiss")  # its BLAS has a limit for each thread, numpy's one for all
     used: list[tuple[int, int]] = []
     monkeypatch.setattr(progress, "EVERY_SECONDS", 0.0)
     monkeypatch.setattr(nearest, "_candidates", noting(nearest._candidates, used))

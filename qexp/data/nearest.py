@@ -50,7 +50,9 @@ def candidates(
 
     parts = np.array_split(queries, max(1, min(cpus_allowed(), len(queries) // PART)))
     # Threads of the product's own would wait for each other, and spin when it is done, in the way of what comes next.
-    with threadpool_limits(1 if len(parts) > 1 else None, "blas"), ThreadPoolExecutor(len(parts)) as pool:
+    few = (1 if len(parts) > 1 else None, "blas")
+    # Some libraries have a limit for each thread, others one for all, which is given back at the end.
+    with threadpool_limits(*few), ThreadPoolExecutor(len(parts), "", threadpool_limits, few) as pool:
         searches = [pool.submit(search, number, part) for number, part in enumerate(parts)]
         try:
             for ended in as_completed(searches):
