@@ -5,10 +5,12 @@ import json
 import logging
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,7 @@ def connect() -> tuple["MlflowClient", str]:
     try:
         _check_place(mlflow.get_tracking_uri())
         with _in_turn(mlflow.get_tracking_uri()):
+            _make_whole(mlflow.get_tracking_uri())
             client = mlflow.MlflowClient()
             if os.environ.get("MLFLOW_EXPERIMENT_ID"):
                 return client, os.environ["MLFLOW_EXPERIMENT_ID"]
@@ -53,15 +56,17 @@ def connect() -> tuple["MlflowClient", str]:
                     f"mlflow experiments restore --experiment-id {found.experiment_id}"
                 )
             return client, found.experiment_id if found else client.create_experiment(name)
-    except _faults(ImportError, ValueError) as error:  # no driver for the database, a port that is no number
+    except Exception as error:
+        if not isinstance(error, _faults(ImportError, ValueError)):  # no driver of the database, a port of no digits
+            raise
         raise ConfigError(f"MLFLOW_TRACKING_URI={address()}: cannot be used: {_reason(error)}") from error
 
 
 def _check_place(uri: str) -> None:
     """Raise ConfigError where a SQLite store can be neither read nor made: MLflow tries for minutes, in silence."""
-    if not uri.startswith("sqlite:///"):
+    file = _sqlite_file(uri)
+    if file is None:
         return
-    file = Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
     place = next(path for path in (file, *file.parents) if os.path.exists(path))
     if place.is_dir() == (place == file) or not os.access(place, os.R_OK if place == file else os.W_OK):
         cannot = "is no file that can be read" if place == file else "is no folder that can be written"
@@ -69,6 +74,30 @@ def _check_place(uri: str) -> None:
             f"MLFLOW_TRACKING_URI={address()}: {place} {cannot}; run in another folder, or set "
             "MLFLOW_TRACKING_URI=sqlite:////…/mlflow.db"
         )
+
+
+def _make_whole(uri: str) -> None:
+    """Make a SQLite store that is not there, all of it or nothing: what is made by halves MLflow can never use."""
+    file = _sqlite_file(uri)
+    if file is None or file.exists():
+        return
+    from mlflow import MlflowClient
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    mark = f"{file.name}.partial-"
+    for left in file.parent.glob(f"{escape(mark)}*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=mark, dir=file.parent) as folder:
+        made = Path(folder) / file.name
+        MlflowClient(f"sqlite:///{made}").search_experiments(max_results=1)
+        made.rename(file)
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """Return the file of a SQLite store; None for other stores, for one in memory and for a URI of SQLite's own."""
+    path = uri.removeprefix("sqlite:///").partition("?")[0]
+    plain = uri.startswith("sqlite:///") and path and not path.startswith((":memory:", "file:"))
+    return Path(path).resolve() if plain else None
 
 
 def _in_turn(uri: str) -> AbstractContextManager[object]:
@@ -99,12 +128,17 @@ def store_faults(doing: str) -> Iterator[None]:
     """Turn every failure of the tracking store into a TrackingError that says what could not be done."""
     try:
         yield
-    except _faults() as error:
+    except Exception as error:
+        if not isinstance(error, _faults()):
+            raise
         raise TrackingError(f"the tracking store failed while {doing}: {_reason(error)}") from error
 
 
 def _faults(*more: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return what MLflow raises, and `more`; it lets through what SQLAlchemy says while a database is opened."""
+    """Return what MLflow raises, and `more`; it lets through what SQLAlchemy says while a database is opened.
+
+    Not to be asked for when interrupted: half of what it imports may be all that is there.
+    """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError  # takes a tenth of a second, which only faults cost
 

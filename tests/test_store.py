@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy import Engine
 
 from qexp import store
 from qexp.errors import ConfigError
@@ -123,6 +124,37 @@ def test_a_database_without_its_driver_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql+pymysql://me:s3cret@host/x")
     with pytest.raises(ConfigError, match=r"^MLFLOW_TRACKING_URI=mysql\+pymysql://\*\*\*@host/x: .*pymysql"):
         connect()
+
+
+def test_an_interrupt_while_mlflow_is_imported_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was imported by halves cannot be imported again."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mlflow.get_tracking_uri", interrupted)
+    monkeypatch.setitem(sys.modules, "mlflow.exceptions", None)
+    with pytest.raises(KeyboardInterrupt), store.store_faults("connecting"):
+        connect()
+
+
+def test_a_store_whose_making_was_stopped_is_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def stopped(engine: Engine) -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE guardrails (id INTEGER)")
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new/m.db")
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as halfway:
+        halfway.setattr("mlflow.store.db.utils._upgrade_db", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            connect()
+    assert not list((tmp_path / "new").iterdir())
+    (tmp_path / "new" / "m.db.partial-abc").mkdir()  # as a process that is killed leaves it
+    client, experiment_id = connect()
+    assert client.get_experiment(experiment_id).artifact_location == f"{tmp_path}/mlruns/{experiment_id}"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["m.db"]
 
 
 @contextlib.contextmanager
