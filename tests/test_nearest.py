@@ -96,6 +96,28 @@ def test_a_part_that_fails_stops_the_others(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(blocks) < 2 * 500_000 / 400
 
 
+@pytest.mark.usefixtures("three_parts")
+def test_an_interrupt_while_parts_are_begun_stops_those_that_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer, blocks = nearest._Best.offer, []
+
+    def noted(best: Any, start: int, found: Any) -> None:
+        blocks.append(start)
+        sleep(0.001)
+        offer(best, start, found)
+
+    class Interrupted(nearest.ThreadPoolExecutor):
+        def submit(self, search: Any, number: int, *arguments: Any) -> Any:
+            if number == 1:
+                raise KeyboardInterrupt
+            return super().submit(search, number, *arguments)
+
+    monkeypatch.setattr(nearest._Best, "offer", noted)
+    monkeypatch.setattr(nearest, "ThreadPoolExecutor", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        nearest.candidates(vectors(0, 500_000, 4), vectors(1, 20, 4), 9, "cosine")
+    assert len(blocks) < 500_000 / 400
+
+
 def test_near_ties_are_ordered_in_double_precision() -> None:
     query = np.array([[1.0, 0.0]], dtype=np.float32)
     points = np.array([[0.5, 0], [0.50000006, 0], [0.5, 0], [0.1, 0]], dtype=np.float32)

@@ -53,8 +53,8 @@ def candidates(
     few = (1 if len(parts) > 1 else None, "blas")
     # Some libraries have a limit for each thread, others one for all, which is given back at the end.
     with threadpool_limits(*few), ThreadPoolExecutor(len(parts), "", threadpool_limits, few) as pool:
-        searches = [pool.submit(search, number, part) for number, part in enumerate(parts)]
         try:
+            searches = [pool.submit(search, number, part) for number, part in enumerate(parts)]
             for ended in as_completed(searches):
                 ended.result()
         finally:
