@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import BrokenExecutor
 from dataclasses import FrozenInstanceError
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,8 @@ def _run() -> int:
             reason = f"bug: {type(error).__name__}"
             raise
         code = _complain(reason)
+        if isinstance(error, BrokenExecutor):
+            status = "KILLED"
     finally:
         ended = _end_sweep(status, reason)
     return max(code, ended)

@@ -3,10 +3,12 @@
 import errno
 import os
 import re
+from concurrent.futures import BrokenExecutor
 from traceback import walk_tb
 
 from qexp.cache import FULL
 from qexp.config import known_keys
+from qexp.environment import sweep_run
 from qexp.errors import in_one_line, near_miss
 from qexp.paths import install
 from qexp.usage import GROUPS
@@ -23,6 +25,11 @@ def mendable(error: Exception, words: list[str]) -> str:
         return _composing(error)
     if isinstance(error, AssertionError):
         return _absent_part(error, words)
+    if isinstance(error, BrokenExecutor):
+        return (
+            "hydra/launcher: one of its processes was killed, and all jobs with it; if nobody did so, memory ran out: "
+            f"run fewer at once (hydra.launcher.n_jobs); repeat the command with sweep.resume={sweep_run()} to go on"
+        )
     return _disk(error) if isinstance(error, OSError) else ""
 
 

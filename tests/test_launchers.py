@@ -1,14 +1,17 @@
 """Hydra's parallel launchers and Optuna's sweeper, each where its extra is installed."""
 
 import os
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import psutil
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 from qexp import sweep, tracking
 from qexp.config import register_schema
+from qexp.environment import SWEEP_RUN
 from qexp.mendable import mendable
 from qexp.paths import install, packaged
 from tests.conftest import QUICK, Qexp
@@ -69,6 +72,33 @@ def test_a_killed_parallel_sweep_leaves_no_process_and_is_resumed(
     done = qexp(*words, "sweep.resume=last")
     assert done.returncode == 0, done.stderr
     assert_whole(environment, jobs=3, trials=1)
+
+
+@pytest.mark.slow
+def test_a_killed_process_of_a_launcher_is_one_line_and_leaves_no_run_open(
+    qexp: Qexp, environment: dict[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = [*SWEPT, *QUICK, "hydra/launcher=joblib", "search.rounds=40"]
+    process = started(environment, tmp_path, *words)
+    read_until(process, "round 1 of")
+    children = psutil.Process(process.pid).children()
+    next(child for child in children if "--process-name" in child.cmdline()).kill()
+    _, stderr = process.communicate()
+    assert process.returncode == 2, stderr
+    assert "Traceback" not in stderr
+    assert "qexp: hydra/launcher: one of its processes was killed, and all jobs with it" in stderr
+    assert {run.info.status for run in runs_of(environment, "sweep") + runs_of(environment, "collection")} == {"KILLED"}
+    done = qexp(*words, "sweep.resume=last")
+    assert done.returncode == 0, done.stderr
+    assert_whole(environment, jobs=3, trials=1)
+
+
+def test_a_process_of_a_launcher_that_was_killed_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SWEEP_RUN, "abc")
+    told = mendable(BrokenProcessPool("A worker process managed by the executor was unexpectedly terminated."), [])
+    assert told.startswith("hydra/launcher: one of its processes was killed, and all jobs with it; ")
+    assert told.endswith("; repeat the command with sweep.resume=abc to go on")
 
 
 @pytest.mark.slow
