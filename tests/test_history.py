@@ -84,15 +84,19 @@ def test_what_was_measured_under_load_has_the_settings_of_its_job(
     assert names[::2] == [("scalar (index.m=16)", "baseline"), ("scalar (index.m=8)", "baseline")]
 
 
-@pytest.mark.parametrize(("name", "text"), [("validity.json", "[{"), ("dataset.json", "{}"), ("config.json", '{"se')])
 def test_artifacts_that_are_damaged_or_gone_are_one_line(
-    name: str, text: str, small: ExperimentConfig, environment: dict[str, str]
+    small: ExperimentConfig, environment: dict[str, str], tmp_path: Path
 ) -> None:
     run(replace(small, search=replace(small.search, rescore=[True])), [])
     (collection,) = store.search(store.connect()[1], "tags.`qexp.level` = 'collection'")
-    MlflowClient().log_text(collection.info.run_id, text, name)
-    with pytest.raises(DataError, match=rf"^run \w+: (its|has no) {name}.*; delete the run and measure it again$"):
-        history.read(collection.info.run_id)
+    client, run_id = MlflowClient(), collection.info.run_id
+    for name, text in (("validity.json", "[{"), ("dataset.json", "{}"), ("config.json", '{"se')):
+        whole = Path(client.download_artifacts(run_id, name, str(tmp_path))).read_text()
+        client.log_text(run_id, text, name)
+        with pytest.raises(DataError, match=rf"^run \w+: (its|has no) {name}.*; delete the run and measure it again$"):
+            history.read(run_id)
+        client.log_text(run_id, whole, name)
+    assert history.read(run_id).collections
 
 
 def test_a_record_that_cannot_be_read_is_left_out_and_named(
