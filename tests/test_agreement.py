@@ -49,6 +49,7 @@ def test_one_runs_table_metrics_note_and_raw_latencies_agree(
     (collection,), trials, loads = (runs_of(environment, level) for level in ("collection", "trial", "load"))
     raw = pq.read_table(client.download_artifacts(collection.info.run_id, "latencies.parquet", str(tmp_path)))
     frame = raw.to_pandas()
+    assert len(frame) == 6 * 2 * 100  # visits × rounds × queries
     means = {visit: rows.groupby("round").nanoseconds.mean() for visit, rows in frame.groupby("visit", observed=True)}
     note = collection.data.tags["mlflow.note.content"]
     assert len(trials) == 4

@@ -14,9 +14,6 @@ import termios
 import time
 from pathlib import Path
 
-import mlflow
-import numpy as np
-import pandas as pd
 import psutil
 import pytest
 
@@ -99,23 +96,6 @@ def test_the_recorded_command_finds_choices_of_the_users_own(
     (sweep,) = runs_of(environment, "sweep")
     assert sweep.data.tags["qexp.command"].startswith(f"qexp -m {words[0]} ")
     assert f"measured already by run {run.info.run_id}" in again.stderr
-
-
-def test_raw_latencies_hold_what_the_metrics_say(qexp: Qexp, environment: dict[str, str]) -> None:
-    assert qexp("quantization=scalar", *QUICK).returncode == 0
-    collection = runs_of(environment, "collection")[0]
-    path = mlflow.artifacts.download_artifacts(
-        run_id=collection.info.run_id,
-        artifact_path="latencies.parquet",
-        tracking_uri=environment["MLFLOW_TRACKING_URI"],
-    )
-    raw = pd.read_parquet(path)
-    assert len(raw) == 6 * 2 * 100  # visits × rounds × queries
-    for trial in runs_of(environment, "trial"):
-        rescore, factor = trial.data.params["rescore"] == "true", trial.data.params["oversampling"]
-        samples = raw[raw.visit == f"trial: {f'rescore {factor}×' if rescore else 'no rescore'}"].nanoseconds / 1e6
-        assert trial.data.metrics["latency_mean_ms"] == pytest.approx(samples.mean())
-        assert trial.data.metrics["latency_p95_ms"] == pytest.approx(np.percentile(samples, 95))
 
 
 def test_a_field_of_tuning_without_tuning_is_one_line(qexp: Qexp) -> None:
