@@ -162,7 +162,7 @@ def test_what_is_edited_in_mlflow_by_hand(environment: dict[str, str]) -> None:
 
 
 def test_jobs_are_looked_for_where_their_sweep_is(qexp: Qexp, environment: dict[str, str]) -> None:
-    done = qexp(*WORDS, "+hydra.job.env_set.MLFLOW_EXPERIMENT_NAME=elsewhere")
+    done = qexp("-m", "quantization=scalar", *QUICK, "+hydra.job.env_set.MLFLOW_EXPERIMENT_NAME=elsewhere")
     assert done.returncode == 0, done.stderr
     assert len({run.info.experiment_id for run in all_runs(environment)}) == 1
 
