@@ -50,9 +50,9 @@ def candidates(
 
     parts = np.array_split(queries, max(1, min(cpus_allowed(), len(queries) // PART)))
     # Threads of the product's own would wait for each other, and spin when it is done, in the way of what comes next.
-    few = (1 if len(parts) > 1 else None, "blas")
+    limit = (1 if len(parts) > 1 else None, "blas")
     # Some libraries have a limit for each thread, others one for all, which is given back at the end.
-    with threadpool_limits(*few), ThreadPoolExecutor(len(parts), "", threadpool_limits, few) as pool:
+    with threadpool_limits(*limit), ThreadPoolExecutor(len(parts), "", threadpool_limits, limit) as pool:
         try:
             searches = [pool.submit(search, number, part) for number, part in enumerate(parts)]
             for ended in as_completed(searches):

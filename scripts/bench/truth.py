@@ -3,8 +3,8 @@
     pip install faiss-cpu; python scripts/bench/truth.py
 
 It prints, per distance, the medians of the times and of their ratios, and whether faiss found the same neighbours.
-Before every search nothing is done for a while: threads of a product or of faiss that has just ended still spin, for a
-tenth of a second, and take a CPU from whatever is timed next.
+Before every search nothing is done for a while: threads of a product that has just ended still spin, for a tenth of a
+second, and take a CPU from whatever is timed next.
 """
 
 import time
