@@ -1,6 +1,5 @@
 """The command: Hydra composes, the runner measures, errors become one line and an exit code."""
 
-import gc
 import logging
 import multiprocessing
 import os
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MADE_BETWEEN = 10_000  # objects between garbage collections: to look through those of imports takes a while
-
 AGAIN_SECONDS = 0.05  # after which an interrupt that Python has swallowed comes again
 
 
@@ -53,7 +50,6 @@ def main() -> int:
     if "--version" in sys.argv[1:]:
         print(f"qexp {__version__}")
         return OK
-    gc.set_threshold(MADE_BETWEEN)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting, so that we can do both well
     os.environ[MAIN_PROCESS] = str(os.getpid())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -61,11 +57,9 @@ def main() -> int:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     sys.unraisablehook = _unraisable
     try:
-        code = _run()
+        return _run()
     except KeyboardInterrupt:  # once more, between one line and the next
-        code = _unconcluded(sweep_run())
-    gc.freeze()  # else the interpreter looks through all that was imported once more, for a second
-    return code
+        return _unconcluded(sweep_run())
 
 
 def _run() -> int:

@@ -1,10 +1,11 @@
-"""What all commands share: how they end, and standard output and error that stop no work.
+"""What all commands share: how they begin and end, and standard output and error that stop no work.
 
 Those may be closed, of few characters, or of no use to anybody any more.
 """
 
 import argparse
 import codecs
+import gc
 import io
 import os
 import sys
@@ -19,6 +20,8 @@ from qexp.errors import ConfigError, QexpError
 
 # Exit codes: the last of them of `| head`, as a shell has it of SIGPIPE.
 OK, BUG, BAD_INPUT, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
+
+MADE_BETWEEN = 10_000  # objects between garbage collections: to look through those of imports takes a while
 
 # As users of Hydra ask for them; `cli` sets it too, together with the other, for itself and the processes it starts.
 TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and MAIN_PROCESS not in os.environ
@@ -59,6 +62,7 @@ def command(name: str) -> Callable[[Callable[[], int | None]], Callable[[], None
     def decorate(main: Callable[[], int | None]) -> Callable[[], None]:
         @wraps(main)
         def run() -> None:
+            gc.set_threshold(MADE_BETWEEN)
             streams = [_opened(stream, number) for number, stream in enumerate(("stdout", "stderr"), start=1)]
             code: object = OK
             try:
@@ -76,6 +80,7 @@ def command(name: str) -> Callable[[Callable[[], int | None]], Callable[[], None
                 if not unread:
                     complain("standard output", f"cannot be written ({fault.strerror})")
                 code = code or (UNREAD if unread else BAD_INPUT)
+            gc.freeze()  # else the interpreter looks through all that was imported once more, for a second
             sys.exit(code)
 
         return run
