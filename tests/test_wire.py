@@ -2,10 +2,12 @@
 
 import socket
 import ssl
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from qexp.config import ServerConfig
@@ -13,7 +15,8 @@ from qexp.engine import wire
 from qexp.engine.configured import engine_version
 from qexp.engine.server import ServerEngine
 from qexp.errors import ConfigError, EngineError
-from tests.support.on_the_wire import KEY, SIZE, asked_spec, config, one_line, refused
+from qexp.results import OperatingPoint
+from tests.support.on_the_wire import KEY, SIZE, asked_spec, build, config, one_line, refused
 from tests.support.qdrant_rest import QdrantRest
 from tests.test_edge import vectors
 
@@ -65,6 +68,19 @@ def test_a_quota_that_is_used_up_is_no_server_that_is_busy(status: int, text: st
     error = wire.refused(status, text, "http://here")
     assert not isinstance(error, wire.Unavailable)
     assert "the server's quota is used up" in str(error)
+
+
+def test_no_compression_is_timed(server: QdrantRest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Qdrant compresses for every client that allows it, as qdrant-client does."""
+    with closing(build(server)) as engine:
+        search = engine.search(OperatingPoint(5))
+        answer = search.call(search.prepare(vectors(SIZE, 1)[0].tolist()))
+        assert len(search.ids(answer)) == 5
+        assert "content-encoding" not in answer.headers
+        sent: list[httpx.Request] = []
+        monkeypatch.setattr(wire.Rest, "send", lambda rest, request: sent.append(request))
+        engine.round_trip()
+        assert {request.headers["accept-encoding"] for request in sent} == {"identity"}
 
 
 def test_https_to_http_is_named(server: QdrantRest) -> None:

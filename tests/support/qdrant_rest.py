@@ -1,6 +1,7 @@
 """A small HTTP server that speaks the part of Qdrant's REST API that qexp needs, with faults on request."""
 
 import contextlib
+import gzip
 import json
 import re
 import socket
@@ -252,8 +253,12 @@ def _handler(server: QdrantRest) -> type[BaseHTTPRequestHandler]:
                 return
             plain = isinstance(body, str)
             content = body.encode() if plain else json.dumps(body).encode()
+            packed = "gzip" in self.headers.get("accept-encoding", "")
+            content = gzip.compress(content) if packed and content else content
             self.send_response(status)
             self.send_header("content-type", "text/plain" if plain else "application/json")
+            if packed and content:
+                self.send_header("content-encoding", "gzip")
             self.send_header("content-length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
