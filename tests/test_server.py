@@ -282,8 +282,16 @@ def test_names_are_what_qdrant_allows_and_end_in_the_digest() -> None:
     assert "/" not in name
 
 
-def test_a_server_that_quantizes_by_default_has_a_baseline_without(server: QdrantRest) -> None:
-    server.defaults = {"quantization_config": {"binary": {"always_ram": True}}}
+@pytest.mark.parametrize(
+    "default",
+    [
+        {"quantization_config": {"binary": {"always_ram": True}}},
+        {"strict_mode_config": {"enabled": True, "upsert_max_batchsize": FEW // 2}},
+    ],
+    ids=str,
+)
+def test_what_a_server_has_for_new_collections_is_not_for_ours(server: QdrantRest, default: dict[str, Any]) -> None:
+    server.defaults = default
     bare = asked_spec().unquantized()
     for asked in (bare, asked_spec("scalar")):
         engine = build(server, asked)

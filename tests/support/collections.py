@@ -167,7 +167,11 @@ class Collection:
         return 0
 
     def upsert(self, ids: list[int], rows: list[list[float]], payloads: list[Any] | None = None) -> int:
-        """Store points; a row of another dimension is refused in Qdrant's words."""
+        """Store points; a row of another dimension, and too many rows, are refused in Qdrant's words."""
+        strict = self.asked.strict_mode_config
+        most = strict.upsert_max_batchsize if strict and strict.enabled else None
+        if most is not None and len(rows) > most:
+            raise Refusal(400, f'Bad request: Limit exceeded {len(rows)} > {most} for "upsert limit".')
         expected = self.params.size
         for row in rows:
             if len(row) != expected:
