@@ -209,10 +209,22 @@ def test_a_complete_collection_whose_optimizer_failed_since_is_refused(server: Q
         engine.open(asked_spec())
 
 
-def test_an_optimizer_that_fails_is_named(server: QdrantRest) -> None:
-    server.change = partial(_unlike, optimizer_status={"error": "cannot allocate memory"})
-    with pytest.raises(EngineError, match="cannot allocate memory"):
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        (
+            {"optimizer_status": {"error": "Not enough space\navailable"}},
+            r"optimizer failed: Not enough space available;",
+        ),
+        ({"status": "red"}, r"could not apply an update \(status red\)"),
+    ],
+    ids=["optimizer", "update"],
+)
+def test_what_fails_on_the_server_is_named(server: QdrantRest, shown: dict[str, Any], said: str) -> None:
+    server.change = partial(_unlike, **shown)
+    with pytest.raises(EngineError, match=said) as error:
         build(server)
+    one_line(error.value)
 
 
 def test_a_full_disk_is_not_tried_again(server: QdrantRest) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from qexp.engine import dialect
 from qexp.engine.base import described
 from qexp.engine.wire import Missing, Rest
-from qexp.errors import BenchmarkError, EngineError
+from qexp.errors import BenchmarkError, EngineError, in_one_line
 from qexp.results import PAYLOAD_INDEXES, CollectionSpec, CollectionState, MemoryUse, method_of
 
 
@@ -125,6 +125,16 @@ class Readback:
             return None
         report: dict[str, Any] = self._rest.ask("GET", self.path("/memory"))
         return report
+
+
+def failure(info: dict[str, Any]) -> str | None:
+    """Return what the server says has failed there and what to do, None if nothing has."""
+    if info["optimizer_status"] != "ok":  # remembered until the configuration changes or the server restarts
+        reason = in_one_line(info["optimizer_status"]["error"])
+        return f"the server's optimizer failed: {reason}; mend that there, then restart the server if it says so still"
+    if info["status"] == "red":
+        return "the server could not apply an update (status red); its log says why"
+    return None
 
 
 def read_state(

@@ -19,7 +19,7 @@ from qexp.config import ServerConfig
 from qexp.engine import dialect
 from qexp.engine.base import INDEX_ALWAYS, SCROLL_BATCH, UPLOAD_BATCH, in_order, payload_batches
 from qexp.engine.key import api_key
-from qexp.engine.readback import Readback
+from qexp.engine.readback import Readback, failure
 from qexp.engine.wire import Grpc, Payloads, Rest, Taken, Unavailable
 from qexp.errors import BenchmarkError, EngineError
 from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
@@ -178,8 +178,8 @@ class ServerEngine:
         greens, told = 0, -inf
         while True:
             info = self._patiently(self._there.info)
-            if info["optimizer_status"] != "ok" or info["status"] == "red":
-                raise EngineError(f"{self._there.name}: the server's optimizer failed: {info['optimizer_status']}")
+            if failed := failure(info):
+                raise EngineError(f"{self._there.name}: {failed}")
             if info["status"] == "grey" and time.monotonic() > told + TOLD_SECONDS:  # after a restart it waits for that
                 self._patiently(self._optimize)
                 told = time.monotonic()
