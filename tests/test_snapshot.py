@@ -216,6 +216,14 @@ def test_a_named_vector_must_be_named(tmp_path: Path) -> None:
             take_snapshot(config(live, vector="titel"), tmp_path)
 
 
+def test_a_vector_without_a_name_is_read_beside_others(tmp_path: Path) -> None:
+    words = {"words": {"indices": [1, 7], "values": [0.5, 0.25]}}
+    with served(collection(others=words, shared={"sparse_vectors": {"words": {}}})) as live:
+        rows = take_snapshot(config(live), tmp_path).rows
+        assert {str(asked["with_vector"]) for _, asked in live.requests if asked and "with_vector" in asked} == {"['']"}
+    assert np.array_equal(np.array(rows["vector"], dtype=np.float32), live.vectors)
+
+
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 def test_a_collection_without_a_graph_over_all_points_is_refused(tmp_path: Path) -> None:
     with (

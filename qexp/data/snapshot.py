@@ -163,7 +163,7 @@ def _read(client: "QdrantClient", config: CollectionDataset, about: About, folde
     if done:
         log.info("snapshot of %s: resumed behind %s points", config.collection, f"{done:,}")
     progress = Progress(f"reading {config.collection}", about.points, done)
-    wanted = [config.vector] if config.vector else True
+    wanted = [config.vector or ""]  # none of the others
     scroll = partial(client.scroll, config.collection, limit=page, with_payload=config.payload, with_vectors=wanted)
     while done == 0 or offset is not None:
         batches: list[dict[str, Any]] = []
@@ -204,7 +204,7 @@ def _columns(records: list[Any], config: CollectionDataset, about: About) -> dic
 
 
 def _vector(record: Any, config: CollectionDataset) -> list[float]:
-    vector = record.vector.get(config.vector) if isinstance(record.vector, dict) else record.vector
+    vector = record.vector.get(config.vector or "") if isinstance(record.vector, dict) else record.vector
     return list(vector or [])
 
 
@@ -212,9 +212,9 @@ def _compare(client: "QdrantClient", config: CollectionDataset, about: About, fo
     """Look at the collection again: as many points as before, and a sample of them unchanged."""
     if _about(client, config) != about:
         _changed(folder, config, "its size or configuration is another one now")
+    retrieve = partial(client.retrieve, config.collection, with_payload=False, with_vectors=[config.vector or ""])
     for ids, vectors in _sample(folder):
-        wanted = [int(key) if key.isdigit() else key for key in ids]
-        found = _ask(config, partial(client.retrieve, config.collection, wanted, with_payload=False, with_vectors=True))
+        found = _ask(config, partial(retrieve, [int(key) if key.isdigit() else key for key in ids]))
         now = {str(record.id): _vector(record, config) for record in found}
         for key, vector in zip(ids, vectors, strict=True):
             if key not in now or not np.array_equal(np.array(now[key], dtype=np.float32), vector):

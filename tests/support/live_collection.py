@@ -35,6 +35,7 @@ class LiveCollection:
     hnsw: dict[str, Any] = field(default_factory=dict)
     own_hnsw: dict[str, Any] | None = None
     shared: dict[str, Any] = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)
     strict: dict[str, Any] | None = None
     url: str = ""
 
@@ -62,12 +63,15 @@ class LiveCollection:
         models.CollectionInfo.model_validate(info)  # what the client itself accepts
         return info
 
-    def record(self, row: int) -> dict[str, Any]:
-        vector = self.vectors[row].tolist()
+    def record(self, row: int, wanted: list[str] | bool) -> dict[str, Any]:
+        """Return a point as Qdrant does: a vector without a name is bare unless others are asked for too."""
+        named = {self.vector_name or "": self.vectors[row].tolist(), **self.others}
+        if isinstance(wanted, list):
+            named = {name: named[name] for name in wanted}
         return {
             "id": self.ids[row],
             "payload": self.payloads[row],
-            "vector": {self.vector_name: vector} if self.vector_name else vector,
+            "vector": named[""] if list(named) == [""] else named,
         }
 
     def scroll(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -78,10 +82,10 @@ class LiveCollection:
         rows = [row for row, key in enumerate(self.ids) if key >= offset]
         limit = min(asked["limit"], self.page)
         following = self.ids[rows[limit]] if len(rows) > limit else None
-        return {"points": [self.record(row) for row in rows[:limit]], "next_page_offset": following}
+        return {"points": [self.record(row, asked["with_vector"]) for row in rows[:limit]], "next_page_offset": following}
 
     def retrieve(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
-        return [self.record(self.ids.index(key)) for key in asked["ids"] if key in self.ids]
+        return [self.record(self.ids.index(key), asked["with_vector"]) for key in asked["ids"] if key in self.ids]
 
 
 @contextmanager

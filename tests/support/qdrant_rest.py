@@ -155,7 +155,7 @@ class QdrantRest:
             return models.CountResult(count=collection.count())
         if what == "POST /points":
             asked = models.PointRequest.model_validate(body)
-            assert asked.with_vector is True
+            assert asked.with_vector
             return collection.retrieve(asked.ids)
         if what == "GET /cluster":
             return reports.cluster(collection)
