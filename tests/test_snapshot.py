@@ -102,6 +102,18 @@ def test_what_strict_mode_refuses_is_told_and_kept_to(tmp_path: Path) -> None:
         assert take_snapshot(config(live), tmp_path).warnings == []
 
 
+def test_a_collection_whose_reads_are_rationed_is_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("qexp.data.snapshot.time.sleep", waited.append)
+    strict = {"enabled": True, "read_rate_limit": 30, "search_allow_exact": False}
+    with served(collection(strict=strict, waits=iter([7, 2]))) as live:
+        taken = take_snapshot(config(live), tmp_path)
+    assert (len(taken.rows), waited) == (1200, [7, 2])
+    assert taken.warnings == ["mine: its strict mode refuses searches beyond read_rate_limit=30; ask for none"]
+
+
 def test_the_servers_own_words_are_told(tmp_path: Path) -> None:
     def stricter(live: LiveCollection, number: int) -> None:
         live.strict = {"enabled": True, "max_query_limit": 1}

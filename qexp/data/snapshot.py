@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -125,7 +126,9 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> About:
     params = named[config.vector]
     if params.multivector_config is not None:
         raise DataError(f"{where}: vector '{config.vector}' is a multivector, which has no single embedding per point")
-    points = _ask(config, partial(client.count, config.collection, exact=True)).count  # `points_count` is approximate
+    strict = info.config.strict_mode_config
+    exact = not (strict and strict.enabled and strict.search_allow_exact is False)  # it refuses exact counts then too
+    points = _ask(config, partial(client.count, config.collection, exact=exact)).count  # `points_count` is approximate
     if not points:
         raise DataError(f"{where}: the collection is empty")
     own, general = params.hnsw_config, info.config.hnsw_config
@@ -150,7 +153,7 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> About:
         payload_indexes={key: index.data_type.value for key, index in indexes.items()},
         tuned_indexes=[key for key, index in indexes.items() if is_tuned(index)],
         untaken=list(untaken(info.config, params)),
-        limits=limits(info.config.strict_mode_config),
+        limits=limits(strict),
     )
 
 
@@ -213,9 +216,11 @@ def _compare(client: "QdrantClient", config: CollectionDataset, about: About, fo
     if _about(client, config) != about:
         _changed(folder, config, "its size or configuration is another one now")
     retrieve = partial(client.retrieve, config.collection, with_payload=False, with_vectors=[config.vector or ""])
+    most = int(about.limits.get("read_rate_limit", COMPARED))  # every id counts as a read
     for ids, vectors in _sample(folder):
-        found = _ask(config, partial(retrieve, [int(key) if key.isdigit() else key for key in ids]))
-        now = {str(record.id): _vector(record, config) for record in found}
+        keys = [int(key) if key.isdigit() else key for key in ids]
+        pages = [_ask(config, partial(retrieve, keys[first : first + most])) for first in range(0, len(keys), most)]
+        now = {str(record.id): _vector(record, config) for page in pages for record in page}
         for key, vector in zip(ids, vectors, strict=True):
             if key not in now or not np.array_equal(np.array(now[key], dtype=np.float32), vector):
                 _changed(folder, config, f"point {key} is gone or has another vector now")
@@ -254,8 +259,9 @@ def _changed(folder: Path, config: CollectionDataset, how: str) -> None:
 
 
 def _ask(config: CollectionDataset, call: Callable[[], Any]) -> Any:
-    """Call the client; every way to fail becomes one line."""
+    """Call the client, as late as strict mode's `read_rate_limit` wants; every way to fail becomes one line."""
     from pydantic import ValidationError
+    from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
     from qexp.engine.wire import reason_in
@@ -263,6 +269,10 @@ def _ask(config: CollectionDataset, call: Callable[[], Any]) -> Any:
     where = config.url
     try:
         return call()
+    except ResourceExhaustedResponse as error:
+        log.info("%s allows so many reads a minute; on in %s s", config.collection, error.retry_after_s)
+        time.sleep(error.retry_after_s)
+        return _ask(config, call)
     except UnexpectedResponse as error:
         if error.status_code in (401, 403):
             raise EngineError(

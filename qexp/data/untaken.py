@@ -44,7 +44,8 @@ def limits(strict: "StrictModeConfigOutput | None") -> dict[str, float]:
     """Return the limits that strict mode sets to searches."""
     if not (strict and strict.enabled):
         return {}
-    limits = {key: getattr(strict, key) for key in ("max_query_limit", "search_max_hnsw_ef", "search_max_oversampling")}
+    keys = ("max_query_limit", "search_max_hnsw_ef", "search_max_oversampling", "read_rate_limit")
+    limits = {key: getattr(strict, key) for key in keys}
     return {key: value for key, value in limits.items() if value is not None}
 
 

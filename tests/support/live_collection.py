@@ -1,11 +1,12 @@
 """A live collection over HTTP: the few answers of Qdrant's REST API that reading a collection needs."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ class LiveCollection:
     shared: dict[str, Any] = field(default_factory=dict)
     others: dict[str, Any] = field(default_factory=dict)
     strict: dict[str, Any] | None = None
+    waits: Iterator[int] = field(default_factory=lambda: iter(()))  # seconds by which the next answers put off
     url: str = ""
 
     def info(self) -> dict[str, Any]:
@@ -82,7 +84,24 @@ class LiveCollection:
         rows = [row for row, key in enumerate(self.ids) if key >= offset]
         limit = min(asked["limit"], self.page)
         following = self.ids[rows[limit]] if len(rows) > limit else None
-        return {"points": [self.record(row, asked["with_vector"]) for row in rows[:limit]], "next_page_offset": following}
+        return {
+            "points": [self.record(row, asked["with_vector"]) for row in rows[:limit]],
+            "next_page_offset": following,
+        }
+
+    def refuses(self, path: str, asked: dict[str, Any]) -> str | None:
+        """Return why strict mode refuses a request, in Qdrant's words."""
+        strict = self.strict or {}
+        most, rate = strict.get("max_query_limit"), strict.get("read_rate_limit")
+        if not strict.get("enabled"):
+            return None
+        if path.endswith("/scroll") and most and asked["limit"] > most:
+            return f'Limit exceeded {asked["limit"]} > {most} for "limit"'
+        if path.endswith("/count") and asked["exact"] and strict.get("search_allow_exact") is False:
+            return "Exact search disabled!. Help: Set exact=false."
+        if path.endswith("/points") and rate and len(asked["ids"]) > rate:
+            return "Read rate limit exceeded, request larger than rate limiter capacity"
+        return None
 
     def retrieve(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
         return [self.record(self.ids.index(key), asked["with_vector"]) for key in asked["ids"] if key in self.ids]
@@ -105,16 +124,16 @@ def served(collection: LiveCollection) -> Iterator[LiveCollection]:
                 return self.reply(401, {"status": {"error": "Must provide an API key"}})
             if collection.fail_after is not None and len(collection.requests) > collection.fail_after:
                 return self.reply(503, {"status": {"error": "unavailable"}})
+            if (seconds := next(collection.waits, None)) is not None:
+                error = f"Read rate limit exceeded: Retry after {seconds}s"
+                return self.reply(429, {"status": {"error": error}}, {"Retry-After": str(seconds)})
             base = f"/collections/{collection.name}"
             path = self.path.partition("?")[0]
+            if error := collection.refuses(path, asked):
+                return self.reply(400, {"status": {"error": f"Bad request: {error}"}})
             if path == base:
                 result: Any = collection.info()
             elif path == f"{base}/points/scroll":
-                strict = collection.strict or {}
-                most = strict.get("max_query_limit")
-                if strict.get("enabled") and most and asked["limit"] > most:
-                    error = f'Bad request: Limit exceeded {asked["limit"]} > {most} for "limit"'
-                    return self.reply(400, {"status": {"error": error}})
                 result = collection.scroll(asked)
             elif path == f"{base}/points/count":
                 result = {"count": len(collection.ids)}
@@ -124,9 +143,11 @@ def served(collection: LiveCollection) -> Iterator[LiveCollection]:
                 return self.reply(404, {"status": {"error": f"Not found: {path}"}})
             return self.reply(200, {"result": result, "status": "ok", "time": 0.0})
 
-        def reply(self, code: int, body: Any) -> None:
+        def reply(self, code: int, body: Any, headers: Mapping[str, str] = MappingProxyType({})) -> None:
             data = json.dumps(body).encode()
             self.send_response(code)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
