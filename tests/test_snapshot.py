@@ -80,6 +80,10 @@ def test_payload_indexes_are_taken_over_and_what_is_not_of_them_is_told(tmp_path
         ({"shared": {"payload": {"memory": "cached"}}}, "its payload in RAM"),
         ({"shared": {"id_tracker": {"memory": "cold"}}}, "id_tracker.memory=cold"),
         ({"shared": {"shard_number": 1, "on_disk_payload": True}}, None),
+        ({"optimizers": {"max_segment_size": 37}}, "max_segment_size=37"),
+        ({"optimizers": {"max_segment_size": 38}}, None),  # 1,200 points of 32 bytes are 37 KiB
+        ({"optimizers": {"max_optimization_threads": 0}}, "max_optimization_threads=0"),
+        ({"optimizers": {"indexing_threshold": 0}}, None),  # which the patch says
     ],
 )
 def test_what_a_collection_has_and_its_copies_have_not_is_told(
@@ -88,6 +92,16 @@ def test_what_a_collection_has_and_its_copies_have_not_is_told(
     with served(collection(**has)) as live:
         said = take_snapshot(config(live), tmp_path).warnings
     assert said == ([f"mine: measured without what it has and keeps when it is patched: {told}"] if told else [])
+
+
+@pytest.mark.parametrize(("threshold", "told"), [(None, 10_000), (38, 38), (37, None), (0, 0)])
+def test_the_patch_of_a_named_vector_indexes_nothing_and_that_is_told(
+    threshold: int | None, told: int | None, tmp_path: Path
+) -> None:
+    with served(collection(vector_name="title", optimizers={"indexing_threshold": threshold})) as live:
+        said = take_snapshot(config(live, vector="title"), tmp_path).warnings
+    kept = f"mine: measured without what it has and keeps when it is patched: indexing_threshold={told}"
+    assert said == ([] if told is None else [kept])
 
 
 def test_what_strict_mode_refuses_is_told_and_kept_to(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_patch_of_a_named_vector_leaves_the_others_alone() -> None:
     }
     named, unnamed = update_body(create, "title"), update_body(create)
     assert set(named) == {"vectors"}
-    assert unnamed["optimizers_config"] == create["optimizers_config"]
+    assert unnamed["optimizers_config"] == create["optimizers_config"] | {"indexing_threshold": 10_000}
     assert named["vectors"]["title"] == unnamed["vectors"][""]
     assert unnamed["quantization_config"] == named["vectors"]["title"]["quantization_config"]
     old = before_1_19(named)["vectors"]["title"]

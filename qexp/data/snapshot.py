@@ -19,9 +19,9 @@ from qexp.config import CollectionDataset
 from qexp.config.dataset import short
 from qexp.data.kept import digest_of, whole, write_arrow
 from qexp.data.progress import Progress
-from qexp.data.untaken import is_tuned, limits, untaken, warnings
+from qexp.data.untaken import hindrances, is_tuned, limits, untaken, warnings
 from qexp.errors import DataError, EngineError, in_one_line, near_miss
-from qexp.results import evenly
+from qexp.results import evenly, shard_kib
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -122,7 +122,8 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> About:
     if config.vector is None and known:
         raise DataError(f"{where}: its vectors have names ({', '.join(known)}); set dataset.vector=…")
     if config.vector not in named or named[config.vector] is None:
-        raise DataError(f"{where}: no dense vector '{config.vector}'{near_miss(str(config.vector), known)}")
+        asked = f" '{config.vector}'" if config.vector else ""
+        raise DataError(f"{where}: no dense vector{asked}{near_miss(config.vector or '', known)}")
     params = named[config.vector]
     if params.multivector_config is not None:
         raise DataError(f"{where}: vector '{config.vector}' is a multivector, which has no single embedding per point")
@@ -138,6 +139,8 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> About:
             f"{where}: has no graph over all points (m: 0), and qexp measures no other; set dataset.vector=…"
         )
     indexes = dict(sorted(info.payload_schema.items())) if config.payload else {}
+    datatype = params.datatype.value if params.datatype else "float32"
+    kib = shard_kib(points, info.config.params.shard_number or 1, params.size, datatype, params.distance.value.lower())
     return About(
         url=config.url,
         collection=config.collection,
@@ -146,13 +149,13 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> About:
         points=points,
         size=params.size,
         distance=params.distance.value.lower(),
-        datatype=params.datatype.value if params.datatype else "float32",
+        datatype=datatype,
         m=m,
         ef_construct=(own and own.ef_construct) or general.ef_construct,
         full_scan_threshold=(own and own.full_scan_threshold) or general.full_scan_threshold,
         payload_indexes={key: index.data_type.value for key, index in indexes.items()},
         tuned_indexes=[key for key, index in indexes.items() if is_tuned(index)],
-        untaken=list(untaken(info.config, params)),
+        untaken=[*untaken(info.config, params), *hindrances(info.config.optimizer_config, kib, bool(config.vector))],
         limits=limits(strict),
     )
 

@@ -3,8 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from qexp.results import INDEXED_FROM
+
 if TYPE_CHECKING:
-    from qdrant_client.models import CollectionConfig, PayloadIndexInfo, StrictModeConfigOutput, VectorParams
+    from qdrant_client.models import (
+        CollectionConfig,
+        OptimizersConfig,
+        PayloadIndexInfo,
+        StrictModeConfigOutput,
+        VectorParams,
+    )
 
 
 def warnings(collection: str, indexes: Sequence[str], kept: Sequence[str], refused: Mapping[str, float]) -> list[str]:
@@ -38,6 +46,20 @@ def untaken(config: "CollectionConfig", params: "VectorParams") -> Iterator[str]
         yield "its payload in RAM"
     if ids in ("cold", "cached"):
         yield f"id_tracker.memory={ids.value}"
+
+
+def hindrances(optimizers: "OptimizersConfig", kib: int, named: bool) -> Iterator[str]:
+    """Yield what keeps a patched collection from the segments of its copies, which hold `kib` KiB of vectors a shard.
+
+    The patch of a `named` vector leaves the optimizers alone, the other one says `indexing_threshold`.
+    """
+    threshold = INDEXED_FROM if optimizers.indexing_threshold is None else optimizers.indexing_threshold
+    if named and not 0 < threshold <= kib:
+        yield f"indexing_threshold={threshold}"
+    if (most := optimizers.max_segment_size) is not None and most <= kib:
+        yield f"max_segment_size={most}"
+    if optimizers.max_optimization_threads == 0:
+        yield "max_optimization_threads=0"
 
 
 def limits(strict: "StrictModeConfigOutput | None") -> dict[str, float]:

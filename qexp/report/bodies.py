@@ -62,7 +62,9 @@ def update_body(create: Body, vector: str = "") -> Body:
     vectors = {vector: {**_vectors_memory(create["vectors"]["memory"]), **settings}}
     if vector:
         return {"vectors": vectors}
-    return {"vectors": vectors, "optimizers_config": create["optimizers_config"], **settings}
+    # A collection in use may have indexing off, or begin later with it than by default.
+    optimizers = {"indexing_threshold": INDEXED_FROM, **create["optimizers_config"]}
+    return {"vectors": vectors, "optimizers_config": optimizers, **settings}
 
 
 def _vectors_memory(placement: str) -> Body:

@@ -182,8 +182,9 @@ def _vectors(collection: CollectionRecord) -> str:
             f"queries alike before they are sent{again}.\n\n"
         )
     unnamed = (
-        "The `PATCH` has indexed segments built anew, into as many as were measured; leave `optimizers_config` out of "
-        'it to keep the number that you have. Where it says `""`, put the name of your vector if it has one. '
+        "The `PATCH` has indexed segments built anew, and those beyond the number that was measured merged (none is "
+        "split); leave `optimizers_config` out of it to keep the number that you have, and when they are indexed. "
+        'Where it says `""`, put the name of your vector if it has one. '
     )
     return (
         f"{cut}{'' if vector_name(collection) else unnamed}The `PATCH` leaves size, distance and datatype of vectors "

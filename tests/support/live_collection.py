@@ -36,6 +36,7 @@ class LiveCollection:
     hnsw: dict[str, Any] = field(default_factory=dict)
     own_hnsw: dict[str, Any] | None = None
     shared: dict[str, Any] = field(default_factory=dict)
+    optimizers: dict[str, Any] = field(default_factory=dict)
     others: dict[str, Any] = field(default_factory=dict)
     strict: dict[str, Any] | None = None
     waits: Iterator[int] = field(default_factory=lambda: iter(()))  # seconds by which the next answers put off
@@ -58,6 +59,7 @@ class LiveCollection:
                     "vacuum_min_vector_number": 1000,
                     "default_segment_number": 0,
                     "flush_interval_sec": 5,
+                    **self.optimizers,
                 },
             },
             "payload_schema": self.payload_schema,
