@@ -111,6 +111,19 @@ def test_a_replica_that_is_not_active_is_waited_for(server: QdrantRest) -> None:
     engine.close()
 
 
+def test_a_replica_that_stays_dead_ends_the_build(server: QdrantRest) -> None:
+    def change(path: str, result: Any) -> Any:
+        if path.endswith("/cluster"):
+            result["remote_shards"].append({"shard_id": 0, "peer_id": 7, "state": "Dead"})
+        return result
+
+    server.change = change
+    with pytest.raises(EngineError, match="a replica of shard 0 is dead, on peer 7; start that node") as error:
+        build(server, patience=1)
+    one_line(error.value)
+    assert not server.collections
+
+
 def test_payload_indexes_are_one_component_of_a_report() -> None:
     def usage(size: int) -> dict[str, int]:
         return {"disk_bytes": size, "ram_bytes": size // 2, "cached_bytes": 4, "expected_cache_bytes": 0}

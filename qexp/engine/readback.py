@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from qexp.engine import dialect
 from qexp.engine.base import described
-from qexp.engine.wire import Missing, Rest
+from qexp.engine.wire import Missing, Rest, Unavailable
 from qexp.errors import BenchmarkError, EngineError, in_one_line
 from qexp.results import PAYLOAD_INDEXES, CollectionSpec, CollectionState, MemoryUse, method_of
 
@@ -67,6 +67,15 @@ class Readback:
             work = self._rest.ask("GET", self.path("/optimizations"))
             return not (work["running"] or work["summary"]["queued_optimizations"])
         return True
+
+    def need_living(self) -> None:
+        """Raise Unavailable for replicas that are dead, which nothing but their node's return ends."""
+        for replica in self._replicas():
+            if replica["state"] == "Dead":
+                raise Unavailable(
+                    f"{self.name}: a replica of shard {replica['shard_id']} is dead, on peer {replica.get('peer_id')}; "
+                    "start that node again, or take it out of the cluster"
+                )
 
     def state(self) -> CollectionState:
         """Return configuration, exact count, segments, and every component's bytes; BenchmarkError without codes."""

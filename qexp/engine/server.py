@@ -172,7 +172,8 @@ class ServerEngine:
     def _wait(self, done: Callable[[dict[str, Any]], bool]) -> None:
         """Return when polls in a row find it done.
 
-        Raises EngineError if the optimizer fails, BenchmarkError if it is not done after engine.ready_timeout.
+        Raises EngineError if the optimizer fails or a replica stays dead, BenchmarkError if it is not done after
+        engine.ready_timeout.
         """
         deadline = time.monotonic() + self._config.ready_timeout
         greens, told = 0, -inf
@@ -186,6 +187,8 @@ class ServerEngine:
             greens = greens + 1 if self._patiently(done, info) else 0
             if greens == GREENS:
                 return
+            if not greens:
+                self._patiently(self._there.need_living)
             if time.monotonic() > deadline:
                 raise BenchmarkError(
                     f"T02 {self._there.name}: not indexed, quantized and idle after engine.ready_timeout="
