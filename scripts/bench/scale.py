@@ -1,7 +1,8 @@
 """Seconds of every phase of one experiment as the number of points grows, with the slope on log-log axes.
 
 The slope between two sizes is log(seconds ratio) / log(points ratio): 1 is linear. Index building grows faster
-(n·log n), search slower (log n), truth and upload linearly.
+(n·log n), search slower (log n), truth and upload linearly. Beside upload and open stand the bare engine's, which are
+no phases: a bare loop of upserts into a shard of the same configuration, and its own loading of the collection built.
 """
 
 import math
@@ -14,6 +15,7 @@ from _common import Verdict, arguments, finish, seconds
 
 STEPS = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 PHASES = ("load", "truth", "upload", "index", "open", "query")
+BARE = {"upload": "bare upload", "open": "bare open"}
 LINEAR = 1.1
 FIXED_SECONDS = 0.5  # a phase below this is mostly what does not depend on n, and says nothing about its slope
 WORDS = ["dataset=synthetic", "quantization=scalar", "index.full_scan_threshold=10"]
@@ -25,7 +27,7 @@ def main() -> None:
     phases(1000, given.size, 100)  # what is imported on first use is no phase
     rows = [phases(points, given.size, given.queries) for points in STEPS if points <= given.largest]
     slopes = [
-        {"points": f"slope to {last['points']}"} | {phase: slope(first, last, phase) for phase in (*PHASES, "total")}
+        {"points": f"slope to {last['points']}"} | {phase: slope(first, last, phase) for phase in (*PHASES, *BARE.values(), "total")}
         for first, last in pairwise(rows)
     ]
     verdicts = [
@@ -39,11 +41,14 @@ def main() -> None:
 
 def phases(points: int, size: int, queries: int) -> dict[str, float]:
     """Return the seconds of each phase: one quantized collection, and one block on it with rescoring."""
-    from _bare import composed
+    import qdrant_edge as edge
+    from _bare import composed, new_shard, upsert
 
+    from qexp.cache import Kind
     from qexp.data.truth import find_truth
     from qexp.data.vectors import load_data
     from qexp.engine.configured import collection_spec, engine_factory, engine_version
+    from qexp.engine.edge_folder import SHARD
     from qexp.engine.worker import Worker
     from qexp.results import OperatingPoint
 
@@ -63,6 +68,10 @@ def phases(points: int, size: int, queries: int) -> dict[str, float]:
             visit = partial(worker.block, OperatingPoint(config.search.limit, None, True, 3.0), 0, True)
             visit()
             row["query"] = seconds(visit)
+        built_folder = cache / Kind.COLLECTIONS / spec.name / SHARD
+        row[BARE["open"]] = seconds(lambda: edge.EdgeShard.load(str(built_folder)))
+        shard = new_shard(spec, cache / "bare")
+        row[BARE["upload"]] = seconds(lambda: upsert(shard, data.points()))
     row["total"] = sum(row[phase] for phase in PHASES)
     return row
 
