@@ -108,16 +108,18 @@ def test_something_that_is_not_qdrant_is_named(server: QdrantRest, about: object
     assert "is not Qdrant" in refused(server.url)
 
 
-def test_grpc_to_a_port_that_is_not_open_is_named(server: QdrantRest) -> None:
+def test_grpc_to_a_port_that_is_not_open_is_named_before_any_work(server: QdrantRest) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    engine = ServerEngine(config(server, prefer_grpc=True, grpc_port=port, patience=0))
-    engine.create(asked_spec())
-    with pytest.raises(EngineError, match=f"gRPC port {port}"):
-        engine.upload(vectors(SIZE, 10))
-    engine.drop()
-    engine.close()
+    said = refused(server.url, prefer_grpc=True, grpc_port=port)
+    assert said.startswith(f"engine.url={server.url} (gRPC port {port}): cannot be reached (")
+    assert said.endswith("correct engine.grpc_port")
+    with closing(ServerEngine(config(server, prefer_grpc=True, grpc_port=port, patience=0))) as engine:
+        engine.create(asked_spec())
+        with pytest.raises(EngineError, match=f"gRPC port {port}"):
+            engine.upload(vectors(SIZE, 10))
+        engine.drop()
 
 
 def test_replicas_need_nodes(server: QdrantRest) -> None:

@@ -70,11 +70,13 @@ def client_of(url: str, **settings: Any) -> "QdrantClient":
 
 
 def server_version(config: ServerConfig, quantization: dict[str, Any] | None) -> str:
-    """Return the server's version; EngineError if it is too old, does not let us in or has too few nodes."""
+    """Return the server's version; EngineError if it is too old, does not let us in, or lacks gRPC or nodes."""
     client, rest, version = connect(config)
     try:
         dialect.check_quantization(quantization, dialect.parse_version(version, rest.url), f"engine.url={rest.url}")
         rest.ask("GET", "/collections")
+        if config.prefer_grpc:
+            Grpc(client, config).ping()
         nodes = len(rest.ask("GET", "/cluster").get("peers") or [rest.url]) if config.replicas > 1 else 1
         if nodes < config.replicas:
             raise EngineError(
@@ -98,8 +100,7 @@ class ServerEngine:
         self._version = dialect.parse_version(version, self._rest.url)
         self._wire: Rest | Grpc = self._rest
         if config.prefer_grpc:
-            where = f"{self._rest.url} (gRPC port {config.grpc_port})"
-            self._wire = Grpc(self._client.grpc_points, self._client.grpc_collections, config.timeout, where, condition)
+            self._wire = Grpc(self._client, config, condition)
         self._marks = self._version >= dialect.METADATA
         self._spec: CollectionSpec
         self._there: Readback

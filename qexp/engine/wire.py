@@ -3,18 +3,23 @@
 import contextlib
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
 
+from qexp.config import ServerConfig
 from qexp.errors import EngineError, in_one_line
 from qexp.results import OperatingPoint, Search
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
 
 OK = frozenset((200, 201, 202))
 AWAY = frozenset((408, 429, 502, 503, 504))  # a server that is busy or starting says so; worth trying again
 OVER_QUOTA = 507
 OVER_QUOTA_WORDS = "insufficient storage"  # over gRPC, which has one code for that and for a server that is busy
+NOT_CONNECTED = "failed to connect"  # of gRPC's own, which has one code for that and for a server that says it is away
 # Answers over 1 KiB that a server compresses leave it in pieces, which the kernel holds back for up to 40 ms.
 PLAIN = {"accept-encoding": "identity"}
 
@@ -104,16 +109,16 @@ class Rest:
 class Grpc:
     """Upserts and searches over gRPC; everything else stays with REST."""
 
-    def __init__(self, points: Any, collections: Any, timeout: int, url: str, condition: dict[str, Any] | None) -> None:
+    def __init__(self, client: "QdrantClient", config: ServerConfig, condition: dict[str, Any] | None = None) -> None:
         from grpc import RpcError
         from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
         self._exhausted, self._failed = ResourceExhaustedResponse, RpcError  # not imported anew in what is timed
-        self._stub = points
+        self._stub = client.grpc_points
         self._condition = condition
-        self._collections = collections
-        self._timeout = timeout
-        self.url = url
+        self._collections = client.grpc_collections
+        self._timeout = config.timeout
+        self.url = f"{config.url.rstrip('/')} (gRPC port {config.grpc_port})"
 
     def upsert(self, collection: str, first: int, rows: list[list[float]], payloads: Payloads) -> None:
         """Store rows as the points `first`, `first` + 1, …, and wait until they are."""
@@ -191,6 +196,11 @@ class Grpc:
                 StatusCode.NOT_FOUND: 404,
                 StatusCode.INTERNAL: 500,
             }.get(error.code(), 400)
+            if status == 503 and NOT_CONNECTED in str(error.details()):
+                raise Unavailable(
+                    f"engine.url={self.url}: cannot be reached ({in_one_line(error.details())}); start the server or "
+                    f"correct engine.grpc_port"
+                ) from error
             raise refused(status, f"gRPC: {error.details()}", self.url) from error
 
 
