@@ -269,3 +269,13 @@ def test_bytes_of_a_report_are_those_of_one_copy() -> None:
     assert memory.mapped == {"vectors": 2, "codes": 1, "graph": 3, "id tracker": 0, "payload": 1}
     assert memory.heap_parts == {"vectors": 20, "codes": 10, "graph": 30, "id tracker": 4, "payload": 5}
     assert memory.heap == 80
+
+
+def test_the_empty_segment_is_not_taken_for_vectors(server: QdrantRest) -> None:
+    """Else a small collection would seem half read, and have no measured RAM."""
+    engine = build(server, asked_spec("none"))
+    state, memory = engine.state(), engine.memory()
+    engine.close()
+    assert 0 <= state.files["vectors"] - FEW * SIZE * 4 < 2000
+    assert state.files["other"] == 2**20
+    assert memory is not None

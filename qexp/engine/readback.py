@@ -10,6 +10,8 @@ from qexp.engine.wire import Missing, Rest, Unavailable
 from qexp.errors import BenchmarkError, EngineError, in_one_line
 from qexp.results import PAYLOAD_INDEXES, CollectionSpec, CollectionState, MemoryUse, method_of
 
+EMPTY_SEGMENT = 2**20  # of flags, a bit for each point that will have been deleted
+
 
 class Readback:
     """One collection as `rest` shows it; `quoted` is its name in a path."""
@@ -82,7 +84,7 @@ class Readback:
         info = self.info()
         count = self._rest.ask("POST", self.path("/points/count"), {"exact": True})["count"]
         report = self._memory_report()
-        files = report_files(report, self._spec.replicas) if report else {}
+        files = _without_empty(report_files(report, self._spec.replicas), self._spec) if report else {}
         if not report and info["config"].get("quantization_config") and not self._quantized():
             raise BenchmarkError(
                 f"T06 {self.name}: the server reports segments without quantized codes; remove the collection and "
@@ -191,6 +193,12 @@ def read_state(
 def report_files(report: dict[str, Any], replicas: int) -> dict[str, int]:
     """Return the bytes on disk of one copy by component; the report sums every replica on every node."""
     return {name: part["disk_bytes"] // replicas for name, part in _parts(report).items()}
+
+
+def _without_empty(files: dict[str, int], spec: CollectionSpec) -> dict[str, int]:
+    """Return the files with what the empty segment of each shard has for vectors as `other`, as Edge counts it."""
+    ahead = min(spec.shards * EMPTY_SEGMENT, max(0, files["vectors"] - spec.points * spec.vector_bytes))
+    return {**files, "vectors": files["vectors"] - ahead, "other": ahead}
 
 
 def report_memory(report: dict[str, Any], replicas: int) -> MemoryUse:

@@ -103,7 +103,7 @@ def memory(of: Collection) -> dict[str, Any]:
     sizes = dict.fromkeys([*PARTS, "payload"], 0)
     for segment, _ in _segments(of):
         for file in filter(Path.is_file, segment.rglob("*")):
-            path = f"{file.parent.name}/{file.name}"
+            path = str(file.relative_to(segment))
             part = next((part for part, mark in PARTS.items() if mark in path), "payload")
             sizes[part] += file.stat().st_size
     codes = inner(of.in_force)
