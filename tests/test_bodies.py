@@ -14,6 +14,7 @@ from qexp.report.bodies import (
     is_quantized,
     patch_line,
     search_body,
+    segment_vectors_kib,
     told_before_1_19,
     update_body,
 )
@@ -63,7 +64,7 @@ def test_a_collection_of_a_cluster_is_exported_as_it_was_measured() -> None:
     create = create_body(made(priced | measured), quantized=True)
     assert [create[name] for name in layout] == [6, 2, 1]
     models.CreateCollection.model_validate(before_1_19(create))
-    assert not set(layout) & set(update_body(create))
+    assert not set(layout) & set(update_body(create, segment_vectors_kib(made())))
 
 
 def test_what_has_no_quantization_is_exported_without() -> None:
@@ -73,8 +74,8 @@ def test_what_has_no_quantization_is_exported_without() -> None:
     assert asked == [False, True, False, False]
     create = create_body(made(), quantized=False)
     assert "quantization_config" not in create
-    assert update_body(create)["quantization_config"] == "Disabled"
-    models.UpdateCollection.model_validate(before_1_19(update_body(create)))
+    assert update_body(create, segment_vectors_kib(made()))["quantization_config"] == "Disabled"
+    models.UpdateCollection.model_validate(before_1_19(update_body(create, segment_vectors_kib(made()))))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_the_patch_is_a_command_for_a_shell(version: str) -> None:
     (line,) = patch_line(collection, TRIAL)
     said, _, command = line.partition(": ")
     assert said == "our a/b is as it was. To apply this to it"
-    update = update_body(create_body(collection, quantized=True))
+    update = update_body(create_body(collection, quantized=True), segment_vectors_kib(collection))
     body = update if version == "1.19.0" else before_1_19(update)
     headers = ["-H", "api-key: $QDRANT_API_KEY", "-H", "Content-Type: application/json"]
     url = "http://localhost:6333/collections/our%20a%2Fb"

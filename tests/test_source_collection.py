@@ -118,15 +118,17 @@ def test_a_patch_of_a_named_vector_leaves_the_others_alone() -> None:
         "optimizers_config": {"default_segment_number": 1},
         "quantization_config": {"scalar": {"type": "int8", "memory": "pinned"}},
     }
-    named, unnamed = update_body(create, "title"), update_body(create)
+    named, unnamed = update_body(create, 80_000, "title"), update_body(create, 80_000)
     assert set(named) == {"vectors"}
     assert unnamed["optimizers_config"] == create["optimizers_config"] | {"indexing_threshold": 10_000}
+    few = update_body(create, 13_500)["optimizers_config"]["indexing_threshold"]
+    assert few < 13_500 // 2  # so that the larger of two segments, which are not merged as they are, is indexed
     assert named["vectors"]["title"] == unnamed["vectors"][""]
     assert unnamed["quantization_config"] == named["vectors"]["title"]["quantization_config"]
     old = before_1_19(named)["vectors"]["title"]
     assert old["quantization_config"] == {"scalar": {"type": "int8", "always_ram": True}}
     assert (old["on_disk"], old["hnsw_config"]["on_disk"]) == (True, False)
-    hot = update_body(create | {"vectors": {"memory": "cached"}})["vectors"][""]
+    hot = update_body(create | {"vectors": {"memory": "cached"}}, 80_000)["vectors"][""]
     assert (hot["memory"], hot["on_disk"]) == ("cached", False)  # whatever the collection had
     for body in (named, unnamed, before_1_19(named), before_1_19(unnamed)):
         models.UpdateCollection.model_validate(body)
@@ -146,7 +148,7 @@ def test_what_the_vector_sets_for_itself_is_changed_too(tmp_path: Path) -> None:
             "optimizers_config": {"default_segment_number": 1},
         }
         for wanted in ({"scalar": {"type": "int8"}}, None):
-            body = update_body(create | ({"quantization_config": wanted} if wanted else {}))
+            body = update_body(create | ({"quantization_config": wanted} if wanted else {}), 500)
             server.answer("PATCH", "/collections/mine", {}, body)
             settled(server)
             assert mine.quantization() == wanted

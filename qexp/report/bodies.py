@@ -48,11 +48,11 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
     return body
 
 
-def update_body(create: Body, vector: str = "") -> Body:
+def update_body(create: Body, kib: int, vector: str = "") -> Body:
     """Return the body of `PATCH /collections/{name}`: size, distance and datatype of a collection cannot change.
 
-    `vector` names the vector that is meant. The others, and what all share, like the number of segments, keep what
-    they have; without a name there are no others.
+    A segment had `kib` KiB of vectors. `vector` names the vector that is meant. The others, and what all share, like
+    the number of segments, keep what they have; without a name there are no others.
     """
     settings = {
         "hnsw_config": create["hnsw_config"],
@@ -62,9 +62,17 @@ def update_body(create: Body, vector: str = "") -> Body:
     vectors = {vector: {**_vectors_memory(create["vectors"]["memory"]), **settings}}
     if vector:
         return {"vectors": vectors}
-    # A collection in use may have indexing off, or begin later with it than by default.
-    optimizers = {"indexing_threshold": INDEXED_FROM, **create["optimizers_config"]}
+    optimizers = create["optimizers_config"] | {"indexing_threshold": _update_threshold(create, kib)}
     return {"vectors": vectors, "optimizers_config": optimizers, **settings}
+
+
+def _update_threshold(create: Body, kib: int) -> int:
+    """Return the `indexing_threshold` of a collection that is patched, in KiB.
+
+    It may have had indexing off, or two segments of which neither is large enough for an index; those are not merged.
+    """
+    new: int = create["optimizers_config"].get("indexing_threshold", INDEXED_FROM)
+    return max(1, min(new, kib // 4))
 
 
 def _vectors_memory(placement: str) -> Body:
@@ -129,7 +137,8 @@ def patch_line(collection: CollectionRecord, row: Row) -> list[str]:
 
 
 def _patch(collection: CollectionRecord, row: Row) -> str:
-    update = update_body(create_body(collection, is_quantized(collection, row)), vector_name(collection))
+    create = create_body(collection, is_quantized(collection, row))
+    update = update_body(create, segment_vectors_kib(collection), vector_name(collection))
     return json.dumps(before_1_19(update) if is_old(collection) else update)
 
 

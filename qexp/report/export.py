@@ -54,9 +54,10 @@ def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]
 
     collection = record.collection_of(row)
     create, condition = create_body(collection, is_quantized(collection, row)), filter_body(collection)
+    update = update_body(create, segment_vectors_kib(collection), vector_name(collection))
     bodies: dict[str, tuple[type[BaseModel], Body]] = {
         "create_collection.json": (models.CreateCollection, create),
-        "update_collection.json": (models.UpdateCollection, update_body(create, vector_name(collection))),
+        "update_collection.json": (models.UpdateCollection, update),
     }
     old = told_before_1_19(create)
     if old:
@@ -226,7 +227,8 @@ def _indexing(collection: CollectionRecord) -> str:
         f"they are {threshold:,} KiB of vectors, and every search scans those that wait. To have a new collection as "
         "it was measured, create it with `indexing_threshold` 0 in `optimizers_config`, upload all points, and only "
         "then `PATCH` "
-        f'`{{"optimizers_config": {{"indexing_threshold": {threshold}}}}}`.'
+        f'`{{"optimizers_config": {{"indexing_threshold": {threshold}}}}}`. To have all of yours in it, `PATCH` that '
+        "threshold to 1 once it is green after the other `PATCH`, and once it is green again, back."
     )
     return "".join(f"{paragraph}\n\n" for paragraph in [*paragraphs, _GROWING])
 
