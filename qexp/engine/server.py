@@ -173,8 +173,7 @@ class ServerEngine:
     def _wait(self, done: Callable[[dict[str, Any]], bool]) -> None:
         """Return when polls in a row find it done.
 
-        Raises EngineError if the optimizer fails or a replica stays dead, BenchmarkError if it is not done after
-        engine.ready_timeout.
+        Raises EngineError if something fails or a replica stays dead, BenchmarkError after engine.ready_timeout.
         """
         deadline = time.monotonic() + self._config.ready_timeout
         greens, told = 0, -inf
