@@ -34,6 +34,15 @@ def test_sizes_of_segments_are_told_by_the_kib(points, segments, hence, kib, thr
 
 
 @pytest.mark.parametrize(
+    ("points", "told"), [(9_999, ""), (10_000, " (2,500 where the `PATCH` was sent)"), (40_000, "")]
+)
+def test_a_patched_collection_is_indexed_earlier(points, told):
+    facts = {"points": points, "size": 256, "full_scan_threshold": 500}
+    text = _indexing(made({"storage.datatype": "float32", "index.segments": 1}, facts))
+    assert f" KiB of vectors{told}, and every search scans those that wait" in text
+
+
+@pytest.mark.parametrize(
     ("config", "row", "since", "older"),
     [
         ({}, TRIAL, "1.19", OLDER),

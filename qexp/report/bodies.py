@@ -62,11 +62,11 @@ def update_body(create: Body, kib: int, vector: str = "") -> Body:
     vectors = {vector: {**_vectors_memory(create["vectors"]["memory"]), **settings}}
     if vector:
         return {"vectors": vectors}
-    optimizers = create["optimizers_config"] | {"indexing_threshold": _update_threshold(create, kib)}
+    optimizers = create["optimizers_config"] | {"indexing_threshold": update_threshold(create, kib)}
     return {"vectors": vectors, "optimizers_config": optimizers, **settings}
 
 
-def _update_threshold(create: Body, kib: int) -> int:
+def update_threshold(create: Body, kib: int) -> int:
     """Return the `indexing_threshold` of a collection that is patched, in KiB.
 
     It may have had indexing off, or two segments of which neither is large enough for an index; those are not merged.

@@ -23,6 +23,7 @@ from qexp.report.bodies import (
     segment_vectors_kib,
     told_before_1_19,
     update_body,
+    update_threshold,
     vector_name,
 )
 from qexp.report.record import CollectionRecord, Record, warnings
@@ -222,11 +223,13 @@ def _indexing(collection: CollectionRecord) -> str:
             "many."
         )
     threshold = collection.built("full_scan_threshold") if kib < INDEXED_FROM else INDEXED_FROM
+    patched = threshold if vector_name(collection) else update_threshold(create_body(collection, False), kib)
+    after = f" ({patched:,} where the `PATCH` was sent)" if patched != threshold else ""
     paragraphs.append(
         "All points were in the index when it was measured. Points that are uploaded later wait outside of it until "
-        f"they are {threshold:,} KiB of vectors, and every search scans those that wait. To have a new collection as "
-        "it was measured, create it with `indexing_threshold` 0 in `optimizers_config`, upload all points, and only "
-        "then `PATCH` "
+        f"they are {threshold:,} KiB of vectors{after}, and every search scans those that wait. To have a new "
+        "collection as it was measured, create it with `indexing_threshold` 0 in `optimizers_config`, upload all "
+        "points, and only then `PATCH` "
         f'`{{"optimizers_config": {{"indexing_threshold": {threshold}}}}}`. To have all of yours in it, `PATCH` that '
         "threshold to 1 once it is green after the other `PATCH`, and once it is green again, back."
     )

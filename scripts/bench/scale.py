@@ -27,7 +27,8 @@ def main() -> None:
     phases(1000, given.size, 100)  # what is imported on first use is no phase
     rows = [phases(points, given.size, given.queries) for points in STEPS if points <= given.largest]
     slopes = [
-        {"points": f"slope to {last['points']}"} | {phase: slope(first, last, phase) for phase in (*PHASES, *BARE.values(), "total")}
+        {"points": f"slope to {last['points']}"}
+        | {phase: slope(first, last, phase) for phase in (*PHASES, *BARE.values(), "total")}
         for first, last in pairwise(rows)
     ]
     verdicts = [
