@@ -74,9 +74,10 @@ class Readback:
         """Raise Unavailable for replicas that are dead, which nothing but their node's return ends."""
         for replica in self._replicas():
             if replica["state"] == "Dead":
+                where = f"peer {replica['peer_id']}" if "peer_id" in replica else "the node that answers"
                 raise Unavailable(
-                    f"{self.name}: a replica of shard {replica['shard_id']} is dead, on peer {replica.get('peer_id')}; "
-                    "start that node again, or take it out of the cluster"
+                    f"{self.name}: a replica of shard {replica['shard_id']} is dead, on {where}; start that node "
+                    "again, or take it out of the cluster"
                 )
 
     def state(self) -> CollectionState:
