@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from math import inf
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
@@ -19,8 +19,9 @@ from qexp.config import ServerConfig
 from qexp.engine import dialect
 from qexp.engine.base import INDEX_ALWAYS, SCROLL_BATCH, UPLOAD_BATCH, in_order, payload_batches
 from qexp.engine.key import api_key
+from qexp.engine.patience import P, R, outlast
 from qexp.engine.readback import Readback, failure
-from qexp.engine.wire import Grpc, Payloads, Rest, Taken, Unavailable
+from qexp.engine.wire import Grpc, Payloads, Rest, Taken
 from qexp.errors import BenchmarkError, EngineError
 from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
 
@@ -34,9 +35,6 @@ GREENS = 2  # consecutive polls: between upload and optimizer a collection is gr
 POLL_SECONDS = 0.2
 TOLD_SECONDS = 5.0  # between two requests to optimize, each of which has the server begin anew
 PINGS = 50
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def connect(config: ServerConfig, condition: dict[str, Any] | None = None) -> tuple["QdrantClient", Rest, str]:
@@ -287,14 +285,4 @@ class ServerEngine:
         self._rest.ask("PATCH", self._there.path(), {"optimizers_config": {"indexing_threshold": INDEX_ALWAYS}})
 
     def _patiently(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call until the server is there, for at most engine.patience seconds. Never around what is timed."""
-        import tenacity
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(Unavailable),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
-            stop=tenacity.stop_after_delay(self._config.patience),
-            before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
-            reraise=True,
-        )
-        return retrying(call, *args, **kwargs)
+        return outlast(self._config.patience, call, *args, **kwargs)
