@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qdrant_client import models
 
 from qexp.cache import evict
 from qexp.config import CollectionDataset, ExperimentConfig, QueriesConfig, SearchConfig, StorageConfig
 from qexp.data import snapshot
 from qexp.data.snapshot import take_snapshot
+from qexp.data.untaken import hindrances
 from qexp.data.vectors import load_data
 from qexp.engine.configured import collection_spec
 from qexp.errors import ConfigError, DataError, EngineError
@@ -98,10 +100,32 @@ def test_what_a_collection_has_and_its_copies_have_not_is_told(
 def test_the_patch_of_a_named_vector_indexes_nothing_and_that_is_told(
     threshold: int | None, told: int | None, tmp_path: Path
 ) -> None:
-    with served(collection(vector_name="title", optimizers={"indexing_threshold": threshold})) as live:
+    optimizers = {"default_segment_number": 1, "indexing_threshold": threshold}
+    with served(collection(vector_name="title", optimizers=optimizers)) as live:
         said = take_snapshot(config(live, vector="title"), tmp_path).warnings
     kept = f"mine: measured without what it has and keeps when it is patched: indexing_threshold={told}"
     assert said == ([] if told is None else [kept])
+
+
+def test_the_segments_of_a_named_vector_stay_and_that_is_told(tmp_path: Path) -> None:
+    with served(collection(vector_name="title", optimizers={"indexing_threshold": 1})) as live:
+        said = take_snapshot(config(live, vector="title"), tmp_path).warnings
+    assert said == ["mine: measured without what it has and keeps when it is patched: default_segment_number=0"]
+
+
+@pytest.mark.parametrize(
+    ("kib", "named", "told"), [(256_000, False, True), (256_001, False, False), (256_001, True, True)]
+)
+def test_the_patch_of_many_points_says_the_size_of_segments(kib: int, named: bool, told: bool) -> None:
+    optimizers = models.OptimizersConfig(
+        default_segment_number=1,
+        deleted_threshold=0.2,
+        flush_interval_sec=5,
+        indexing_threshold=1,
+        max_segment_size=1000,
+        vacuum_min_vector_number=1000,
+    )
+    assert list(hindrances(optimizers, kib, named)) == (["max_segment_size=1000"] if told else [])
 
 
 def test_what_strict_mode_refuses_is_told_and_kept_to(tmp_path: Path) -> None:
@@ -120,12 +144,12 @@ def test_a_collection_whose_reads_are_rationed_is_read_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr("qexp.data.snapshot.time.sleep", waited.append)
+    monkeypatch.setattr("qexp.data.live.time.sleep", waited.append)
     strict = {"enabled": True, "read_rate_limit": 30, "search_allow_exact": False}
     with served(collection(strict=strict, waits=iter([7, 2]))) as live:
         taken = take_snapshot(config(live), tmp_path)
     assert (len(taken.rows), waited) == (1200, [7, 2])
-    assert taken.warnings == ["mine: its strict mode refuses searches beyond read_rate_limit=30; ask for none"]
+    assert taken.warnings == ["mine: its strict mode allows 30 reads a minute of each shard"]
 
 
 def test_the_servers_own_words_are_told(tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ import json
 import logging
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,9 +17,10 @@ from qexp.cache import Kind, lock_name, locked
 from qexp.config import CollectionDataset
 from qexp.config.dataset import short
 from qexp.data.kept import digest_of, whole, write_arrow
+from qexp.data.live import ask
 from qexp.data.progress import Progress
-from qexp.data.untaken import hindrances, is_tuned, limits, untaken, warnings
-from qexp.errors import DataError, EngineError, in_one_line, near_miss
+from qexp.data.untaken import RATE, hindrances, is_tuned, limits, untaken, warnings
+from qexp.errors import DataError, near_miss
 from qexp.results import evenly, shard_kib
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _connect(config: CollectionDataset) -> "QdrantClient":
 
 
 def _about(client: "QdrantClient", config: CollectionDataset) -> About:
-    info = _ask(config, partial(client.get_collection, config.collection))
+    info = ask(config, partial(client.get_collection, config.collection))
     vectors = info.config.params.vectors
     named = vectors if isinstance(vectors, dict) else {None: vectors}
     known = [name for name in named if name]
@@ -129,7 +129,7 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> About:
         raise DataError(f"{where}: vector '{config.vector}' is a multivector, which has no single embedding per point")
     strict = info.config.strict_mode_config
     exact = not (strict and strict.enabled and strict.search_allow_exact is False)  # it refuses exact counts then too
-    points = _ask(config, partial(client.count, config.collection, exact=exact)).count  # `points_count` is approximate
+    points = ask(config, partial(client.count, config.collection, exact=exact)).count
     if not points:
         raise DataError(f"{where}: the collection is empty")
     own, general = params.hnsw_config, info.config.hnsw_config
@@ -174,7 +174,7 @@ def _read(client: "QdrantClient", config: CollectionDataset, about: About, folde
     while done == 0 or offset is not None:
         batches: list[dict[str, Any]] = []
         for _ in range(PAGES_A_PART):
-            records, offset = _ask(config, partial(scroll, offset=offset))
+            records, offset = ask(config, partial(scroll, offset=offset))
             if records:
                 batches.append(_columns(records, config, about))
                 progress.advance(len(records))
@@ -219,10 +219,10 @@ def _compare(client: "QdrantClient", config: CollectionDataset, about: About, fo
     if _about(client, config) != about:
         _changed(folder, config, "its size or configuration is another one now")
     retrieve = partial(client.retrieve, config.collection, with_payload=False, with_vectors=[config.vector or ""])
-    most = int(about.limits.get("read_rate_limit", COMPARED))  # every id counts as a read
+    most = int(about.limits.get(RATE, COMPARED))  # every id counts as a read
     for ids, vectors in _sample(folder):
         keys = [int(key) if key.isdigit() else key for key in ids]
-        pages = [_ask(config, partial(retrieve, keys[first : first + most])) for first in range(0, len(keys), most)]
+        pages = [ask(config, partial(retrieve, keys[first : first + most])) for first in range(0, len(keys), most)]
         now = {str(record.id): _vector(record, config) for page in pages for record in page}
         for key, vector in zip(ids, vectors, strict=True):
             if key not in now or not np.array_equal(np.array(now[key], dtype=np.float32), vector):
@@ -259,36 +259,3 @@ def _changed(folder: Path, config: CollectionDataset, how: str) -> None:
         f"{config.url} {config.collection}: the collection changed while it was read ({how}); nothing of it was kept; "
         "run again while nobody writes to it"
     )
-
-
-def _ask(config: CollectionDataset, call: Callable[[], Any]) -> Any:
-    """Call the client, as late as strict mode's `read_rate_limit` wants; every way to fail becomes one line."""
-    from pydantic import ValidationError
-    from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
-
-    from qexp.engine.wire import reason_in
-
-    where = config.url
-    try:
-        return call()
-    except ResourceExhaustedResponse as error:
-        log.info("%s allows so many reads a minute; on in %s s", config.collection, error.retry_after_s)
-        time.sleep(error.retry_after_s)
-        return _ask(config, call)
-    except UnexpectedResponse as error:
-        if error.status_code in (401, 403):
-            raise EngineError(
-                f"{where}: refused ({error.status_code}); set QDRANT_API_KEY to a key that may read"
-            ) from error
-        if error.status_code == 404:
-            raise EngineError(f"{where}: no collection '{config.collection}' (404); is it the right server?") from error
-        raise EngineError(
-            f"{where}: the server answered {error.status_code} ({reason_in(error.content.decode(errors='replace'))})"
-        ) from error
-    except (ResponseHandlingException, ValidationError, ValueError, OSError) as error:
-        reason = in_one_line(error)[:200]
-        raise EngineError(
-            f"{where}: cannot be read: {reason}; start the server or correct the URL; "
-            "what was read is kept, and a new run goes on from there"
-        ) from error

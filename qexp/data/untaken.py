@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from qexp.results import INDEXED_FROM
+from qexp.results import INDEXED_FROM, SEGMENT_KIB
 
 if TYPE_CHECKING:
     from qdrant_client.models import (
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
         StrictModeConfigOutput,
         VectorParams,
     )
+
+
+RATE = "read_rate_limit"
 
 
 def warnings(collection: str, indexes: Sequence[str], kept: Sequence[str], refused: Mapping[str, float]) -> list[str]:
@@ -26,9 +29,10 @@ def warnings(collection: str, indexes: Sequence[str], kept: Sequence[str], refus
         found.append(f"{collection}: measured without the parameters of its index on: {', '.join(indexes)}")
     if kept:
         found.append(f"{collection}: measured without what it has and keeps when it is patched: {', '.join(kept)}")
-    if refused:
-        told = ", ".join(f"{key}={value:g}" for key, value in refused.items())
+    if told := ", ".join(f"{key}={value:g}" for key, value in refused.items() if key != RATE):
         found.append(f"{collection}: its strict mode refuses searches beyond {told}; ask for none")
+    if RATE in refused:
+        found.append(f"{collection}: its strict mode allows {refused[RATE]:g} reads a minute of each shard")
     return found
 
 
@@ -51,22 +55,25 @@ def untaken(config: "CollectionConfig", params: "VectorParams") -> Iterator[str]
 def hindrances(optimizers: "OptimizersConfig", kib: int, named: bool) -> Iterator[str]:
     """Yield what keeps a patched collection from the segments of its copies, which hold `kib` KiB of vectors a shard.
 
-    The patch of a `named` vector leaves the optimizers alone, the other one says `indexing_threshold`.
+    The patch of a `named` vector leaves the optimizers alone; the other one says the number of segments,
+    `indexing_threshold`, and with many points `max_segment_size`.
     """
+    if named and optimizers.default_segment_number != 1:
+        yield f"default_segment_number={optimizers.default_segment_number}"
     threshold = INDEXED_FROM if optimizers.indexing_threshold is None else optimizers.indexing_threshold
     if named and not 0 < threshold <= kib:
         yield f"indexing_threshold={threshold}"
-    if (most := optimizers.max_segment_size) is not None and most <= kib:
+    if (most := optimizers.max_segment_size) is not None and most <= kib and (named or kib <= SEGMENT_KIB):
         yield f"max_segment_size={most}"
     if optimizers.max_optimization_threads == 0:
         yield "max_optimization_threads=0"
 
 
 def limits(strict: "StrictModeConfigOutput | None") -> dict[str, float]:
-    """Return the limits that strict mode sets to searches."""
+    """Return the limits that strict mode sets to searches, and to reads of any kind."""
     if not (strict and strict.enabled):
         return {}
-    keys = ("max_query_limit", "search_max_hnsw_ef", "search_max_oversampling", "read_rate_limit")
+    keys = ("max_query_limit", "search_max_hnsw_ef", "search_max_oversampling", RATE)
     limits = {key: getattr(strict, key) for key in keys}
     return {key: value for key, value in limits.items() if value is not None}
 
