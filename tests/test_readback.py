@@ -124,6 +124,21 @@ def test_a_replica_that_stays_dead_ends_the_build(server: QdrantRest) -> None:
     assert not server.collections
 
 
+def test_a_dead_replica_is_waited_for_while_its_node_is_brought_back(server: QdrantRest) -> None:
+    states = iter(["Dead", "Dead", "Partial"])
+
+    def change(path: str, result: Any) -> Any:
+        if path.endswith("/cluster"):
+            result["local_shards"][0]["state"] = next(states, "Active")
+            result["shard_transfers"] = [{"shard_id": 1, "from": 1, "to": 2}]
+        return result
+
+    server.change = change
+    engine = build(server, patience=0)
+    assert next(states, None) is None
+    engine.close()
+
+
 def test_payload_indexes_are_one_component_of_a_report() -> None:
     def usage(size: int) -> dict[str, int]:
         return {"disk_bytes": size, "ram_bytes": size // 2, "cached_bytes": 4, "expected_cache_bytes": 0}

@@ -71,7 +71,7 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
         "replication_factor": spec.replicas,
         "write_consistency_factor": spec.write_consistency,
         "on_disk_payload": True,  # whatever the server's default is
-        "strict_mode_config": {"enabled": False},  # likewise: its limits are too low to upload and to search exactly
+        "strict_mode_config": {"enabled": False},  # likewise: it may refuse batches, or searches to be measured
     }
     method, given = method_of(spec.quantization)
     if method:

@@ -71,8 +71,9 @@ class Readback:
         return True
 
     def need_living(self) -> None:
-        """Raise Unavailable for replicas that are dead, which nothing but their node's return ends."""
-        for replica in self._replicas():
+        """Raise Unavailable if a replica is dead and none is being brought back: a node does so one after another."""
+        cluster = self._rest.ask("GET", self.path("/cluster"))
+        for replica in [] if cluster.get("shard_transfers") else _replicas(cluster):
             if replica["state"] == "Dead":
                 where = f"peer {replica['peer_id']}" if "peer_id" in replica else "the node that answers"
                 raise Unavailable(
@@ -112,9 +113,7 @@ class Readback:
         return all(segment["config"]["vector_data"][""].get("quantization_config") for segment in segments)
 
     def _replicas(self) -> list[dict[str, Any]]:
-        """Return every replica of every shard, on whatever node."""
-        cluster = self._rest.ask("GET", self.path("/cluster"))
-        return [*cluster["local_shards"], *cluster["remote_shards"]]
+        return _replicas(self._rest.ask("GET", self.path("/cluster")))
 
     def _segments(self) -> int | None:
         """Return the segments that hold points per replica of a shard, rounded up; None if the server does not tell."""
@@ -139,13 +138,18 @@ class Readback:
         return report
 
 
+def _replicas(cluster: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return every replica of every shard, on whatever node."""
+    return [*cluster["local_shards"], *cluster["remote_shards"]]
+
+
 def failure(info: dict[str, Any]) -> str | None:
     """Return what the server says has failed there and what to do, None if nothing has."""
     if info["optimizer_status"] != "ok":  # remembered until the configuration changes or the server restarts
         reason = in_one_line(info["optimizer_status"]["error"])
         return f"the server's optimizer failed: {reason}; mend that there, then restart the server if it says so still"
     if info["status"] == "red":
-        return "the server could not apply an update (status red); its log says why"
+        return "the server could not apply an update (status red): its log says why; mend that there, then try again"
     return None
 
 
