@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from qexp.report.export import _indexing, _readme
+from qexp.report.deploy_readme import indexing, readme
 from tests.test_bodies import BASELINE, TRIAL, made
 
 OLDER, NONE = "for older servers there is `before_1_19/`.", "older ones cannot keep it as it was."
@@ -25,7 +25,7 @@ FOUR, EIGHT = ({"quantization.config.turbo.bits": bits} for bits in ("bits4", "b
 )
 def test_sizes_of_segments_are_told_by_the_kib(points, segments, hence, kib, threshold):
     facts = {"points": points, "size": 256, "full_scan_threshold": 500}
-    text = _indexing(made({"storage.datatype": "float32", "index.segments": segments}, facts))
+    text = indexing(made({"storage.datatype": "float32", "index.segments": segments}, facts))
     assert re.findall(r"hence `(\w+)`", text) == hence
     assert re.findall(r"([\d,]+) KiB", text) == kib
     assert f'`{{"optimizers_config": {{"indexing_threshold": {threshold}}}}}`' in text
@@ -38,7 +38,7 @@ def test_sizes_of_segments_are_told_by_the_kib(points, segments, hence, kib, thr
 )
 def test_a_patched_collection_is_indexed_earlier(points, told):
     facts = {"points": points, "size": 256, "full_scan_threshold": 500}
-    text = _indexing(made({"storage.datatype": "float32", "index.segments": 1}, facts))
+    text = indexing(made({"storage.datatype": "float32", "index.segments": 1}, facts))
     assert f" KiB of vectors{told}, and every search scans those that wait" in text
 
 
@@ -56,7 +56,7 @@ def test_a_patched_collection_is_indexed_earlier(points, told):
     ],
 )
 def test_the_readme_says_for_which_servers_it_is(config, row, since, older):
-    text = _readme(made(config), row, ["because"], has_old=older != NONE)
+    text = readme(made(config), row, ["because"], has_old=older != NONE)
     assert f"\n\nFor Qdrant {since} or newer; {older}\n\n```bash\ncurl" in text
     assert f"It wants `qdrant-client` {since} or newer, and such a server" in text
     assert "Measured on 20,000 points;" in text
@@ -64,7 +64,7 @@ def test_the_readme_says_for_which_servers_it_is(config, row, since, older):
 
 def test_the_commands_of_the_readme_are_whole():
     def commands(row, config, engine=""):
-        text = _readme(made(config, engine=engine), row, [], has_old=True)
+        text = readme(made(config, engine=engine), row, [], has_old=True)
         found = [shlex.split(line, comments=True) for line in text.splitlines() if line.startswith("curl")]
         headers = ["-H", "api-key: $QDRANT_API_KEY", "-H", "Content-Type: application/json", "-d"]
         assert all(words[:2] == ["curl", "-X"] and words[4:-1] == headers for words in found)

@@ -7,11 +7,11 @@ from typing import Any
 from urllib.parse import quote
 
 from qexp.report.record import CollectionRecord
-from qexp.results import INDEXED_FROM, Row, method_of, most_segment_kib, shard_kib
+from qexp.results import INDEXED_FROM, SEGMENT_KIB, Row, method_of, most_segment_kib, shard_kib
 
 Body = dict[str, Any]
 
-SEGMENT_KIB = 256_000  # of vectors in a segment for every indexing thread: Qdrant's default of `max_segment_size`
+_PAYLOAD_INDEXES = "dataset.payload_indexes."
 
 
 def create_body(collection: CollectionRecord, quantized: bool) -> Body:
@@ -176,6 +176,22 @@ def segment_vectors_kib(collection: CollectionRecord) -> int:
 def may_split(collection: CollectionRecord) -> bool:
     """Whether by default a machine with few CPUs makes more segments of a shard than were measured."""
     return segment_vectors_kib(collection) > SEGMENT_KIB
+
+
+def payload_index_bodies(collection: CollectionRecord) -> list[Body]:
+    """Return the bodies of `PUT /collections/{name}/index` for every payload index."""
+    asked = {
+        key.removeprefix(_PAYLOAD_INDEXES): kind
+        for key, kind in collection.config.items()
+        if key.startswith(_PAYLOAD_INDEXES)
+    }
+    built = asked or collection.dataset.get("payload_indexes", {})
+    return [{"field_name": key, "field_schema": kind} for key, kind in built.items()]
+
+
+def as_json(body: Body) -> str:
+    """Return a body as a file has it."""
+    return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
 
 
 def _nested(config: dict[str, Any], prefix: str) -> Body:

@@ -12,6 +12,7 @@ MIB = 2**20
 DATATYPE_BITS = {"float32": 32, "float16": 16, "uint8": 8, "turbo16": 16, "turbo8": 8, "turbo4": 4}
 # KiB of vectors; Qdrant's default of `indexing_threshold`, "based on experiments and observations" (its API's words)
 INDEXED_FROM = 10_000
+SEGMENT_KIB = 256_000  # of vectors in a segment for every indexing thread: Qdrant's default of `max_segment_size`
 
 DEFAULT_EF = "default"  # what is recorded of an hnsw_ef that is the collection's
 BEYOND = 100  # times: what may be so much faster or slower is not known at all

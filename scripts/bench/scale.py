@@ -73,6 +73,7 @@ def phases(points: int, size: int, queries: int) -> dict[str, float]:
         row[BARE["open"]] = seconds(lambda: edge.EdgeShard.load(str(built_folder)))
         shard = new_shard(spec, cache / "bare")
         row[BARE["upload"]] = seconds(lambda: upsert(shard, data.points()))
+        shard.close()
     row["total"] = sum(row[phase] for phase in PHASES)
     return row
 
