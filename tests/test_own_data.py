@@ -103,11 +103,11 @@ def test_a_filter_holds_for_searches_and_for_exact_neighbours(file: Path) -> Non
         payload_columns=["city"],
         payload_indexes={"city": "keyword"},
     )
-    found = measure_experiment(asked)
-    # A third of the points match: with the filter on one side alone no more than a third of the results would be right.
-    # Not all of them are: some builds of a filtered graph of so few points in clusters have corners out of reach.
-    assert found.baselines[0].accuracy.recall.estimate > 0.5
-    assert found.trials[0].accuracy.recall.estimate > 0.5
+    # Of 188 KiB of vectors 63 match, which Qdrant scans: a graph of so few points in clusters has corners out of reach.
+    found = measure_experiment(replace(asked, index=IndexConfig(full_scan_threshold=100)))
+    # With the filter on one side alone no more than a third of the results would be right.
+    assert found.baselines[0].accuracy.recall.estimate == 1
+    assert found.trials[0].accuracy.recall.estimate > 0.9
     assert dataset_facts(asked, found)["payload_indexes"] == {"city": "keyword"}
     for collection in (found.quantized, found.baseline_collection):
         part = next(part for part in collection.comparisons if part.name == PAYLOAD_INDEXES)
