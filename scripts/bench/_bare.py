@@ -1,5 +1,7 @@
 """The bare engine: the least code that fills a collection on Qdrant Edge and searches it, without qexp around it."""
 
+import shutil
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -7,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import qdrant_edge as edge
+from _common import settled
 
 from qexp.config import ExperimentConfig, register_schema
 from qexp.engine.base import UPLOAD_BATCH
-from qexp.engine.edge import _edge_config
+from qexp.engine.edge import EdgeEngine, _edge_config
 from qexp.paths import packaged
 from qexp.results import CollectionSpec, DatasetFacts, OperatingPoint, Vectors
 
@@ -64,6 +67,26 @@ def upsert(shard: Any, vectors: Vectors) -> None:
         batch = vectors[start : start + UPLOAD_BATCH].tolist()
         points = [edge.Point(start + row, vector) for row, vector in enumerate(batch)]
         shard.update(edge.UpdateOperation.upsert_points(points))
+
+
+def uploads(spec: CollectionSpec, vectors: Vectors, folder: Path) -> tuple[Callable[[], float], Callable[[], float]]:
+    """Return an upload through qexp and a bare one: calls that return seconds and leave nothing behind."""
+
+    def ours() -> float:
+        engine = EdgeEngine(folder / "home")
+        engine.create(spec)
+        taken = settled(lambda: engine.upload(vectors))
+        engine.drop()
+        return taken
+
+    def bare() -> float:
+        shard = new_shard(spec, folder / "bare")
+        taken = settled(lambda: upsert(shard, vectors))
+        shard.close()
+        shutil.rmtree(folder / "bare")
+        return taken
+
+    return ours, bare
 
 
 def build(spec: CollectionSpec, folder: Path, vectors: Path) -> None:

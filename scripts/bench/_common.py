@@ -41,6 +41,12 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def settled(work: Callable[[], object]) -> float:
+    """Return how long one call takes when nothing is left to be written out, which the kernel would do meanwhile."""
+    os.sync()
+    return seconds(work)
+
+
 def paired(ours: Callable[[], float], theirs: Callable[[], float], repeats: int) -> list[tuple[float, float]]:
     """Call both, which return seconds, `repeats` times side by side in alternating order; the first calls are lost."""
     ours(), theirs()
