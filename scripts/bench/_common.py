@@ -98,7 +98,7 @@ def finish(bench: str, given: argparse.Namespace, verdicts: Sequence[Verdict], r
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{bench}.json").write_text(json.dumps(record, indent=1) + "\n")
     if rows:
-        print_table([list(rows[0]), *([_text(value) for value in row.values()] for row in rows)])
+        print_table([list(rows[0]), *([_text(row[name]) for name in rows[0]] for row in rows)])
         print()
     print_verdicts([record])
 
