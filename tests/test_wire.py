@@ -2,15 +2,19 @@
 
 import socket
 import ssl
-from contextlib import closing
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 
-from qexp.config import ServerConfig
+from qexp.config import CollectionDataset, ServerConfig
+from qexp.data.snapshot import held_datatype
 from qexp.engine import wire
 from qexp.engine.configured import engine_version
 from qexp.engine.server import ServerEngine
@@ -61,6 +65,25 @@ def test_tls_with_a_certificate_of_ones_own(
         monkeypatch.setenv("QDRANT_API_KEY", KEY)
         server.api_key = KEY
         assert engine_version(config(server)) == "server-1.19.0"
+
+
+def test_a_collection_behind_a_certificate_of_ones_own(tls: tuple[ssl.SSLContext, Path], tmp_path: Path) -> None:
+    with QdrantRest(tmp_path / "server", tls=tls[0]) as server, pytest.raises(EngineError) as error:
+        held_datatype(CollectionDataset(url=server.url, collection="mine"))
+    assert one_line(error.value).startswith(f"dataset.url={server.url}: its certificate is not trusted here; name your")
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), ("no certificate", "no certificate or crl")])
+def test_certificates_that_cannot_be_read_are_named(
+    content: str | None, reason: str, server: QdrantRest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "own.pem"
+    if content:
+        file.write_text(content, encoding="utf-8")
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    said = refused(server.url)
+    assert said.startswith(f"SSL_CERT_FILE={file}: ")
+    assert reason in said
 
 
 @pytest.mark.parametrize(("status", "text"), [(507, "over quota"), (429, "gRPC: Insufficient storage: over quota")])
@@ -120,6 +143,40 @@ def test_grpc_to_a_port_that_is_not_open_is_named_before_any_work(server: Qdrant
         with pytest.raises(EngineError, match=f"gRPC port {port}"):
             engine.upload(vectors(SIZE, 10))
         engine.drop()
+
+
+@contextmanager
+def grpc_without_qdrant(key: bytes = b"", certificate: bytes = b"") -> Iterator[int]:
+    """Serve nothing over gRPC, with TLS if there is a key; yield the port."""
+    with ThreadPoolExecutor(1) as pool:
+        other = grpc.server(pool)
+        port = (
+            other.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
+            if key
+            else other.add_insecure_port("127.0.0.1:0")
+        )
+        other.start()
+        try:
+            yield port
+        finally:
+            other.stop(None).wait()
+
+
+def test_grpc_that_is_not_qdrants_is_named_before_any_work(server: QdrantRest) -> None:
+    with grpc_without_qdrant() as port:
+        said = refused(server.url, prefer_grpc=True, grpc_port=port)
+    assert said.startswith(f"engine.url={server.url} (gRPC port {port}): something answers there, but it is not Qdrant")
+    assert said.endswith("correct engine.grpc_port")
+
+
+def test_grpc_with_a_certificate_of_ones_own(
+    tls: tuple[ssl.SSLContext, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls[1]))
+    key, certificate = ((tmp_path / file).read_bytes() for file in ("key.pem", "certificate.pem"))
+    with QdrantRest(tmp_path / "server", tls=tls[0]) as server, grpc_without_qdrant(key, certificate) as port:
+        said = refused(server.url, prefer_grpc=True, grpc_port=port)
+    assert said.endswith("not trusted here; name your authority's file in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
 
 
 def test_replicas_need_nodes(server: QdrantRest) -> None:

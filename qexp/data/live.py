@@ -13,30 +13,29 @@ log = logging.getLogger(__name__)
 
 def ask(config: CollectionDataset, call: Callable[[], Any]) -> Any:
     """Call the client; raise EngineError with one line for every way to fail."""
+    import httpx
     from pydantic import ValidationError
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-    from qexp.engine.wire import reason_in
+    from qexp.engine.wire import reason_in, unreachable
 
-    where = config.url
+    where = f"dataset.url={config.url}"
     try:
         return _rationed(config, call)
     except UnexpectedResponse as error:
+        reason = reason_in(error.content.decode(errors="replace"))
         if error.status_code in (401, 403):
-            raise EngineError(
-                f"{where}: refused ({error.status_code}); set QDRANT_API_KEY to a key that may read"
-            ) from error
+            raise EngineError(f"{where}: refused ({reason}); set QDRANT_API_KEY to a key that may read") from error
         if error.status_code == 404:
             raise EngineError(f"{where}: no collection '{config.collection}' (404); is it the right server?") from error
-        raise EngineError(
-            f"{where}: the server answered {error.status_code} ({reason_in(error.content.decode(errors='replace'))})"
-        ) from error
+        raise EngineError(f"{where}: the server answered {error.status_code} ({reason})") from error
     except (ResponseHandlingException, ValidationError, ValueError, OSError) as error:
-        reason = in_one_line(error)[:200]
-        raise EngineError(
-            f"{where}: cannot be read: {reason}; start the server or correct the URL; "
-            "what was read is kept, and a new run goes on from there"
-        ) from error
+        source = error.source if isinstance(error, ResponseHandlingException) else error
+        if isinstance(source, httpx.HTTPError) and not isinstance(source, httpx.TimeoutException):
+            said = str(unreachable(source, where))
+        else:
+            said = f"{where}: cannot be read: {in_one_line(source)[:200]}; start the server or correct the URL"
+        raise EngineError(f"{said}; what was read is kept, and a new run goes on from there") from error
 
 
 def _rationed(config: CollectionDataset, call: Callable[[], Any]) -> Any:

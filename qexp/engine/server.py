@@ -1,6 +1,7 @@
 """Any Qdrant since 1.15, a binary, a container, a cluster, Cloud: one collection of ours, and nothing of others."""
 
 import logging
+import os
 import time
 import uuid
 import warnings
@@ -22,7 +23,7 @@ from qexp.engine.key import api_key
 from qexp.engine.patience import P, R, outlast
 from qexp.engine.readback import Readback, failure
 from qexp.engine.wire import Grpc, Payloads, Rest, Taken
-from qexp.errors import BenchmarkError, EngineError
+from qexp.errors import BenchmarkError, ConfigError, EngineError, in_one_line
 from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
 
 if TYPE_CHECKING:
@@ -58,13 +59,17 @@ def connect(config: ServerConfig, condition: dict[str, Any] | None = None) -> tu
 
 
 def client_of(url: str, **settings: Any) -> "QdrantClient":
-    """Return a client with the key; no request is sent yet."""
+    """Return a client with the key; no request is sent yet. Raises ConfigError for certificates that cannot be read."""
     from qdrant_client import QdrantClient
 
     key = api_key(url)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the one about the key is said already
-        return QdrantClient(url=url, api_key=key, check_compatibility=False, **settings)
+        try:
+            return QdrantClient(url=url, api_key=key, check_compatibility=False, **settings)
+        except OSError as error:
+            named = f"SSL_CERT_FILE={os.environ.get('SSL_CERT_FILE')}"
+            raise ConfigError(f"{named}: {in_one_line(error)}; name a PEM file of certificates, or unset it") from error
 
 
 def server_version(config: ServerConfig, quantization: dict[str, Any] | None) -> str:

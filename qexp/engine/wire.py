@@ -19,6 +19,7 @@ OK = frozenset((200, 201, 202))
 AWAY = frozenset((408, 429, 502, 503, 504))  # a server that is busy or starting says so; worth trying again
 OVER_QUOTA = 507
 OVER_QUOTA_WORDS = "insufficient storage"  # over gRPC, which has one code for that and for a server that is busy
+UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"  # in OpenSSL's words and in gRPC's
 NOT_CONNECTED = "failed to connect"  # of gRPC's own, which has one code for that and for a server that says it is away
 # Answers over 1 KiB that a server compresses leave it in pieces, which the kernel holds back for up to 40 ms.
 PLAIN = {"accept-encoding": "identity"}
@@ -58,7 +59,7 @@ class Rest:
         try:
             response = self._session.send(request)
         except httpx.HTTPError as error:
-            raise unreachable(error, self.url) from error
+            raise unreachable(error, f"engine.url={self.url}") from error
         if response.status_code not in OK:
             raise refused(response.status_code, response.text, self.url)
         return response
@@ -196,9 +197,16 @@ class Grpc:
                 StatusCode.NOT_FOUND: 404,
                 StatusCode.INTERNAL: 500,
             }.get(error.code(), 400)
-            if status == 503 and NOT_CONNECTED in str(error.details()):
+            reason = in_one_line(error.details())
+            if UNTRUSTED in reason:
+                raise _untrusted(f"engine.url={self.url}", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH") from error
+            if status == 503 and NOT_CONNECTED in reason:
                 raise Unavailable(
-                    f"engine.url={self.url}: cannot be reached ({in_one_line(error.details())}); start the server or "
+                    f"engine.url={self.url}: cannot be reached ({reason}); start the server or correct engine.grpc_port"
+                ) from error
+            if error.code() is StatusCode.UNIMPLEMENTED:
+                raise EngineError(
+                    f"engine.url={self.url}: something answers there, but it is not Qdrant's gRPC API ({reason}); "
                     f"correct engine.grpc_port"
                 ) from error
             raise refused(status, f"gRPC: {error.details()}", self.url) from error
@@ -215,28 +223,30 @@ def _envelope(response: httpx.Response, url: str) -> dict[str, Any]:
     return answer
 
 
-def unreachable(error: httpx.HTTPError, url: str) -> EngineError:
-    """Say why no answer came, and what to do."""
+def unreachable(error: httpx.HTTPError, where: str) -> EngineError:
+    """Say why no answer came from `where`, a setting with its URL, and what to do."""
     reason = in_one_line(error) or type(error).__name__
     if isinstance(error, httpx.UnsupportedProtocol):
-        return EngineError(f"engine.url={url}: {reason}")
+        return EngineError(f"{where}: {reason}")
     if "WRONG_VERSION_NUMBER" in reason or "RECORD_LAYER_FAILURE" in reason:
-        return EngineError(f"engine.url={url}: the server there does not speak TLS; use http://, or its TLS port")
-    if "CERTIFICATE_VERIFY_FAILED" in reason:
-        return EngineError(
-            f"engine.url={url}: its certificate is not trusted here; name your authority's file in SSL_CERT_FILE"
-        )
+        return EngineError(f"{where}: the server there does not speak TLS; use http://, or its TLS port")
+    if UNTRUSTED in reason:
+        return _untrusted(where, "SSL_CERT_FILE")
     if isinstance(error, httpx.TimeoutException):
         return Unavailable(
-            f"engine.url={url}: no answer in time ({type(error).__name__}); is the server up and the port Qdrant's "
+            f"{where}: no answer in time ({type(error).__name__}); is the server up and the port Qdrant's "
             f"REST port? engine.timeout=… waits longer"
         )
-    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError) and urlsplit(url).scheme == "http":
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError) and "http://" in where:
         return Unavailable(
-            f"engine.url={url}: the connection broke ({reason}); if the server is up, is this Qdrant's REST port, and "
+            f"{where}: the connection broke ({reason}); if the server is up, is this Qdrant's REST port, and "
             f"not one that wants https://?"
         )
-    return Unavailable(f"engine.url={url}: cannot be reached ({reason}); start the server or correct the URL")
+    return Unavailable(f"{where}: cannot be reached ({reason}); start the server or correct the URL")
+
+
+def _untrusted(where: str, variable: str) -> EngineError:
+    return EngineError(f"{where}: its certificate is not trusted here; name your authority's file in {variable}")
 
 
 def refused(status: int, text: str, url: str) -> EngineError:
