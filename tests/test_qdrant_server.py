@@ -84,7 +84,10 @@ def test_starts_a_binary_shows_it_and_stops_it(script: Script) -> None:
     assert script("status").returncode == 1
     started = script("start")
     assert started.returncode == 0, started.stderr
-    assert f"engine.url=http://127.0.0.1:{script.port} engine.grpc_port={script.port + 1}" in started.stdout
+    assert started.stdout.splitlines() == [
+        f"ready: qexp engine=server engine.url=http://127.0.0.1:{script.port}",
+        f"over gRPC, add: engine.prefer_grpc=true engine.grpc_port={script.port + 1}",
+    ]
     told = script.told()
     assert told["QDRANT__SERVICE__HOST"] == "127.0.0.1"
     assert told["QDRANT__STORAGE__STORAGE_PATH"] == str(script.data / "node-0" / "storage")
