@@ -25,7 +25,7 @@ from qexp.config import AdaptiveConfig, EngineConfig, ExperimentConfig, IndexCon
 from qexp.data.truth import neighbours
 from qexp.engine.base import Engine, build_collection
 from qexp.engine.configured import collection_spec, engine_factory, engine_version
-from qexp.engine.dialect import DATATYPES, OLDEST, Version, parse_version
+from qexp.engine.dialect import DATATYPES, MEMORY_REPORT, METHODS, OLDEST, Version, parse_version
 from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError, EngineError
 from qexp.results import Build, CollectionSpec, DatasetFacts, Ids, OperatingPoint, Vectors
@@ -75,6 +75,8 @@ class Bench:
         return engine_factory(self.config, self.cache, condition)()
 
     def spec(self, method: str = "scalar", **more: object) -> CollectionSpec:
+        if method.startswith("turbo") and self.has_server and self.known < METHODS["turbo"]:
+            pytest.skip("a server without TurboQuant")
         return test_edge.spec(method, **{"size": SIZE, "points": POINTS, "engine": self.version, **more})
 
     @property
@@ -243,6 +245,9 @@ def test_a_lost_point_is_named(bench: Bench) -> None:
 def test_memory_is_known_by_component(bench: Bench) -> None:
     engine, _ = bench.build(bench.spec(), vectors(SIZE))
     memory = engine.memory()
+    if bench.has_server and bench.known < MEMORY_REPORT:
+        assert memory is None
+        return
     assert memory is not None
     assert memory.total > 0
     assert memory.heap >= 0
