@@ -1,8 +1,10 @@
 """Qdrant Edge: Qdrant's own segment engine, in this process, one shard per collection."""
 
 import logging
+import mmap
 import os
 import shutil
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +184,8 @@ class EdgeEngine:
             path = Path(region.path)
             if path.is_relative_to(self._folder):
                 part = edge_folder.component(path, indexed)
-                mapped[part] = mapped.get(part, 0) + region.rss
+                # The engine maps a file of vectors twice, to read single ones and to scan; its pages are there once.
+                mapped[part] = mapped.get(part, 0) + min(region.rss, _in_pages(path, region.rss))
         return MemoryUse(mapped, max(0, heap - self._heap_before), process)
 
     def drop_pages(self) -> None:
@@ -206,6 +209,14 @@ class EdgeEngine:
         if self._shard is not None:
             self._shard.close()
             self._shard = None
+
+
+def _in_pages(file: Path, gone: int) -> int:
+    """Return the bytes of a file in whole pages; `gone` where it is mapped still, but removed."""
+    try:
+        return mmap.PAGESIZE * ceil(file.stat().st_size / mmap.PAGESIZE)
+    except FileNotFoundError:
+        return gone
 
 
 def _unloadable(folder: Path, error: Exception) -> EngineError:
