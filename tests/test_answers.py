@@ -51,6 +51,9 @@ def test_memory_and_cost_are_told_against_no_quantization():
     said = "The RAM that searching wants goes from 1000.0 to 250.0 MiB, 4.0× less, predicted; that saves $9.00 a month,"
     assert told() == f"The codes are 4.0× smaller than the vectors. {said} $108.00 a year."
     rows[0].metrics["ram_measured_mib"] = 1100.0
+    for ratio, size in ((0.94, "1.1× larger than"), (0.99, "about as large as"), (1.01, "about as large as")):
+        rows[1].metrics["compression_ratio"] = ratio
+        assert told().startswith(f"The codes are {size} the vectors. The RAM")
     del rows[1].metrics["compression_ratio"]
     assert told() == f"{said} $108.00 a year."  # what one of both lacks is not told
     rows[1].metrics["ram_measured_mib"] = 300.0
@@ -269,6 +272,13 @@ def test_theory_stands_beside_the_fastest_point_and_its_accuracy():
     jobs[-1].metrics["codes_disk_mib"] = 1.0
     jobs[0].metrics.pop("codes_disk_mib", None)
     assert not [line for line in answers._why(jobs, decided) if line.startswith(("scalar: ", "product: "))]
+
+
+def test_codes_that_are_larger_than_the_vectors_stand_beside_theory_too():
+    one = job("scalar", baseline(), row("scalar"))
+    one.metrics["compression_ratio"] = 64 / 68  # of uint8
+    (cells,) = answers._theory([one], recommend(one.rows, SLO)).rows
+    assert cells[2] == "0.9×"
 
 
 @pytest.mark.parametrize(("wanted", "told"), [(2047, True), (2049, False)])

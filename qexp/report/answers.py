@@ -141,9 +141,13 @@ def _memory(decided: Recommendation) -> str:
 
 
 def _smaller(metrics: Mapping[str, float]) -> str:
-    """Return how much smaller codes are, where the engine tells."""
+    """Return how much smaller codes are, where the engine tells; vectors of one byte a component may be smaller."""
     ratio = metrics.get("compression_ratio")
-    return f"The codes are {ratio:.1f}× smaller than the vectors. " if ratio else ""
+    if not ratio:
+        return ""
+    times = f"{max(ratio, 1 / ratio):.1f}"
+    told = "about as large as" if times == "1.0" else f"{times}× {'smaller' if ratio > 1 else 'larger'} than"
+    return f"The codes are {told} the vectors. "
 
 
 def _theory(collections: Sequence[CollectionRecord], decided: Recommendation) -> Grid:
@@ -172,7 +176,7 @@ def _fastest(
     """Yield each quantized collection with its fastest operating point, whatever its accuracy."""
     for collection in collections:
         points = [one for one in decided.considered if collection.has(one.row) and not one.baseline]
-        if points and collection.metrics.get("compression_ratio", inf) > 1:
+        if points and collection.metrics.get("compression_ratio", inf) != 1:
             yield collection, max(points, key=lambda one: one.row.metrics["speedup_mean"])
 
 
