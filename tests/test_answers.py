@@ -19,7 +19,14 @@ def test_what_is_not_codes_is_named(vectors, rest):
     decided = recommend([*other.rows, *one.rows], SLO)
     told = f"90% of the RAM of scalar, rescoring 2× is not codes but what no quantization shrinks{rest}, id tracker"
     assert f"{told}." in answers._why([other, one], decided)
-    one.metrics["payload_indexes_predicted_mib"] = 1.0
+    one.config["cost.payload_in_ram"] = True
+    assert f"{told}." in answers._why([other, one], decided)  # there is none
+    one.config["cost.payload_bytes"] = 100
+    assert f"{told}, payload." in answers._why([other, one], decided)
+    del one.config["cost.payload_bytes"]
+    one.metrics.update({"payload_predicted_mib": 1.0, "payload_indexes_predicted_mib": 1.0})
+    assert f"{told}, payload, payload indexes." in answers._why([other, one], decided)
+    one.config["cost.payload_in_ram"] = False
     assert f"{told}, payload indexes." in answers._why([other, one], decided)
     one = job("scalar", baseline(), row("scalar"))
     assert [line[:3] for line in answers._why([one], recommend(one.rows, SLO))] == ["90%"]  # without rescoring
@@ -288,6 +295,10 @@ def test_memory_that_was_not_short_is_told(wanted, told):
     said = [*answers._why([one], recommend(one.rows, SLO))]
     assert any(line.startswith(f"The unquantized collection wants {wanted}.0 MiB") for line in said) == told
     assert said[-1] == "Rescoring at 3× reads up to 30 original vectors for every 10 results."
+    one.config.update({"index.segments": 2, "engine.shards": 3})
+    said = [*answers._why([one], recommend(one.rows, SLO))]
+    each = "30 original vectors in each of 6 segments"
+    assert said[-1] == f"Rescoring at 3× reads up to {each} for every 10 results."
 
 
 def test_memory_is_compared_with_the_baseline_of_the_choices_storage_and_settings():

@@ -204,21 +204,30 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
     bare, choice = bare_of(decided), decided.choice
     if bare and choice and not choice.baseline:
         own = next(one for one in collections if one.has(choice.row))
-        others = choice.predicted_ram - own.metrics["codes_predicted_mib"]
-        share = percent(others / choice.predicted_ram)
-        indexed = any("payload_indexes_predicted_mib" in one.metrics for one in collections)
-        vectors = "original vectors, " if own.config["storage.vectors"] == "cached" else ""
-        rest = f"{vectors}graph, id tracker{', payload indexes' if indexed else ''}"
-        yield f"{share} of the RAM of {choice.title} is not codes but what no quantization shrinks: {rest}."
-    machine = collections[0].environment.get("memory_gib")
-    if bare and machine and bare.predicted_ram < 1024 * machine:
-        yield (
-            f"The unquantized collection wants {bare.predicted_ram:.1f} MiB and the machine has "
-            f"{machine:g} GiB: memory was not short, so these speedups say nothing about a machine where it is."
-        )
-    if choice and choice.row.point.rescore:
-        limit, factor = choice.row.point.limit, choice.row.point.oversampling
-        yield f"Rescoring at {factor:g}× reads up to {int(limit * factor)} original vectors for every {limit} results."
+        rest, share = ", ".join(_beside_codes(own)), 1 - own.metrics["codes_predicted_mib"] / choice.predicted_ram
+        yield f"{percent(share)} of the RAM of {choice.title} is not codes but what no quantization shrinks: {rest}."
+    gib = collections[0].environment.get("memory_gib")
+    if bare and gib and bare.predicted_ram < 1024 * gib:
+        wants = f"The unquantized collection wants {bare.predicted_ram:.1f} MiB and the machine has {gib:g} GiB"
+        yield f"{wants}: memory was not short, so these speedups say nothing about a machine where it is."
+    if choice and (point := choice.row.point).rescore:
+        config = next(one.config for one in collections if one.has(choice.row))
+        segments = config.get("index.segments", 1) * config.get("engine.shards", 1)  # each rescores its own
+        each = f" in each of {segments} segments" if segments > 1 else ""
+        reads = f"{int(point.limit * point.oversampling)} original vectors{each}"
+        yield f"Rescoring at {point.oversampling:g}× reads up to {reads} for every {point.limit} results."
+
+
+def _beside_codes(collection: CollectionRecord) -> Iterator[str]:
+    """Yield what else is counted as RAM."""
+    config, metrics = collection.config, collection.metrics
+    if config["storage.vectors"] == "cached":
+        yield "original vectors"
+    yield from ("graph", "id tracker")
+    if config.get("cost.payload_in_ram") and (config.get("cost.payload_bytes") or "payload_predicted_mib" in metrics):
+        yield "payload"
+    if "payload_indexes_predicted_mib" in metrics:
+        yield "payload indexes"
 
 
 def insights(decided: Recommendation) -> Iterator[str]:
