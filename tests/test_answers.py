@@ -190,6 +190,11 @@ def test_oversampling_is_told_from_the_least_to_the_most():
     ]
 
 
+def test_a_change_that_rounds_to_nothing_has_no_minus():
+    decided = recommend([baseline(), row("scalar", accuracy=0.9701), row("scalar", 2, accuracy=0.97)], SLO)
+    assert "0.970 (no rescoring) to 0.970 (rescoring 2×), +0.000;" in answers._effect(decided, decided.matched[0])
+
+
 def test_what_stands_out_has_its_figures():
     assert [*answers.insights(recommend(TABLE, SLO))] == [
         "binary, rescoring 4× is the cheapest that keeps to the limits; saves $8.00 a month, $96.00 a year.",

@@ -76,7 +76,7 @@ def _effect(decided: Recommendation, found: Matched) -> str:
     gain = most.accuracy - least.accuracy
     return (
         f"{name}: {MEASURE[decided.slo.accuracy]} went from {least.accuracy:.3f} ({least.point}) to "
-        f"{most.accuracy:.3f} ({most.point}), {gain:+.3f}; the latter "
+        f"{most.accuracy:.3f} ({most.point}), {gain:+z.3f}; the latter "
         f"{is_speed(times_faster(most, least), decided.latency)}."
     )
 

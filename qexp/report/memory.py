@@ -137,7 +137,7 @@ def _bill(name: str, bill: Bill, saves: float | None) -> list[str]:
 
 def _usd(month: float, saves: float | None) -> list[str]:
     """Return the cells of a bill, US dollars: a month, a year, and what it saves a month."""
-    return [f"{month:.2f}", f"{12 * month:.2f}", "" if saves is None else f"{saves:.2f}"]
+    return [f"{month:.2f}", f"{12 * month:.2f}", "" if saves is None else f"{saves:z.2f}"]
 
 
 def _mib(size: float | None) -> str:
