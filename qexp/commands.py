@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from qexp import history
 from qexp.cache import writable
-from qexp.config import SloConfig
 from qexp.config.cost import MEASURES, OBJECTIVES
 from qexp.errors import ConfigError, DataError
 from qexp.report.bodies import patch_line
@@ -30,16 +31,16 @@ EXPORTED = ".qexp-export"  # the same of deploy files: one folder may hold both,
 _LIMITS = ("min_accuracy", "max_p95_ms", "max_ram_mib", "max_usd_month")
 
 
-def conclude(reference: str, folder: Path, slo: SloConfig | None = None) -> list[str]:
+def conclude(reference: str, folder: Path, given: Mapping[str, Any] | None = None) -> list[str]:
     """Decide on a recorded run and write its report and deploy files into `folder`, instead of a report that is there.
 
-    They are kept with the run too, unless `slo` has other limits than the run's own. Returns the lines to print: each
-    recommendation in three, the request that applies it where a collection is advised, where the files are, what tuning
-    has found, and the notes. Raises ConfigError if files are in the way that no report wrote.
+    They are kept with the run too, unless limits `given` by their names are others than the run's own. Returns the
+    lines to print: each recommendation in three, the request that applies it where a collection is advised, where the
+    files are, what tuning has found, and the notes. Raises ConfigError if files are in the way that no report wrote.
     """
     record = history.read(reference)
+    asked = replace(record.slo, **(given or {}))
     _need_folder(folder)
-    asked = slo or record.slo
     decisions = [recommend(rows, asked) for rows in questions(record.rows)]
     samples = {one.run_id: history.latencies(one) for one in record.collections}
     with tempfile.TemporaryDirectory() as made:
@@ -152,8 +153,7 @@ def report() -> None:
 def _report(asked: argparse.Namespace) -> list[str]:
     names = (*_LIMITS, "accuracy", "objectives")
     given = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
-    slo = replace(history.read(asked.run).slo, **given) if given else None
-    return conclude(asked.run, asked.out, slo)
+    return conclude(asked.run, asked.out, given)
 
 
 @command("qexp-export")

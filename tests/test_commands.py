@@ -173,6 +173,14 @@ def test_what_is_kept_with_the_run_is_what_was_written(recorded, tmp_path, monke
     assert Path("notes.txt") not in kept
 
 
+def test_a_record_is_read_once_whatever_the_limits(command, recorded, tmp_path, monkeypatch):
+    asked, read = [], history.read
+    monkeypatch.setattr(history, "read", lambda reference: asked.append(reference) or read(reference))
+    done = command("report", recorded.run_id, "--out", tmp_path / "r", "--min-accuracy", 0.5)
+    assert done.returncode == 0, done.stderr
+    assert asked == [recorded.run_id]
+
+
 def test_export_of_a_trial_by_name(command, recorded, tmp_path):
     row = recorded.rows[2]
     done = command("export", row.run_id, "--out", tmp_path / "d")
