@@ -212,7 +212,8 @@ def _unsure(decided: Recommendation) -> Iterator[str]:
 def _as_good(decided: Recommendation) -> Iterator[str]:
     """Yield the cheaper candidate that retention alone keeps out, though it finds as much as its baseline does.
 
-    Two graphs of a modest recall miss different points, and no oversampling makes their lists agree.
+    Two graphs of a modest recall miss different points, and no oversampling makes their lists agree. Lists that differ
+    by more than both miss have other points in place of nearer ones, as near as the k-th: recall does not tell those.
     """
     if decided.slo.accuracy != "retention":
         return
@@ -222,6 +223,7 @@ def _as_good(decided: Recommendation) -> Iterator[str]:
         if set(shortfalls(one, decided.slo)) == {"min_accuracy"}
         and one.accuracy < decided.slo.min_accuracy
         and one.row.metrics["recall"] >= one.base.metrics["recall"] - SAME_ACCURACY
+        and 1 - one.accuracy <= 2 - one.row.metrics["recall"] - one.base.metrics["recall"] + SAME_ACCURACY
         and (decided.choice is None or one.price < decided.choice.price)
     ]
     if alike:
