@@ -288,6 +288,10 @@ def test_t12_a_trial_with_recall_zero(engine: str, home: str) -> None:
         (Interval(0.96, 0.5, 1.85), r"T14 the baseline against itself is 0\.500–1\.850×, ± 92%: too wide .* rounds"),
         (Interval(0.9, 0.85, 0.95), r"T14 noisy: the baseline against itself is 0\.850–0\.950×, which excludes 1"),
         (Interval(3.0, 1.5, 6.0), r"T14 noisy: .*, which excludes 1"),
+        (
+            Interval(1.0, 1e-6, 1e6),
+            r"T14 the baseline against itself is 0\.000–≥100×, ± 1000% or more: too wide to say",
+        ),
     ],
 )
 def test_t14_a_control_holds_only_where_it_could_have_failed(control: Interval, said: str | None) -> None:

@@ -78,6 +78,25 @@ def test_why_rounds_ended_is_said() -> None:
     assert str(Stop(8, 0.07, 0.05, 60.0, 0.0)).endswith(" rounds (60 s)")
 
 
+def test_rounds_that_tell_nothing_say_no_more_than_that() -> None:
+    assert str(Stop(2, 69.836, 0.05, 2.0, 0.0)) == "speedups known no closer than ± 1000% after 2 rounds (2 s)"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "printed"),
+    [
+        (1.35, 1.5, "1.35–1.50"),
+        (0.002, 100.0, "0.00–≥100"),
+        (1.0015, 1.7, "1.002–1.70"),
+        (0.5, 0.99996, "0.50–0.99996"),
+        (1.0, 1.2, "1.00–1.20"),
+        (0.999, 1.001, "1.00–1.00"),
+    ],
+)
+def test_an_interval_that_excludes_1_never_seems_not_to(low: float, high: float, printed: str) -> None:
+    assert Interval(1.1, low, high).ends == printed
+
+
 def test_loads_have_names() -> None:
     titles = [LoadLevel(1).title, LoadLevel(4).title, LoadLevel(4, 22.5).title]
     assert titles == ["1 client", "4 clients", "22.5 queries/s"]

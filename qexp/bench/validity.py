@@ -13,6 +13,7 @@ from qexp.config.collection import LEAST_SCAN
 from qexp.results import (
     CONTROL_TOO_WIDE,
     GOOD_BASELINE,
+    WIDEST,
     Baseline,
     CollectionSpec,
     CollectionState,
@@ -226,13 +227,11 @@ def check_noise(baselines: Sequence[Baseline], target: float, checks: Checks) ->
     """
     for base in baselines:
         control, ef = base.control, f" (ef {base.point.ef})" if len(baselines) > 1 else ""
-        found = f"the baseline{ef} against itself is {control.low:.3f}–{control.high:.3f}×"
+        found = f"the baseline{ef} against itself is {control.between(3)}×"
         trouble = "which excludes 1; intervals are widened by it; run again on a quiet machine"
         if not control.distinguishable:
-            trouble = (
-                f"± {control.halfwidth:.0%}: too wide to say whether the machine was steady; use more rounds, or a "
-                f"quiet machine"
-            )
+            close = f"± {control.halfwidth:.0%}" if control.halfwidth < WIDEST else f"± {WIDEST:.0%} or more"
+            trouble = f"{close}: too wide to say whether the machine was steady; use more rounds, or a quiet machine"
         checks.prefer(
             not control.distinguishable and control.halfwidth <= CONTROL_TOO_WIDE * target,
             "T14",

@@ -16,6 +16,7 @@ SEGMENT_KIB = 256_000  # of vectors in a segment for every indexing thread: Qdra
 
 DEFAULT_EF = "default"  # what is recorded of an hnsw_ef that is the collection's
 BEYOND = 100  # times: what may be so much faster or slower is not known at all
+WIDEST = 10.0  # half-width, as a share: digits of a wider one tell nothing
 
 
 Ids = NDArray[np.int64]
@@ -82,8 +83,21 @@ class Interval:
 
     @property
     def ends(self) -> str:
-        """A ratio's ends as they are printed: `1.35–1.50`; of what is out of all proportion only that it is."""
-        return "–".join(f"{end:.2f}" if end < BEYOND else f"≥{BEYOND}" for end in (self.low, self.high))
+        """A ratio's ends as they are printed: `1.35–1.50`."""
+        return self.between(2)
+
+    def between(self, digits: int) -> str:
+        """Return a ratio's ends with so many decimals: more where an interval that excludes 1 would seem not to.
+
+        Of what is out of all proportion only that it is.
+        """
+        return f"{self._end(self.low, digits)}–{self._end(self.high, digits)}"
+
+    def _end(self, end: float, digits: int) -> str:
+        if end >= BEYOND:
+            return f"≥{BEYOND}"
+        printed = f"{end:.{digits}f}"
+        return self._end(end, digits + 1) if self.distinguishable and float(printed) == 1 != end else printed
 
     @property
     def share(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from qexp.results.values import Ids, Nanoseconds, OperatingPoint
+from qexp.results.values import WIDEST, Ids, Nanoseconds, OperatingPoint
 
 
 class Search(NamedTuple):
@@ -102,7 +102,8 @@ class Stop:
         return self.halfwidth <= self.target
 
     def __str__(self) -> str:
-        how = f"speedups known to ± {self.halfwidth:.1%} or closer after {self.rounds} rounds ({self.seconds:.0f} s)"
+        close = f"to ± {self.halfwidth:.1%} or closer" if self.halfwidth < WIDEST else f"no closer than ± {WIDEST:.0%}"
+        how = f"speedups known {close} after {self.rounds} rounds ({self.seconds:.0f} s)"
         missed = f"; the target of ± {self.target:.1%} was not reached in search.budget_seconds"
         return how + missed if self.budget and not self.reached else how
 
