@@ -75,8 +75,8 @@ class PolicyResult:
         """The comparison as it is recorded."""
         text = (
             f"{self.name}: {self.title} against {self.against}: {self.verdict}; {self.speedup.estimate:.2f}× as fast "
-            f"({self.speedup.low:.2f}–{self.speedup.high:.2f}), {self.measure} {self.gain.estimate:+.4f} "
-            f"({self.gain.low:+.4f} to {self.gain.high:+.4f})"
+            f"({self.speedup.ends}), {self.measure} {self.gain.estimate:+z.4f} ({self.gain.low:+z.4f} to "
+            f"{self.gain.high:+z.4f})"
         )
         if self.escalated is not None and self.first_alone is not None:
             hard, easy = self.first_alone
