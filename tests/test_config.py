@@ -249,6 +249,7 @@ def test_a_column_with_a_dot_in_its_name_is_quoted_in_a_path() -> None:
             "config.scaler: no such method (did you mean 'scalar'?)",
         ),
         ({"scalar": {"type": "int8"}, "binary": {}}, "exactly one of"),
+        ({"scalar": {}, "binary": {}}, "has binary, scalar; to give one of your own, begin with quantization=none"),
     ],
 )
 def test_quantization_is_held_against_qdrants_schema(config: dict[str, object], message: str) -> None:

@@ -83,7 +83,11 @@ def _check_quantization(config: dict[str, Any]) -> None:
         )
     for name in config:
         require(name in methods, f"{where}.{name}: no such method{near_miss(name, methods)}")
-    require(len(config) == 1, f"{where}: needs exactly one of {', '.join(methods)}; has {sorted(config)}")
+    require(
+        len(config) == 1,  # what is given in words is merged with that of the choice
+        f"{where}: needs exactly one of {', '.join(methods)}; has {', '.join(sorted(config))}; to give one of your "
+        "own, begin with quantization=none",
+    )
     try:
         checked = getattr(methods[method].model_validate(config), method)
     except ValidationError as invalid:
