@@ -1,5 +1,6 @@
 """The way to a server: what is wrong with it is said in one line that names it."""
 
+import json
 import socket
 import ssl
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 
 from qexp.config import CollectionDataset, ServerConfig
@@ -104,6 +106,28 @@ def test_no_compression_is_timed(server: QdrantRest, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(wire.Rest, "send", lambda rest, request: sent.append(request))
         engine.round_trip()
         assert {request.headers["accept-encoding"] for request in sent} == {"identity"}
+
+
+def test_vectors_and_payloads_are_sent_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[httpx.Request] = []
+
+    def answer(rest: wire.Rest, request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200, json={"result": {}, "status": "ok"})
+
+    monkeypatch.setattr(wire.Rest, "send", answer)
+    rest = wire.Rest(httpx.Client(), "http://here:6333", None)
+    rows = np.array([[0.1, -3.4e38], [1e-45, 2]], dtype=np.float32).tolist()
+    payloads = [{"half a pair": "\ud83d", "ü": [10**30, None]}, None]
+    rest.upsert("mine", 5, rows, payloads)
+    rest.upsert("mine", 5, rows, [None, None])
+    batches = [json.loads(request.content)["batch"] for request in sent]
+    assert batches == [
+        {"ids": [5, 6], "vectors": rows, "payloads": [payloads[0], {}]},
+        {"ids": [5, 6], "vectors": rows},
+    ]
+    assert str(sent[0].url) == "http://here:6333/collections/mine/points?wait=true"
+    assert sent[0].headers["content-type"] == "application/json"
 
 
 def test_https_to_http_is_named(server: QdrantRest) -> None:

@@ -21,6 +21,7 @@ OVER_QUOTA = 507
 OVER_QUOTA_WORDS = "insufficient storage"  # over gRPC, which has one code for that and for a server that is busy
 UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"  # in OpenSSL's words and in gRPC's
 NOT_CONNECTED = "failed to connect"  # of gRPC's own, which has one code for that and for a server that says it is away
+JSON = {"content-type": "application/json"}
 # Answers over 1 KiB that a server compresses leave it in pieces, which the kernel holds back for up to 40 ms.
 PLAIN = {"accept-encoding": "identity"}
 
@@ -66,11 +67,20 @@ class Rest:
 
     def upsert(self, collection: str, first: int, rows: list[list[float]], payloads: Payloads) -> None:
         """Store rows as the points `first`, `first` + 1, …, and wait until they are."""
-        batch = {"ids": list(range(first, first + len(rows))), "vectors": rows}
+        from pydantic_core import to_json
+
+        # It is six times as fast with floats, but does not take every text that a payload may have.
+        batch = [b'"ids":' + to_json(list(range(first, first + len(rows)))), b'"vectors":' + to_json(rows)]
         if any(payloads):
-            batch["payloads"] = [payload or {} for payload in payloads]
-        body = {"batch": batch}
-        self.ask("PUT", f"/collections/{collection}/points", body, {"wait": "true"})
+            batch.append(b'"payloads":' + json.dumps([payload or {} for payload in payloads]).encode())
+        request = self._session.build_request(
+            "PUT",
+            f"{self.url}/collections/{collection}/points",
+            params={"wait": "true"},
+            content=b'{"batch":{' + b",".join(batch) + b"}}",
+            headers=JSON,
+        )
+        _envelope(self.send(request), self.url)
 
     def search(self, collection: str, point: OperatingPoint) -> Search:
         """Return a search whose request is bytes beforehand and whose response is bytes until afterwards."""
@@ -87,9 +97,7 @@ class Rest:
 
         def prepare(vector: list[float]) -> httpx.Request:
             content = json.dumps({"query": vector, **asked}, separators=(",", ":"))
-            return self._session.build_request(
-                "POST", url, content=content, headers={"content-type": "application/json", **PLAIN}
-            )
+            return self._session.build_request("POST", url, content=content, headers=JSON | PLAIN)
 
         def ids(response: httpx.Response) -> list[int]:
             return [hit["id"] for hit in json.loads(response.content)["result"]["points"]]
