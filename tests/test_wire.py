@@ -72,7 +72,7 @@ def test_tls_with_a_certificate_of_ones_own(
 def test_a_collection_behind_a_certificate_of_ones_own(tls: tuple[ssl.SSLContext, Path], tmp_path: Path) -> None:
     with QdrantRest(tmp_path / "server", tls=tls[0]) as server, pytest.raises(EngineError) as error:
         held_datatype(CollectionDataset(url=server.url, collection="mine"))
-    assert one_line(error.value).startswith(f"dataset.url={server.url}: its certificate is not trusted here; name your")
+    assert one_line(error.value).startswith(f"{server.url}: its certificate is not trusted here; name your")
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), ("no certificate", "no certificate or crl")])

@@ -19,13 +19,14 @@ def ask(config: CollectionDataset, call: Callable[[], Any]) -> Any:
 
     from qexp.engine.wire import reason_in, unreachable
 
-    where = f"dataset.url={config.url}"
+    where = config.url
     try:
         return _rationed(config, call)
     except UnexpectedResponse as error:
         reason = reason_in(error.content.decode(errors="replace"))
         if error.status_code in (401, 403):
-            raise EngineError(f"{where}: refused ({reason}); set QDRANT_API_KEY to a key that may read") from error
+            said = f"{where}: refused ({error.status_code}: {reason})"
+            raise EngineError(f"{said}; set QDRANT_API_KEY to a key that may read") from error
         if error.status_code == 404:
             raise EngineError(f"{where}: no collection '{config.collection}' (404); is it the right server?") from error
         raise EngineError(f"{where}: the server answered {error.status_code} ({reason})") from error

@@ -184,7 +184,7 @@ class EdgeEngine:
             path = Path(region.path)
             if path.is_relative_to(self._folder):
                 part = edge_folder.component(path, indexed)
-                # The engine maps a file of vectors twice, to read single ones and to scan; its pages are there once.
+                # A file of vectors is mapped twice, to read single ones and to scan: that is no more than the file.
                 mapped[part] = mapped.get(part, 0) + min(region.rss, _in_pages(path, region.rss))
         return MemoryUse(mapped, max(0, heap - self._heap_before), process)
 

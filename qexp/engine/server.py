@@ -68,8 +68,10 @@ def client_of(url: str, **settings: Any) -> "QdrantClient":
         try:
             return QdrantClient(url=url, api_key=key, check_compatibility=False, **settings)
         except OSError as error:
-            named = f"SSL_CERT_FILE={os.environ.get('SSL_CERT_FILE')}"
-            raise ConfigError(f"{named}: {in_one_line(error)}; name a PEM file of certificates, or unset it") from error
+            if not (file := os.environ.get("SSL_CERT_FILE")):
+                raise
+            why = in_one_line(error)
+            raise ConfigError(f"SSL_CERT_FILE={file}: {why}; name a PEM file of certificates, or unset it") from error
 
 
 def server_version(config: ServerConfig, quantization: dict[str, Any] | None) -> str:

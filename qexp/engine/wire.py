@@ -69,7 +69,7 @@ class Rest:
         """Store rows as the points `first`, `first` + 1, …, and wait until they are."""
         from pydantic_core import to_json
 
-        # It is six times as fast with floats, but does not take every text that a payload may have.
+        # to_json is six times as fast as json.dumps with floats, but refuses half of a surrogate pair in a payload.
         batch = [b'"ids":' + to_json(list(range(first, first + len(rows)))), b'"vectors":' + to_json(rows)]
         if any(payloads):
             batch.append(b'"payloads":' + json.dumps([payload or {} for payload in payloads]).encode())

@@ -202,17 +202,16 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
                 "before any quantization."
             )
     bare, choice = bare_of(decided), decided.choice
-    if bare and choice and not choice.baseline:
-        own = next(one for one in collections if one.has(choice.row))
+    own = next((one for one in collections if choice and one.has(choice.row)), None)
+    if bare and choice and own and not choice.baseline:
         rest, share = ", ".join(_beside_codes(own)), 1 - own.metrics["codes_predicted_mib"] / choice.predicted_ram
         yield f"{percent(share)} of the RAM of {choice.title} is not codes but what no quantization shrinks: {rest}."
     gib = collections[0].environment.get("memory_gib")
     if bare and gib and bare.predicted_ram < 1024 * gib:
         wants = f"The unquantized collection wants {bare.predicted_ram:.1f} MiB and the machine has {gib:g} GiB"
         yield f"{wants}: memory was not short, so these speedups say nothing about a machine where it is."
-    if choice and (point := choice.row.point).rescore:
-        config = next(one.config for one in collections if one.has(choice.row))
-        segments = config.get("index.segments", 1) * config.get("engine.shards", 1)  # each rescores its own
+    if choice and own and (point := choice.row.point).rescore:
+        segments = own.config.get("index.segments", 1) * own.config.get("engine.shards", 1)  # each rescores its own
         each = f" in each of {segments} segments" if segments > 1 else ""
         reads = f"{int(point.limit * point.oversampling)} original vectors{each}"
         yield f"Rescoring at {point.oversampling:g}× reads up to {reads} for every {point.limit} results."

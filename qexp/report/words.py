@@ -213,7 +213,7 @@ def _as_good(decided: Recommendation) -> Iterator[str]:
     """Yield the cheaper candidate that retention alone keeps out, though it finds as much as its baseline does.
 
     Two graphs of a modest recall miss different points, and no oversampling makes their lists agree. Lists that differ
-    by more than both miss have other points in place of nearer ones, as near as the k-th: recall does not tell those.
+    by more than both miss hold other points that are as near as the k-th, which recall counts as hits.
     """
     if decided.slo.accuracy != "retention":
         return

@@ -2,7 +2,8 @@
 
 The slope between two sizes is log(seconds ratio) / log(points ratio): 1 is linear. Index building grows faster
 (n·log n), search slower (log n), truth and upload linearly. Upload and open are medians beside the bare engine's, which
-are no phases: a bare loop of upserts into a shard of the same configuration, and its own loading of the collection.
+are no phases: a bare loop of upserts into a shard of the same configuration, and its own loading of the collection, in
+this process, where qexp's is in a new one.
 """
 
 import math
