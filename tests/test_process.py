@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qexp.engine.process import drop_pages, process_memory
+from qexp.engine.process import drop_pages, mapped_bytes, process_memory
 from qexp.errors import EngineError
 from qexp.report.memory import process_text
 
@@ -50,3 +50,24 @@ def test_files_of_other_processes_may_have_any_name(tmp_path: Path) -> None:
         file.flush()
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
             drop_pages(tmp_path / "collection")
+
+
+def test_a_page_counts_once_however_often_it_is_mapped(tmp_path: Path) -> None:
+    path, size = tmp_path / "a b", 2**24  # of which the kernel maps what is around a byte that is read, 2 MiB at most
+    path.write_bytes(bytes(size))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as first:
+        assert mapped_bytes(tmp_path) == {path: 0}
+        assert first[0] == 0
+        part = mapped_bytes(tmp_path)
+        assert part is not None
+        assert mmap.PAGESIZE <= part[path] < size
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as second:
+            assert second[0] == 0
+            assert mapped_bytes(tmp_path) == part
+        with mmap.mmap(file.fileno(), size // 2, offset=size // 2, access=mmap.ACCESS_READ) as end:
+            assert not any(first[: size // 2])
+            assert not any(end[:])
+            assert mapped_bytes(tmp_path) == {path: size}
+            path.unlink()
+            assert mapped_bytes(tmp_path) == {tmp_path / "a b (deleted)": size}
+    assert mapped_bytes(tmp_path) == {}

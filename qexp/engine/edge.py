@@ -1,10 +1,8 @@
 """Qdrant Edge: Qdrant's own segment engine, in this process, one shard per collection."""
 
 import logging
-import mmap
 import os
 import shutil
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from qexp.config.dataset import DISTANCES
 from qexp.engine import edge_folder
 from qexp.engine.base import INDEX_ALWAYS, SCROLL_BATCH, UPLOAD_BATCH, in_order, payload_batches
 from qexp.engine.edge_folder import SHARD
-from qexp.engine.process import drop_pages, give_back, process_memory
+from qexp.engine.process import drop_pages, give_back, mapped_bytes, process_memory
 from qexp.errors import ConfigError, EngineError, in_one_line
 from qexp.results import (
     DATATYPE_BITS,
@@ -173,19 +171,15 @@ class EdgeEngine:
 
         None where the system does not say what is mapped, as macOS does not.
         """
-        import psutil
-
-        if not hasattr(psutil.Process, "memory_maps"):
+        heap, process = _heap_bytes(), process_memory()  # before asking for pages, which takes memory too
+        files = mapped_bytes(self._folder)
+        if files is None:
             return None
-        heap, process = _heap_bytes(), process_memory()  # before asking for maps, which takes memory too
         mapped: dict[str, int] = {}
         indexed = edge_folder.indexed_segments(self._folder / SHARD)
-        for region in psutil.Process().memory_maps():
-            path = Path(region.path)
-            if path.is_relative_to(self._folder):
-                part = edge_folder.component(path, indexed)
-                # A file of vectors is mapped twice, to read single ones and to scan: that is no more than the file.
-                mapped[part] = mapped.get(part, 0) + min(region.rss, _in_pages(path, region.rss))
+        for path, size in files.items():
+            part = edge_folder.component(path, indexed)
+            mapped[part] = mapped.get(part, 0) + size
         return MemoryUse(mapped, max(0, heap - self._heap_before), process)
 
     def drop_pages(self) -> None:
@@ -209,14 +203,6 @@ class EdgeEngine:
         if self._shard is not None:
             self._shard.close()
             self._shard = None
-
-
-def _in_pages(file: Path, gone: int) -> int:
-    """Return the bytes of a file in whole pages; `gone` where it is mapped still, but removed."""
-    try:
-        return mmap.PAGESIZE * ceil(file.stat().st_size / mmap.PAGESIZE)
-    except FileNotFoundError:
-        return gone
 
 
 def _unloadable(folder: Path, error: Exception) -> EngineError:

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qexp.bench.blocks import reads
 from qexp.errors import EngineError
 from qexp.results.footprint import ProcessMemory
 
 _STATUS = Path("/proc/self/status")
+_PAGEMAP = Path("/proc/self/pagemap")  # 64 bits a page, of which the highest says that it is in memory
 
 
 def process_memory() -> ProcessMemory | None:
@@ -30,6 +34,26 @@ def process_memory() -> ProcessMemory | None:
         major=used.ru_majflt,
         read=so_far.bytes,
     )
+
+
+def mapped_bytes(folder: Path) -> dict[Path, int] | None:
+    """Return the bytes in memory of every file below `folder` that this process maps; None where there is no /proc.
+
+    A page that is mapped twice counts once. Source: Documentation/admin-guide/mm/pagemap.rst of the Linux kernel.
+    """
+    if not _PAGEMAP.exists():
+        return None
+    page, found = resource.getpagesize(), dict[Path, NDArray[np.intp]]()
+    with _PAGEMAP.open("rb") as pagemap:
+        for line in os.fsdecode(Path("/proc/self/maps").read_bytes()).split("\n"):
+            match line.split(maxsplit=5):
+                case [addresses, _, offset, _, _, name] if Path(name).is_relative_to(folder):
+                    first, last = (int(address, 16) // page for address in addresses.split("-"))
+                    pagemap.seek(8 * first)
+                    entries = np.frombuffer(pagemap.read(8 * (last - first)), dtype=np.uint64)
+                    present = int(offset, 16) // page + np.flatnonzero(entries >> 63)
+                    found[Path(name)] = np.union1d(found.get(Path(name), present), present)
+    return {path: page * len(pages) for path, pages in found.items()}
 
 
 def drop_pages(folder: Path) -> None:
