@@ -190,7 +190,7 @@ def test_another_datatype_than_is_measured_is_said(tmp_path: Path, caplog: pytes
 
 def test_an_interrupted_snapshot_goes_on_where_it_was(tmp_path: Path) -> None:
     with served(collection(fail_after=9)) as live:
-        with pytest.raises(EngineError, match=r"answered 503.*"):
+        with pytest.raises(EngineError, match=r"answered 503 .*; 600 points are kept, and a new run goes on from "):
             take_snapshot(config(live), tmp_path)
         parts = sorted(tmp_path.rglob("*.arrow"))
         assert len(parts) == 3
@@ -299,7 +299,7 @@ def test_what_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
         live.ids, live.vectors, live.payloads = [], live.vectors[:0], []
         with pytest.raises(DataError, match="the collection is empty"):
             take_snapshot(config(live), tmp_path)
-    with pytest.raises(EngineError, match=r"^http://127\.0\.0\.1:1: cannot be reached.*; start the server"):
+    with pytest.raises(EngineError, match=r"^http://127\.0\.0\.1:1: cannot be reached[^;]*; start the server[^;]*$"):
         take_snapshot(CollectionDataset(url="http://127.0.0.1:1", collection="mine"), tmp_path)
     with pytest.raises(ConfigError, match=r"^dataset\.url=localhost:6333: must be http://host:port"):
         CollectionDataset(url="localhost:6333", collection="mine")

@@ -11,32 +11,36 @@ from qexp.errors import EngineError, in_one_line
 log = logging.getLogger(__name__)
 
 
-def ask(config: CollectionDataset, call: Callable[[], Any]) -> Any:
-    """Call the client; raise EngineError with one line for every way to fail."""
-    import httpx
+def ask(config: CollectionDataset, call: Callable[[], Any], kept: int = 0) -> Any:
+    """Call the client; raise EngineError with one line for every way to fail, and how many points are `kept` then."""
     from pydantic import ValidationError
+    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+    try:
+        return _rationed(config, call)
+    except (UnexpectedResponse, ResponseHandlingException, ValidationError, ValueError, OSError) as error:
+        goes_on = f"; {kept:,} points are kept, and a new run goes on from there" if kept else ""
+        raise EngineError(_failure(config, error) + goes_on) from error
+
+
+def _failure(config: CollectionDataset, error: Exception) -> str:
+    import httpx
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
     from qexp.engine.wire import reason_in, unreachable
 
     where = config.url
-    try:
-        return _rationed(config, call)
-    except UnexpectedResponse as error:
+    if isinstance(error, UnexpectedResponse):
         reason = reason_in(error.content.decode(errors="replace"))
         if error.status_code in (401, 403):
-            said = f"{where}: refused ({error.status_code}: {reason})"
-            raise EngineError(f"{said}; set QDRANT_API_KEY to a key that may read") from error
+            return f"{where}: refused ({error.status_code}: {reason}); set QDRANT_API_KEY to a key that may read"
         if error.status_code == 404:
-            raise EngineError(f"{where}: no collection '{config.collection}' (404); is it the right server?") from error
-        raise EngineError(f"{where}: the server answered {error.status_code} ({reason})") from error
-    except (ResponseHandlingException, ValidationError, ValueError, OSError) as error:
-        source = error.source if isinstance(error, ResponseHandlingException) else error
-        if isinstance(source, httpx.HTTPError) and not isinstance(source, httpx.TimeoutException):
-            said = str(unreachable(source, where))
-        else:
-            said = f"{where}: cannot be read: {in_one_line(source)[:200]}; start the server or correct the URL"
-        raise EngineError(f"{said}; what was read is kept, and a new run goes on from there") from error
+            return f"{where}: no collection '{config.collection}' (404); is it the right server?"
+        return f"{where}: the server answered {error.status_code} ({reason})"
+    source = error.source if isinstance(error, ResponseHandlingException) else error
+    if isinstance(source, httpx.HTTPError) and not isinstance(source, httpx.TimeoutException):
+        return str(unreachable(source, where))
+    return f"{where}: cannot be read: {in_one_line(source)[:200]}; start the server or correct the URL"
 
 
 def _rationed(config: CollectionDataset, call: Callable[[], Any]) -> Any:

@@ -174,7 +174,7 @@ def _read(client: "QdrantClient", config: CollectionDataset, about: About, folde
     while done == 0 or offset is not None:
         batches: list[dict[str, Any]] = []
         for _ in range(PAGES_A_PART):
-            records, offset = ask(config, partial(scroll, offset=offset))
+            records, offset = ask(config, partial(scroll, offset=offset), done)
             if records:
                 batches.append(_columns(records, config, about))
                 progress.advance(len(records))
@@ -222,7 +222,8 @@ def _compare(client: "QdrantClient", config: CollectionDataset, about: About, fo
     most = int(about.limits.get(RATE, COMPARED))  # every id counts as a read
     for ids, vectors in _sample(folder):
         keys = [int(key) if key.isdigit() else key for key in ids]
-        pages = [ask(config, partial(retrieve, keys[first : first + most])) for first in range(0, len(keys), most)]
+        batches = [keys[first : first + most] for first in range(0, len(keys), most)]
+        pages = [ask(config, partial(retrieve, batch), about.points) for batch in batches]
         now = {str(record.id): _vector(record, config) for page in pages for record in page}
         for key, vector in zip(ids, vectors, strict=True):
             if key not in now or not np.array_equal(np.array(now[key], dtype=np.float32), vector):
