@@ -36,6 +36,10 @@ def test_the_text_to_share_has_the_result_and_its_limits():
     widest = "\nSurprise: binary went from 0.500 to 0.960 by rescoring 4× alone.\nMeasured with qexp."
     assert to_share(found, recommend(TABLE, SLO)).endswith(widest)
     assert to_share(found, recommend([baseline()], SLO)).endswith("\nMeasured with qexp.")
+    untold = baseline()
+    del untold.metrics["accuracy_retention_a_low"]  # of which nothing is known to compare with
+    alone = recommend([untold, found.rows[1]], SLO)
+    assert to_share(found, alone) == f"{start}scalar, rescoring 2×.\nMeasured with qexp."
 
 
 def test_only_a_gap_that_matters_is_a_surprise():
@@ -46,3 +50,6 @@ def test_only_a_gap_that_matters_is_a_surprise():
 
     assert "Surprise: scalar went from 0.960 to 0.970 by rescoring 2× alone." in text(0.97)
     assert "Surprise" not in text(0.9604)
+    found = job("scalar", baseline(), row("scalar"), row("binary"))
+    found.dataset["name"] = "words"
+    assert "Surprise" not in to_share(found, recommend(found.rows, SLO))  # neither went anywhere

@@ -41,13 +41,15 @@ def test_a_noisy_machine_gets_more_rounds_until_the_target_is_reached() -> None:
     assert stopping.stop.reached
 
 
-def test_rounds_go_on_where_those_that_follow_do_not_agree_with_the_first() -> None:
+# Stopping from 14 rounds on, if they agreed before; where they agree there for the first time, three rounds later.
+@pytest.mark.parametrize(("odd", "least"), [(7, 14), (0, 14 + EXTRA_ROUNDS)])
+def test_rounds_go_on_where_those_that_follow_do_not_agree_with_the_first(odd: int, least: int) -> None:
     stopping = Stopping([(0, 1)], SearchConfig(rounds=5, budget_seconds=1000), lambda: 0.0)
     base = np.full((20, 1), 10**9)
     trial = base.copy()
-    trial[7] = round(1e9 * np.exp(0.3))  # the last of the three rounds more: n rounds know log ratios to t · 0.3 / n
+    trial[odd] = round(1e9 * np.exp(0.3))  # 7: the last of three rounds more; n rounds know log ratios to t · 0.3 / n
     # t(0.975, 12) · 0.3 / 13 = 0.0503 and t(0.975, 13) · 0.3 / 14 = 0.0463 about log(1.05) = 0.0488
-    assert [n for n in range(5, 21) if stopping([base[:n], trial[:n]])] == [*range(14, 21)]
+    assert [n for n in range(5, 21) if stopping([base[:n], trial[:n]])] == [*range(least, 21)]
 
 
 def test_the_budget_ends_what_would_not_end_and_says_so() -> None:
