@@ -66,10 +66,10 @@ def _jobs(rows: Sequence[Row]) -> list[list[Row]]:
     """Split rows into jobs: each begins with its first baseline, and has no second one at the same hnsw_ef."""
     jobs: list[list[Row]] = []
     for row in rows:
-        if row.baseline:
-            own = [searched(base) for base in jobs[-1] if base.baseline] if jobs else []
-            if not own or searched(row) in own or _setup(row) != _setup(jobs[-1][0]):
-                jobs.append([])
+        if row.baseline and (
+            not jobs or searched(row) in map(searched, jobs[-1]) or _setup(row) != _setup(jobs[-1][0])
+        ):
+            jobs.append([])
         if jobs:
             jobs[-1].append(row)
     return jobs
