@@ -1,6 +1,5 @@
 """`qexp-report` and `qexp-export`, and how a sweep ends: recommendation, report, deploy files."""
 
-import argparse
 import hashlib
 import os
 import re
@@ -28,7 +27,6 @@ from qexp.streams import Parser, command
 MOST_BYTES = 160  # of the name of a folder
 WRITTEN = ".qexp-report"  # file in a report's folder: the paths of the others, a line each
 EXPORTED = ".qexp-export"  # the same of deploy files: one folder may hold both, and neither takes the other's away
-_LIMITS = ("min_accuracy", "max_p95_ms", "max_ram_mib", "max_usd_month")
 
 
 def conclude(reference: str, folder: Path, given: Mapping[str, Any] | None = None) -> list[str]:
@@ -142,18 +140,15 @@ def report() -> None:
     """`qexp-report RUN`: the report of any past sweep or experiment."""
     parser = _parser("qexp-report", "Write the report of a sweep or experiment, from what MLflow holds.")
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER", help="default: report")
-    for name in _LIMITS:
+    for name in ("min_accuracy", "max_p95_ms", "max_ram_mib", "max_usd_month"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="X", help=f"instead of slo.{name}")
     parser.add_argument("--accuracy", choices=MEASURES, help="instead of slo.accuracy")
     objectives = f"instead of slo.objectives: two or three of {','.join(OBJECTIVES)}"
     parser.add_argument("--objectives", type=lambda text: text.split(","), metavar="A,B", help=objectives)
-    print(*_report(parser.parse_args()), sep="\n")
-
-
-def _report(asked: argparse.Namespace) -> list[str]:
-    names = (*_LIMITS, "accuracy", "objectives")
-    given = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
-    return conclude(asked.run, asked.out, given)
+    asked = vars(parser.parse_args())
+    run, folder = asked.pop("run"), asked.pop("out")
+    given = {name: value for name, value in asked.items() if value is not None}
+    print(*conclude(run, folder, given), sep="\n")
 
 
 @command("qexp-export")
@@ -161,17 +156,14 @@ def export() -> None:
     """`qexp-export RUN`: the deploy files of a trial, or of what is recommended for a sweep or experiment."""
     parser = _parser("qexp-export", "Write what to send to Qdrant: of a trial, or of a sweep's recommendation.")
     parser.add_argument("--out", type=Path, default=Path("deploy"), metavar="FOLDER", help="default: deploy")
-    print(*_export(parser.parse_args()), sep="\n")
-
-
-def _export(asked: argparse.Namespace) -> list[str]:
+    asked = parser.parse_args()
     record = history.read(asked.run)
     row, why = _chosen(record, asked.run)
     _need_folder(asked.out)
     with tempfile.TemporaryDirectory() as made:
         paths = [asked.out / path.relative_to(made) for path in write_deploy(Path(made), record, row, why)]
         _replace(Path(made), asked.out, EXPORTED)
-    return [*(f"Wrote {_shown(path)}" for path in paths), *patch_line(record.collection_of(row), row)]
+    print(*(f"Wrote {_shown(path)}" for path in paths), *patch_line(record.collection_of(row), row), sep="\n")
 
 
 def _chosen(record: Record, reference: str) -> tuple[Row, list[str]]:
