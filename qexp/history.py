@@ -42,7 +42,8 @@ def _read(reference: str) -> Record:
     else:
         experiment = client.get_experiment_by_name(reference)
         if experiment is not None:
-            return _record(reference, f"experiment {reference}", _newest(experiment.experiment_id))
+            finished = store.search(experiment.experiment_id, jobs.FINISHED)
+            return _record(reference, f"experiment {reference}", jobs.one_each(finished))
         run = _run(reference)
     run, collections = jobs.whole(run)
     record = _record(run.info.run_id, run.info.run_name, collections)
@@ -129,14 +130,6 @@ def _run(run_id: str) -> "Run":
     if level in jobs.BELOW and found.info.lifecycle_stage == "deleted":  # its collection tells nothing of it any more
         raise DataError(f"{run_id}: is deleted in MLflow; take it back with mlflow runs restore --run-id {run_id}")
     return found
-
-
-def _newest(experiment_id: str) -> "list[Run]":
-    """Return the newest finished collection run of every configuration, oldest first."""
-    newest = {}
-    for run in store.search(experiment_id, jobs.FINISHED):
-        newest[run.data.tags.get("qexp.config_hash", run.info.run_id)] = run
-    return list(newest.values())
 
 
 def _record(run_id: str, title: str, runs: "list[Run]") -> Record:

@@ -120,7 +120,7 @@ def whole(run: "Run") -> "tuple[Run, list[Run]]":
 
 def jobs_of(sweep: "Run") -> "list[Run]":
     """Return one collection run of each configuration of a sweep, finished where there is one."""
-    return _one_each(runs_of(sweep))
+    return one_each(runs_of(sweep))
 
 
 def runs_of(sweep: "Run") -> "list[Run]":
@@ -136,15 +136,12 @@ def runs_of(sweep: "Run") -> "list[Run]":
     return there + search(experiment_id, f"tags.`qexp.sweep` = '{run_id}'")
 
 
-def _one_each(runs: "list[Run]") -> "list[Run]":
-    chosen: dict[str, Run] = {}
-    for run in runs:
-        if run.data.tags["qexp.level"] != "collection":
-            continue
-        before = chosen.get(run.data.tags["qexp.config_hash"])
-        if before is None or before.info.status != "FINISHED" or run.info.status == "FINISHED":
-            chosen[run.data.tags["qexp.config_hash"]] = run
-    return list(chosen.values())
+def one_each(runs: "list[Run]") -> "list[Run]":
+    """Return of these runs the last collection of each configuration, the last finished one where there is one."""
+    collections = [run for run in runs if run.data.tags["qexp.level"] == "collection"]
+    finished = [run for run in collections if run.info.status == "FINISHED"]
+    by_hash = {run.data.tags.get("qexp.config_hash", run.info.run_id): run for run in (*collections, *finished)}
+    return list(by_hash.values())
 
 
 def lost_trials(collection: "Run", rows: Sequence[Row]) -> int:
