@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from qexp.report.canvas import LIGHT, WIDE, Frame, Theme, axes_of, legend, plain_numbers, png
+from qexp.report.canvas import Frame, Theme, axes_of, legend, plain_numbers
 from qexp.report.cliff import BASELINE, name
 from qexp.report.record import CollectionRecord
 from qexp.report.settings import method_name
@@ -97,8 +97,3 @@ def _look(method: str, before: Sequence[tuple[str, str]], theme: Theme) -> tuple
         return theme.ink, MARKS[sum(other == BASELINE for other, _ in before) % len(MARKS)]
     turn, place = divmod(sum(other != BASELINE for other, _ in before), len(theme.series))
     return theme.series[place], MARKS[turn % len(MARKS)]
-
-
-def cliff_picture(cliff: Cliff, title: str) -> bytes:
-    """Return the same as PNG."""
-    return png(cliff_plot(cliff, Frame(LIGHT, WIDE), title))

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from qexp.report import cliff as cliff_report
+from qexp.report.canvas import LIGHT, WIDE, Frame, png
 from qexp.report.memory import memory_markdown
-from qexp.report.plots_memory import cliff_picture
+from qexp.report.plots_memory import cliff_plot
 from qexp.results import Experiment
 from qexp.results.footprint import Cliff
 
@@ -22,4 +23,4 @@ def write_sizing(experiment: Experiment, title: str, folder: Path) -> None:
 def write_cliff(cliff: Cliff, title: str, folder: Path) -> None:
     """Write a cliff to be read: as Markdown and as a picture."""
     (folder / "cliff.md").write_text(cliff_report.markdown(cliff), encoding="utf-8")
-    (folder / "cliff.png").write_bytes(cliff_picture(cliff, title))
+    (folder / "cliff.png").write_bytes(png(cliff_plot(cliff, Frame(LIGHT, WIDE), title)))
