@@ -212,9 +212,8 @@ def _words(composed: Any, hydra_config: Any) -> list[str]:
     Before them, where choices of the user's own are.
     """
     choices = hydra_config.runtime.choices
-    named = {group: choices[group] for group in GROUPS if choices.get(group) is not None}
     rest = [word for word in kept_words(task_words(hydra_config)) if word.split("=", 1)[0] not in GROUPS]
-    chosen = quoted([f"{group}={choice}" for group, choice in named.items()])
+    chosen = quoted([f"{group}={choices[group]}" for group in GROUPS if choices.get(group) is not None])
     return [*own_folder(hydra_config), *chosen, *(from_anywhere(resolved(word, composed)) for word in rest)]
 
 

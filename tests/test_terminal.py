@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from qexp.report import cliff, memory, table
+from qexp.report.markdown import one_line
 from qexp.report.terminal import Column, fitted
 
 COLUMNS = [Column("name", left=True), Column("over-\nsampling"), Column("mean\nms"), Column("P95\nms")]
@@ -63,7 +64,7 @@ def test_nothing_in_it_is_read_as_markup() -> None:
 
 def test_tables_have_no_two_columns_of_one_name() -> None:
     for names in (memory.COLUMNS, memory.BILL_COLUMNS, cliff.COLUMNS, table.COLUMNS):
-        assert len({Column(name).title for name in names}) == len(names)
+        assert len({one_line(name) for name in names}) == len(names)
 
 
 @given(

@@ -33,11 +33,6 @@ class Column:
     left: bool = False
     folds: int | None = None
 
-    @property
-    def title(self) -> str:
-        """Its name in one line."""
-        return one_line(self.name)
-
 
 def fitted(
     title: str | None,
@@ -53,7 +48,7 @@ def fitted(
     Where that is not enough the table is wider.
     """
     shown, least = _room(columns, rows, width, spare)
-    gone = [column.title for number, column in enumerate(columns) if number not in shown]
+    gone = [one_line(column.name) for number, column in enumerate(columns) if number not in shown]
     table = Table(
         title=Text(title, style="bold") if title else None,
         title_justify="left" if gone else "center",

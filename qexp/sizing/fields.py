@@ -75,10 +75,7 @@ def geohash_prefix(east: int, north: int, length: int) -> tuple[int, int, int]:
 
 def _path(field: str) -> list[str | int | None]:
     """Return the steps of a JSON path: a key, an index, or None for every element."""
-    steps: list[str | int | None] = []
-    for quoted, index, key in _STEP.findall(field):
-        steps.append(quoted or key or (int(index) if index else None))
-    return steps
+    return [quoted or key or (int(index) if index else None) for quoted, index, key in _STEP.findall(field)]
 
 
 def _values(value: Any, path: Sequence[str | int | None]) -> list[Any]:
