@@ -231,7 +231,7 @@ def _matrix(path: Path, part: str | None, cache: Path) -> tuple["Dataset", str]:
 def _columns(path: Path, part: str | None) -> Iterator[dict[str, Any]]:
     """Yield batches of `vector`, and of `neighbors` for the queries of an ann-benchmarks file."""
     beside = path.suffix in HDF5 and part == "test" and NEIGHBOURS in parts_of(path)
-    neighbours = np.concatenate(list(read_blocks(path, NEIGHBOURS))).astype(np.int64) if beside else None
+    neighbours = read_matrix(path).astype(np.int64) if beside else None
     progress, done = Progress(f"reading {path.name}", path.stat().st_size), 0
     for block in read_blocks(path, part):
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused by row
