@@ -30,17 +30,45 @@ def mendable(error: Exception, words: list[str]) -> str:
             "hydra/launcher: one of its processes was killed, and all jobs with it; if nobody did so, memory ran out: "
             f"run fewer at once (hydra.launcher.n_jobs); repeat the command with sweep.resume={sweep_run()} to go on"
         )
+    if isinstance(error, UnicodeDecodeError) and _raised_by_hydra(error):
+        return "--config-dir: a file there is not in UTF-8; save it so"
+    if line := _no_yaml(error):
+        return line
     return _disk(error) if isinstance(error, OSError) else ""
 
 
 def _composing(error: Exception) -> str:
     text = f"{error}\n{error.__cause__ or ''}"
-    for told in (_no_choice, _no_key, _bad_word, _bad_values):
+    for told in (_bad_file, _no_choice, _no_key, _bad_word, _bad_values):
         if line := told(text):
             return line
     said, _, rest = text.partition("full_key:")
     place = re.match(r" (\S+)\n", rest)
     return f"{place[1]}: {in_one_line(said)}" if place and place[1] not in said else in_one_line(said)
+
+
+def _bad_file(text: str) -> str:
+    """Return the line for a field in a file of choices that the schema does not have."""
+    strange = re.match(r"In '([\w/.-]+)': ConfigKeyError.*\nKey '([^']+)' not in '(\w+)'\s+full_key: (\S+)", text)
+    if not strange:
+        return ""
+    file, field, part, key = strange.groups()
+    group = key.rpartition(".")[0]
+    if file.partition("/")[0] == key:  # the group itself, into which Hydra puts what has no package
+        return f"{file}.yaml: a preset of several groups begins with the line # @package _global_"
+    if part == "DatasetConfig":
+        return f"{file}.yaml: {key}: of which kind? Begin it with defaults: [file], or [hub] for the Hugging Face hub"
+    fields = {known.removeprefix(f"{group}.") for known in known_keys() if known.startswith(f"{group}." * bool(group))}
+    return f"{file}.yaml: {key}: no such field{near_miss(field, fields - {field})}"
+
+
+def _no_yaml(error: Exception) -> str:
+    """Return the line for a file of the user's own that is not YAML; empty if that is not the error."""
+    mark = getattr(error, "problem_mark", None)  # the parser's, which has no types
+    if mark is None:
+        return ""
+    at = f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}"
+    return f"{at}: {in_one_line(getattr(error, 'problem', ''))}; not YAML as it is"
 
 
 def _no_choice(text: str) -> str:
@@ -93,6 +121,8 @@ def _bad_word(text: str) -> str:
     if named and "=" not in named[1]:
         return f"{named[1]}: is no word of qexp's; write group=choice or group.field=value (qexp --help)"
     said = named[1] if named else re.sub(r"^\w+Exception: |\s*\^?\s*See https.*", "", text, flags=re.DOTALL)
+    if re.match(r"mismatched input '(<EOF>|,)' expecting", said):
+        return "a comma has no value after it: the shell takes words apart at blanks; write a,b, or quote the word"
     if re.search(r"\{ ?[\"']", said):
         return f"{said}: not in Hydra's grammar, where keys in {{}} have no quotes; say it in a file (--config-dir)"
     if sum(map(said.count, "[{")) > sum(map(said.count, "]}")):  # a shell takes words apart at blanks
@@ -141,7 +171,7 @@ def _disk(error: OSError) -> str:
     return f"{os.path.abspath(error.filename or '.')}: {error.strerror}; {remedy}"
 
 
-def _raised_by_hydra(error: OSError) -> bool:
-    """Whether Hydra met a fault of the file system, which it does where it makes the folder for a run's output."""
+def _raised_by_hydra(error: Exception) -> bool:
+    """Whether Hydra met the fault: where it makes the folder for a run's output, or reads files of choices."""
     modules = [frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(error.__traceback__)]
     return [name for name in modules if name in ("hydra", "qexp")][-1:] == ["hydra"]

@@ -38,6 +38,8 @@ def test_a_field_of_a_part_that_the_search_has_not_is_told() -> None:
         ("dataset.label=(x", "dataset.label=(x: not in Hydra's grammar"),
         ("search.filter={must:", "no viable alternative at input '{must:': a bracket is not closed; put quotes around"),
         ("search.hnsw_ef=[64,", "no viable alternative at input '[64,': a bracket is not closed; put quotes around"),
+        ("quantization=scalar,", "a comma has no value after it: the shell takes words apart at blanks; write a,b"),
+        ("storage=hot,,", "a comma has no value after it"),
         ("search.hnsw_ef=64", "search.hnsw_ef=64: is a list; write [64], and in a sweep [64],[…]"),
         ("search.limit=abc", "search.limit=abc: must be a whole number"),
         ("slo.min_accuracy=most", "slo.min_accuracy=most: must be a number"),
@@ -77,3 +79,54 @@ def test_the_near_miss_of_a_choice_may_be_one_of_the_users_own(tmp_path: Path) -
 )
 def test_what_generated_data_and_hydra_have_not_is_said(word: str, said: str) -> None:
     assert said in composing("dataset=synthetic", word)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        (
+            "dataset/mine",
+            "path: a.npy",
+            "dataset/mine.yaml: dataset.path: of which kind? Begin it with defaults: [file]",
+        ),
+        (
+            "dataset/mine",
+            "defaults: [file]\nlabl: a",
+            "dataset/mine.yaml: dataset.labl: no such field (did you mean 'la",
+        ),
+        ("dataset/mine", "defaults: [file]\nname: a", "dataset/mine.yaml: dataset.name: no such field"),
+        (
+            "experiment/mine",
+            "index: {m: 8}",
+            "experiment/mine.yaml: a preset of several groups begins with the line # @",
+        ),
+        (
+            "experiment/mine",
+            "# @package _global_\nserch: {limit: 3}",
+            "experiment/mine.yaml: serch: no such field (did you mean 'search'?)",
+        ),
+    ],
+)
+def test_a_field_that_a_file_of_the_users_own_has_too_much_is_told(
+    tmp_path: Path, file: str, content: str, said: str
+) -> None:
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / f"{file}.yaml").write_text(content, encoding="utf-8")
+    assert composing(f"hydra.searchpath=[{tmp_path}]", file.replace("/", "=")).startswith(said)
+
+
+def test_a_file_of_the_users_own_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "storage").mkdir()
+    own = tmp_path / "storage" / "mine.yaml"
+    register_schema()
+    for content, said in (
+        (b"name: {a: b\n", f"{own}, line 2, column 1: expected ',' or '}}', but got '<stream end>'; not YAML as it is"),
+        (b"name: K\xf6ln\n", "--config-dir: a file there is not in UTF-8; save it so"),
+    ):
+        own.write_bytes(content)
+        with (
+            initialize_config_dir(str(packaged("conf")), version_base="1.3"),
+            pytest.raises(Exception, match=r"\S") as error,
+        ):
+            compose("config", [f"hydra.searchpath=[{tmp_path}]", "storage=mine"])
+        assert mendable(error.value, []) == said
