@@ -113,7 +113,8 @@ def _last(experiment_id: str) -> "Run":
     told = [run for run in tops if run.info.run_id in having | reusing]
     if told and told[-1] is not tops[-1]:
         newest = tops[-1].info
-        log.warning("last: %s, for %s (%s) has no figures", told[-1].info.run_id, newest.run_id, newest.status.lower())
+        without = f"{newest.run_id} is newer, but {newest.status.lower()} and without figures"
+        log.warning("last: taken is run %s; %s", told[-1].info.run_id, without)
     return (told or tops)[-1]
 
 

@@ -170,7 +170,7 @@ def test_the_last_run_is_one_with_figures(environment: dict[str, str], caplog: p
     assert history._last(experiment_id).info.run_id == running
     client.set_terminated(job)
     assert history._last(experiment_id).info.run_id == sweep
-    assert caplog.messages == [f"last: {sweep}, for {running} (running) has no figures"]
+    assert caplog.messages == [f"last: taken is run {sweep}; {running} is newer, but running and without figures"]
     reusing = logged("sweep", 4, **{f"{jobs.REUSED}a": job})
     assert history._last(experiment_id).info.run_id == reusing
 
