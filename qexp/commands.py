@@ -163,7 +163,7 @@ def export() -> None:
     with tempfile.TemporaryDirectory() as made:
         paths = [asked.out / path.relative_to(made) for path in write_deploy(Path(made), record, row, why)]
         _replace(Path(made), asked.out, EXPORTED)
-    print(*(f"Wrote {_shown(path)}" for path in paths), *patch_line(record.collection_of(row), row), sep="\n")
+    print(why[0], *(f"Wrote {_shown(path)}" for path in paths), *patch_line(record.collection_of(row), row), sep="\n")
 
 
 def _chosen(record: Record, reference: str) -> tuple[Row, list[str]]:

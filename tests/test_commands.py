@@ -186,6 +186,9 @@ def test_export_of_a_trial_by_name(command, recorded, tmp_path):
     done = command("export", row.run_id, "--out", tmp_path / "d")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "d" / "evidence.json").read_text())["runs"]["trial"] == row.run_id
+    said, written, *_ = done.stdout.splitlines()
+    assert said.endswith("was asked for by name.")
+    assert written.startswith("Wrote ")
 
 
 def test_an_export_takes_the_place_of_the_one_before_and_of_nothing_else(command, recorded, tmp_path):
