@@ -1,6 +1,7 @@
 """`qexp-report` and `qexp-export`, and how a sweep ends: recommendation, report, deploy files."""
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -199,6 +200,7 @@ def _named(record: Record, reference: str) -> Row | None:
 
 
 def _parser(name: str, about: str) -> Parser:
+    logging.basicConfig(format="%(message)s")  # else urllib3 says nothing of a store that it asks again for minutes
     parser = Parser(name, description=about)
     parser.add_argument(
         "run", nargs="?", default=history.LAST, help="a run id, an MLflow experiment, or last (the default)"

@@ -141,3 +141,16 @@ def test_wrong_words_are_one_line(words: list[str], message: str) -> None:
     parser.add_subparsers(dest="command", required=True).add_parser("rm").add_argument("--days", type=float)
     with pytest.raises(ConfigError, match=f"^{message}$"):
         parser.parse_args(words)
+
+
+@pytest.mark.parametrize("name", ["report", "export"])
+def test_a_store_that_is_asked_again_is_told_of(name: str, tmp_path: Path) -> None:
+    asked = f"from qexp.commands import {name}; {name}()"
+    nobody = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+    words = [sys.executable, "-c", asked, "last"]
+    done = subprocess.run(words, cwd=tmp_path, env=os.environ | nobody, capture_output=True, text=True)
+    assert done.returncode == 2
+    *waiting, said = done.stderr.splitlines()
+    assert waiting
+    assert all(line.startswith("Retrying") for line in waiting)
+    assert said.startswith(f"qexp-{name}: ")
