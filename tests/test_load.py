@@ -19,8 +19,8 @@ POINT = OperatingPoint(10)
 MS = 1_000_000
 
 
-def sample(*milliseconds: float, seconds: float = 1.0, unserved: int = 0) -> LoadSample:
-    return LoadSample(np.array(milliseconds) * MS, seconds, unserved)
+def sample(*milliseconds: float, seconds: float = 1.0, unserved: int = 0, late: int = 0) -> LoadSample:
+    return LoadSample(np.array(milliseconds) * MS, seconds, unserved, late)
 
 
 class Clock:
@@ -74,20 +74,40 @@ def test_t16_waiting_for_a_slow_query_before_is_latency(clock: Clock) -> None:  
 def test_what_was_not_served_in_time_is_counted(clock: Clock) -> None:
     due = [turn * MS for turn in range(100)]
     found = open_loop(lambda _: clock.sleep(0.01), [None], due, 0, 0.1)
-    assert (len(found.latencies), found.unserved) == (10, 90)
+    assert (len(found.latencies), found.unserved, found.late) == (10, 90, 90)
     assert found.seconds == pytest.approx(0.1, abs=1e-4)
 
 
-@pytest.mark.parametrize(("slow", "waited", "unserved"), [(198, [20, 39], 0), (196, [0, 20], 3)])
-def test_the_last_to_wait_are_served_after_the_end_unless_they_are_more_than_a_hundredth(
-    slow: int, waited: list[int], unserved: int, clock: Clock
+@pytest.mark.parametrize(
+    ("slow", "waited", "late", "unserved"), [(198, [20, 39], 1, 0), (178, [400, 419], 20, 0), (177, [20, 39], 21, 21)]
+)
+def test_the_last_to_wait_are_served_after_the_end_unless_they_are_more_than_a_tenth(
+    slow: int, waited: list[int], late: int, unserved: int, clock: Clock
 ) -> None:
     due = [turn * MS for turn in range(200)]
     pauses = iter([0.0] * slow + [0.02] * (200 - slow))
     found = open_loop(lambda _: clock.sleep(next(pauses)), [None], due, 0, 0.2)
-    assert (len(found.latencies), found.unserved) == (200 - unserved, unserved)
-    assert found.latencies[-2:] / MS == pytest.approx(waited, abs=0.05)
+    assert (len(found.latencies), found.unserved, found.late) == (200 - unserved, unserved, late)
+    assert found.latencies[-2:] / MS == pytest.approx(waited, abs=0.1)
     assert clock.looks < 210 * 200  # between arrivals it sleeps, but for the last 200 µs
+
+
+@pytest.mark.parametrize("begins", [0.5, 0.96])
+def test_t16_a_pause_is_waited_for_wherever_in_a_block_it_begins(begins: float, clock: Clock) -> None:
+    due = [turn * MS for turn in range(1000)]
+    pauses = iter([0.1 if turn == 1000 * begins else 0.0 for turn in range(1000)])
+    paused = open_loop(lambda _: clock.sleep(next(pauses)), [None], due, 0, 1.0)
+    level = LoadLevel(1, 1000.0)
+    (load,) = judge_load({(Visit("baseline", POINT), level): [paused, *[sample(*[0.0] * 1000)] * 4]}, queries=500)
+    assert load.latency is not None
+    assert load.latency.mean == pytest.approx({0.5: 5.05, 0.96: 3.22}[begins] / 5, abs=0.01)
+
+
+def test_a_single_arrival_that_is_late_is_served_however_few_they_are(clock: Clock) -> None:
+    pauses = iter([0.0, 0.11, 0.0])
+    found = open_loop(lambda _: clock.sleep(next(pauses)), [None], [0, 40 * MS, 80 * MS], 0, 0.1)
+    assert (found.latencies / MS).tolist() == pytest.approx([0, 110, 70], abs=0.05)
+    assert (found.unserved, found.late) == (0, 1)
 
 
 def test_t15_rounds_that_begin_with_the_same_queries_make_no_percentiles() -> None:
@@ -107,8 +127,8 @@ def test_no_more_is_served_than_arrives() -> None:
 
 
 def test_nothing_served_took_its_time_all_the_same() -> None:
-    late = pooled([sample(seconds=0.5, unserved=3), sample(seconds=0.6, unserved=2)])
-    assert (len(late.latencies), late.seconds, late.unserved) == (0, 0.6, 5)
+    both = pooled([sample(seconds=0.5, unserved=3, late=3), sample(seconds=0.6, unserved=2, late=2)])
+    assert (len(both.latencies), both.seconds, both.unserved, both.late) == (0, 0.6, 5, 5)
 
 
 def test_arrivals_are_dealt_to_clients_in_turn() -> None:
@@ -156,11 +176,13 @@ def test_saturation_has_no_latency() -> None:
 
 @pytest.mark.parametrize(
     ("blocks", "saturated"),
-    [([(99, 1)], False), ([(98, 2)], True), ([(50, 1), (50, 1)], True), ([(60, 1), (60, 0)], False)],
+    [([(1, 0)], False), ([(2, 0)], True), ([(2, 0), (0, 0)], False), ([(2, 0), (1, 0)], True), ([(0, 1)], True)],
 )
-def test_more_than_a_hundredth_that_is_not_served_is_saturation(blocks: list[tuple[int, int]], saturated: bool) -> None:
+def test_more_than_a_hundredth_that_is_late_or_any_that_is_left_out_is_saturation(
+    blocks: list[tuple[int, int]], saturated: bool
+) -> None:
     base, trial, level = Visit("baseline", POINT), Visit("trial", POINT), LoadLevel(1, 100.0)
-    many = [sample(*[5.0] * served, unserved=unserved) for served, unserved in blocks] * 2
+    many = [sample(*[5.0] * 100, late=late, unserved=unserved) for late, unserved in blocks] * 2
     steady = [sample(*[5.0] * 100)] * len(many)
     for first, second in ((many, steady), (steady, many)):
         loads = judge_load({(base, level): first, (trial, level): second}, queries=100)

@@ -12,7 +12,8 @@ from qexp.results import Interval, Load, LoadLevel, LoadSample, Visit
 
 START_DELAY_NS = 50_000_000  # time for every client to hear when the clock starts
 SPIN_NS = 200_000  # sleeping longer than asked would be counted as latency, so the last moments are not slept
-SATURATED = 0.01  # share of the arrivals that were not served in time
+SATURATED = 0.01  # share of the arrivals that were late
+HOPELESS = 0.1  # share of a client's arrivals of which none is served any more: no pause of the machine, but overload
 
 LoadVisit = tuple[Visit, LoadLevel]
 
@@ -38,20 +39,23 @@ def open_loop(
     """Search at each of `arrivals` (ns), or as soon after as the queries before it allow, `seconds` from `start_ns` on.
 
     Latency counts from the intended start, so that waiting for a slow query before is part of it. What was due in time
-    and not served is searched after it, for leaving out the last to wait would flatter; unless so much is left that
-    the load is too high, which is counted. All clients' seconds count from `start_ns`, whoever is due first.
+    and not served is late, and searched after it, for leaving out the last to wait would flatter; unless so much is
+    left that the load is too high. All clients' seconds count from `start_ns`, whoever is due first.
     """
     end_ns = start_ns + int(seconds * 1e9)
     latencies: list[int] = []
+    late = 0
     with without_collection():
         for turn, arrival in enumerate(arrivals):
             _wait_until(arrival)
-            if perf_counter_ns() >= end_ns and len(arrivals) - turn > SATURATED * len(arrivals):
-                break
+            if not late and perf_counter_ns() >= end_ns:
+                late = len(arrivals) - turn
+                if late > max(1, HOPELESS * len(arrivals)):
+                    break
             call(requests[turn % len(requests)])
             latencies.append(perf_counter_ns() - arrival)
     elapsed = (max(end_ns, perf_counter_ns()) - start_ns) / 1e9
-    return LoadSample(np.array(latencies, dtype=np.int64), elapsed, len(arrivals) - len(latencies))
+    return LoadSample(np.array(latencies, dtype=np.int64), elapsed, len(arrivals) - len(latencies), late)
 
 
 def arrivals(client: int, level: LoadLevel, start_ns: int, seconds: float) -> list[int]:
@@ -74,7 +78,8 @@ def pooled(samples: Sequence[LoadSample]) -> LoadSample:
     latencies = np.concatenate([sample.latencies for sample in samples])
     rate = sum(len(sample.latencies) / sample.seconds for sample in samples)
     seconds = len(latencies) / rate if rate else max(sample.seconds for sample in samples)
-    return LoadSample(latencies, seconds, sum(sample.unserved for sample in samples))
+    unserved, late = (sum(counts) for counts in zip(*((one.unserved, one.late) for one in samples), strict=True))
+    return LoadSample(latencies, seconds, unserved, late)
 
 
 def measure_load(
@@ -120,8 +125,9 @@ def judge_load(found: Mapping[LoadVisit, Sequence[LoadSample]], queries: int) ->
 
 
 def _saturated(samples: Sequence[LoadSample]) -> bool:
-    unserved = sum(sample.unserved for sample in samples)
-    return unserved > SATURATED * (unserved + sum(len(sample.latencies) for sample in samples))
+    """Whether too much was late, or anything left out: it would have waited longest of all."""
+    unserved, late = sum(sample.unserved for sample in samples), sum(sample.late for sample in samples)
+    return unserved > 0 or late > SATURATED * sum(len(sample.latencies) for sample in samples)
 
 
 def _speedup(base: Sequence[LoadSample], trial: Sequence[LoadSample], level: LoadLevel) -> Interval | None:

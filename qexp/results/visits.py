@@ -132,8 +132,12 @@ class LoadLevel(NamedTuple):
 
 
 class LoadSample(NamedTuple):
-    """What one client, or all together, did in one block: nanoseconds per query, seconds, and queries not reached."""
+    """What one client, or all together, did in one block: nanoseconds per query, seconds, and queries not reached.
+
+    `late` ones were due and not begun when the block was to end; those that were reached all the same have latencies.
+    """
 
     latencies: Nanoseconds
     seconds: float
     unserved: int
+    late: int = 0
