@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qexp.bench.adaptive import compare
+from qexp.bench.adaptive import PolicyResult, _explained, compare
 from qexp.bench.halves import split
 from qexp.bench.policies import Fixed, Margin, Policy
 from qexp.config import AdaptiveConfig, SearchConfig
-from qexp.results import Block, Ids, OperatingPoint
+from qexp.results import Block, Ids, Interval, OperatingPoint
 
 FIRST, SECOND = split(200)
 # Gaps are small where little oversampling finds little: of 20 queries that calibrate, of 30 that judge.
@@ -97,3 +97,10 @@ def test_a_policy_that_calibration_does_not_find_is_named() -> None:
     assert "second calls" not in findings[1].sentence  # gaps alike single nothing out
     assert findings[2].sentence.endswith(": no margin policy reached it where it was calibrated")
     assert findings[2].metrics == {}
+
+
+@pytest.mark.parametrize("gap", [0.0, 2.0])  # no query, and every one
+def test_second_calls_are_told_where_they_single_queries_out(gap: float) -> None:
+    result = PolicyResult("", "", "", "recall", Interval(1.0, 1.0, 1.0), Interval(0.0, 0.0, 0.0))
+    policy = Margin(OperatingPoint(3, None, True, 1.0), OperatingPoint(2, None, True, 4.0), gap)
+    assert _explained(result, policy, Known(), shares, SECOND) is result

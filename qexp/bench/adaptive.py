@@ -40,8 +40,8 @@ class Searcher(Protocol):
 class PolicyResult:
     """A policy against fixed oversampling, on queries that did not calibrate it.
 
-    `speedup` is how many times faster it is, second calls included; `gain` the difference in accuracy; `escalated` the
-    share of queries that got a second call, `first_alone` what the first call alone has on those and on the others.
+    `speedup` is how many times faster it is, second calls included; `gain` the difference in accuracy; `again`
+    the share of queries that got a second call, and what the first call alone has on those and on the others.
     """
 
     name: str
@@ -50,8 +50,7 @@ class PolicyResult:
     measure: str
     speedup: Interval
     gain: Interval
-    escalated: float | None = None
-    first_alone: tuple[float, float] | None = None
+    again: tuple[float, float, float] | None = None
 
     @property
     def verdict(self) -> str:
@@ -78,10 +77,10 @@ class PolicyResult:
             f"({self.speedup.ends}), {self.measure} {self.gain.estimate:+z.4f} ({self.gain.low:+z.4f} to "
             f"{self.gain.high:+z.4f})"
         )
-        if self.escalated is not None and self.first_alone is not None:
-            hard, easy = self.first_alone
+        if self.again is not None:
+            share, hard, easy = self.again
             text += (
-                f"; second calls for {self.escalated:.0%} of the queries: there the first call alone has {hard:.3f}, "
+                f"; second calls for {share:.0%} of the queries: there the first call alone has {hard:.3f}, "
                 f"on the others {easy:.3f}"
             )
         key = self.name.replace(" ", "_")
@@ -138,10 +137,9 @@ def _explained(
     """Add for which queries it called again, and how the first call alone does on them and on the others."""
     again = (searcher.margins(policy.first, policy.limit) < policy.gap)[rows]
     alone = shares(searcher.found(policy.first)[:, : policy.limit])[rows]
-    result = replace(result, escalated=float(again.mean()))
     if again.all() or not again.any():
         return result
-    return replace(result, first_alone=(float(alone[again].mean()), float(alone[~again].mean())))
+    return replace(result, again=(float(again.mean()), float(alone[again].mean()), float(alone[~again].mean())))
 
 
 def difference(paired: NDArray[np.float64]) -> Interval:
