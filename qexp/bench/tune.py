@@ -63,7 +63,7 @@ def smallest(reaches: Callable[[int], bool], least: int, most: int) -> int | Non
 
     Assumes that what is larger than one that reaches, reaches. Doubles until it reaches, then bisects.
     """
-    below, number = least - 1, least
+    below = number = least
     while not reaches(number):
         if number == most:
             return None
