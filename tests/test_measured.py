@@ -99,9 +99,10 @@ def test_what_the_engine_does_not_say_is_unknown() -> None:
 
 def test_an_engine_that_knows_its_heap_is_believed() -> None:
     last = MemoryUse({"graph": 500}, 1700, heap_parts={"codes": 1010, "id tracker": 600})
-    found = {part.name: part.heap for part in compare(ESTIMATE, state(FILES), [last, last, last])}
-    assert {name: heap for name, heap in found.items() if heap} == {
+    found = {part.name: part.resident for part in compare(ESTIMATE, state(FILES), [last, last, last])}
+    assert {name: resident for name, resident in found.items() if resident} == {
         "codes": 1010,
+        "graph": 500,
         "id tracker": 600,
         "working memory": 90,
     }

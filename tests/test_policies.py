@@ -61,8 +61,9 @@ def test_the_courses_heuristic():
     assert NonZero(point(1)).factor([1.0]) == 1.0
     calls = []
     search = policy.search(counting(calls))
-    search.call(search.prepare([1.0] * 50))
-    assert [one.oversampling for one in calls] == [pytest.approx(2.4)]
+    for components in (50, 500, 5000):
+        search.call(search.prepare([1.0] * components))
+    assert [one.oversampling for one in calls] == pytest.approx([2.4, 3.0, 4.5])
 
 
 def test_calibration_prefers_the_cheapest_and_the_most_accurate():

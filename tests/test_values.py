@@ -1,5 +1,7 @@
 """Intervals: as metrics, and as they are printed."""
 
+from dataclasses import replace
+
 import pytest
 
 from qexp.results import (
@@ -16,6 +18,9 @@ from qexp.results import (
     shard_kib,
     vector_bytes,
 )
+from tests.test_edge import spec
+
+INDEXES = [("city", "keyword"), ("year", "integer")]
 
 
 def test_an_interval_is_recorded_and_read_back() -> None:
@@ -129,6 +134,12 @@ def test_a_row_names_its_operating_point(params: dict[str, str], point: Operatin
     assert Row(params, {}).point == point
     assert point.ef == params["hnsw_ef"]
     assert (point.ignore, point.exact) == (False, False)
+
+
+def test_payload_indexes_in_another_order_are_no_other_collection() -> None:
+    one, other = (replace(spec(), payload_indexes=dict(order)) for order in (INDEXES, INDEXES[::-1]))
+    assert one == other
+    assert one.name == other.name != spec().name
 
 
 @pytest.mark.parametrize(("role", "told"), [("baseline", (True, False, False)), ("failed", (False, True, False))])
