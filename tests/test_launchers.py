@@ -6,16 +6,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 from qexp import sweep, tracking
-from qexp.config import register_schema
 from qexp.environment import SWEEP_RUN
 from qexp.mendable import mendable
-from qexp.paths import install, packaged
+from qexp.paths import install
 from tests.conftest import QUICK, Qexp
 from tests.support import slurm
+from tests.support.composing import composed
 from tests.support.running import read_until, runs_of, started
 from tests.test_sweep import ONE_POINT, assert_nothing_left, assert_whole
 
@@ -134,9 +133,7 @@ def test_a_preset_for_a_launcher_that_is_not_installed_is_one_line() -> None:
 
 def test_what_a_running_ray_cluster_is_given() -> None:
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
-    register_schema()
-    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
-        config = compose("config", ["hydra/launcher=ray_cluster"], return_hydra_config=True)
+    config = composed("hydra/launcher=ray_cluster")
     given = config.hydra.launcher.ray.init
     assert (given.address, given.object_store_memory) == ("auto", None)
     assert set(given.runtime_env.env_vars) > {tracking.SWEEP_RUN, sweep.JOBS, sweep.SWEPT, "MLFLOW_TRACKING_URI"}

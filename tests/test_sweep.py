@@ -12,20 +12,19 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from omegaconf.errors import InterpolationKeyError
 
 from qexp import sweep
 from qexp.cli import objectives
-from qexp.config import ExperimentConfig, register_schema
+from qexp.config import ExperimentConfig
 from qexp.environment import SWEEP_FOLDER, SWEEP_RUN
 from qexp.errors import ConfigError, Refused
-from qexp.paths import packaged
 from qexp.results import Row
 from qexp.store import connect, start_run
 from qexp.swept import plan
 from tests.conftest import QUICK, Qexp
+from tests.support.composing import composed
 from tests.support.running import read_until, runs_of, started
 
 KILLS = 6
@@ -195,10 +194,8 @@ def test_the_course_preset_measures_the_course(qexp: Qexp, environment: dict[str
 @pytest.mark.usefixtures("environment")
 def test_a_sweep_that_cannot_start_has_no_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWEEP_FOLDER, "")  # so that it is put back
-    register_schema()
-    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
-        config = compose("config", ["cache_dir=${nosuch}"], return_hydra_config=True)
-        config.hydra.sweep.dir = "multirun"
+    config = composed("cache_dir=${nosuch}")
+    config.hydra.sweep.dir = "multirun"
     with pytest.raises(Refused) as refused:
         sweep.SweepCallback().on_multirun_start(config)
     assert isinstance(refused.value.reason, InterpolationKeyError)
@@ -215,11 +212,9 @@ def test_a_sweep_that_cannot_start_has_no_jobs(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.usefixtures("environment")
 def test_what_jobs_of_one_sweep_cannot_differ_in(word: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWEEP_FOLDER, "")  # so that it is put back
-    register_schema()
-    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
-        config = compose("config", [], return_hydra_config=True)
-        config.hydra.overrides.task = [word]
-        config.hydra.sweep.dir = "multirun"
+    config = composed()
+    config.hydra.overrides.task = [word]
+    config.hydra.sweep.dir = "multirun"
     with pytest.raises(Refused, match=f"^{message}"):
         sweep.SweepCallback().on_multirun_start(config)
     assert not sweep.sweep_run()
@@ -237,10 +232,8 @@ def test_what_jobs_of_one_sweep_cannot_differ_in(word: str, message: str, monkey
     ],
 )
 def test_a_sweep_is_named_after_what_it_sweeps(words: list[str], name: str) -> None:
-    register_schema()
-    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
-        config = compose("config", [word for word in words if "experiment" in word], return_hydra_config=True)
-        config.hydra.overrides.task = words
+    config = composed(*[word for word in words if "experiment" in word])
+    config.hydra.overrides.task = words
     keys, _ = plan(config)
     named = sweep._name(config, keys.split(","))
     assert named.startswith(name)

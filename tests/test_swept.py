@@ -1,21 +1,17 @@
 """The words of a multirun, read before any job starts."""
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from qexp.config import register_schema
 from qexp.errors import ConfigError
-from qexp.paths import packaged
 from qexp.swept import _in_order, plan, resolved, task_words, told_words
+from tests.support.composing import composed
 
 
 def test_jobs_are_counted_before_they_start() -> None:
-    register_schema()
-    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
-        config = compose("config", ["experiment=quickstart"], return_hydra_config=True)
-        config.hydra.overrides.task = ["experiment=quickstart", "embedding='64','128'", "search.limit=range(5,8)"]
+    config = composed("experiment=quickstart")
+    config.hydra.overrides.task = ["experiment=quickstart", "embedding='64','128'", "search.limit=range(5,8)"]
     keys, jobs = plan(config)
     assert jobs == 5 * 2 * 3
     assert keys == "quantization,embedding,search.limit"
@@ -23,10 +19,8 @@ def test_jobs_are_counted_before_they_start() -> None:
 
 def test_what_only_a_job_can_resolve_is_left_as_it_was_said() -> None:
     words = ["quantization=scalar,binary", "dataset.label=job${hydra:job.num}", "search.seed=${.rounds}"]
-    register_schema()
-    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
-        config = compose("config", [], return_hydra_config=True)
-        config.hydra.overrides.task = words
+    config = composed()
+    config.hydra.overrides.task = words
     assert task_words(config.hydra) == words
     assert plan(config) == ("quantization", 2)
 
@@ -52,9 +46,7 @@ def test_what_interpolations_stand_for_in_a_job_is_recorded(word: str, said: str
 
 
 def test_an_optimizer_needs_a_direction_for_every_objective() -> None:
-    register_schema()
-    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
-        config = compose("config", [], return_hydra_config=True)
+    config = composed()
     OmegaConf.set_struct(config, False)
     config.hydra.sweeper = {"_target_": "optuna.Sweeper", "n_trials": 3, "params": None}
     for directions in ("maximize", ["maximize", "minimize"]):
