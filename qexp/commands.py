@@ -139,6 +139,7 @@ def _shown(path: Path) -> str:
 @command("qexp-report")
 def report() -> None:
     """`qexp-report RUN`: the report of any past sweep or experiment."""
+    logging.basicConfig(format="%(message)s")  # else urllib3 says nothing of a store that it asks again for minutes
     parser = _parser("qexp-report", "Write the report of a sweep or experiment, from what MLflow holds.")
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER", help="default: report")
     for name in ("min_accuracy", "max_p95_ms", "max_ram_mib", "max_usd_month"):
@@ -155,6 +156,7 @@ def report() -> None:
 @command("qexp-export")
 def export() -> None:
     """`qexp-export RUN`: the deploy files of a trial, or of what is recommended for a sweep or experiment."""
+    logging.basicConfig(format="%(message)s")  # else urllib3 says nothing of a store that it asks again for minutes
     parser = _parser("qexp-export", "Write what to send to Qdrant: of a trial, or of a sweep's recommendation.")
     parser.add_argument("--out", type=Path, default=Path("deploy"), metavar="FOLDER", help="default: deploy")
     asked = parser.parse_args()
@@ -200,7 +202,6 @@ def _named(record: Record, reference: str) -> Row | None:
 
 
 def _parser(name: str, about: str) -> Parser:
-    logging.basicConfig(format="%(message)s")  # else urllib3 says nothing of a store that it asks again for minutes
     parser = Parser(name, description=about)
     parser.add_argument(
         "run", nargs="?", default=history.LAST, help="a run id, an MLflow experiment, or last (the default)"

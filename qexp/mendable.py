@@ -53,12 +53,12 @@ def _bad_file(text: str) -> str:
     if not strange:
         return ""
     file, field, part, key = strange.groups()
-    group = key.rpartition(".")[0]
     if file.partition("/")[0] == key:  # the group itself, into which Hydra puts what has no package
         return f"{file}.yaml: a preset of several groups begins with the line # @package _global_"
     if part == "DatasetConfig":
         return f"{file}.yaml: {key}: of which kind? Begin it with defaults: [file], or [hub] for the Hugging Face hub"
-    fields = {known.removeprefix(f"{group}.") for known in known_keys() if known.startswith(f"{group}." * bool(group))}
+    place = key.removesuffix(field)
+    fields = {known.removeprefix(place) for known in known_keys() if known.startswith(place)}
     return f"{file}.yaml: {key}: no such field{near_miss(field, fields - {field})}"
 
 
