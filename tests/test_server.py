@@ -40,8 +40,9 @@ def test_an_upload_outlasts_a_fault(server: QdrantRest, how: dict[str, Any]) -> 
     engine.close()
 
 
-def test_an_upload_over_grpc_outlasts_a_fault(server: QdrantRest) -> None:
-    server.fail("gRPC Upsert", times=3, status=503, message="busy")
+@pytest.mark.parametrize("status", [412, 499, 503])
+def test_an_upload_over_grpc_outlasts_a_fault(server: QdrantRest, status: int) -> None:
+    server.fail("gRPC Upsert", times=3, status=status, message="busy")
     with QdrantGrpc(server) as grpc:
         engine = build(server, prefer_grpc=True, grpc_port=grpc.port)
         assert engine.state().points == FEW

@@ -204,6 +204,8 @@ class Grpc:
                 StatusCode.PERMISSION_DENIED: 403,
                 StatusCode.NOT_FOUND: 404,
                 StatusCode.INTERNAL: 500,
+                StatusCode.FAILED_PRECONDITION: 500,  # a shard that a node does not have yet; over REST it is 500
+                StatusCode.CANCELLED: 503,  # Qdrant's own nodes ask again too
             }.get(error.code(), 400)
             reason = in_one_line(error.details())
             if UNTRUSTED in reason:

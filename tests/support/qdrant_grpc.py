@@ -14,7 +14,13 @@ from qdrant_client.grpc import points_service_pb2_grpc as points_api
 from tests.support.collections import Refusal
 from tests.support.qdrant_rest import QdrantRest
 
-STATUS = {400: grpc.StatusCode.INVALID_ARGUMENT, 404: grpc.StatusCode.NOT_FOUND, 503: grpc.StatusCode.UNAVAILABLE}
+STATUS = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    404: grpc.StatusCode.NOT_FOUND,
+    412: grpc.StatusCode.FAILED_PRECONDITION,
+    499: grpc.StatusCode.CANCELLED,
+    503: grpc.StatusCode.UNAVAILABLE,
+}
 
 
 class QdrantGrpc(points_api.PointsServicer, collections_api.CollectionsServicer):
