@@ -300,6 +300,8 @@ def test_names_are_what_qdrant_allows_and_end_in_the_digest() -> None:
     [
         {"quantization_config": {"binary": {"always_ram": True}}},
         {"strict_mode_config": {"enabled": True, "upsert_max_batchsize": FEW // 2}},
+        {"hnsw_config": {"payload_m": 4, "inline_storage": True}},
+        {"optimizers_config": {"max_optimization_threads": 0}},
     ],
     ids=str,
 )
@@ -307,8 +309,10 @@ def test_what_a_server_has_for_new_collections_is_not_for_ours(server: QdrantRes
     server.defaults = default
     bare = asked_spec().unquantized()
     for asked in (bare, asked_spec("scalar")):
-        engine = build(server, asked)
+        engine = build(server, asked, ready_timeout=30)
         check_state(asked, engine.state(), Checks())
+        graph = server.collections[name_of(asked)].asked.hnsw_config
+        assert (graph.payload_m, graph.inline_storage) == (asked.m, False)
         engine.close()
 
 

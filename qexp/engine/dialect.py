@@ -50,6 +50,8 @@ def creation(spec: CollectionSpec, version: Version, metadata: dict[str, Any]) -
     _need(DATATYPES.get(spec.datatype, OLDEST), version, asked, "update it or choose another datatype")
     vectors: dict[str, Any] = {"size": spec.size, "distance": spec.distance.capitalize(), "datatype": spec.datatype}
     hnsw: dict[str, Any] = {name: getattr(spec, name) for name in ("m", "ef_construct", "full_scan_threshold")}
+    # Whatever the server's defaults are: with inline storage every search of codes rescores.
+    hnsw |= {"payload_m": spec.m, "inline_storage": False}
     codes: dict[str, Any] = {}
     # Beside `memory` too: 1.19 rebuilds without end what `memory` wants in RAM and a default of the server's on disk.
     vectors["on_disk"] = spec.vectors == "cold"

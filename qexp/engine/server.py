@@ -140,9 +140,13 @@ class ServerEngine:
             self._rest.ask("PUT", self._there.path(), body)
         except Taken as error:
             raise EngineError(f"{error}; another process is making it: wait for that one, then try again") from error
+        made = self._there.info()["config"]
         # A server may quantize by default (storage.collection.quantization), which no request to create can decline.
-        if spec.quantization is None and self._there.info()["config"].get("quantization_config"):
+        if spec.quantization is None and made.get("quantization_config"):
             self._rest.ask("PATCH", self._there.path(), {"quantization_config": "Disabled"})
+        # It may also optimize nothing by default (storage.optimizers): then nothing would ever be indexed.
+        if made["optimizer_config"].get("max_optimization_threads") == 0:
+            self._rest.ask("PATCH", self._there.path(), {"optimizers_config": {"max_optimization_threads": "auto"}})
 
     def upload(self, vectors: Vectors, payload: Path | None = None) -> None:
         """Upsert batches in parallel; ids make a repeated batch harmless, so that a broken connection is outlasted."""

@@ -109,6 +109,10 @@ class Collection:
     def wants_indexing(self) -> bool:
         return bool(self.asked.optimizers_config.indexing_threshold)
 
+    @property
+    def may_optimize(self) -> bool:
+        return self.asked.optimizers_config.max_optimization_threads != 0
+
     def update(self, body: dict[str, Any]) -> None:
         """PATCH: metadata is merged, settings are replaced, and the optimizers woken up to build what they say now."""
         change = models.UpdateCollection.model_validate(body)
@@ -118,9 +122,11 @@ class Collection:
             self.asked.metadata = {**(self.asked.metadata or {}), **change.metadata}
         if change.optimizers_config:
             for key in change.optimizers_config.model_fields_set:
-                setattr(self.asked.optimizers_config, key, getattr(change.optimizers_config, key))
+                value = getattr(change.optimizers_config, key)
+                setattr(self.asked.optimizers_config, key, None if value == "auto" else value)
         (self.folder / "collection.json").write_text(self.asked.model_dump_json(exclude_none=True))
-        if (change.optimizers_config or not self.optimized) and self.wants_indexing and self.optimizer is None:
+        to_do = (change.optimizers_config or not self.optimized) and self.wants_indexing
+        if to_do and self.may_optimize and self.optimizer is None:
             self.optimizer = threading.Thread(target=self._optimize)
             self.optimizer.start()
 

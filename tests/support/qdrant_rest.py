@@ -123,7 +123,9 @@ class QdrantRest:
         if method == "PUT" and not below:
             if name in self.collections:
                 raise Refusal(409, f"Wrong input: Collection `{name}` already exists!")
-            self.collections[name] = Collection.create(name, self.home / name, self.known, {**self.defaults, **body})
+            merged = [part for part in ("hnsw_config", "optimizers_config") if part in self.defaults]
+            asked = {**self.defaults, **body, **{part: {**self.defaults[part], **body[part]} for part in merged}}
+            self.collections[name] = Collection.create(name, self.home / name, self.known, asked)
             return True
         if method == "DELETE" and not below:
             if name in self.collections:
