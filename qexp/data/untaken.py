@@ -43,7 +43,9 @@ def untaken(config: "CollectionConfig", params: "VectorParams") -> Iterator[str]
         yield f"payload_m={links}"
     if general.inline_storage if own is None or own.inline_storage is None else own.inline_storage:
         yield "inline_storage=true"  # with codes, every search rescores then, and the graph's file has all vectors
-    if (shared.shard_number or 1) > 1:
+    if shared.sharding_method == "custom":  # then the number of shards is that of each key
+        yield "shards by shard key"
+    elif (shared.shard_number or 1) > 1:
         yield f"{shared.shard_number} shards"
     payload, ids = (part.memory if part else None for part in (shared.payload, shared.id_tracker))
     if payload == "cached" or (payload is None and shared.on_disk_payload is False):
