@@ -108,11 +108,12 @@ def memory(of: Collection) -> dict[str, Any]:
             sizes[part] += file.stat().st_size
     codes = inner(of.in_force)
     pinned = codes is not None and ("pinned" in (codes.memory or "") or bool(codes.always_ram))
+    unmapped = ("storage", "payload", *(["quantized"] if pinned else []))  # Qdrant drops the pages of what it has read
     usage = {
         part: {
             "disk_bytes": size,
             "ram_bytes": size if part == "quantized" and pinned else 0,
-            "cached_bytes": 0 if part in ("storage", "payload") else size,
+            "cached_bytes": 0 if part in unmapped else size,
             "expected_cache_bytes": 0,
         }
         for part, size in sizes.items()
