@@ -111,6 +111,21 @@ def test_a_replica_that_is_not_active_is_waited_for(server: QdrantRest) -> None:
     engine.close()
 
 
+def test_a_replica_that_only_listens_is_not_waited_for(server: QdrantRest) -> None:
+    """On a node of the type Listener it is never Active, and never asked by a search."""
+
+    def change(path: str, result: Any) -> Any:
+        if path.endswith("/cluster"):
+            result["remote_shards"].append({"shard_id": 0, "peer_id": 7, "state": "Listener"})
+        return result
+
+    server.change = change
+    engine = build(server, asked_spec(replicas=2), ready_timeout=30)
+    assert engine.state().idle
+    assert engine.state().replicas == 2
+    engine.close()
+
+
 def test_a_replica_that_stays_dead_ends_the_build(server: QdrantRest) -> None:
     def change(path: str, result: Any) -> Any:
         if path.endswith("/cluster"):

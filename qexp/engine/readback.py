@@ -10,6 +10,7 @@ from qexp.engine.wire import Missing, Rest, Unavailable
 from qexp.errors import BenchmarkError, EngineError, in_one_line
 from qexp.results import PAYLOAD_INDEXES, CollectionSpec, CollectionState, MemoryUse, method_of
 
+TAKE_PART = ("Active", "Listener")  # the second is a node's for good, which stores points and answers no search
 EMPTY_SEGMENT = 2**20  # of flags, a bit for each point that will have been deleted
 
 
@@ -63,7 +64,7 @@ class Readback:
             return False
         if (info.get("update_queue") or {}).get("length"):
             return False
-        if any(replica["state"] != "Active" for replica in self._replicas()):
+        if any(replica["state"] not in TAKE_PART for replica in self._replicas()):
             return False
         if self._version >= dialect.OPTIMIZATIONS:
             work = self._rest.ask("GET", self.path("/optimizations"))
