@@ -4,7 +4,7 @@ import json
 import shlex
 
 import pytest
-from qdrant_client import models
+from qdrant_client import QdrantClient, models
 
 from qexp.bench.notes import notes
 from qexp.report.bodies import (
@@ -111,6 +111,21 @@ def test_the_patch_is_a_command_for_a_shell(version: str) -> None:
     named = json.loads(shlex.split(patch_line(made({**live, "dataset.vector": "title"}), TRIAL)[0])[-1])
     assert named["vectors"].keys() == {"title"}
     assert patch_line(made(), TRIAL) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("http://localhost", "http://localhost:6333"),
+        ("https://[::1]/behind/", "https://[::1]:6333/behind"),
+        ("https://here:443", "https://here:443"),
+    ],
+)
+def test_the_patch_goes_to_the_port_that_was_measured(url: str, sent: str) -> None:
+    collection = made({"engine.url": url, "engine.source_collection": "mine"})
+    asked = QdrantClient(url=url, check_compatibility=False).http.client.host
+    assert asked.rstrip("/") == sent
+    assert f"curl -X PATCH {shlex.quote(f'{sent}/collections/mine')} " in patch_line(collection, TRIAL)[0]
 
 
 @pytest.mark.parametrize(("points", "segments", "told"), [(10_000, 1, False), (19_999, 2, True), (20_000, 2, False)])

@@ -4,13 +4,14 @@ import json
 import re
 import shlex
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from qexp.report.record import CollectionRecord
 from qexp.results import INDEXED_FROM, SEGMENT_KIB, Row, method_of, most_segment_kib, shard_kib
 
 Body = dict[str, Any]
 
+REST_PORT = 6333
 _PAYLOAD_INDEXES = "dataset.payload_indexes."
 
 
@@ -145,9 +146,15 @@ def _patch(collection: CollectionRecord, row: Row) -> str:
 def patch_command(collection: CollectionRecord, data: str) -> str:
     """Return the command that sends a body to `engine.source_collection`."""
     config = collection.config
-    url = f"{config['engine.url'].rstrip('/')}/collections/{quote(config['engine.source_collection'], safe='')}"
+    url = f"{_with_port(config['engine.url'])}/collections/{quote(config['engine.source_collection'], safe='')}"
     key = '-H "api-key: $QDRANT_API_KEY"'
     return f"curl -X PATCH {shlex.quote(url)} {key} -H 'Content-Type: application/json' -d {data}"
+
+
+def _with_port(url: str) -> str:
+    """Return the address of a server as qdrant-client takes it, which without a port means Qdrant's own."""
+    parts = urlsplit(url.rstrip("/"))
+    return url.rstrip("/") if parts.port else parts._replace(netloc=f"{parts.netloc}:{REST_PORT}").geturl()
 
 
 def is_quantized(collection: CollectionRecord, row: Row) -> bool:
