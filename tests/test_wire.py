@@ -134,6 +134,13 @@ def test_https_to_http_is_named(server: QdrantRest) -> None:
     assert "does not speak TLS; use http://" in refused(server.url.replace("http", "https"))
 
 
+def test_a_proxy_that_sends_to_https_is_named() -> None:
+    moved = httpx.MockTransport(lambda asked: httpx.Response(301, headers={"location": "https://here/"}))
+    rest = wire.Rest(httpx.Client(transport=moved), "http://here:80", None)
+    with pytest.raises(EngineError, match=r"^engine.url=http://here:80: sends to https://here/; use that address$"):
+        rest.ask("GET", "/")
+
+
 def test_nobody_there_is_named() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -62,6 +62,8 @@ class Rest:
         except httpx.HTTPError as error:
             raise unreachable(error, f"engine.url={self.url}") from error
         if response.status_code not in OK:
+            if response.has_redirect_location:
+                raise EngineError(f"engine.url={self.url}: sends to {response.headers['location']}; use that address")
             raise refused(response.status_code, response.text, self.url)
         return response
 
