@@ -8,14 +8,15 @@ import sys
 import threading
 import time
 from concurrent.futures import BrokenExecutor
+from contextlib import suppress
 from dataclasses import FrozenInstanceError
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qexp import __version__
 from qexp.config import ExperimentConfig, known_keys, register_schema
-from qexp.environment import MAIN_PROCESS, in_main_process, in_multirun, remedy, sweep_run
-from qexp.errors import QexpError, Refused, near_miss
+from qexp.environment import MAIN_PROCESS, as_multirun, in_main_process, in_multirun, remedy, repeat, sweep_run
+from qexp.errors import ConfigError, QexpError, Refused, near_miss
 from qexp.mendable import mendable
 from qexp.paths import packaged
 from qexp.streams import BAD_INPUT, BUG, INTERRUPTED, OK, command, complain, interrupts_kept
@@ -43,11 +44,13 @@ AGAIN_SECONDS = 0.05  # after which an interrupt that Python has swallowed comes
 @command("qexp")
 def main() -> int:
     """Run `qexp` with the words of the command line; exit with 0, 1 (a bug), 2 (bad input) or 130 (interrupted)."""
-    sys.argv[1:] = expanded(sys.argv[1:])
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(help_text(terminal_width(), config_dir(sys.argv[1:])))
+    words = sys.argv[1:]
+    with suppress(ConfigError):  # said where it is recorded too
+        words = expanded(words)
+    if {"--help", "-h"} & set(words):
+        print(help_text(terminal_width(), config_dir(words)))
         return OK
-    if "--version" in sys.argv[1:]:
+    if "--version" in words:
         print(f"qexp {__version__}")
         return OK
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting, so that we can do both well
@@ -70,7 +73,7 @@ def _run() -> int:
         status = "FINISHED" if code == OK else "FAILED"
     except KeyboardInterrupt:
         code, status = INTERRUPTED, "KILLED"
-        on = f"; to go on, repeat the command with sweep.resume={sweep_run()}" if in_multirun() else ""
+        on = f"; to go on, {repeat(sweep_run())}" if in_multirun() else ""
         _complain(f"interrupted; what was finished is recorded{on}")
     except QexpError as error:
         reason = str(error)
@@ -95,6 +98,7 @@ def _run_jobs() -> int:
         from qexp import sweep
 
         sweep.adopt_mlflow_run()  # first, so that what is wrong with the words is recorded with it
+    sys.argv[1:] = expanded(sys.argv[1:])
     check_words(sys.argv[1:])
     _hydra_main()
     return max(_job_codes, default=OK)
@@ -149,7 +153,8 @@ def _experiment(composed: Any) -> "list[Row]":
     config = _config(composed, hydra_config)
     multirun = hydra_config.mode == RunMode.MULTIRUN
     if config.sweep.resume and not multirun:
-        raise QexpError(f"sweep.resume={config.sweep.resume}: only a multirun can be resumed; add -m and what it swept")
+        add = f"add {as_multirun()} and what it swept"
+        raise QexpError(f"sweep.resume={config.sweep.resume}: only a multirun can be resumed; {add}")
     if multirun:
         sweep.progress(hydra_config.job.num, task_words(hydra_config))
     elif hydra_config.sweeper.get("params"):
@@ -203,7 +208,7 @@ def _only(composed: Any, hydra_config: Any) -> str:
     values = {key: choices.get(key) or OmegaConf.select(composed, key) for key in hydra_config.sweeper.params}
     told = " ".join(f"{key}={value}" for key, value in values.items())
     preset = f"experiment={choices.experiment}" if choices.get("experiment") else "hydra.sweeper.params"
-    return f"{preset} is a sweep: without -m only {told} is measured"
+    return f"{preset} is a sweep: without {as_multirun()} only {told} is measured"
 
 
 def _words(composed: Any, hydra_config: Any) -> list[str]:

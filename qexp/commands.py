@@ -14,6 +14,7 @@ from typing import Any
 from qexp import history
 from qexp.cache import writable
 from qexp.config.cost import MEASURES, OBJECTIVES
+from qexp.environment import in_mlflow_run
 from qexp.errors import ConfigError, DataError
 from qexp.report.bodies import patch_line
 from qexp.report.export import export as write_deploy
@@ -23,6 +24,7 @@ from qexp.report.record import Record, findings, warnings
 from qexp.report.render import write_report
 from qexp.report.words import notes, verdict_lines
 from qexp.results import Row
+from qexp.store import name_mlflow_run
 from qexp.streams import Parser, command
 
 MOST_BYTES = 160  # of the name of a folder
@@ -131,9 +133,9 @@ def _question(decided: Recommendation) -> str:
 
 
 def _shown(path: Path) -> str:
-    """Return the path from here where that is shorter."""
+    """Return the path from here where that is shorter, and here is where the user is."""
     relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
+    return os.path.abspath(path) if in_mlflow_run() or relative.startswith("..") else relative
 
 
 @command("qexp-report")
@@ -148,6 +150,7 @@ def report() -> None:
     objectives = f"instead of slo.objectives: two or three of {','.join(OBJECTIVES)}"
     parser.add_argument("--objectives", type=lambda text: text.split(","), metavar="A,B", help=objectives)
     asked = vars(parser.parse_args())
+    name_mlflow_run()
     run, folder = asked.pop("run"), asked.pop("out")
     given = {name: value for name, value in asked.items() if value is not None}
     print(*conclude(run, folder, given), sep="\n")
@@ -160,6 +163,7 @@ def export() -> None:
     parser = _parser("qexp-export", "Write what to send to Qdrant: of a trial, or of a sweep's recommendation.")
     parser.add_argument("--out", type=Path, default=Path("deploy"), metavar="FOLDER", help="default: deploy")
     asked = parser.parse_args()
+    name_mlflow_run()
     record = history.read(asked.run)
     row, why = _chosen(record, asked.run)
     _need_folder(asked.out)

@@ -7,6 +7,7 @@ REPRODUCES = "QEXP_REPRODUCES"  # the run that is measured again
 SWEEP_FOLDER = "QEXP_SWEEP_DIR"  # where Hydra keeps a multirun's output
 SWEPT = "QEXP_SWEPT"  # the keys that differ between the jobs of a sweep, comma between
 MAIN_PROCESS = "QEXP_MAIN_PID"  # the process that the user has started
+ENTRY_POINT = "QEXP_ENTRY_POINT"  # of the MLproject, where `mlflow run` has started that process
 
 
 def experiment_name() -> str:
@@ -24,10 +25,28 @@ def in_multirun() -> bool:
     return SWEEP_RUN in os.environ and SWEEP_FOLDER in os.environ
 
 
+def in_mlflow_run() -> bool:
+    """Whether `mlflow run` has started this, whose words and folder are then not the user's own."""
+    return bool(os.environ.get(ENTRY_POINT))
+
+
+def as_multirun() -> str:
+    """Return what asks for a sweep, after whichever command was given."""
+    return "-e sweep" if in_mlflow_run() else "-m"
+
+
+def repeat(run_id: str | None) -> str:
+    """Return how a multirun is resumed."""
+    word = f"sweep.resume={run_id}"
+    return f"repeat the command with {word}{' in -P overrides' if in_mlflow_run() else ''}"
+
+
 def remedy(run_id: str) -> str:
     """Return how a sweep is concluded whose end was not reached; only a multirun can be resumed."""
-    again = f"repeat the command with sweep.resume={run_id}"
-    return again if in_multirun() else f"qexp-report {run_id} writes its report"
+    if in_multirun():
+        return repeat(run_id)
+    report = f"mlflow run … -e report -P run_id={run_id}" if in_mlflow_run() else f"qexp-report {run_id}"
+    return f"{report} writes its report"
 
 
 def swept_keys() -> list[str]:

@@ -8,7 +8,7 @@ from traceback import walk_tb
 
 from qexp.cache import FULL
 from qexp.config import known_keys
-from qexp.environment import sweep_run
+from qexp.environment import as_multirun, in_mlflow_run, repeat, sweep_run
 from qexp.errors import in_one_line, near_miss
 from qexp.paths import install
 from qexp.usage import GROUPS
@@ -28,7 +28,7 @@ def mendable(error: Exception, words: list[str]) -> str:
     if isinstance(error, BrokenExecutor):
         return (
             "hydra/launcher: one of its processes was killed, and all jobs with it; if nobody did so, memory ran out: "
-            f"run fewer at once (hydra.launcher.n_jobs); repeat the command with sweep.resume={sweep_run()} to go on"
+            f"run fewer at once (hydra.launcher.n_jobs); {repeat(sweep_run())} to go on"
         )
     if isinstance(error, UnicodeDecodeError) and _raised_by_hydra(error):
         return "--config-dir: a file there is not in UTF-8; save it so"
@@ -135,7 +135,8 @@ def _bad_values(text: str) -> str:
     if several := re.match(r"Ambiguous value for argument '([^']*)'", text):
         name, _, values = several[1].partition("=")
         listed = "" if name in GROUPS else f"; a list is {name}=[{values}]"
-        return f"{several[1]}: a sweep over several values needs -m: qexp -m …{listed}"
+        command = "mlflow run … -e sweep -P experiment= …" if in_mlflow_run() else "qexp -m …"
+        return f"{several[1]}: a sweep over several values needs {as_multirun()}: {command}{listed}"
     made = re.search(r"override dataset\.(queries\.\w+)=.*'dict' could not be converted to Integer", text, re.DOTALL)
     if made:
         return f"dataset.{made[1]}: the dataset that is chosen makes its queries; dataset.queries=… says how many"

@@ -30,7 +30,7 @@ REPRODUCED, DIFFERENT, CANNOT = 0, 1, BAD_INPUT  # exit codes
 @command("qexp-reproduce")
 def main() -> int:
     """Run `qexp-reproduce RUN_ID`; exit with 0 (reproduced), 1 (not), 2 (it cannot be tried) or 130 (interrupted)."""
-    from qexp import history, sweep
+    from qexp import history, store, sweep
 
     parser = Parser("qexp-reproduce", description="Measure a recorded run again and compare.")
     parser.add_argument("run_id", help="a sweep, a collection or a trial in MLFLOW_TRACKING_URI, or last")
@@ -39,6 +39,7 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("qexp").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    store.name_mlflow_run()
     run_id = history.run_id(words.run_id)  # before the run that `mlflow run` has started is one of ours
     sweep.adopt_mlflow_run()
     return _fresh(run_id) if words.fresh else reproduce(run_id, None)

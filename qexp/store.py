@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qexp import __version__
-from qexp.environment import experiment_name
+from qexp.environment import ENTRY_POINT, experiment_name
 from qexp.errors import ConfigError, DataError, TrackingError
 from qexp.locks import Lock
 from qexp.machine import user_name
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 LONGEST_NAME = 250  # characters that a database has for the name of a run
+UNNAMED = "mlflow run -e "  # and the entry point: what a run is called that `mlflow run` was given no name for
+_RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that was given no name
 
 # Read when MLflow is imported: it reports while others measure.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -171,6 +173,24 @@ def start_run(client: "MlflowClient", experiment_id: str, name: str, level: str,
 def fitting(name: str) -> str:
     """Return the name of a run, cut where databases have no room for more."""
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def name_mlflow_run() -> "Run | None":
+    """Return the run that `mlflow run` has started, named after its entry point if it was given no name; None without.
+
+    Raises TrackingError if the store fails.
+    """
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    if not run_id:
+        return None
+    with store_faults(f"looking for MLFLOW_RUN_ID={run_id}"):
+        client, _ = connect()
+        run = client.get_run(run_id)
+        entry_point = run.data.tags.get("mlflow.project.entryPoint", "")
+        if _RANDOM_NAME.fullmatch(run.info.run_name or ""):
+            client.set_tag(run_id, "mlflow.runName", UNNAMED + entry_point)
+    os.environ[ENTRY_POINT] = entry_point
+    return run
 
 
 def find_run(run_id: str) -> "Run | None":

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import re
 import shlex
 import tempfile
 from dataclasses import asdict
@@ -25,7 +24,7 @@ from qexp.report.sizing import write_cliff
 from qexp.report.table import markdown
 from qexp.results import Row
 from qexp.results.footprint import Cliff
-from qexp.store import connect, fitting, search, start_run, store_faults
+from qexp.store import UNNAMED, connect, fitting, name_mlflow_run, search, start_run, store_faults
 from qexp.swept import kept_words, own_folder, plan, task_words, told_words
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ OWNED = "QEXP_SWEEP_OWNED"  # environment: set if this process started the sweep
 JOBS = "QEXP_SWEEP_JOBS"  # environment: the number of jobs, where the sweeper knows it beforehand
 MANY = 20  # jobs that Hydra composes for seconds, in silence
 WORDS = "qexp.words"  # tag of a sweep: the overrides that it was started with, they and their values sorted
-UNNAMED = "mlflow run -e "  # and the entry point: what a run is called that `mlflow run` was given no name for
-_RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that was given no name
 
 _locks: list[Lock] = []  # of the sweep that this process has started; it is released when the process ends
 _seconds: list[float] = []  # of the jobs that were measured in this process
@@ -74,16 +71,14 @@ def _name(config: Any, keys: list[str]) -> str:
 
 def adopt_mlflow_run() -> None:
     """Make the run that `mlflow run` has started the parent, instead of writing into it."""
-    if run_id := os.environ.pop("MLFLOW_RUN_ID", None):
+    if run := name_mlflow_run():
+        run_id = os.environ.pop("MLFLOW_RUN_ID")
         with store_faults(f"looking for MLFLOW_RUN_ID={run_id}"):
             client, _ = connect()
-            run = client.get_run(run_id)
             experiment = client.get_experiment(run.info.experiment_id)
             os.environ["MLFLOW_EXPERIMENT_ID"] = experiment.experiment_id  # jobs are looked for where their parent is
             os.environ["MLFLOW_EXPERIMENT_NAME"] = experiment.name
             client.set_tag(run_id, "qexp.level", "sweep")
-            if _RANDOM_NAME.fullmatch(run.info.run_name or ""):
-                client.set_tag(run_id, "mlflow.runName", UNNAMED + run.data.tags.get("mlflow.project.entryPoint", ""))
         os.environ[SWEEP_RUN] = run_id
 
 

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.errors import HydraException
 from mlflow import MlflowClient
 
-from tests.support.running import ran, runs_of
+from qexp import mendable, store
+from qexp.environment import ENTRY_POINT, SWEEP_FOLDER, SWEEP_RUN, remedy
+from tests.conftest import Qexp
+from tests.support.running import all_runs, ran, runs_of
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 QUICK = "dataset.points=2000 dataset.size=64 dataset.queries=100 index.full_scan_threshold=100 search.rounds=2"
@@ -75,6 +79,7 @@ def test_what_was_recorded_is_reported_exported_and_reproduced(project: Path, en
         done = mlflow_run(project, environment, "-e", entry_point, "-P", f"run_id={run_id}")
         assert done.returncode == 0, done.stderr
         assert (project / file).stat().st_size > 0
+        assert f"{project / file}" in done.stdout  # which the user, in another folder, would not find by less
     (recorded,) = runs_of(environment, "collection")
     done = mlflow_run(project, environment, "-e", "reproduce", "-P", f"run_id={recorded.info.run_id}")
     assert done.returncode == 0, done.stderr
@@ -96,6 +101,56 @@ def test_bad_input_fails_the_mlflow_run(project: Path, environment: dict[str, st
     assert done.returncode == 1
     assert "quantization=binnary: no such choice (did you mean 'binary'?)" in done.stderr
     assert tree(environment["MLFLOW_TRACKING_URI"]) == [("sweep", "", "FAILED")]
+
+
+def started_by_mlflow_run(environment: dict[str, str], entry_point: str) -> str:
+    """Start a run as `mlflow run` does that was given no name; return its id."""
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    experiment = client.create_experiment("mine")
+    run_id: str = client.create_run(experiment, tags={"mlflow.project.entryPoint": entry_point}).info.run_id
+    return run_id
+
+
+def test_a_parameter_that_the_mlproject_has_not_is_told_and_recorded(qexp: Qexp, environment: dict[str, str]) -> None:
+    run_id = started_by_mlflow_run(environment, "main")
+    done = qexp("dataset=wordnet", "--overrides", "", "--search.rounds", "3", MLFLOW_RUN_ID=run_id)
+    assert done.returncode == 2
+    (run,) = all_runs(environment)
+    assert run.info.run_name == "mlflow run -e main"
+    assert run.data.tags["qexp.error"].startswith("-P search.rounds=…: MLproject has no such parameter")
+
+
+@pytest.mark.parametrize("name", ["report", "export"])
+def test_a_run_that_reads_others_is_named_after_its_entry_point(name: str, environment: dict[str, str]) -> None:
+    environment["MLFLOW_RUN_ID"] = started_by_mlflow_run(environment, name)
+    call = f"from qexp.commands import {name}; {name}()"
+    done = ran(environment, Path(environment["QEXP_CACHE_DIR"]).parent, "-c", call, "last")
+    assert done.returncode == 2
+    (run,) = all_runs(environment)
+    assert run.info.run_name == f"mlflow run -e {name}"
+    assert "qexp.level" not in run.data.tags
+
+
+def test_a_name_that_mlflow_run_was_given_is_kept(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENTRY_POINT, "")  # so that what is set is taken back
+    run_id = started_by_mlflow_run(environment, "report")
+    MlflowClient(environment["MLFLOW_TRACKING_URI"]).set_tag(run_id, "mlflow.runName", "mine")
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    store.name_mlflow_run()
+    (run,) = all_runs(environment)
+    assert run.info.run_name == "mine"
+
+
+def test_advice_is_in_the_words_of_mlflow_run(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENTRY_POINT, "main")
+    several = mendable.mendable(HydraException("Ambiguous value for argument 'quantization=a,b'"), [])
+    assert several == (
+        "quantization=a,b: a sweep over several values needs -e sweep: mlflow run … -e sweep -P experiment= …"
+    )
+    assert remedy("abc") == "mlflow run … -e report -P run_id=abc writes its report"
+    monkeypatch.setenv(SWEEP_RUN, "abc")
+    monkeypatch.setenv(SWEEP_FOLDER, "here")
+    assert remedy("abc") == "repeat the command with sweep.resume=abc in -P overrides"
 
 
 def test_environment_is_made_from_the_lock() -> None:

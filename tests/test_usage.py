@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from qexp.cli import main
 from qexp.errors import ConfigError
 from qexp.usage import (
     QUIET_WORDS,
@@ -18,6 +17,7 @@ from qexp.usage import (
     from_anywhere,
     help_text,
 )
+from tests.conftest import Qexp
 
 
 def test_overrides_are_split_and_empty_parameters_left_out() -> None:
@@ -36,14 +36,10 @@ def test_overrides_are_split_and_empty_parameters_left_out() -> None:
     ]
 
 
-def test_overrides_that_cannot_be_split_are_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.argv", ["qexp", "--overrides", "dataset.label='b"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == "qexp: --overrides: no closing quotation; quote its words as for a shell\n"
+def test_overrides_that_cannot_be_split_are_one_line(qexp: Qexp) -> None:
+    done = qexp("--overrides", "dataset.label='b")
+    assert done.returncode == 2
+    assert done.stderr == "qexp: --overrides: no closing quotation; quote its words as for a shell\n"
 
 
 def test_a_parameter_that_the_mlproject_has_not_is_told() -> None:
