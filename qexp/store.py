@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
@@ -28,6 +29,14 @@ LONGEST_NAME = 250  # characters that a database has for the name of a run
 UNNAMED = "mlflow run -e "  # and the entry point: what a run is called that `mlflow run` was given no name for
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that was given no name
 
+TOLD_AFTER = 5.0  # seconds in which a server has not answered
+# For a server that was never reached: it may be starting, but nothing is lost yet that MLflow's minutes would save.
+FIRST_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+
+log = logging.getLogger(__name__)
+
+_reached: set[str] = set()  # servers
+
 # Read when MLflow is imported: it reports while others measure.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -45,7 +54,7 @@ def connect() -> tuple["MlflowClient", str]:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines and two requests for each trial
     try:
         _check_place(mlflow.get_tracking_uri())
-        with _in_turn(mlflow.get_tracking_uri()):
+        with _in_turn(mlflow.get_tracking_uri()), _first_contact(mlflow.get_tracking_uri()):
             _make_whole(mlflow.get_tracking_uri())
             client = mlflow.MlflowClient()
             if os.environ.get("MLFLOW_EXPERIMENT_ID"):
@@ -111,6 +120,26 @@ def _in_turn(uri: str) -> AbstractContextManager[object]:
         return nullcontext()
     store = hashlib.sha256(os.path.realpath(uri.removeprefix("sqlite:///")).encode()).hexdigest()[:12]
     return Lock(Path(tempfile.gettempdir()) / f"qexp-store-{os.getuid()}-{store}.lock", alone=True, mode=0o600)
+
+
+@contextmanager
+def _first_contact(uri: str) -> Iterator[None]:
+    """Ask a server that was never reached for less long than MLflow would, and say what is waited for."""
+    if not uri.startswith(("http:", "https:")) or uri in _reached:
+        yield
+        return
+    told = threading.Timer(TOLD_AFTER, log.warning, ("waiting for an answer of %s", without_password(uri)))
+    told.daemon = True
+    told.start()
+    ours = {name: value for name, value in FIRST_PATIENCE.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        told.cancel()
+        for name in ours:
+            del os.environ[name]
+    _reached.add(uri)
 
 
 def address() -> str:

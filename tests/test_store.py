@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,39 @@ def test_an_address_that_cannot_be_used_is_named(
     assert str(raised.value).startswith(f"MLFLOW_TRACKING_URI={shown.format(folder=tmp_path)}: cannot be used: ")
     assert reason in str(raised.value)
     assert "s3cret" not in str(raised.value)
+
+
+class _Busy(BaseHTTPRequestHandler):
+    """A server that has no answer; `asked` counts the requests, each of which waits until `told` is set."""
+
+    asked = 0
+    told = threading.Event()
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        self.told.wait(60)
+        self.send_error(503)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_server_that_does_not_answer_is_told_and_soon_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        for name in ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER"):
+            monkeypatch.setenv(name, "0")
+        said: list[str] = []
+        monkeypatch.setattr(store, "TOLD_AFTER", 0.0)
+        monkeypatch.setattr(store.log, "warning", lambda text, *told: (said.append(text % told), _Busy.told.set()))
+        with pytest.raises(ConfigError, match=f"^MLFLOW_TRACKING_URI={uri}: cannot be used: .*503"):
+            connect()
+        server.shutdown()
+    assert said == [f"waiting for an answer of {uri}"]
+    assert _Busy.asked == 4
+    assert not {*store.FIRST_PATIENCE} & {*os.environ}
 
 
 def test_a_deleted_experiment_is_one_line(environment: dict[str, str]) -> None:
