@@ -145,7 +145,8 @@ def differences(run: "Run", then: dict[str, Any], experiment: Experiment) -> lis
     digests = [found.dataset.digest for found in run.inputs.dataset_inputs] if run.inputs else []
     lines = []
     if digests != [experiment.dataset.digest]:
-        lines.append(f"dataset: its content has changed ({digests} then, {experiment.dataset.digest} now)")
+        before = ", ".join(digests) or "unknown"
+        lines.append(f"dataset: its content has changed ({before} then, {experiment.dataset.digest} now)")
     code = {"qexp.version": __version__, **code_tags()}
     lines += _changed("", {key: run.data.tags.get(key) for key in CODE}, {key: code.get(key) for key in CODE})
     if not then:
