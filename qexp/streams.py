@@ -9,6 +9,7 @@ import gc
 import io
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from qexp.errors import ConfigError, QexpError
 # Exit codes: the last of them of `| head`, as a shell has it of SIGPIPE.
 OK, BUG, BAD_INPUT, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
+SILENT_SECONDS = 3.0  # which libraries take to load: longer the first time, when Python compiles them
 MADE_BETWEEN = 10_000  # objects between garbage collections: to look through those of imports takes a while
 
 # As users of Hydra ask for them; `cli` sets it too, together with the other, for itself and the processes it starts.
@@ -31,9 +33,11 @@ class _Stream(io.TextIOWrapper):
     """A standard stream that goes nowhere from its first fault on."""
 
     fault: OSError | None = None
+    used = False
 
     def write(self, text: str, /) -> int:
         """Write, or drop what can be written no more."""
+        self.used = True
         with self._faults():
             super().write(text)
         return len(text)
@@ -65,6 +69,10 @@ def command(name: str) -> Callable[[Callable[[], int | None]], Callable[[], None
             gc.set_threshold(MADE_BETWEEN)
             streams = [_opened(stream, number) for number, stream in enumerate(("stdout", "stderr"), start=1)]
             code: object = OK
+            if sys.stderr.isatty():
+                silent = threading.Timer(SILENT_SECONDS, _say_started, (name, streams))
+                silent.daemon = True
+                silent.start()
             try:
                 code = main()
             except SystemExit as end:
@@ -116,6 +124,12 @@ def interrupts_kept() -> Iterator[None]:
         if found:
             raise KeyboardInterrupt from error
         raise
+
+
+def _say_started(name: str, streams: list[_Stream | None]) -> None:
+    """Say that the command has started, unless it has said something itself."""
+    if not any(stream.used for stream in streams if stream):
+        print(f"{name}: starting", file=sys.stderr)
 
 
 def _opened(name: str, number: int) -> _Stream | None:

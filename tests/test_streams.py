@@ -72,6 +72,34 @@ def test_how_a_command_ends_is_one_line(raised: str, code: int, said: str) -> No
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"qexp-report: {said}\n")
 
 
+@pytest.mark.parametrize(
+    ("first", "said"), [("", "it: starting\r\n"), ("print('hello', file=sys.stderr)", "hello\r\n")]
+)
+def test_a_command_that_is_silent_for_long_says_on_a_terminal_that_it_has_started(first: str, said: str) -> None:
+    script = f"""
+import sys, threading
+from qexp import streams
+started = threading.Event()
+class Timer(threading.Timer):
+    def run(self):
+        started.wait()
+        self.function(*self.args)
+threading.Timer = Timer
+@streams.command("it")
+def main():
+    {first}
+    started.set()
+    [thread.join() for thread in threading.enumerate() if isinstance(thread, Timer)]
+main()"""
+    ours, theirs = os.openpty()
+    assert subprocess.run([sys.executable, "-c", script], stderr=theirs).returncode == 0
+    os.close(theirs)
+    assert os.read(ours, 1000).decode() == said
+    os.close(ours)
+    piped = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert piped.stderr == said.replace("it: starting\r\n", "").replace("\r", "")
+
+
 def test_a_traceback_is_shown_where_it_is_asked_for() -> None:
     words = [sys.executable, "-m", "qexp", "quantization=scaler"]
     environment = {key: value for key, value in os.environ.items() if key != MAIN_PROCESS} | {"HYDRA_FULL_ERROR": "1"}
