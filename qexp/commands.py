@@ -13,6 +13,7 @@ from typing import Any
 
 from qexp import history
 from qexp.cache import writable
+from qexp.config import SloConfig
 from qexp.config.cost import MEASURES, OBJECTIVES
 from qexp.environment import in_mlflow_run
 from qexp.errors import ConfigError, DataError
@@ -153,6 +154,7 @@ def report() -> None:
     name_mlflow_run()
     run, folder = asked.pop("run"), asked.pop("out")
     given = {name: value for name, value in asked.items() if value is not None}
+    SloConfig(**{"name": "given", **given})  # else the store is read before a bad limit is told
     print(*conclude(run, folder, given), sep="\n")
 
 

@@ -81,6 +81,11 @@ def test_report_of_an_experiment_belongs_to_no_run(command, tmp_path):
     )
 
 
+def test_a_bad_limit_is_told_before_anything_is_read(command, tmp_path):
+    done = command("report", "no-such-run", "--out", tmp_path / "r", "--min-accuracy", "95")
+    assert (done.returncode, done.stderr) == (2, "qexp-report: slo.min_accuracy=95: must be from 0 to 1\n")
+
+
 def test_the_folder_of_a_question_has_a_name_that_a_disk_takes():
     def named(data):
         return _question(recommend([baseline(data=data), row("scalar", data=data)], SloConfig(name="test")))
