@@ -5,8 +5,8 @@ import pytest
 
 from qexp.config import SloConfig
 from qexp.report.recommend import recommend
-from qexp.report.record import CollectionRecord, Record, findings, warnings
-from qexp.results import Row
+from qexp.report.record import CollectionRecord, Record, checks, findings, warnings
+from qexp.results import Check, Row
 from tests.tables import baseline, job, row
 from tests.test_recommend import SLO
 
@@ -57,6 +57,29 @@ def test_findings_are_told_as_warnings_are() -> None:
     ]
     assert findings(jobs) == ["scalar: 2× for scalar", "binary: 2× for binary"]
     assert findings([collection("scalar", "small")]) == []
+
+
+def test_checks_name_their_methods_as_warnings_do_unless_their_words_name_a_collection() -> None:
+    jobs = []
+    for name, faults, control in (("scalar", 0, "held"), ("binary", 3, "warning")):
+        texts = [
+            ("T13", "held", f"trial: {faults} faults"),
+            ("T14", control, "interleaved"),
+            ("T02", "held", "none: all"),
+        ]
+        texts += [("T02", "held", f"{name}: all"), ("T01", "held", "edge")]
+        jobs.append(replace(collection(name), checks=tuple(Check(trap, what, told) for trap, told, what in texts)))
+    assert checks(jobs) == [
+        ("T01", "held", "edge"),
+        ("T02", "held", "none: all"),
+        ("T02", "held", "scalar: all"),
+        ("T02", "held", "binary: all"),
+        ("T13", "held", "scalar: trial: 0 faults"),
+        ("T13", "held", "binary: trial: 3 faults"),
+        ("T14", "held", "scalar: interleaved"),
+        ("T14", "warning", "binary: interleaved"),
+    ]
+    assert checks(jobs[:1])[-1] == ("T14", "held", "interleaved")
 
 
 def test_controls_that_are_too_wide_are_one_line() -> None:

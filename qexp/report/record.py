@@ -1,15 +1,17 @@
 """A sweep or a single experiment as the record holds it: all that a report is made from."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from qexp.config import SloConfig
 from qexp.report.recommend import Recommendation
 from qexp.report.settings import CollectionKey, apart, full_name, method_name, varying
 from qexp.results import Check, Row
 from qexp.results.footprint import Cliff
+
+Line = TypeVar("Line", str, tuple[str, str, str])
 
 # Tags: sentences that a run warns of, and those of tuning and adaptive policies, a line each.
 WARNINGS, FINDINGS = "qexp.warnings", "qexp.findings"
@@ -98,16 +100,38 @@ def _several_versions(collections: Iterable[CollectionRecord]) -> list[str]:
     ]
 
 
-def _said(collections: Iterable[CollectionRecord], tag: str) -> list[str]:
-    said: dict[str, dict[int, CollectionRecord]] = {}
+def checks(collections: Iterable[CollectionRecord]) -> list[tuple[str, str, str]]:
+    """Return the trap, the verdict and the text of the collections' checks, told as warnings are, by trap and verdict.
+
+    A text that names a collection is left as it is.
+    """
     every = list(collections)
-    for number, one in enumerate(every):
-        for line in one.tags.get(tag, "").splitlines():
-            said.setdefault(_CONTROL.sub(r"\1\2 is too wide", line), {})[number] = one
-    return [
-        line if len(found) == len(every) else f"{_who(list(found.values()), every)}: {line}"
-        for line, found in said.items()
+    named = {"none", *(str(one.config["quantization.name"]) for one in every)}
+    told = _told(every, lambda one: [(check.trap, check.verdict, check.what) for check in one.checks])
+    lines = [
+        (trap, verdict, what if what.partition(":")[0] in named else f"{who}{what}")
+        for (trap, verdict, what), who in told
     ]
+    return sorted(lines, key=lambda line: line[:2])
+
+
+def _said(collections: Iterable[CollectionRecord], tag: str) -> list[str]:
+    def lines(one: CollectionRecord) -> list[str]:
+        return [_CONTROL.sub(r"\1\2 is too wide", line) for line in one.tags.get(tag, "").splitlines()]
+
+    return [f"{who}{line}" for line, who in _told(list(collections), lines)]
+
+
+def _told(
+    every: Sequence[CollectionRecord], lines: Callable[[CollectionRecord], Iterable[Line]]
+) -> Iterator[tuple[Line, str]]:
+    """Yield each line of the collections once, with the methods that say it; with nothing where all say it."""
+    said: dict[Line, dict[int, CollectionRecord]] = {}
+    for number, one in enumerate(every):
+        for line in lines(one):
+            said.setdefault(line, {})[number] = one
+    for line, found in said.items():
+        yield line, "" if len(found) == len(every) else f"{_who(list(found.values()), every)}: "
 
 
 def _who(found: Sequence[CollectionRecord], every: Sequence[CollectionRecord]) -> str:

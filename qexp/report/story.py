@@ -11,7 +11,7 @@ from qexp.report.frontier import Candidate, dominators
 from qexp.report.glossary import GLOSSARY
 from qexp.report.markdown import one_line
 from qexp.report.recommend import Recommendation
-from qexp.report.record import MOST_NAMES, CollectionRecord, Record, findings, warnings
+from qexp.report.record import MOST_NAMES, CollectionRecord, Record, checks, findings, warnings
 from qexp.report.settings import varying
 from qexp.report.share import to_share
 from qexp.report.table import cells, columns, speedup_text
@@ -253,10 +253,9 @@ def _some(names: Sequence[str], rows: Sequence[object]) -> str:
 
 def _checks(collections: list[CollectionRecord]) -> list[Element]:
     """Return what was looked for that would have made a figure wrong, warnings first."""
-    found = dict.fromkeys((check.trap, check.verdict, check.what) for one in collections for check in one.checks)
-    if not found:
+    rows = tuple(checks(collections))
+    if not rows:
         return []
-    rows = tuple(sorted(found, key=lambda one: one[:2]))
     said = tuple(notes(warnings(collections)))
     elements: list[Element] = [Bullets(said)] if said else []
     return [*elements, Grid(("trap", "verdict", "what was checked"), rows, folded=f"{len(rows)} checks")]
