@@ -14,7 +14,11 @@ def test_jobs_of_one_quantization_are_one_in_the_text_to_share():
     found = job("scalar", *rows)
     found.dataset["name"] = "words"
     text = to_share(found, recommend(rows, replace(SLO, max_ram_mib=10)))
-    assert text == "I measured 1 quantization of Qdrant on words (1,000 points, 64 dimensions): none kept to my limits."
+    assert (
+        text == "I measured 1 quantization of Qdrant on words (1,000 points, 64 dimensions): nothing kept to my limits."
+    )
+    bare = recommend([baseline()], replace(SLO, max_ram_mib=10))
+    assert to_share(found, bare).startswith("I measured Qdrant without quantization on words (1,000 points, 64")
 
 
 def test_the_text_to_share_has_the_result_and_its_limits():
@@ -30,10 +34,13 @@ def test_the_text_to_share_has_the_result_and_its_limits():
     capped = f"{told}; it fell off with a memory cap of 600.0 MiB)"
     assert to_share(found, recommend(found.rows, SLO)) == f"{start}{capped}.\nMeasured with qexp."
     bare = recommend(found.rows, replace(SLO, min_accuracy=0.98))
-    assert to_share(found, bare) == f"{start}no quantization.\nMeasured with qexp."
+    measured = "I measured 1 quantization of Qdrant on words (1,000 points, 64 dimensions).\nBest: no quantization."
+    assert to_share(found, bare) == f"{measured}\nMeasured with qexp."
     nothing = recommend([*found.rows, row("binary", 2)], replace(SLO, max_usd_month=0.5))
     assert to_share(found, nothing).startswith("I measured 2 quantizations of Qdrant on words (1,000 points,")
-    widest = "\nSurprise: binary went from 0.500 to 0.960 by rescoring 4× alone.\nMeasured with qexp."
+    widest = (
+        "\nSurprise: accuracy retention of binary went from 0.500 to 0.960 by rescoring 4× alone.\nMeasured with qexp."
+    )
     assert to_share(found, recommend(TABLE, SLO)).endswith(widest)
     assert to_share(found, recommend([baseline()], SLO)).endswith("\nMeasured with qexp.")
     untold = baseline()
@@ -48,7 +55,7 @@ def test_only_a_gap_that_matters_is_a_surprise():
         found.dataset["name"] = "words"
         return to_share(found, recommend(found.rows, SLO))
 
-    assert "Surprise: scalar went from 0.960 to 0.970 by rescoring 2× alone." in text(0.97)
+    assert "Surprise: accuracy retention of scalar went from 0.960 to 0.970 by rescoring 2× alone." in text(0.97)
     assert "Surprise" not in text(0.9604)
     found = job("scalar", baseline(), row("scalar"), row("binary"))
     found.dataset["name"] = "words"

@@ -10,11 +10,13 @@ def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
     """Return a short text with the result, its interval and its limits."""
     facts, choice = collection.dataset, decided.choice
     data = f"{facts['name']} ({facts['points']:,} points, {facts['size']} dimensions)"
+    methods = len({found.best.row.params["quantization"] for found in decided.matched})
+    several = f"{methods} quantization{'s' if methods > 1 else ''} of Qdrant"
+    measured = f"I measured {several if methods else 'Qdrant without quantization'} on {data}"
     if choice is None:
-        methods = len({found.best.row.params["quantization"] for found in decided.matched})
-        measured = f"{methods} quantization{'s' if methods != 1 else ''}"
-        return f"I measured {measured} of Qdrant on {data}: none kept to my limits."
-    lines = [f"I optimized search over {data} with quantization on Qdrant.", f"Best: {choice.title}."]
+        return f"{measured}: nothing kept to my limits."
+    head = f"{measured}." if choice.baseline else f"I optimized search over {data} with quantization on Qdrant."
+    lines = [head, f"Best: {choice.title}."]
     bare = bare_of(decided)
     if bare and not choice.baseline:
         kept = f"{MEASURE[decided.slo.accuracy]} {choice.accuracy_halves[1].share} on the half that had to confirm it"
@@ -36,4 +38,5 @@ def _surprise(decided: Recommendation) -> str:
     gain, least, most = max(gains, key=lambda one: one[0])
     if gain <= SAME_ACCURACY:
         return ""
-    return f"{most.collection.method} went from {least.accuracy:.3f} to {most.accuracy:.3f} by {most.point} alone."
+    whose = f"{MEASURE[decided.slo.accuracy]} of {most.collection.method}"
+    return f"{whose} went from {least.accuracy:.3f} to {most.accuracy:.3f} by {most.point} alone."
