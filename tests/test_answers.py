@@ -159,6 +159,11 @@ def test_the_best_trade_off_is_told_whatever_is_chosen():
 def test_without_any_quantization_there_is_nothing_to_compare():
     alone = recommend([baseline()], SLO)
     assert answers._best(alone) == "Nothing was measured with quantization."
+    bare = job("none", baseline())
+    bare.environment["memory_gib"] = 4
+    _, oversampling, _, theory = answers.questions([bare], alone)
+    assert oversampling == Paragraph(f"**How did oversampling affect the results?** {answers._NONE}")
+    assert theory == Paragraph(f"**How does this compare with the theoretical maxima?** {answers._NONE}")
     first, *_, last = answers.criteria(alone)
     assert first == (False, "Several methods tested with real figures: none.")
     assert last == (False, "An informed recommendation: nothing was measured with quantization.")

@@ -25,6 +25,8 @@ from qexp.report.words import (
 )
 from qexp.results import DATATYPE_BITS, MIB, Row
 
+_NONE = "Nothing was measured with quantization."
+
 
 def condition(collections: Sequence[CollectionRecord]) -> Iterator[Element]:
     """Yield the filter that every search had; where jobs differ in it, their names tell."""
@@ -36,18 +38,22 @@ def condition(collections: Sequence[CollectionRecord]) -> Iterator[Element]:
 def questions(collections: Sequence[CollectionRecord], decided: Recommendation) -> Iterator[Element]:
     """Yield the four key questions with their answers."""
     yield Paragraph("**Which method has the best trade-off of speed and accuracy?** " + _best(decided))
-    yield Paragraph("**How did oversampling affect the results?**")
-    yield Bullets(tuple(_effect(decided, one) for one in decided.matched))
+    measured = "" if decided.matched else f" {_NONE}"
+    yield Paragraph(f"**How did oversampling affect the results?**{measured}")
+    if decided.matched:
+        yield Bullets(tuple(_effect(decided, one) for one in decided.matched))
     yield Paragraph("**What was the impact on memory and cost?** " + _memory(decided))
-    yield Paragraph("**How does this compare with the theoretical maxima?**")
-    yield _theory(collections, decided)
-    yield Bullets(tuple(_why(collections, decided)))
+    yield Paragraph(f"**How does this compare with the theoretical maxima?**{measured}")
+    if decided.matched:
+        yield _theory(collections, decided)
+    if why := tuple(_why(collections, decided)):
+        yield Bullets(why)
 
 
 def _best(decided: Recommendation) -> str:
     measure, least = MEASURE[decided.slo.accuracy], decided.slo.min_accuracy
     if not decided.matched:
-        return "Nothing was measured with quantization."
+        return _NONE
     enough = [one for one in decided.considered if not one.baseline and one.floor >= least]
     if not enough:
         return f"None: no method reaches {measure} ≥ {least:g}. {matched(decided)}"
@@ -57,7 +63,7 @@ def _best(decided: Recommendation) -> str:
     level = [decided.title(one) for one in reached if one is not first and times_faster(first, one).low <= 1]
     others = " It is measurably ahead of the rest." if len(reached) > 1 else ""
     if level:
-        others = f" No measurable difference from it: {', '.join(level)}."
+        others = f" No measurable difference from it: {'; '.join(level)}."
     text = f"At {measure} ≥ {least:g} the fastest by {decided.latency} is {decided.title(first)}"
     text += f" ({against_baseline(first)}).{others}"
     if decided.choice and not decided.choice.baseline and decided.choice.collection != first.collection:
@@ -207,7 +213,7 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
         rest, share = ", ".join(_beside_codes(own)), 1 - own.metrics["codes_predicted_mib"] / choice.predicted_ram
         yield f"{percent(share)} of the RAM of {choice.title} is not codes but what no quantization shrinks: {rest}."
     gib = collections[0].environment.get("memory_gib")
-    if bare and gib and bare.predicted_ram < 1024 * gib:
+    if bare and gib and decided.matched and bare.predicted_ram < 1024 * gib:
         wants = f"The unquantized collection wants {bare.predicted_ram:.1f} MiB and the machine has {gib:g} GiB"
         yield f"{wants}: memory was not short, so these speedups say nothing about a machine where it is."
     if choice and own and (point := choice.row.point).rescore:
