@@ -105,6 +105,7 @@ def test_every_limit_that_was_asked_for_is_said(limits, said):
     decided = recommend(TABLE, replace(SLO, **limits))
     assert _asked(decided).startswith(f"Asked for: {said}")
     assert _asked(decided).endswith("the cheapest. Considered: 7 operating points.")
+    assert _asked(recommend([baseline()], SLO)).endswith(" Considered: 1 operating point.")
 
 
 def test_methods_are_compared_where_they_reach_the_accuracy():
@@ -150,16 +151,17 @@ FACTS = {
     "digest": "abc",
 }
 BROUGHT = "not recorded: the dataset brought its vectors"
+GENERATED = "none: the vectors were generated"
 
 
 @pytest.mark.parametrize(
     ("facts", "config", "source", "size", "model"),
     [
-        ({}, {}, "generated", "64 dimensions", BROUGHT),
+        ({}, {}, "generated", "64 dimensions", GENERATED),
         ({}, {"dataset.path": "a.npy"}, "a.npy", "64 dimensions", BROUGHT),
         ({}, {"dataset.collection": "mine"}, "mine", "64 dimensions", BROUGHT),
-        ({"native_size": 96}, {}, "generated", "64 dimensions, the first of 96, normalised again", BROUGHT),
-        ({"native_size": 96, "distance": "dot"}, {}, "generated", "64 dimensions, the first of 96", BROUGHT),
+        ({"native_size": 96}, {}, "generated", "64 dimensions, the first of 96, normalised again", GENERATED),
+        ({"native_size": 96, "distance": "dot"}, {}, "generated", "64 dimensions, the first of 96", GENERATED),
         ({}, {"embedding.model": "bge"}, "generated", "64 dimensions", "bge"),
         ({}, {"embedding.function": "mine.py:encode"}, "generated", "64 dimensions", "mine.py:encode"),
     ],
@@ -245,11 +247,12 @@ def test_a_control_that_is_too_wide_is_not_called_quiet():
         "In every job the baseline, measured twice, cannot be told from itself (within 1.03×).",
         ["holds"],
     )
-    assert told(noisy)[0] == "The control fails in turbo_4bit: read those speedups with care."
-    assert told(wide)[0] == "In binary it is too wide to say whether the machine was steady."
+    assert told(noisy)[0] == "The control fails in job turbo_4bit: read those speedups with care."
+    assert told(wide)[0] == "In job binary the control is too wide to say whether the machine was steady."
     assert told(quiet, wide, noisy) == (
-        "The control fails in turbo_4bit: read those speedups with care. In binary it is too wide to say whether the "
-        "machine was steady. In the others the baseline, measured twice, cannot be told from itself (within 1.03×).",
+        "The control fails in job turbo_4bit: read those speedups with care. In job binary the control is too wide to "
+        "say whether the machine was steady. In the others the baseline, measured twice, cannot be told from itself "
+        "(within 1.03×).",
         ["holds", "too wide to say", "fails: noisy"],
     )
 
@@ -257,7 +260,8 @@ def test_a_control_that_is_too_wide_is_not_called_quiet():
 def test_many_controls_that_are_too_wide_are_counted():
     jobs = [job(f"method_{number}", control(0.2, 5.0), row(f"method_{number}", 2)) for number in range(9)]
     said, verdicts = told(*jobs, job("scalar", control(0.97, 1.03), row("scalar", 2)))
-    assert said.startswith("In 9 of 10 jobs it is too wide to say")
+    assert said.startswith("In 9 of 10 jobs the control is too wide to say")
+    assert told(*jobs[:2])[0].startswith("In jobs method_0, method_1 the control is too wide to say")
     assert len(verdicts) == 10
 
 
@@ -265,7 +269,7 @@ def test_every_ef_has_its_own_control():
     rows = [control(0.99, 1.01, "16"), row("scalar", 2, hnsw_ef="16"), control(1.1, 1.2, "64")]
     one = job("scalar", *rows, row("scalar", 2, hnsw_ef="64"))
     said, verdicts = told(one)
-    assert said.startswith("The control fails in scalar, ef 64: ")
+    assert said.startswith("The control fails in job scalar, ef 64: ")
     assert verdicts == ["holds", "fails: noisy"]
 
 

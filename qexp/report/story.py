@@ -107,8 +107,13 @@ def _asked(decided: Recommendation) -> str:
     limits += [f"at most {money(slo.max_usd_month)} a month"] if slo.max_usd_month else []
     return (
         f"Asked for: {', '.join(limits)}, by the worse end of the 95 % interval on both halves of the queries; among "
-        f"what keeps to that{undominated(slo)}, the cheapest. Considered: {len(decided.considered)} operating points."
+        f"what keeps to that{undominated(slo)}, the cheapest. Considered: {_points(decided)}."
     )
+
+
+def _points(decided: Recommendation) -> str:
+    count = len(decided.considered)
+    return f"{count} operating point{'s' if count != 1 else ''}"
 
 
 def _refuted(decided: Recommendation) -> list[str]:
@@ -151,13 +156,15 @@ def _dataset(collection: CollectionRecord) -> Grid:
         again = ", normalised again" if facts["distance"].lower() == "cosine" else ""
         size += f", the first of {facts['native_size']}{again}"
     mib = facts["points"] * facts["size"] * 4 / MIB
-    model = config.get("embedding.model") or config.get("embedding.function")
+    source = config.get("dataset.path") or config.get("dataset.collection")
+    unknown = "not recorded: the dataset brought its vectors" if source else "none: the vectors were generated"
+    model = config.get("embedding.model") or config.get("embedding.function") or unknown
     rows = (
         ("dataset", facts["name"]),
-        ("source", str(config.get("dataset.path") or config.get("dataset.collection") or "generated")),
+        ("source", str(source or "generated")),
         ("points", f"{facts['points']:,} ({mib:,.1f} MiB as float32)"),
         ("embedding", size),
-        ("model", str(model or "not recorded: the dataset brought its vectors")),
+        ("model", str(model)),
         ("distance", facts["distance"]),
         ("queries", f"{facts['queries']:,}: one half chooses, the other confirms"),
         ("index", f"HNSW, m {collection.built('m')}, ef_construct {collection.built('ef_construct')}"),
@@ -239,7 +246,7 @@ def _validity(collections: list[CollectionRecord], decided: Recommendation) -> l
     header = ("job", "baseline against itself (A/A)", "control", "baseline's recall", "rounds")
     said = [f"The control fails in {_some(noisy, rows)}: read those speedups with care."] if noisy else []
     if blind:
-        said.append(f"In {_some(blind, rows)} it is too wide to say whether the machine was steady.")
+        said.append(f"In {_some(blind, rows)} the control is too wide to say whether the machine was steady.")
     if len(noisy) + len(blind) < len(rows):
         where = "the others" if said else "every job"
         said.append(f"In {where} the baseline, measured twice, cannot be told from itself (within {widest:.2f}×).")
@@ -247,8 +254,10 @@ def _validity(collections: list[CollectionRecord], decided: Recommendation) -> l
 
 
 def _some(names: Sequence[str], rows: Sequence[object]) -> str:
-    """Return the names; where they are many only their number, for the table beside it has them."""
-    return ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} of {len(rows)} jobs"
+    """Return jobs by their names, one of which may be `none`; only their number where the table has many."""
+    if len(names) > MOST_NAMES:
+        return f"{len(names)} of {len(rows)} jobs"
+    return f"job{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def _checks(collections: list[CollectionRecord]) -> list[Element]:
