@@ -164,9 +164,6 @@ def test_without_any_quantization_there_is_nothing_to_compare():
     _, oversampling, _, theory = answers.questions([bare], alone)
     assert oversampling == Paragraph(f"**How did oversampling affect the results?** {answers._NONE}")
     assert theory == Paragraph(f"**How does this compare with the theoretical maxima?** {answers._NONE}")
-    first, *_, last = answers.criteria(alone)
-    assert first == (False, "Several methods tested with real figures: none.")
-    assert last == (False, "An informed recommendation: nothing was measured with quantization.")
 
 
 def test_what_costs_as_much_as_others_is_not_called_cheaper():
@@ -218,51 +215,6 @@ def test_what_stands_out_has_its_figures():
     wide = row("scalar", 2)
     wide.metrics.update(speedup_mean=0.95, speedup_mean_low=0.9, speedup_mean_high=1.0)
     assert not any("can be slower" in one for one in answers.insights(recommend([baseline(), wide], SLO)))
-
-
-def criteria(rows):
-    return [*answers.criteria(recommend(rows, SLO))]
-
-
-def test_the_criteria_hold_by_the_low_ends_of_intervals():
-    assert criteria(TABLE) == [
-        (True, "Several methods tested with real figures: scalar, binary, turbo, product."),
-        (True, "Concrete speed improvements: 5 of 6 operating points are measurably faster."),
-        (False, "scalar 5× faster or more: 5.00× (4.95–5.05) at best, at accuracy retention 0.900."),
-        (False, "binary 20× faster or more: 20.00× (19.80–20.20) at best, at accuracy retention 0.500."),
-        (
-            True,
-            "Accuracy recovered by oversampling with the speed kept: scalar, rescoring 2×: 0.970, 4.00× faster in mean "
-            "latency (3.96–4.04).",
-        ),
-        (True, "Significant memory savings (half or more): 60% on storage on_disk, predicted."),
-        (True, "An informed recommendation: binary, rescoring 4×, confirmed by the other half of the queries."),
-    ]
-    fast = [baseline(cost=10), row("scalar", p95=0.39, cost=5.1), row("binary", 2, p95=1.99, cost=6)]
-    fast[1].metrics["speedup_mean_low"], fast[2].metrics["speedup_mean_low"] = 5.0, 1.0
-    assert [met for met, _ in criteria(fast)] == [True, True, True, False, False, False, True]
-    assert criteria(fast)[1][1].startswith("Concrete speed improvements: 1 of 2 ")
-    assert criteria([baseline(cost=10), row("scalar", 2, p95=1.5, cost=5)]) == [
-        (False, "Several methods tested with real figures: scalar."),
-        (True, "Concrete speed improvements: 1 of 1 operating points are measurably faster."),
-        (False, "scalar 5× faster or more: 1.33× (1.32–1.35) at best, at accuracy retention 0.970."),
-        (
-            True,
-            "Accuracy recovered by oversampling with the speed kept: scalar, rescoring 2×: 0.970, 1.33× faster in mean "
-            "latency (1.32–1.35).",
-        ),
-        (True, "Significant memory savings (half or more): 50% on storage on_disk, predicted."),
-        (True, "An informed recommendation: scalar, rescoring 2×, confirmed by the other half of the queries."),
-    ]
-
-
-def test_the_criteria_say_so_where_nothing_keeps_to_the_limits():
-    told = [*answers.criteria(recommend([baseline(), row("turbo")], replace(SLO, max_usd_month=0.5)))]
-    assert told[-3:] == [
-        (False, "Accuracy recovered by oversampling with the speed kept: in no method."),
-        (False, "Significant memory savings (half or more): nothing was chosen that could save any."),
-        (False, "An informed recommendation: nothing keeps to the limits."),
-    ]
 
 
 def test_theory_stands_beside_the_fastest_point_and_its_accuracy():

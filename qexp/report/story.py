@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from qexp.report import answers
 from qexp.report.cliff import floors
 from qexp.report.conditions import condition_elements
+from qexp.report.criteria import criteria
 from qexp.report.digits import money
 from qexp.report.elements import Bullets, Element, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.frontier import Candidate, dominators
@@ -58,7 +59,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
         Heading("Key insights"),
         Bullets(tuple(answers.insights(decided))),
         Heading("Success criteria of Qdrant's course"),
-        Ticks(tuple(answers.criteria(decided))),
+        Ticks(tuple(criteria(decided))),
         *_loss(decided),
         *_validity(collections, decided),
         *_everything(record, decided),
@@ -107,13 +108,8 @@ def _asked(decided: Recommendation) -> str:
     limits += [f"at most {money(slo.max_usd_month)} a month"] if slo.max_usd_month else []
     return (
         f"Asked for: {', '.join(limits)}, by the worse end of the 95 % interval on both halves of the queries; among "
-        f"what keeps to that{undominated(slo)}, the cheapest. Considered: {_points(decided)}."
+        f"what keeps to that{undominated(slo)}, the cheapest. Operating points considered: {len(decided.considered)}."
     )
-
-
-def _points(decided: Recommendation) -> str:
-    count = len(decided.considered)
-    return f"{count} operating point{'s' if count != 1 else ''}"
 
 
 def _refuted(decided: Recommendation) -> list[str]:
@@ -255,9 +251,8 @@ def _validity(collections: list[CollectionRecord], decided: Recommendation) -> l
 
 def _some(names: Sequence[str], rows: Sequence[object]) -> str:
     """Return jobs by their names, one of which may be `none`; only their number where the table has many."""
-    if len(names) > MOST_NAMES:
-        return f"{len(names)} of {len(rows)} jobs"
-    return f"job{'s' if len(names) > 1 else ''} {', '.join(names)}"
+    told = f"job{'s' if len(names) > 1 else ''} {', '.join(names)}"
+    return told if len(names) <= MOST_NAMES else f"{len(names)} of {len(rows)} jobs"
 
 
 def _checks(collections: list[CollectionRecord]) -> list[Element]:
