@@ -49,6 +49,14 @@ def test_a_filter_that_all_searches_had_is_said_once():
     assert [*answers.condition([filtered, filtered, bare])] == [*answers.condition([bare, bare])] == []
 
 
+def test_jobs_without_figures_are_named_or_counted():
+    failures = [(f"job {number}", "no room") for number in range(7)]
+    (told,) = answers.condition([job("scalar")], failures[:2])
+    assert told == Paragraph("Without figures, so not compared: job 0, job 1. The end of this report has the reasons.")
+    (told,) = answers.condition([job("scalar")], failures)
+    assert told.text.startswith("Without figures, so not compared: 7 jobs. ")
+
+
 def test_memory_and_cost_are_told_against_no_quantization():
     rows = [baseline(cost=10), row("scalar", 2, ram=250)]
 

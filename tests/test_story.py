@@ -209,7 +209,9 @@ def test_a_report_has_all_its_parts_in_their_order():
     )
     points = ": no quantization 1.000 at 2.000 ms; scalar, no rescoring 0.900 at 0.400 ms; "
     assert alts["frontier"].startswith(f"Accuracy against P95 latency of every operating point{points}")
-    assert not [element for element in story(record, decided, []) if isinstance(element, Picture)]
+    elements = story(replace(record, failures=(("turbo", "it crashed"),)), decided, [])
+    assert not [element for element in elements if isinstance(element, Picture)]
+    assert Paragraph("Without figures, so not compared: turbo. The end of this report has the reasons.") in elements
 
 
 def test_without_a_choice_it_is_said_what_is_nearest():
@@ -222,7 +224,7 @@ def test_where_it_comes_from_and_what_failed_is_said():
     jobs = [replace(job(name), tags={"qexp.reproduce": f"qexp {command}"}) for name, command in ("aa", "ba", "cb")]
     _, facts, commands = _provenance(Record("4711", "title", tuple(jobs), (("turbo", "it crashed"),)), jobs)
     assert facts.items[0] == "MLflow run 4711."
-    assert facts.items[-1] == "Failed job turbo: it crashed"
+    assert facts.items[-1] == "No figures of job turbo: it crashed"
     assert commands.text == "qexp a\nqexp b"
 
 

@@ -10,7 +10,7 @@ from qexp.report.elements import Bullets, Element, Grid, Paragraph
 from qexp.report.frontier import Candidate, fastest, times_faster
 from qexp.report.pace import built
 from qexp.report.recommend import Matched, Recommendation, shortfalls
-from qexp.report.record import CollectionRecord
+from qexp.report.record import MOST_NAMES, CollectionRecord
 from qexp.report.words import (
     MEASURE,
     against_baseline,
@@ -28,8 +28,11 @@ from qexp.results import DATATYPE_BITS, MIB, Row
 _NONE = "Nothing was measured with quantization."
 
 
-def condition(collections: Sequence[CollectionRecord]) -> Iterator[Element]:
-    """Yield the filter that every search had; where jobs differ in it, their names tell."""
+def condition(collections: Sequence[CollectionRecord], failures: Sequence[tuple[str, str]] = ()) -> Iterator[Element]:
+    """Yield which jobs have no figures; and the filter of every search: where jobs differ in it, their names tell."""
+    if failures:
+        names = ", ".join(name for name, _ in failures) if len(failures) <= MOST_NAMES else f"{len(failures)} jobs"
+        yield Paragraph(f"Without figures, so not compared: {names}. The end of this report has the reasons.")
     first, *others = map(filter_body, collections)
     if first and all(other == first for other in others):
         yield Paragraph(f"All of it under this filter: {json.dumps(first, ensure_ascii=False)}")

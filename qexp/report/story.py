@@ -38,7 +38,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
     collections = record.asked_by(decided)
     return [
         *_decision(decided),
-        *answers.condition(collections),
+        *answers.condition(collections, record.failures),
         GLOSSARY,
         *_picture("frontier", _frontier_alt(decided), there),
         *_matched(decided),
@@ -294,6 +294,6 @@ def _provenance(record: Record, collections: list[CollectionRecord]) -> list[Ele
         "Speedups are ratios of means of the same round; their intervals are t intervals over rounds.",
     ]
     facts += filter(None, dict.fromkeys(one.machine for one in collections))
-    facts += [f"Failed job {name}: {reason}" for name, reason in record.failures]
+    facts += [f"No figures of job {name}: {reason}" for name, reason in record.failures]
     commands = dict.fromkeys(one.tags["qexp.reproduce"] for one in collections if "qexp.reproduce" in one.tags)
     return [Heading("How it was measured"), Bullets(tuple(facts)), Quote("\n".join(commands))]
