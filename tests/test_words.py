@@ -156,11 +156,16 @@ def test_nothing_qualifies_says_what_is_near_and_what_to_try():
         (
             [row("scalar", accuracy=0.99, cost=60)],
             {"max_p95_ms": 0.5},
-            "less oversampling, a lower search.hnsw_ef, or storage=hot; a method with fewer bits, storage=on_disk, or",
+            "a lower search.hnsw_ef, or storage=hot; a method with fewer bits, or a smaller embedding.",
+        ),
+        (
+            [row("scalar", 2, accuracy=0.99, cost=60, storage="hot")],
+            {"max_p95_ms": 0.5},
+            "less oversampling, or a lower search.hnsw_ef; a method with fewer bits, or storage=on_disk, or a smaller",
         ),
         ([row("scalar", accuracy=0.99, spread=0.05)], {"min_accuracy": 1.0}, "slo.min_accuracy below 1, for no number"),
         ([row("scalar", accuracy=0.9)], {"max_p95_ms": 0.5}, "other methods (experiment=all_methods) and embedding"),
-        ([row("scalar", accuracy=0.99)], {"max_p95_ms": 0.5}, "less oversampling, a lower search.hnsw_ef, or"),
+        ([row("scalar", accuracy=0.99)], {"max_p95_ms": 0.5}, "a lower search.hnsw_ef, or storage=hot."),
         ([], {"accuracy": "recall", "min_accuracy": 0.9}, "a higher search.hnsw_ef, index.m or index.ef_construct."),
     ],
 )
@@ -198,7 +203,11 @@ def test_in_what_configurations_were_compared_is_told_where_it_is_not_in_all():
     ("rows", "limits", "tip"),
     [
         ([row("binary", 2, accuracy=0.9)], {}, "; to try: more search.oversampling, a higher search.hnsw_ef, or a "),
-        ([row("binary", 2, p95=3.0)], {"max_p95_ms": 2.5}, "; to try: less oversampling, a lower search.hnsw_ef, or"),
+        (
+            [row("binary", 2, p95=3.0)],
+            {"max_p95_ms": 2.5},
+            "; to try: less oversampling, or a lower search.hnsw_ef, or",
+        ),
         (
             [row("scalar", 2, p95=3.0, accuracy=0.8), row("binary", 2, accuracy=0.9)],  # the latter needs the least
             {"max_p95_ms": 2.5},

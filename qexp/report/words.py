@@ -274,13 +274,16 @@ def _price_text(cost: float, limit: float) -> str:
 
 def advice(nearest: Candidate, slo: SloConfig) -> list[str]:
     """Return what to try for every limit that the nearest candidate misses."""
-    missed = shortfalls(nearest, slo)
+    missed, place = shortfalls(nearest, slo), nearest.collection.storage
+    faster = ["less oversampling"] if nearest.row.point.oversampling > 1 else []
+    faster += ["a lower search.hnsw_ef"] if place == "hot" else ["a lower search.hnsw_ef", "storage=hot"]
+    smaller = ["storage=on_disk"] if place not in ("on_disk", "all_disk") else []
     tips = {
         "min_accuracy": "more search.oversampling, a higher search.hnsw_ef, or a method with more bits",
-        "max_p95_ms": "less oversampling, a lower search.hnsw_ef, or storage=hot",
-        "max_ram_mib": "a method with fewer bits, storage=on_disk, or a smaller embedding",
-        "max_usd_month": "a method with fewer bits, storage=on_disk, or a smaller embedding",
+        "max_p95_ms": ", or ".join(faster),
+        "max_ram_mib": ", or ".join(["a method with fewer bits", *smaller, "a smaller embedding"]),
     }
+    tips["max_usd_month"] = tips["max_ram_mib"]
     if isinf(nearest.ceiling):
         tips["max_p95_ms"] = MORE_QUERIES
     if slo.min_accuracy == 1:
