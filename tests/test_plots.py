@@ -54,6 +54,10 @@ def test_the_graph_of_no_quantization_is_the_one_built_without_codes() -> None:
     assert {part: told[1:] for part, told in own[1].items()} == {
         part: (size, part != "vectors") for part, size in sizes.items()
     }
+    again = row("none")
+    again.metrics["compression_ratio"] = 1.0
+    ((name, _),) = _ram_bars([CollectionRecord("", config, metrics, {}, {}, {}, (baseline(), again))], LIGHT)
+    assert name == "no quantization"
 
 
 def test_names_beside_many_boxes_do_not_overlap() -> None:

@@ -157,9 +157,13 @@ def test_the_limits_are_those_of_the_sweep_else_of_its_first_collection(limits: 
     assert Record("", "", jobs, limits=limits).slo == expected
 
 
-def test_a_question_is_of_the_collections_that_it_compares() -> None:
-    jobs = tuple(job(name, baseline(), row(name, 2)) for name in ("scalar", "binary"))
-    record = Record("", "", jobs)
-    assert record.asked_by(recommend(list(jobs[1].rows), SLO)) == [jobs[1]]
-    assert record.asked_by(recommend([], SLO)) == list(jobs)
+def test_a_question_is_of_the_collections_that_may_be_compared() -> None:
+    sizes = ({"embedding_size": "32"}, {})
+    jobs = [job("scalar", baseline(**size), row("scalar", 2, **size)) for size in sizes]
+    again = row("none")
+    again.metrics["compression_ratio"] = 1.0
+    jobs.append(job("none", baseline(), again))  # of which no row is a candidate beside those of the job before
+    record = Record("", "", tuple(jobs))
+    assert record.asked_by(recommend([*jobs[1].rows, *jobs[2].rows], SLO)) == jobs[1:]
+    assert record.asked_by(recommend([], SLO)) == jobs
     assert [record.collection_of(one) for one in jobs[1].rows] == [jobs[1], jobs[1]]

@@ -135,8 +135,13 @@ def questions(rows: Iterable[Row]) -> list[list[Row]]:
     """Split rows into those that may be compared with each other, in order of appearance."""
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        groups[tuple(row.params.get(name, "") for name in QUESTION)].append(row)
+        groups[question(row)].append(row)
     return list(groups.values())
+
+
+def question(row: Row) -> tuple[str, ...]:
+    """Return what rows have in common that may be compared with each other."""
+    return tuple(row.params.get(name, "") for name in QUESTION)
 
 
 def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
@@ -153,7 +158,7 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
         if row.baseline:
             base = row
         halves = _halves(row, METRIC[measure])
-        if base is None or halves is None or _is_baseline_again(row):
+        if base is None or halves is None or is_baseline_again(row):
             continue
         accuracy = 1.0 if row is base and measure == "retention" else row.metrics[METRIC[measure]]
         cost = row.metrics["ram_cost_usd_month"] + row.metrics.get("disk_cost_usd_month", 0.0)
@@ -168,7 +173,7 @@ def candidates(rows: Sequence[Row], measure: str) -> list[Candidate]:
     return found
 
 
-def _is_baseline_again(row: Row) -> bool:
+def is_baseline_again(row: Row) -> bool:
     """Whether this is a trial of a collection without quantization."""
     return row.params["quantization"] == UNQUANTIZED and row.metrics.get("compression_ratio", 1.0) == 1.0
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from qexp.report.canvas import Frame, Theme, axes_of, legend, plain_numbers
 from qexp.report.cliff import BASELINE, name
+from qexp.report.frontier import is_baseline_again
 from qexp.report.record import CollectionRecord
 from qexp.report.settings import method_name
 from qexp.results import MIB
@@ -59,7 +60,8 @@ def _ram_bars(collections: Sequence[CollectionRecord], theme: Theme) -> list[tup
         bare = {part: (colours[part], size, True) for part, size in whole.items() if size}
         own = {part: (colours[part], size, part != "vectors" or hot) for part, size in sizes.items() if size}
         bars.append((f"{method_name(one.rows[0].params)}{suffix}", bare))
-        bars.append((f"{method_name(one.rows[-1].params)}{suffix}", own))
+        if not is_baseline_again(one.rows[-1]):
+            bars.append((f"{method_name(one.rows[-1].params)}{suffix}", own))
     return sorted(dict(bars).items(), key=lambda bar: not bar[0].startswith("no quantization"))
 
 

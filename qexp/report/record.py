@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from qexp.config import SloConfig
+from qexp.report.frontier import question
 from qexp.report.recommend import Recommendation
 from qexp.report.settings import CollectionKey, apart, full_name, method_name, varying
 from qexp.results import Check, Row
@@ -187,6 +188,7 @@ class Record:
         return next(one for one in self.collections if one.has(row))
 
     def asked_by(self, decided: Recommendation) -> list[CollectionRecord]:
-        """Return the collections that a question compares; all of them if none of its rows could be judged."""
-        own = [one for one in self.collections if any(one.has(found.row) for found in decided.considered)]
+        """Return the collections that a question is about; all of them if none of its rows could be judged."""
+        asked = {question(found.row) for found in decided.considered}
+        own = [one for one in self.collections if any(question(row) in asked for row in one.rows)]
         return own or list(self.collections)
