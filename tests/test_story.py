@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from qexp.report.elements import Bullets, Grid, Heading, Paragraph, Picture, Tiles, Verdict
+from qexp.report.elements import Bullets, Grid, Heading, Paragraph, Picture, Quote, Tiles, Verdict
 from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord, Record
 from qexp.report.story import _asked, _comparison, _dataset, _decision, _everything, _provenance, _validity, story
@@ -271,3 +271,19 @@ def test_every_ef_has_its_own_control():
     said, verdicts = told(one)
     assert said.startswith("The control fails in job scalar, ef 64: ")
     assert verdicts == ["holds", "fails: noisy"]
+
+
+def test_every_name_has_its_storage_where_there_are_several():
+    def measured(storage: str, **costs: float) -> CollectionRecord:
+        doubtful = row("binary", 2, second=0.8, cost=costs["cheap"], storage=storage)
+        rows = (baseline(cost=10, storage=storage), row("scalar", 2, cost=costs["dear"], storage=storage), doubtful)
+        return replace(job("scalar", *rows), dataset=FACTS)
+
+    jobs = (measured("hot", cheap=5, dear=6), measured("on_disk", cheap=2, dear=3))
+    decided = recommend([one for found in jobs for one in found.rows], SLO)
+    elements = story(Record("run", "title", jobs), decided, [])
+    said = [item if isinstance(item, str) else item[1] for one in elements for item in getattr(one, "items", ())]
+    said += [line for one in elements if isinstance(one, Quote) for line in one.text.splitlines()]
+    bare = [line for line in said if "scalar, rescoring" in line or "binary, rescoring" in line]
+    assert bare == []
+    assert "Best: scalar (on_disk), rescoring 2×." in said

@@ -214,7 +214,8 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
     own = next((one for one in collections if choice and one.has(choice.row)), None)
     if bare and choice and own and not choice.baseline:
         rest, share = ", ".join(_beside_codes(own)), 1 - own.metrics["codes_predicted_mib"] / choice.predicted_ram
-        yield f"{percent(share)} of the RAM of {choice.title} is not codes but what no quantization shrinks: {rest}."
+        told = f"{percent(share)} of the RAM of {decided.title(choice)} is not codes"
+        yield f"{told} but what no quantization shrinks: {rest}."
     gib = collections[0].environment.get("memory_gib")
     if bare and gib and decided.matched and bare.predicted_ram < 1024 * gib:
         wants = f"The unquantized collection wants {bare.predicted_ram:.1f} MiB and the machine has {gib:g} GiB"
@@ -242,7 +243,7 @@ def insights(decided: Recommendation) -> Iterator[str]:
     """Yield what stands out, each with its figures."""
     if decided.choice:
         limits = f"keeps to the limits{undominated(decided.slo)}{_at_its_price(decided, decided.choice)}"
-        yield f"{decided.choice.title} is the cheapest that {limits}; {cost_remark(decided.choice.row)}."
+        yield f"{decided.title(decided.choice)} is the cheapest that {limits}; {cost_remark(decided.choice.row)}."
     for found in decided.matched:
         name = decided.name(found.collection)
         points = decided.compared(found)

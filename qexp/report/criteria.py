@@ -28,7 +28,7 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
         for found in decided.matched
         if found.reached and found.reached.row.point.rescore and speedup(found.reached.row).low > 1
     ]
-    named = "; ".join(f"{one.title}: {one.accuracy:.3f}, {speed(speedup(one.row))}" for one in recovered)
+    named = "; ".join(f"{decided.title(one)}: {one.accuracy:.3f}, {speed(speedup(one.row))}" for one in recovered)
     yield bool(recovered), f"Accuracy recovered by oversampling with the speed kept: {named or 'in no method'}."
     bare, choice = bare_of(decided), decided.choice
     saved, what = None, "nothing was chosen that could save any"
@@ -43,5 +43,5 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
     if choice and not quantized:
         decision = "nothing was measured with quantization"
     elif choice:
-        decision = f"{choice.title}, confirmed by the other half of the queries"
+        decision = f"{decided.title(choice)}, confirmed by the other half of the queries"
     yield choice is not None and bool(quantized), f"An informed recommendation: {decision}."

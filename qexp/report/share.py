@@ -16,7 +16,7 @@ def to_share(collection: CollectionRecord, decided: Recommendation) -> str:
     if choice is None:
         return f"{measured}: nothing kept to my limits."
     head = f"{measured}." if choice.baseline else f"I optimized search over {data} with quantization on Qdrant."
-    lines = [head, f"Best: {choice.title}."]
+    lines = [head, f"Best: {decided.title(choice)}."]
     bare = bare_of(decided)
     if bare and not choice.baseline:
         kept = f"{MEASURE[decided.slo.accuracy]} {choice.accuracy_halves[1].share} on the half that had to confirm it"
@@ -38,5 +38,5 @@ def _surprise(decided: Recommendation) -> str:
     gain, least, most = max(gains, key=lambda one: one[0])
     if gain <= SAME_ACCURACY:
         return ""
-    whose = f"{MEASURE[decided.slo.accuracy]} of {most.collection.method}"
+    whose = f"{MEASURE[decided.slo.accuracy]} of {decided.name(most.collection)}"
     return f"{whose} went from {least.accuracy:.3f} to {most.accuracy:.3f} by {most.point} alone."

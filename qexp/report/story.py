@@ -115,7 +115,7 @@ def _asked(decided: Recommendation) -> str:
 def _refuted(decided: Recommendation) -> list[str]:
     if not decided.refuted:
         return []
-    named = "; ".join(f"{one.title} ({vouched(one, decided.slo)})" for one in decided.refuted)
+    named = "; ".join(f"{decided.title(one)} ({vouched(one, decided.slo)})" for one in decided.refuted)
     return [f"Cheaper, chosen by one half of the queries but not confirmed by the other: {named}."]
 
 
