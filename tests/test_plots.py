@@ -9,7 +9,7 @@ import pytest
 from qexp.config import SloConfig
 from qexp.report.canvas import LIGHT, NARROW, WIDE, Frame, svg
 from qexp.report.plots import MARKERS, Box, _frontier, _latency, _oversampling, _styles
-from qexp.report.plots_memory import _ram_bars
+from qexp.report.plots_memory import _ram_bars, ram_plot
 from qexp.report.recommend import Recommendation, recommend
 from qexp.report.record import CollectionRecord
 from tests.tables import baseline, row
@@ -67,4 +67,22 @@ def test_names_beside_many_boxes_do_not_overlap() -> None:
         figure = _latency(boxes, many, Frame(LIGHT, size))
         figure.draw_without_rendering()
         extents = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+        assert all(upper.y0 >= lower.y1 - 2 for lower, upper in pairwise(extents))
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_long_names_beside_boxes_and_bars_leave_the_axes_their_room(size: tuple[float, float]) -> None:
+    told = {"settings": "index.m=32 index.ef_construct=100 index.full_scan_threshold=1000", "storage": "on_disk"}
+    rows = (baseline(**told), row("binary_asymmetric_4bit", 2, **told))
+    metrics = {"graph_predicted_mib": 1.0, "baseline_graph_predicted_mib": 1.0}
+    configs = [{"storage.name": name, "storage.vectors": "cold"} for name in ("on_disk", "hot")]
+    jobs = [CollectionRecord("", config, metrics, {}, {}, {}, rows) for config in configs]
+    one = recommend(rows, SloConfig("default"))
+    boxes = [Box(found.collection, one.title(found.best), np.array([1.0, 2.0]), False) for found in one.matched]
+    frame = Frame(LIGHT, size)
+    for figure in (_latency(boxes, one, frame), ram_plot(jobs, frame)):
+        figure.draw_without_rendering()
+        assert figure.axes[0].get_position().width > 0.3
+        extents = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+        assert min(extent.x0 for extent in extents) >= 0
         assert all(upper.y0 >= lower.y1 - 2 for lower, upper in pairwise(extents))

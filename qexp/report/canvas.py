@@ -1,9 +1,10 @@
 """Where plots are drawn: themes, sizes, bare axes, and the way to SVG and PNG."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,7 @@ class Theme:
 LIGHT = Theme("#1d2330", "#5b6475", "#d9dde5", ("#0072b2", "#d55e00", "#009e73", "#b0579a", "#b07d00", "#3f8fc4"))
 DARK = Theme("#e8ebf2", "#a3abbb", "#39404f", ("#56b4e9", "#ff8f45", "#2fcf9f", "#e79ccb", "#f0c24b", "#9db8ff"))
 WIDE, NARROW = (7.6, 4.3), (4.3, 4.6)
+BESIDE = {False: 44, True: 28}  # characters in a line beside the y axis, wide and narrow: more leave the axes no room
 LEGEND_ROOM = {False: 105, True: 66}  # characters in a line, wide and narrow
 LEGEND_SYMBOL = 7  # characters that a symbol and the space around it take
 LEGEND_LINES = 4  # that a plot has room for; more make it taller
@@ -89,6 +91,13 @@ def axes_of(frame: Frame, x: str, y: str, title: str, lines: int = 0) -> "tuple[
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure, axes
+
+
+def beside(names: Iterable[str], frame: Frame) -> tuple[list[str], int]:
+    """Return names for the y axis in short lines, and how many lines they take; on a phone each part has its own."""
+    parts = [name.split(", ") if frame.narrow else [name] for name in names]
+    lines = [[line for part in own for line in wrap(part, BESIDE[frame.narrow])] for own in parts]
+    return ["\n".join(own) for own in lines], len(lines) * max(map(len, lines), default=0)
 
 
 def legend(figure: "Figure", axes: "Axes", frame: Frame, columns: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.report.canvas import Draw, Frame, Theme, axes_of, legend, plain_numbers
+from qexp.report.canvas import Draw, Frame, Theme, axes_of, beside, legend, plain_numbers
 from qexp.report.frontier import Candidate, frontier
 from qexp.report.plots_memory import cliff_plot, ram_plot
 from qexp.report.recommend import Recommendation
@@ -197,8 +197,7 @@ def _latency(boxes: list[Box], decided: Recommendation, frame: Frame) -> "Figure
     """P5 to P95 as whiskers, quartiles as a box, the median as a line, P99 as a dot where enough samples know it."""
     key = "box: quartiles, line: P5 to P95"
     key += ", dot: P99" if any(box.p99_known for box in boxes) else ""
-    titles = [box.title.replace(", ", "\n") if frame.narrow else box.title for box in reversed(boxes)]
-    lines = sum(1 + title.count("\n") for title in titles)
+    titles, lines = beside([box.title for box in reversed(boxes)], frame)
     figure, axes = axes_of(frame, "latency of a search, ms", "", f"Latency at the point compared\n{key}", lines)
     axes.grid(axis="y", visible=False)
     theme = frame.theme

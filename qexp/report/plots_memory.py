@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from qexp.report.canvas import Frame, Theme, axes_of, legend, plain_numbers
+from qexp.report.canvas import Frame, Theme, axes_of, beside, legend, plain_numbers
 from qexp.report.cliff import BASELINE, name
 from qexp.report.frontier import is_baseline_again
 from qexp.report.record import CollectionRecord
@@ -23,7 +23,8 @@ def ram_plot(collections: Sequence[CollectionRecord], frame: Frame) -> "Figure":
     """Draw predicted bytes by component: solid what searching wants in RAM, hatched what may stay on disk."""
     theme = frame.theme
     bars = _ram_bars(collections, theme)
-    figure, axes = axes_of(frame, "MiB", "", "RAM by component, predicted", len(bars))
+    names, lines = beside([name for name, _ in reversed(bars)], frame)
+    figure, axes = axes_of(frame, "MiB", "", "RAM by component, predicted", lines)
     axes.grid(axis="y", visible=False)
     for number, (_, parts) in enumerate(reversed(bars)):
         left = 0.0
@@ -36,10 +37,10 @@ def ram_plot(collections: Sequence[CollectionRecord], frame: Frame) -> "Figure":
             axes.barh(number, size, left=left, height=0.62, hatch=hatch, linewidth=0.6, label=label, **style)
             left += size
         total = sum(size for _, size, in_ram in parts.values() if in_ram)
-        beside: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+        place: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
         said = f"{total:.1f}{'' if all(in_ram for _, _, in_ram in parts.values()) else ' in RAM'}"
-        axes.annotate(said, (left, number), color=theme.ink, **beside)
-    axes.set_yticks(range(len(bars)), [name for name, _ in reversed(bars)], color=theme.ink)
+        axes.annotate(said, (left, number), color=theme.ink, **place)
+    axes.set_yticks(range(len(bars)), names, color=theme.ink)
     axes.margins(x=0.08)
     legend(figure, axes, frame, 2 if frame.narrow else 5)
     return figure
