@@ -15,6 +15,7 @@ from qexp.sizing.indexes import NO_INDEXES, IndexSize
 BLOCK = 128
 LENGTH = 4  # before each compressed payload
 POINTER = 16
+TRACKER_HEADER = 4
 PAGE = 32 * 2**20
 PAGE_NOTES = PAGE // BLOCK // 8 + 192  # a bit for each block, and gaps
 LEAST_TRACKER = 2**20
@@ -56,5 +57,5 @@ def allocated(spec: CollectionSpec, stored: float) -> int:
     segments = spec.segments * spec.shards
     points = ceil(spec.points / segments)
     pages = max(1, ceil(points * (stored - POINTER) / PAGE))
-    tracker = max(LEAST_TRACKER, 1 << (points * POINTER - 1).bit_length())
+    tracker = max(LEAST_TRACKER, 1 << (TRACKER_HEADER + points * POINTER - 1).bit_length())
     return segments * (pages * (PAGE + PAGE_NOTES) + tracker + CONFIGS)
