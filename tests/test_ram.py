@@ -228,7 +228,7 @@ def test_packed_links_by_exact_numbers() -> None:
     assert graph_bytes(20, 32, 100.0) == round(20 * (4 + (5 + 19 * 8) / 8 + 7 / 16 + 1.3 + 1.3 / 31)) + 12
     links, above = 32 * np.tanh(1.9 * 10 / 32), 16 * np.tanh(1.9 * 10 / 16)  # of at most 2m, and of at most m
     bits = np.log2(1e6 * (np.log(links) + 0.5772) / (links + 1)) + 0.5
-    bits_above = np.log2(62_500 * (np.log(above) + 0.5772) / (above + 1)) + 0.5
+    bits_above = np.log2(1e6 * (np.log(above) + 0.5772) / (above + 1)) + 0.5  # its points have numbers up to 1e6 too
     layers = [(5 + n * each) / 8 + 7 / 16 + 1.3 for n, each in ((links, bits), (above, bits_above))]
     assert graph_bytes(1_000_000, 16, 10.0) == round(1e6 * (4 + layers[0] + layers[1] / 15)) + 12
 

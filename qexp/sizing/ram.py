@@ -70,11 +70,11 @@ def graph_bytes(points: int, m: int, forward: float, entry_points: int = 1) -> i
 
     The layout of `links_compressed.bin` (`graph_links/serializer.rs` of Qdrant): for each point 4 bytes of reindex;
     for each point and layer an offset, and its links, sorted, as differences of equally many bits, those of the
-    largest. Layer 0 has all points with at most 2m links, each layer above 1/m of the one below with at most m.
-    `graph.bin` has 12 bytes for each entry point.
+    largest. Layer 0 has all points with at most 2m links, each layer above 1/m of the one below with at most m: fewer
+    points, whose numbers are spread as far. `graph.bin` has 12 bytes for each entry point.
     """
     layers = _packed_links(points, mean_links(forward, 2 * m)) + _OFFSET
-    layers += (_packed_links(max(1, points // m), mean_links(forward, m)) + _OFFSET) / (m - 1)
+    layers += (_packed_links(points, min(mean_links(forward, m), points // m - 1)) + _OFFSET) / (m - 1)
     return round(points * (_REINDEX + layers)) + _ENTRY_POINT * entry_points
 
 
