@@ -1,6 +1,7 @@
 """Predicted bytes by exact numbers, and against the engine's own files."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,20 @@ import pytest
 from qexp.config.collection import DATATYPES
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
+from qexp.engine.worker import Worker
 from qexp.results import DATATYPE_BITS, CollectionSpec, Component
 from qexp.sizing.links import forward_links
 from qexp.sizing.payload import allocated, by_guide
-from qexp.sizing.ram import code_bytes, entry_points, graph_bytes, graph_bytes_guide, linked_by_signs, predict_ram
+from qexp.sizing.ram import (
+    ID_TRACKER_HEAP,
+    ID_TRACKER_PAGES,
+    code_bytes,
+    entry_points,
+    graph_bytes,
+    graph_bytes_guide,
+    linked_by_signs,
+    predict_ram,
+)
 from tests.test_edge import METHODS, spec, vectors
 
 CODES = {
@@ -238,7 +249,23 @@ def test_components_by_exact_numbers() -> None:
     parts = {part.name: (part.bytes, part.disk, part.guide) for part in predict_ram(asked).components}
     assert parts["vectors"] == (400_000,) * 3
     assert parts["codes"] == (1000 * (112 + 4),) * 3
-    assert parts["id tracker"] == (52_000, 21_125, 52_000)
+    assert parts["id tracker"] == (44_500, 21_125, 52_000)
+
+
+@pytest.mark.slow
+def test_the_id_tracker_is_within_2_percent_of_heap_and_pages(tmp_path: Path) -> None:
+    queries, found = tmp_path / "queries.npy", []
+    np.save(queries, vectors(4, 10))
+    for points in (100_000, 300_000):  # of which the difference tells: a process has a heap of its own
+        asked = spec("none", size=4, points=points, m=4, ef_construct=4, full_scan_threshold=10**7)
+        engine = partial(EdgeEngine, tmp_path / str(points))
+        build_collection(engine(), asked, vectors(4, points))
+        with Worker(engine, queries, "test") as worker:
+            worker.open(asked)
+            memory = worker.memory()
+            assert memory is not None
+            found.append(np.array([memory.heap, memory.mapped["id tracker"]]))
+    assert found[1] - found[0] == pytest.approx(200_000 * np.array([ID_TRACKER_HEAP, ID_TRACKER_PAGES]), rel=0.02)
 
 
 @pytest.mark.parametrize(

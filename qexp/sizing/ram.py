@@ -9,7 +9,9 @@ from qexp.sizing.indexes import preallocated
 from qexp.sizing.links import TYPICAL_FORWARD, mean_links
 from qexp.sizing.payload import NO_PAYLOAD, PayloadSize, allocated
 
-ID_TRACKER_RAM = 52  # a point, always in RAM; Qdrant's capacity planning guide
+ID_TRACKER_GUIDE = 52  # bytes a point, always in RAM; Qdrant's capacity planning guide
+ID_TRACKER_HEAP = 36.375  # a point: its number 16, the way back 16, version 4, three bits (`id_tracker/compressed`)
+ID_TRACKER_PAGES = 8.125  # a point: of its files, which loading maps and reads: versions 8, one bit for deleted
 ID_TRACKER_FILES = 21.125  # a point: 13 of mappings, 8 of versions, one bit for deleted
 PAYLOAD_RAM = 4.5  # × the bytes of the payload as JSON; the same guide
 
@@ -122,12 +124,12 @@ def predict_ram(
     vectors = points * spec.vector_bytes
     codes = points * code_bytes(spec.quantization, spec.size, spec.distance)
     graph = _graphs(spec, forward)
-    ids = points * ID_TRACKER_RAM
+    ids = round(points * (ID_TRACKER_HEAP + ID_TRACKER_PAGES))
     parts = [
         Component("vectors", vectors, _need(spec.vectors, walked=spec.quantization is None), vectors, vectors),
         Component("codes", codes, _need(spec.quantized, walked=True), codes, codes),
         Component("graph", graph, _need(spec.hnsw, walked=True), graph, graph_bytes_guide(points, spec.m)),
-        Component("id tracker", ids, "resident", round(points * ID_TRACKER_FILES), ids),
+        Component("id tracker", ids, "resident", round(points * ID_TRACKER_FILES), points * ID_TRACKER_GUIDE),
     ]
     disk, guide = round(points * payload.stored), round(points * payload.json * PAYLOAD_RAM)
     spare = allocated(spec, payload.stored) - disk
