@@ -16,9 +16,9 @@ def compare(
 
     `moments` are memory in use when the collection was loaded, when it was warm, and after the last round. Pages of
     mapped files are known per component. Where the heap is known only as a whole, a pinned component without a mapped
-    page is on it with the bytes of its file; what is left right after loading is the id tracker's and the payload
-    indexes', which nothing tells apart, so that they share it as predicted; and what comes on top later is `working
-    memory`: of searches, of the process, and not of the collection.
+    page is on it with the bytes of its file, and centroids as predicted; what is left right after loading is the id
+    tracker's and the payload indexes', which nothing tells apart, so that they share it as predicted; and what comes on
+    top later is `working memory`: of searches, of the process, and not of the collection.
     """
     first = _rest(estimate, state, moments[0]) if moments[0] else None
     loaded, warm, last = (_by_component(estimate, state, memory, first) for memory in moments)
@@ -52,7 +52,7 @@ def compare(
 
 def _pinned(estimate: RamEstimate, state: CollectionState, memory: MemoryUse) -> dict[str, int]:
     return {
-        part.name: state.files.get(part.name, 0)
+        part.name: state.files.get(part.name, 0) + part.bytes - part.disk
         for part in estimate.components
         if part.need == "resident" and part.name not in REST and not memory.mapped.get(part.name)
     }

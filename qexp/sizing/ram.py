@@ -20,6 +20,7 @@ GUIDE_LINK_BYTES, GUIDE_OVERHEAD = 4, 1.2
 _BINARY_BITS = {"one_bit": 1.0, "one_and_half_bits": 1.5, "two_bits": 2.0}
 _BINARY_WORD = 128  # bits; codes are padded to it
 _SCALAR_LANES = 16  # components; codes are padded to it
+_CENTROIDS, _VECTOR_HEADER, _RANGE = 256, 24, 16  # of product quantization; bytes before each, and of each chunk
 _TURBO = {"bits1": (1.0, 8), "bits1_5": (1.5, 8), "bits2": (2.0, 8), "bits4": (4.0, 8), "bits8": (8.0, 4)}
 
 _EULER = 0.5772
@@ -50,6 +51,16 @@ def code_bytes(quantization: dict[str, Any] | None, size: int, distance: str) ->
         return ceil(size / (int(given["compression"].removeprefix("x")) // 4))
     bits, extra = _TURBO[given.get("bits") or "bits4"]
     return ceil(int(size * bits) / 8) + extra + (4 if distance == "euclid" else 0)
+
+
+def centroid_bytes(quantization: dict[str, Any] | None, size: int) -> int:
+    """Return the bytes that the centroids of product quantization have on the heap in each segment; 0 without it.
+
+    256 vectors of float32, wherever the codes lie (`quantization/src/encoded_vectors_pq.rs`).
+    """
+    if method_of(quantization)[0] != "product":
+        return 0
+    return _CENTROIDS * (_VECTOR_HEADER + 4 * size) + _RANGE * code_bytes(quantization, size, "")
 
 
 def linked_by_signs(quantization: dict[str, Any] | None) -> bool:
@@ -123,11 +134,12 @@ def predict_ram(
     points = spec.points
     vectors = points * spec.vector_bytes
     codes = points * code_bytes(spec.quantization, spec.size, spec.distance)
+    held = codes + spec.segments * spec.shards * centroid_bytes(spec.quantization, spec.size)
     graph = _graphs(spec, forward)
     ids = round(points * (ID_TRACKER_HEAP + ID_TRACKER_PAGES))
     parts = [
         Component("vectors", vectors, _need(spec.vectors, walked=spec.quantization is None), vectors, vectors),
-        Component("codes", codes, _need(spec.quantized, walked=True), codes, codes),
+        Component("codes", held, _need(spec.quantized, walked=True), codes, codes),
         Component("graph", graph, _need(spec.hnsw, walked=True), graph, graph_bytes_guide(points, spec.m)),
         Component("id tracker", ids, "resident", round(points * ID_TRACKER_FILES), points * ID_TRACKER_GUIDE),
     ]
