@@ -131,7 +131,7 @@ def _text(counts: FieldCounts, points: int) -> tuple[float, float]:
     """Return (files, RAM) of text: `full_text_index/inverted_index/on_disk_inverted_index`, crate `posting_list`.
 
     `vocab.dat` is a hash map of words; `postings.dat` has the points of each, 128 packed as differences of equally many
-    bits and the rest plain; `point_to_tokens_count.dat` 8 bytes a point.
+    bits and the rest plain; `point_to_tokens_count.dat` 8 bytes a point, of which RAM has 4.
     """
     words = counts.keys.total(lambda key, count: 1)
 
@@ -147,7 +147,7 @@ def _text(counts: FieldCounts, points: int) -> tuple[float, float]:
 
     files = _deleted(points) + 8 * points + 40 + counts.keys.total(postings)
     files += _hash_map(words) + counts.keys.total(vocabulary)
-    return files, 8 * points + _table(words, _SLOT["text"]) + counts.keys.total(heap)
+    return files, ID * points + _table(words, _SLOT["text"]) + counts.keys.total(heap)
 
 
 def _bool(counts: FieldCounts, points: int) -> tuple[float, float]:
