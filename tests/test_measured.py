@@ -176,3 +176,21 @@ def test_working_memory_is_not_what_searching_wants() -> None:
     found = compare(ESTIMATE, state(FILES), [MemoryUse({"id tracker": 80}, 1400), last, last])
     assert found[-1].heap == 80
     assert Collection("c", Build(1, 1, state(FILES)), ESTIMATE, last, found).hot_bytes == 1000 + 500 + 480
+
+
+def test_centroids_are_within_15_percent_of_the_heap(tmp_path: Path) -> None:
+    asked, queries = spec("product_x64", size=1024, points=1000, m=4, ef_construct=4), tmp_path / "queries.npy"
+    np.save(queries, vectors(1024, 10))
+    engine = partial(EdgeEngine, tmp_path)
+    state = build_collection(engine(), asked, vectors(1024, 1000)).state
+    with Worker(engine, queries, "test") as worker:
+        worker.open(asked)
+        memory = worker.memory()
+    assert memory is not None
+    estimate = predict_ram(asked)
+    assert sum(part.bytes for part in estimate.components if part.need == "resident") == pytest.approx(
+        memory.heap, rel=0.15
+    )
+    found = {part.name: part for part in compare(estimate, state, [memory] * 3)}
+    assert found["codes"].ram_disagreement == 0.0
+    assert 0 <= (found["id tracker"].heap or 0) < 0.1 * memory.heap
