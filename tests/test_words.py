@@ -371,7 +371,12 @@ def test_far_more_memory_than_is_counted_is_told(ram, measured, more, told):
     assert said == ([] if told is None else [f"{start}files on disk included{told}."])
 
 
-def test_nothing_changes_a_choice_without_alternatives_and_bounds():
+def test_a_choice_that_no_limit_changes_says_whether_that_is_known_of_p95():
     alone = baseline()
     alone.metrics["latency_p95_ms_a_high"] = 9.0  # of too few rounds
-    assert verdict_lines(recommend([alone], SLO))[-1] == "What would change it: nothing that was measured."
+    unknown = "; what a P95 limit would do is not known, for want of queries or rounds."
+    for one in (alone, without_p95(baseline())):
+        assert verdict_lines(recommend([one], SLO))[-1] == f"What would change it: nothing that was measured{unknown}"
+    rows = [without_p95(one) for one in (baseline(), row("scalar", cost=2))]
+    assert verdict_lines(recommend(rows, SLO))[-1].endswith(unknown)
+    assert not any(line.endswith(unknown) for line in verdict_lines(recommend(TABLE, SLO)))

@@ -60,6 +60,11 @@ class Recommendation:
         known = all("latency_p95_ms" in one.row.metrics for one in self.considered)
         return "P95 latency" if known else "mean latency"
 
+    @property
+    def vague_p95(self) -> bool:
+        """Whether the choice's P95 is known too badly to say what a limit just below it would do."""
+        return self.choice is not None and _vague_p95(self.choice, self.considered)
+
     def shown(self, found: Matched) -> Candidate:
         """Return the point that stands for a collection: the choice, else what reaches the accuracy, else the best."""
         if self.choice and self.choice.collection == found.collection:
@@ -192,10 +197,14 @@ def _changes(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> t
     changes = []
     for name in order:
         value, towards = room[name]
-        if value == towards or (name == "max_p95_ms" and value > VACUOUS * max(one.latency for one in found)):
+        if value == towards or (name == "max_p95_ms" and _vague_p95(choice, found)):
             continue
         changes.append(Change(name, value, _moved(found, slo, name, nextafter(value, towards))))
     return (*changes, *_savings(found, slo, choice))
+
+
+def _vague_p95(choice: Candidate, found: Sequence[Candidate]) -> bool:
+    return choice.ceiling > VACUOUS * max(one.latency for one in found)
 
 
 def _savings(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> list[Change]:

@@ -155,8 +155,10 @@ def verdict_lines(decided: Recommendation) -> list[str]:
     else:
         lines.append(f"Margin: no other collection keeps to the limits{_to_try(decided)}.")
     lines += [*_in_memory(choice), *_unsure(decided), *_as_good(decided)]
-    changes = "; ".join(change(one, decided) for one in decided.changes)
-    lines.append(f"What would change it: {changes}." if changes else "What would change it: nothing that was measured.")
+    changes = [change(one, decided) for one in decided.changes] or ["nothing that was measured"]
+    if decided.vague_p95:
+        changes.append("what a P95 limit would do is not known, for want of queries or rounds")
+    lines.append(f"What would change it: {'; '.join(changes)}.")
     return [*lines, *_judged_by(decided)]
 
 
