@@ -68,7 +68,8 @@ def test_a_run_tells_how_its_rounds_ended_what_was_found_and_what_was_checked():
     assert condition_grids(rows, loads) == [*tables]
     assert trust(full, rows, loads).split("\n\n") == [
         "Rounds: 5 rounds, as asked.",
-        "**Noisy**: the baseline differs from itself in this run; every interval is widened by as much.",
+        "**Noisy**: the baseline differs from itself in this run; the interval of every trial's speedup, those under "
+        "load excepted, is widened by as much.",
         "Note: T14 it drifts.",
         LOSS_SAID,
         element_markdown(loss_grid([("rescoring 2×", rows[1])])),

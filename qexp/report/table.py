@@ -142,7 +142,7 @@ def failures(rows: Sequence[Row]) -> list[str]:
 
 LEGEND = (
     f"{INDISTINGUISHABLE} marks a speedup whose 95 % interval contains 1: no measurable difference. "
-    "In a noisy run the baseline differs measurably from itself, and all intervals are widened by as much. "
+    "In a noisy run the baseline differs measurably from itself, and trials' intervals are widened by as much. "
     "RAM is what the collection needs in memory, predicted for the points measured; savings are against the "
     "unquantized baseline, with cost.target_points those of that many points."
 )

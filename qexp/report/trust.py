@@ -21,7 +21,10 @@ def trust(experiment: Experiment, rows: Sequence[Row], loads: Sequence[Row]) -> 
     """
     parts = [f"Rounds: {experiment.stop}."]
     if experiment.noisy:
-        parts.append("**Noisy**: the baseline differs from itself in this run; every interval is widened by as much.")
+        parts.append(
+            "**Noisy**: the baseline differs from itself in this run; the interval of every trial's speedup, those "
+            "under load excepted, is widened by as much."
+        )
     parts += notes(experiment.warnings)
     if loss := loss_grid((point(row.params), row) for row in rows):
         parts += [LOSS_SAID, element_markdown(loss)]
