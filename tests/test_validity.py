@@ -187,6 +187,21 @@ def test_t05_what_was_built_is_not_what_was_asked_for(tmp_path: Path, otherwise:
     engine.close()
 
 
+@pytest.mark.parametrize(
+    "otherwise",
+    [{"m": 8}, {"ef_construct": 50}, {"datatype": "float16"}, {"quantization": METHODS["binary"], "method": "binary"}],
+)
+def test_t05_segments_that_the_engine_built_otherwise_than_it_noted(tmp_path: Path, otherwise: dict[str, Any]) -> None:
+    asked = spec(size=32)
+    built(tmp_path / "asked", asked).close()
+    engine = built(tmp_path / "built", replace(asked, **otherwise))
+    (noted,), (config,) = ((tmp_path / home).rglob("edge_config.json") for home in ("asked", "built"))
+    config.write_bytes(noted.read_bytes())
+    with pytest.raises(BenchmarkError, match=r"^T05 .* was asked for, the engine built"):
+        validity.check_state(asked, engine.state(), Checks())
+    engine.close()
+
+
 def test_t06_no_codes(tmp_path: Path) -> None:
     asked = spec(size=32)
     engine = unfinished(tmp_path, asked)

@@ -74,14 +74,20 @@ def manifest_of(folder: Path) -> dict[str, Any]:
 
 
 def read_state(folder: Path, points: int, indexed_vectors: int) -> CollectionState:
-    """Read the shard's configuration files, and the sizes of its files by component, beside what the engine counts."""
+    """Read the configuration files, and the sizes of the shard's files by component, beside what the engine counts.
+
+    The shard's has what was asked for, and where vectors are; what was built is in that of the indexed segment.
+    """
     shard = folder / SHARD
     config = json.loads((shard / "edge_config.json").read_text(encoding="utf-8"))
-    vectors = config["vectors"][""]
-    hnsw = config["hnsw_config"]
-    method, inner = method_of(config.get("quantization_config"))
-    quantized = inner.pop("memory", None)
     indexed = indexed_segments(shard)
+    vectors, hnsw, codes = config["vectors"][""], config["hnsw_config"], config.get("quantization_config")
+    for segment in indexed:  # one, else T05
+        own = json.loads((segment / "segment.json").read_text(encoding="utf-8"))["config"]["vector_data"][""]
+        vectors |= {name: own[name] for name in ("size", "distance", "datatype")}
+        hnsw, codes = own["index"]["options"], own.get("quantization_config")
+    method, inner = method_of(codes)
+    quantized = inner.pop("memory", None)
     return CollectionState(
         points=points,
         indexed_vectors=indexed_vectors,
