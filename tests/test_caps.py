@@ -19,9 +19,10 @@ from qexp.engine.base import build_collection
 from qexp.engine.caps import Cap, Hierarchy, hierarchy, remove_stale
 from qexp.engine.cliff import Procedure, measure_cliff, unlike
 from qexp.engine.edge import EdgeEngine
-from qexp.errors import ConfigError
+from qexp.engine.worker import Worker
+from qexp.errors import BenchmarkError, ConfigError
 from qexp.results import OperatingPoint
-from qexp.results.footprint import CapTrial, Cliff
+from qexp.results.footprint import CapTrial, Cliff, ProcessMemory
 from tests.conftest import QUICK, Qexp
 from tests.support.running import runs_of
 from tests.test_edge import spec, vectors
@@ -210,6 +211,18 @@ def trial(cap: int | None, mean: float | None) -> CapTrial:
 def test_the_floor_is_the_smallest_cap_before_the_first_fall(means: list[float | None], floor: int | None) -> None:
     trials = [trial(cap, mean) for cap, mean in zip([None, 30, 20, 10], means, strict=True)]
     assert Cliff(40, tuple(reversed(trials))).floor("none", "no rescore") == floor
+
+
+def test_what_a_process_reads_to_start_says_nothing_of_dropped_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "queries.npy", vectors(32, 2, seed=1))
+    build_collection(EdgeEngine(tmp_path / "c"), spec("none", size=32), vectors(32))
+    monkeypatch.setattr(Worker, "process", lambda _: ProcessMemory(0, 0, 0, 0, 0, 0, read=4096))
+    procedure = Procedure(partial(EdgeEngine, tmp_path / "c"), tmp_path / "c", tmp_path / "queries.npy", 2, 0)
+    nowhere = Hierarchy(tmp_path, "", "", "")
+    with pytest.raises(BenchmarkError, match=r"^T13: nothing was read from disk .*: set cache_dir to a folder"):
+        measure_cliff(procedure, nowhere, [(spec("none", size=32), [OperatingPoint(10)])], 1, [])
 
 
 @needs_caps

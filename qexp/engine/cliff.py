@@ -106,6 +106,7 @@ class _Stand:
         self._cap = open_things.enter_context(Cap(where, limit)) if limit is not None else None
         self._worker = open_things.enter_context(Worker(procedure.make_engine, procedure.queries, spec.name))
         self._worker.ready()
+        self._before = self._read()  # of libraries
         if self._cap is not None:
             self._cap.add(self._worker.pid)
         if self._survives(lambda: self._worker.open(spec)) is None and not self.visits[0].killed:
@@ -123,9 +124,12 @@ class _Stand:
         visit.read.append(block.reads.bytes or 0)
 
     def has_read(self) -> bool:
-        """Whether anything came from disk."""
+        """Whether anything came from disk since the process was ready."""
+        return self._read() > self._before
+
+    def _read(self) -> int:
         process = self._worker.process()
-        return process is not None and bool(process.read)
+        return process.read or 0 if process else 0
 
     def _survives(self, act: Callable[[], T]) -> T | None:
         """Do something in the worker; if the kernel kills it for want of memory, say so in every visit."""
