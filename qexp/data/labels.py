@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qexp.config import QrelsConfig
+from qexp.config import DatasetConfig, QrelsConfig
+from qexp.data.files import read_matrix
 from qexp.data.table import Table, need_columns
 from qexp.errors import DataError
 from qexp.results import Ids
@@ -139,6 +140,26 @@ def _found(table: Table, kept: Ids, wanted: list[Any], what: str) -> Ids:
             f"are row numbers"
         )
     return positions(table, kept, wanted)
+
+
+def given_neighbours(dataset: DatasetConfig, queries: Table, chosen: Ids, available: int) -> list[Any]:
+    """Return the neighbours that the dataset gives, a list for each of the chosen of all `available` queries.
+
+    Raises DataError for a file of another number of rows, and for a column that does not hold lists of ids.
+    """
+    if dataset.neighbours_path:
+        given = read_matrix(Path(dataset.neighbours_path))
+        if len(given) != available:
+            raise DataError(f"{dataset.neighbours_path}: {len(given)} rows of neighbours for {available} queries")
+        return list(given[chosen].tolist())
+    column = dataset.neighbours_column
+    need_columns(queries.rows, queries.place, column)
+    lists = queries.rows.select_columns([column]).with_format("arrow")[column][:]
+    if not isinstance(lists.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
+        raise DataError(f"{queries.place}: column '{column}' holds {lists.type}, not lists of neighbours")
+    need_ids(lists.type.value_type, queries.place, column)
+    every = lists.to_pylist()  # Arrow cannot take views of strings
+    return [every[row] for row in chosen]
 
 
 def neighbour_positions(lists: list[Any], asked: Ids, points: Table, kept: Ids, place: str) -> Ids:

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from qexp.cache import Kind
 from qexp.config import (
     CollectionDataset,
-    DatasetConfig,
     ExperimentConfig,
     HubDataset,
     ServerConfig,
@@ -24,13 +22,12 @@ from qexp.config import (
     TableDataset,
     with_paths,
 )
-from qexp.data.files import read_matrix
 from qexp.data.kept import digest_of, read_or_made
-from qexp.data.labels import check_unique_ids, need_ids, neighbour_positions, qrel_rows
+from qexp.data.labels import check_unique_ids, given_neighbours, neighbour_positions, qrel_rows
 from qexp.data.matrix import Written, write_matrix
 from qexp.data.payload import write_payload
 from qexp.data.source import Source, open_source
-from qexp.data.table import Table, has_vector, need_columns
+from qexp.data.table import Table, has_vector
 from qexp.errors import ConfigError, DataError
 from qexp.results import DatasetFacts, Ids, Vectors
 
@@ -165,7 +162,7 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
     qrels = qrel_rows(source.qrels, source.points, points.rows, query_table, queries.rows)
     np.save(folder / "qrels.npy", qrels)
     if config.dataset.truth == "neighbours" and source.queries is not None:
-        given = _given_neighbours(config.dataset, query_table, queries.rows, len(is_query))
+        given = given_neighbours(config.dataset, query_table, queries.rows, len(is_query))
         known, place = source.points, query_table.place
         if config.dataset.neighbours_path:  # a file has row numbers, whatever the ids of the points are
             known, place = replace(known, id_column=None), config.dataset.neighbours_path
@@ -241,22 +238,6 @@ def _check_given(config: ExperimentConfig, source: Source, facts: DatasetFacts) 
         raise DataError("dataset.truth=neighbours: they are those without search.filter; set dataset.truth=exact")
     if source.queries is None:
         raise DataError("dataset.truth=neighbours: held-out queries have none; set dataset.truth=exact")
-
-
-def _given_neighbours(dataset: DatasetConfig, queries: Table, chosen: Ids, available: int) -> list[Any]:
-    if dataset.neighbours_path:
-        given = read_matrix(Path(dataset.neighbours_path))
-        if len(given) != available:
-            raise DataError(f"{dataset.neighbours_path}: {len(given)} rows of neighbours for {available} queries")
-        return list(given[chosen].tolist())
-    column = dataset.neighbours_column
-    need_columns(queries.rows, queries.place, column)
-    lists = queries.rows.select_columns([column]).with_format("arrow")[column][:]
-    if not isinstance(lists.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
-        raise DataError(f"{queries.place}: column '{column}' holds {lists.type}, not lists of neighbours")
-    need_ids(lists.type.value_type, queries.place, column)
-    every = lists.to_pylist()  # Arrow cannot take views of strings
-    return [every[row] for row in chosen]
 
 
 def _labelled(labelled: int, queries: int) -> str:
