@@ -80,8 +80,11 @@ def test_an_embedding_larger_than_the_vectors_is_refused(tmp_path: Path) -> None
 
 def test_a_limit_larger_than_the_corpus_is_refused(tmp_path: Path) -> None:
     config = ExperimentConfig(dataset=SyntheticDataset(points=5, size=4, queries=2), search=SearchConfig(limit=6))
-    with pytest.raises(DataError, match=r"search\.limit=6: synthetic has only 5 points"):
+    with pytest.raises(DataError, match=r"search\.limit=6: synthetic has only 5 points; set search\.limit=5 or less$"):
         load_data(config, tmp_path)
+    held = r"has only 27 points, with 3 of its 30 rows held out as queries; set search\.limit=27 or less"
+    with pytest.raises(DataError, match=held):
+        of_file(parquet(tmp_path, rows=30), limit=28)
 
 
 def test_a_single_query_is_refused_as_it_cannot_both_choose_and_confirm(tmp_path: Path) -> None:
@@ -184,8 +187,9 @@ def test_held_out_queries_are_seeded_and_no_points(tmp_path: Path) -> None:
 
 def test_at_most_a_tenth_is_held_out(tmp_path: Path) -> None:
     assert of_file(parquet(tmp_path)).facts.queries == 10
-    with pytest.raises(DataError, match="9 rows are too few to hold queries out"):
-        of_file(parquet(tmp_path, rows=9))
+    assert of_file(parquet(tmp_path, rows=20)).facts.queries == 2
+    with pytest.raises(DataError, match="19 rows are too few to hold queries out; give queries with dataset"):
+        of_file(parquet(tmp_path, rows=19))
 
 
 def test_a_cut_of_a_model_not_known_to_be_trained_for_it_warns(tmp_path: Path) -> None:

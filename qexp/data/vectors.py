@@ -17,6 +17,7 @@ from qexp.config import (
     CollectionDataset,
     ExperimentConfig,
     HubDataset,
+    QueriesConfig,
     ServerConfig,
     SyntheticDataset,
     TableDataset,
@@ -85,8 +86,10 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
     key = digest_of([json.dumps(asked, sort_keys=True)])
     folder = cache / Kind.VECTORS / f"{config.dataset.title}-{key}"
     data = read_or_made(folder, partial(_read_folder, folder), partial(_lay_out, source, config, distance, folder))
-    if config.search.limit > data.facts.points:
-        raise DataError(f"search.limit={config.search.limit}: {source.place} has only {data.facts.points} points")
+    if config.search.limit > (points := data.facts.points):
+        held = _held_out_told(source, config)
+        place = f"search.limit={config.search.limit}: {source.place}"
+        raise DataError(f"{place} has only {points} points{held}; set search.limit={points} or less")
     if data.facts.queries < 2:
         place = (source.queries or source.points).place
         raise DataError(
@@ -207,17 +210,28 @@ def _split(source: Source, config: ExperimentConfig) -> tuple[Table, Any, Any]:
         is_query[_sample(available, config.search.queries, QUERY_SEED)] = True
         return source.queries, is_point, is_query
     assert isinstance(config.dataset, TableDataset | CollectionDataset)
-    asked = config.dataset.queries
-    count = min(asked.held_out, total // HELD_OUT_SHARE)
-    if count == 0:
+    count = _held_out(total, config.dataset.queries)
+    if count < 2:
         raise DataError(
             f"{source.place}: {total} rows are too few to hold queries out; give queries with dataset.queries.path=…"
         )
-    held = _sample(np.arange(total), count, asked.seed)
+    held = _sample(np.arange(total), count, config.dataset.queries.seed)
     is_point[held] = False
     is_query = np.zeros(total, dtype=bool)
     is_query[_sample(held, config.search.queries, QUERY_SEED)] = True
     return source.points, is_point, is_query
+
+
+def _held_out(rows: int, asked: QueriesConfig) -> int:
+    return min(asked.held_out, rows // HELD_OUT_SHARE)
+
+
+def _held_out_told(source: Source, config: ExperimentConfig) -> str:
+    """Return why there are fewer points than rows, where queries are held out; nothing where none are."""
+    if source.queries is not None or not isinstance(config.dataset, TableDataset | CollectionDataset):
+        return ""
+    rows = len(source.points.rows)
+    return f", with {_held_out(rows, config.dataset.queries)} of its {rows} rows held out as queries"
 
 
 def _sample(available: Ids, cap: int | None, seed: int) -> Ids:
