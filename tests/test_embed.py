@@ -1,3 +1,5 @@
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +107,9 @@ def test_an_unknown_function_names_the_near_miss(tmp_path: Path) -> None:
         embed_texts(TEXTS, config("lenghts"), tmp_path)
     with pytest.raises(DataError, match=r"returned no matrix of numbers|returned shape"):
         embed_texts(TEXTS, EmbeddingConfig(kind="callable", function="builtins:len"), tmp_path)
-    with pytest.raises(ConfigError, match="cannot import nowhere"):
-        embed_texts(TEXTS, EmbeddingConfig(kind="callable", function="nowhere:f"), tmp_path)
+    where = rf"cannot import no\.where: .*; looked in {re.escape(os.getcwd())} and .*=FOLDER/no/where\.py:f$"
+    with pytest.raises(ConfigError, match=where):
+        embed_texts(TEXTS, EmbeddingConfig(kind="callable", function="no.where:f"), tmp_path)
 
 
 def test_a_function_is_found_in_its_file(tmp_path: Path) -> None:
@@ -115,19 +118,23 @@ def test_a_function_is_found_in_its_file(tmp_path: Path) -> None:
     asked = EmbeddingConfig(kind="callable", function=f"{file}:f")
     assert embed_texts(["red"], asked, tmp_path) == [[3.0, 1.0]]
     (tmp_path / "tomllib.py").write_text("")
-    for name, reason in (("tomllib", "tomllib/__init__.py has the same name; rename"), ("nothing", "ModuleNotFound")):
+    nothing = f"ModuleNotFound.*; looked in {re.escape(str(tmp_path))} and in what is installed$"
+    for name, reason in (("tomllib", "tomllib/__init__.py has the same name; rename"), ("nothing", nothing)):
         with pytest.raises(ConfigError, match=reason):
             embed_texts(["red"], EmbeddingConfig(kind="callable", function=f"{tmp_path}/{name}.py:f"), tmp_path)
 
 
-@pytest.mark.parametrize(("text", "reason"), [("def f(:", "SyntaxError"), ("undefined_name", "NameError")])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("def f(:", "SyntaxError"), ("undefined_name", "NameError"), ("import not_there", "ModuleNotFoundError")],
+)
 def test_a_module_that_fails_is_one_line(
     text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / f"broken_{reason}.py").write_text(text)
-    with pytest.raises(ConfigError, match=f"cannot import broken_{reason}: {reason}: [^\n]*$"):
+    with pytest.raises(ConfigError, match=f"cannot import broken_{reason}: {reason}: [^\n;]*$"):
         embed_texts(TEXTS, EmbeddingConfig(kind="callable", function=f"broken_{reason}:f"), tmp_path)
 
 

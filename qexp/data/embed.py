@@ -80,7 +80,13 @@ def _callable(name: str) -> Encoder:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        raise ConfigError(f"embedding.function={name}: cannot import {module_name}: {_reason(error)}") from error
+        where = ""
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            where = f"; looked in {folder} and in what is installed"
+            if not file:
+                path = module_name.replace(".", "/")
+                where += f"; name its file: embedding.function=FOLDER/{path}.py:{attribute}"
+        raise ConfigError(f"embedding.function={name}: cannot import {module_name}: {_reason(error)}{where}") from error
     source = getattr(module, "__file__", None)
     if file and source != str(file):
         raise ConfigError(f"embedding.function={name}: {source} has the same name; rename your file")
