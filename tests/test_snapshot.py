@@ -9,6 +9,7 @@ from qdrant_client import models
 from qexp.cache import evict
 from qexp.config import CollectionDataset, ExperimentConfig, QueriesConfig, SearchConfig, StorageConfig
 from qexp.data import snapshot
+from qexp.data.progress import warn_once
 from qexp.data.snapshot import take_snapshot
 from qexp.data.untaken import hindrances
 from qexp.data.vectors import load_data
@@ -178,14 +179,19 @@ def test_a_snapshot_is_read_once_and_again_when_the_collection_grew(tmp_path: Pa
         assert len(take_snapshot(config(live), tmp_path).rows) == 1201
 
 
-def test_another_datatype_than_is_measured_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_datatype_than_is_measured_is_said_once_and_recorded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_once.cache_clear()
     with served(collection(datatype="float16")) as live:
         asked = ExperimentConfig(dataset=config(live), search=SearchConfig(limit=5))
-        load_data(asked, tmp_path)
+        jobs = [load_data(asked, tmp_path) for _ in range(2)]
         said = [line for line in caplog.messages if "datatype" in line]
         assert said == [
             "storage.datatype=float32: mine holds float16; add storage.datatype=float16 to measure what is there"
         ]
+        assert [data.warnings[0] for data in jobs] == said * 2
+        assert len(caplog.messages) == len(set(caplog.messages))
         caplog.clear()
         load_data(replace(asked, storage=StorageConfig("s", datatype="float16")), tmp_path)
         assert not [line for line in caplog.messages if "datatype" in line]

@@ -1,6 +1,7 @@
-"""Progress of long steps as log lines: how far, how fast, how long still."""
+"""Log lines of what data need: progress of long steps (how far, how fast, how long still), and warnings."""
 
 import logging
+from functools import cache
 from time import monotonic
 
 log = logging.getLogger(__name__)
@@ -33,3 +34,9 @@ class Progress:
             f"{rate:,.0f}",
             left,
         )
+
+
+@cache
+def warn_once(warning: str) -> None:
+    """Log a warning, for however many jobs of a sweep it holds, once; the record of each job has it too."""
+    log.warning("%s", warning)

@@ -1,7 +1,6 @@
 """A dataset at one embedding size, laid out once as files that engine and truth read in batches."""
 
 import json
-import logging
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, replace
@@ -27,12 +26,11 @@ from qexp.data.kept import digest_of, read_or_made
 from qexp.data.labels import check_unique_ids, given_neighbours, neighbour_positions, qrel_rows
 from qexp.data.matrix import Written, write_matrix
 from qexp.data.payload import write_payload
+from qexp.data.progress import warn_once
 from qexp.data.source import Source, open_source
 from qexp.data.table import Table, has_vector
 from qexp.errors import ConfigError, DataError
 from qexp.results import DatasetFacts, Ids, Vectors
-
-log = logging.getLogger(__name__)
 
 LAYOUT = 7  # raise when the files below change their meaning
 QUERY_SEED = 0
@@ -72,7 +70,7 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
     Raises DataError naming the first offending row, or a size that the vectors do not have; ConfigError for a datatype
     that the collection to be advised does not have.
     """
-    _check_datatype(config)
+    datatype = _other_datatype(config)
     config = replace(config, dataset=with_paths(config.dataset, expanduser))
     source = open_source(config.dataset, config.embedding, cache)
     distance = config.dataset.distance or source.distance or "cosine"
@@ -97,9 +95,9 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
         )
     if config.dataset.truth == "neighbours":
         _check_given(config, source, data.facts)
-    data = replace(data, warnings=(*source.warnings, *data.warnings))
+    data = replace(data, warnings=(*datatype, *source.warnings, *data.warnings))
     for warning in data.warnings:
-        log.warning("%s", warning)
+        warn_once(warning)
     return data
 
 
@@ -120,22 +118,24 @@ def _read_folder(folder: Path) -> Data:
     return data
 
 
-def _check_datatype(config: ExperimentConfig) -> None:
-    """Say that a live collection has another datatype than is measured, before a point of it is read.
+def _other_datatype(config: ExperimentConfig) -> list[str]:
+    """Say that a live collection has another datatype than is measured, before a point of it is read; return it.
 
     Raises ConfigError where it is the collection to be advised, whose datatype no update could change.
     """
     if not isinstance(config.dataset, CollectionDataset):
-        return
+        return []
     from qexp.data.snapshot import held_datatype
 
     asked, held = config.storage.datatype, held_datatype(config.dataset)
     if held == asked:
-        return
+        return []
     where = f"storage.datatype={asked}: {config.dataset.collection} holds {held}"
     if isinstance(config.engine, ServerConfig) and config.engine.source_collection:
         raise ConfigError(f"{where}, which cannot change in a collection that exists; add storage.datatype={held}")
-    log.warning("%s; add storage.datatype=%s to measure what is there", where, held)
+    said = f"{where}; add storage.datatype={held} to measure what is there"
+    warn_once(said)
+    return [said]
 
 
 def _lay_out(source: Source, config: ExperimentConfig, distance: str, folder: Path) -> None:
