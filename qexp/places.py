@@ -151,10 +151,10 @@ class Loader:
             os.utime(self.cache / Kind.COLLECTIONS / place.spec.name)  # it is used now
             state = place.worker.state()
         except (EngineError, OSError) as error:
-            log.info("%s: loaded again: %s", place.spec.method, error)
+            log.info("%s: loaded again: %s", place.spec.title, error)
             release(error)
             return None
-        log.info("%s: still loaded", place.spec.method)
+        log.info("%s: still loaded", place.spec.title)
         self._check(place.spec, place.worker, state)
         build = replace(place.build, state=state, reused=True)
         return Place(place.spec, place.worker, build, place.moments[:1], place.warmth)
@@ -171,7 +171,7 @@ class Loader:
             searcher = None if folder.exists() else second.enter_context(self.worker(spec))  # both start at once
             build = _found(worker, spec, held)
             if build:
-                log.info("%s: collection found in the cache", spec.method)
+                log.info("%s: collection found in the cache", spec.title)
                 holder.push(first.pop_all())
             else:
                 builder, worker = worker, searcher or second.enter_context(self.worker(spec))
@@ -186,9 +186,9 @@ class Loader:
         return Place(spec, worker, build, [memory], Warmth())
 
     def _built(self, builder: Worker, searcher: Worker, spec: CollectionSpec) -> Build:
-        log.info("%s: building %s points of %d dimensions", spec.method, f"{spec.points:,}", spec.size)
+        log.info("%s: building %s points of %d dimensions", spec.title, f"{spec.points:,}", spec.size)
         built = builder.build(spec, self.data.vectors, self.data.payload)
-        log.info("%s: uploaded in %.1f s, indexed in %.1f s", spec.method, built.upload_seconds, built.index_seconds)
+        log.info("%s: uploaded in %.1f s, indexed in %.1f s", spec.title, built.upload_seconds, built.index_seconds)
         loaded = searcher.open(spec)
         if loaded is None:
             raise EngineError(f"{spec.name}: the collection was built but cannot be loaded again")

@@ -86,7 +86,7 @@ class Steps:
         order = list(visits)
         base_of = {visit.point.hnsw_ef: index for index, visit in enumerate(order) if visit.role == "baseline"}
         pairs = [(base_of[v.point.hnsw_ef], index) for index, v in enumerate(order) if v.role == "trial"]
-        log.info("%s: round 0 of %d", quantized.spec.method, search.rounds)
+        log.info("%s: round 0 of %d", quantized.spec.title, search.rounds)
         self._warm(order, {"baseline": baseline, "trial": quantized})
         stopping = Stopping(pairs, search)
         measured = measure(
@@ -97,7 +97,7 @@ class Steps:
             stopping,
         )
         assert stopping.stop is not None
-        log.info("%s: %s", quantized.spec.method, stopping.stop)
+        log.info("%s: %s", quantized.spec.title, stopping.stop)
         return dict(zip(order, measured, strict=True)), stopping.stop
 
     def _warm(self, visits: Sequence[Visit], places: dict[str, Place]) -> None:
@@ -111,11 +111,11 @@ class Steps:
 
     def _on_round(self, places: tuple[Place, Place], number: int) -> None:
         """Say which round it is; before the first, when all that is read is in memory, note memory in use."""
-        least, method = self.config.search.rounds, places[0].spec.method
+        least, title = self.config.search.rounds, places[0].spec.title
         if number <= least:
-            log.info("%s: round %d of %d", method, number, least)
+            log.info("%s: round %d of %d", title, number, least)
         elif number % 10 == 0:
-            log.info("%s: round %d, until intervals are narrow enough", method, number)
+            log.info("%s: round %d, until intervals are narrow enough", title, number)
         if number == 1:
             for place in {id(place): place for place in places}.values():
                 place.moments.append(place.worker.memory())
@@ -145,7 +145,7 @@ class Steps:
     def check_after(self, timed: dict[Visit, Measurement], quantized: Place, baseline: Place) -> None:
         """Look for what may have disturbed the rounds."""
         for place in (quantized,) if quantized is baseline else (quantized, baseline):
-            validity.check_unchanged(place.spec.method, place.build.state, place.worker.state(), self.checks)
+            validity.check_unchanged(place.spec.title, place.build.state, place.worker.state(), self.checks)
         pairs = [(found.latencies.mean(), found.server.mean()) for found in timed.values() if found.server is not None]
         if pairs:
             client_ms, server_ms = np.mean(pairs, axis=0) / 1e6
@@ -175,7 +175,7 @@ class Steps:
         """Visit everything with its pages dropped before; nothing, and the reason, where the system keeps them."""
         search, visits = self.config.search, self.visits(quantized, baseline)
         visits = {visit: place for visit, place in visits.items() if visit.role != "control"}
-        log.info("%s: cold rounds", quantized.spec.method)
+        log.info("%s: cold rounds", quantized.spec.title)
         try:
             blocks = [partial(place.worker.cold_block, visit.point) for visit, place in visits.items()]
             measured = dict(zip(visits, measure(blocks, search.rounds, search.seed), strict=True))
@@ -211,5 +211,5 @@ class Steps:
                 if visit.role != "control"
                 for level in levels
             }
-            log.info("%s: load (%s)", quantized.spec.method, ", ".join(level.title for level in levels))
+            log.info("%s: load (%s)", quantized.spec.title, ", ".join(level.title for level in levels))
             return judge_load(measure_load(visits, search.rounds, search.seed), self.loader.data.facts.queries)

@@ -31,7 +31,8 @@ def job(config: ExperimentConfig, workers: ExitStack) -> tuple[Place, Place]:
     return Loader(config, data, cache, Checks(strict=True)).pair(workers, spec)
 
 
-def test_the_next_job_finds_the_baseline_loaded(small: ExperimentConfig) -> None:
+def test_the_next_job_finds_the_baseline_loaded(small: ExperimentConfig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "qexp")
     with ExitStack() as workers:
         quantized, baseline = job(small, workers)
     assert not psutil.pid_exists(quantized.worker.pid)
@@ -40,6 +41,9 @@ def test_the_next_job_finds_the_baseline_loaded(small: ExperimentConfig) -> None
         assert again.worker.pid == baseline.worker.pid != other.worker.pid
         assert again.build == replace(baseline.build, reused=True)
         assert again.moments == baseline.moments[:1]
+    told = list(dict.fromkeys(line.split(":")[0] for line in caplog.messages if "building" in line or "still" in line))
+    assert told == ["scalar", "baseline", "binary"]
+    assert caplog.messages[-1] == "baseline: still loaded"
 
 
 def test_round_0_visits_what_is_not_in_memory(small: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,7 +163,7 @@ def test_two_sweeps_on_one_store_share_what_they_build(environment: dict[str, st
     ]
     seen = "".join(process.communicate()[1] for process in both)
     assert [process.returncode for process in both] == [0, 0], seen
-    assert seen.count("none: building") == 1
+    assert seen.count("baseline: building") == 1
     assert [len(runs_of(environment, level)) for level in ("sweep", "collection", "trial")] == [2, 2, 2]
 
 

@@ -111,7 +111,7 @@ def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks) ->
     checks.expect(
         state.points == spec.points and state.indexed_vectors >= spec.points,
         "T02",
-        f"{spec.method}: all {spec.points:,} points are indexed",
+        f"{spec.title}: all {spec.points:,} points are indexed",
         f"{spec.name}: {spec.points} points asked for, {state.points} stored, {state.indexed_vectors} indexed; {again}",
     )
     asked = {field: getattr(spec, field) for field in (*_INDEX_FIELDS, *_LAYOUT_FIELDS)}
@@ -123,13 +123,13 @@ def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks) ->
         checks.expect(
             value == built,
             "T05",
-            f"{spec.method}: {field}={value} as asked",
+            f"{spec.title}: {field}={value} as asked",
             f"{spec.name}: {field}={value} was asked for, the engine built {built}; {again}",
         )
     checks.expect(
         _same_quantization(spec, state),
         "T05",
-        f"{spec.method}: quantization={state.quantization} as asked",
+        f"{spec.title}: quantization={state.quantization} as asked",
         f"{spec.name}: quantization {spec.quantization} was asked for, the engine built {state.quantization}; {again}",
     )
     predicted = spec.points * code_bytes(spec.quantization, spec.size, spec.distance)
@@ -139,7 +139,7 @@ def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks) ->
     checks.expect(
         untold or codes >= (1 - CODES_TOLERANCE) * predicted,
         "T06",
-        f"{spec.method}: {codes:,} bytes of codes, {predicted:,} predicted",
+        f"{spec.title}: {codes:,} bytes of codes, {predicted:,} predicted",
         f"{spec.name}: {codes} bytes of quantized codes, {predicted} expected; {again}",
     )
 
@@ -163,7 +163,7 @@ def check_stored(spec: CollectionSpec, rows: list[int], stored: Vectors, given: 
     checks.expect(
         not far.any(),
         "T12",
-        f"{spec.method}: {len(rows)} points fetched back are the dataset's rows",
+        f"{spec.title}: {len(rows)} points fetched back are the dataset's rows",
         f"{spec.name}: point {rows[int(np.argmax(far))]} is stored with another vector than the dataset's row of that "
         f"number; remove the collection from the {spec.home} and build it again",
     )
@@ -216,7 +216,7 @@ def check_accuracy(
         not lost,
         "T12",
         f"no trial of {len(trials)} has recall 0",
-        f"{spec.method}, {'; '.join(lost)}: recall is 0, so either the codes hold nothing, or they are another "
+        f"{spec.title}, {'; '.join(lost)}: recall is 0, so either the codes hold nothing, or they are another "
         f"collection's; use more bits, or remove {spec.name} from the {spec.home} and build it again",
     )
 

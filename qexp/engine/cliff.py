@@ -138,7 +138,7 @@ class _Stand:
         except EngineError:
             if self._cap is None or not self._cap.killed:
                 raise
-            log.info("%s: killed by the kernel under this cap", self.visits[0].spec.method)
+            log.info("%s: killed by the kernel under this cap", self.visits[0].spec.title)
             for visit in self.visits:
                 visit.killed = True
             return None

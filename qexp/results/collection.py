@@ -47,6 +47,11 @@ class CollectionSpec:
         return f"{self.dataset}-{self.size}-{self.method}-{digest}"
 
     @property
+    def title(self) -> str:
+        """What lines of progress and checks call it: its method, or that it is the baseline."""
+        return self.method if self.quantization else "baseline"
+
+    @property
     def home(self) -> str:
         """Where it is kept: on the `server`, or in the `cache`."""
         return "server" if self.engine.startswith("server") else "cache"
