@@ -129,9 +129,11 @@ def _job(composed: Any) -> list[float] | None:
         rows = _experiment(composed)
         found = objectives(rows)
         if found is None and in_multirun() and "direction" in HydraConfig.get().sweeper:  # it learns from them
+            from qexp.report.words import QUERIES
+
             raise QexpError(
                 f"{len(rows)} rows, or no P95: a sweeper that optimizes needs jobs of one operating point, and 100 "
-                "queries (search.queries, dataset.queries.held_out)"
+                f"queries ({QUERIES})"
             )
         return found
     except QexpError as error:

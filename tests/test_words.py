@@ -238,7 +238,7 @@ def test_too_few_queries_are_named_as_the_reason():
     assert verdict_lines(decided)[2] == (
         "Not certain: scalar, rescoring 2× has accuracy retention 0.970, but half of the queries vouches only for "
         "0.940: more of them may let it through (search.queries, dataset.queries.path, or "
-        "dataset.queries.held_out up to a tenth of the points)."
+        "dataset.queries.held_out up to a tenth of the points; of synthetic data dataset.queries)."
     )
 
 

@@ -15,7 +15,10 @@ SAME = "no measurable difference"
 FAR_MORE = 1.5  # times the RAM that is counted
 SAME_ACCURACY = 0.005  # a difference of recall or retention that matters to nobody
 WORKING_MIB = 8.0  # that searches themselves take, and a process more or less
-QUERIES = "search.queries, dataset.queries.path, or dataset.queries.held_out up to a tenth of the points"  # for more
+QUERIES = (  # for more
+    "search.queries, dataset.queries.path, or dataset.queries.held_out up to a tenth of the points; of synthetic data "
+    "dataset.queries"
+)
 MORE_QUERIES = f"more queries ({QUERIES})"
 
 
