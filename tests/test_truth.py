@@ -98,11 +98,17 @@ def test_a_file_of_neighbours_that_is_not_there_is_named(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda right: (right + 1) % 400, r"\d\d % of the given neighbours are farther .* or shifted ids"),
-        (lambda right: [*right[:7], right[7][:3], *right[8:]], "query 7: 3 neighbours given, search.limit=5"),
+        (
+            lambda right: (right + 1) % 400,
+            r"^dataset.truth=neighbours: \d\d % of the given neighbours are farther .* or shifted ids",
+        ),
+        (
+            lambda right: [*right[:7], right[7][:3], *right[8:]],
+            "^dataset.truth=neighbours: query 7: 3 neighbours given",
+        ),
         (lambda right: [*right[:7], [], *right[8:]], "query 7: 0 neighbours given, search.limit=5"),
         (lambda right: right + 390, r"the neighbour \d+ is no point of"),
-        (lambda right: np.repeat(right[:, :1], 10, axis=1), r"query 0: point \d+ is twice among the first 5 given"),
+        (lambda right: np.repeat(right[:, :1], 10, axis=1), r"^dataset.truth=neighbours: query 0: point \d+ is twice"),
         (lambda right: [*right[:7], [3, 8, 9, 3, 4], *right[8:]], "query 7: point 3 is twice among the first 5"),
     ],
     ids=["shifted", "short", "empty", "outside", "nearest only", "repeated"],

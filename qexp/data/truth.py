@@ -73,12 +73,13 @@ def given_truth(data: Data, k: int) -> Truth:
     Raises DataError for a list shorter than k or with repeats, for another distance and for shifted ids.
     """
     assert data.neighbours is not None
+    place = "dataset.truth=neighbours"
     given: Ids = np.load(data.neighbours)
     short = np.flatnonzero((given[:, :k] < 0).any(axis=1) | (given.shape[1] < k))
     if short.size:
         row = int(short[0])
         raise DataError(
-            f"{data.facts.source} query {row}: {int((given[row] >= 0).sum())} neighbours given, search.limit={k}; "
+            f"{place}: query {row}: {int((given[row] >= 0).sum())} neighbours given, search.limit={k}; "
             "set dataset.truth=exact or a smaller search.limit"
         )
     used = np.sort(given[:, :k], axis=1)
@@ -86,13 +87,13 @@ def given_truth(data: Data, k: int) -> Truth:
     if twice.size:
         row, column = twice[0]
         raise DataError(
-            f"{data.facts.source} query {row}: point {used[row, column]} is twice among the first {k} "
+            f"{place}: query {row}: point {used[row, column]} is twice among the first {k} "
             "given neighbours; set dataset.truth=exact"
         )
     wrong = farther(data, given[:, :k])
     if wrong > WRONG:
         raise DataError(
-            f"{data.facts.source}: {100 * wrong:.0f} % of the given neighbours are farther than the {k}-th exact one: "
+            f"{place}: {100 * wrong:.0f} % of the given neighbours are farther than the {k}-th exact one: "
             f"another distance than {data.facts.distance}, or shifted ids; set dataset.distance=… or "
             f"dataset.truth=exact"
         )
