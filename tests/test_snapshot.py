@@ -273,6 +273,8 @@ def test_a_named_vector_must_be_named(tmp_path: Path) -> None:
             take_snapshot(config(live), tmp_path)
         with pytest.raises(DataError, match=r"no dense vector 'titel' \(did you mean 'title'"):
             take_snapshot(config(live, vector="titel"), tmp_path)
+    with served(collection()) as live, pytest.raises(DataError, match=r"vector 'a'; .* leave dataset\.vector out$"):
+        take_snapshot(config(live, vector="a"), tmp_path)
 
 
 def test_a_vector_without_a_name_is_read_beside_others(tmp_path: Path) -> None:

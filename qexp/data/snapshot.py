@@ -123,7 +123,8 @@ def _about(client: "QdrantClient", config: CollectionDataset) -> About:
         raise DataError(f"{where}: its vectors have names ({', '.join(known)}); set dataset.vector=…")
     if config.vector not in named or named[config.vector] is None:
         asked = f" '{config.vector}'" if config.vector else ""
-        raise DataError(f"{where}: no dense vector{asked}{near_miss(config.vector or '', known)}")
+        unnamed = "; its vector has no name: leave dataset.vector out" if named.get(None) else ""
+        raise DataError(f"{where}: no dense vector{asked}{near_miss(config.vector or '', known)}{unnamed}")
     params = named[config.vector]
     if params.multivector_config is not None:
         raise DataError(f"{where}: vector '{config.vector}' is a multivector, which has no single embedding per point")
