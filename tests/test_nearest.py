@@ -201,10 +201,25 @@ def test_progress_counts_the_points_that_are_searched(
     among: Any, count: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(progress, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(nearest, "FIRST_BLOCK", 200)
     with caplog.at_level("INFO", progress.__name__):
         neighbours(vectors(0, 600, 4), vectors(1, 2, 4), 3, "dot", among)
-    said = [f"exact neighbours: {done} of {count}" for done in (256, count)]
+    said = [f"exact neighbours: {done} of {count}" for done in (200, count)]
     assert [message.split(",")[0] for message in caplog.messages] == said
+
+
+def test_the_first_threshold_lets_the_best_pass_and_their_equals() -> None:
+    nan, inf, top = np.nan, np.inf, np.finfo(np.float32).max
+    rows = np.array(
+        [[1, 3, 2, 0], [3, 3, 3, 0], [nan, 2, nan, 1], [nan, nan, nan, 1], [-inf, 1, -inf, -inf], [inf, inf, 0, inf]],
+        dtype=np.float32,
+    )
+    below = nearest._below(rows, 2)
+    assert below.dtype == np.float32
+    just = [float(np.nextafter(np.float32(x), np.float32(-inf))) for x in (2, 3, 1)]
+    assert below[:, 0].tolist() == [*just, -inf, -inf, float(top)]
+    passing = [np.flatnonzero(above).tolist() for above in rows > below]
+    assert passing == [[1, 2], [0, 1, 2], [1, 3], [3], [1], [0, 1, 3]]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from qexp.results import Ids, Vectors
 
 BLOCK_BYTES = 4 * 2**20  # scores of one block, which stay in the processor's cache
 POINT_BYTES = 4 * 2**20  # of one block
-FIRST_BLOCK = 256
+FIRST_BLOCK = 768
 PART = 64  # queries that keep a CPU busy
 FAR = 0.5  # of the mean squared length, from which on the centre of points is taken off: lengths would hide distances
 
@@ -171,6 +171,8 @@ class _Best:
 
     def offer(self, start: int, found: NDArray[Any]) -> None:
         """Consider scores [query, block] of the points from row number `start` on."""
+        if not self._seen and found.shape[1] >= self._ids.shape[1]:
+            self._threshold = _below(found, self._ids.shape[1])
         above = np.flatnonzero(found > self._threshold)
         query = above // found.shape[1]
         self._waiting.append((query, above - query * found.shape[1] + start, found.ravel()[above]))
@@ -201,3 +203,9 @@ class _Best:
         self._scores = np.take_along_axis(all_scores, chosen, axis=1)
         self._threshold = self._scores.min(axis=1, keepdims=True)
         self._waiting, self._count, self._merged = [], 0, self._seen
+
+
+def _below(found: NDArray[Any], width: int) -> NDArray[Any]:
+    """Return [query, 1] the number below the `width`-th largest of each row [query, n ≥ width]; -inf without one."""
+    worst = -np.partition(-found, width - 1, axis=1)[:, width - 1 : width]  # what is not a number is put last
+    return np.nextafter(np.fmax(worst, -np.inf), -np.inf, dtype=found.dtype)

@@ -14,7 +14,7 @@ from qexp.data.vectors import Data
 from qexp.errors import DataError
 from qexp.results import Ids, Vectors, evenly
 
-SCORE_BYTES = 2 * 2**20
+SCORE_BYTES = 2**19  # of the vectors compared at a time in double precision, which stay in the cache
 WAY = "3"  # raise when neighbours are found in another way, so that none of the old ones are used
 SPARE = 8  # candidates beyond k that single precision may have put in the wrong order
 
