@@ -119,6 +119,7 @@ def test_every_choice_is_described_in_its_first_comment(file: object) -> None:
 
 def test_hash_follows_the_experiment_and_not_the_machine() -> None:
     assert composed().hash == composed("cache_dir=/elsewhere").hash
+    assert composed().hash == composed("dataset.model=another", "slo.min_accuracy=0.5").hash
     assert composed().hash != composed("search.limit=11").hash
 
 

@@ -103,6 +103,14 @@ def test_other_data_are_another_question() -> None:
     assert [len(group) for group in questions(rows)] == [3, 3]
 
 
+def test_the_model_that_is_named_sets_nothing_apart() -> None:
+    jobs = [
+        job(method, dataset__path="a.npy", dataset__content="1", **model)
+        for method, model in (("scalar", {"dataset__model": "ada"}), ("binary", {}))
+    ]
+    assert told_apart(jobs) == [rows for _, rows in jobs]
+
+
 def test_what_a_file_held_at_other_times_is_another_question() -> None:
     then = job(dataset__path="a.npy", dataset__content="1")
     now = job("binary", dataset__path="a.npy", dataset__content="2")

@@ -158,6 +158,8 @@ GENERATED = "none: the vectors were generated"
         ({}, {}, "generated", "64 dimensions", GENERATED),
         ({}, {"dataset.path": "a.npy"}, "a.npy", "64 dimensions", BROUGHT),
         ({}, {"dataset.collection": "mine"}, "mine", "64 dimensions", BROUGHT),
+        ({}, {"dataset.path": "a.npy", "dataset.model": "ada"}, "a.npy", "64 dimensions", "ada"),
+        ({}, {"dataset.model": "ada", "embedding.model": "bge"}, "generated", "64 dimensions", "bge"),
         ({"native_size": 96}, {}, "generated", "64 dimensions, the first of 96, normalised again", GENERATED),
         ({"native_size": 96, "distance": "dot"}, {}, "generated", "64 dimensions, the first of 96", GENERATED),
         ({}, {"embedding.model": "bge"}, "generated", "64 dimensions", "bge"),

@@ -14,13 +14,14 @@ from qexp.config.dataset import (
     TableDataset,
 )
 from qexp.config.engine import EngineConfig, ServerConfig, parse_cap
-from qexp.config.experiment import HOUSEKEEPING, ExperimentConfig
+from qexp.config.experiment import HOUSEKEEPING, UNMEASURED, ExperimentConfig
 from qexp.config.located import located, located_encoder, located_function, paths_of, with_paths
 from qexp.config.schema import known_keys, register_schema, restored
 from qexp.config.search import AdaptiveConfig, SearchConfig, TuneConfig
 
 __all__ = [
     "HOUSEKEEPING",
+    "UNMEASURED",
     "AdaptiveConfig",
     "CollectionDataset",
     "CostConfig",

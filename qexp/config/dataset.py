@@ -16,14 +16,15 @@ MOST_BYTES = 64  # of a title and of a method: two of them name files, with host
 class DatasetConfig:
     """What every dataset has.
 
-    `label` names it in tables and runs. `distance` null is the dataset's own, else cosine. `truth` is computed
-    (`exact`), given (`neighbours`: a column of the queries, or a file with one row per query), or found by the
-    engine's exact search (`engine`). `on_bad_vector: drop` leaves out rows without a usable vector. `matryoshka` says
-    that the model was trained for truncation. `payload_indexes` maps payload fields to Qdrant's index types; empty
-    is what the live collection has that the dataset comes from, else none.
+    `label` names it in tables and runs, `model` names in reports what its vectors are from. `distance` null is the
+    dataset's own, else cosine. `truth` is computed (`exact`), given (`neighbours`: a column of the queries, or a file
+    with one row per query), or found by the engine's exact search (`engine`). `on_bad_vector: drop` leaves out rows
+    without a usable vector. `matryoshka` says that the model was trained for truncation. `payload_indexes` maps payload
+    fields to Qdrant's index types; empty is what the live collection has that the dataset comes from, else none.
     """
 
     label: str | None = None
+    model: str | None = None
     distance: str | None = None
     truth: str = "exact"
     neighbours_column: str = "neighbors"

@@ -25,6 +25,10 @@ class SweepConfig:
 HOUSEKEEPING = ("cache_dir", "cache_limit_gib", "skip_existing", "sweep", "wait_seconds")
 
 
+# Beginnings of keys that change nothing that is measured either: limits judge it afterwards, reports name the model.
+UNMEASURED = ("slo.", "dataset.model")
+
+
 @dataclass(frozen=True)
 class ExperimentConfig:
     """One experiment: a quantized collection and its baseline, over a grid of operating points."""
@@ -81,8 +85,8 @@ class ExperimentConfig:
 
     @property
     def hash(self) -> str:
-        """12 hexadecimal digits that change with anything that changes the experiment; `slo` judges it afterwards."""
-        measured = {key: value for key, value in self.flat().items() if not key.startswith("slo.")}
+        """12 hexadecimal digits that change with anything that changes what is measured."""
+        measured = {key: value for key, value in self.flat().items() if not key.startswith(UNMEASURED)}
         return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()[:12]
 
 

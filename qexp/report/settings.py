@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from qexp.config import UNMEASURED
 from qexp.results import Row
 
 # The parameter that names each group of the configuration, so that only what differs under one name is to be told.
@@ -16,7 +17,6 @@ _NAMED = {
     "engine": "engine",
 }
 _ROW_BY_ROW = ("search.rescore", "search.oversampling", "search.hnsw_ef", "search.limit")  # each row has its own
-_JUDGED_AFTERWARDS = "slo"
 # What is searched and for what, how it is measured, and at which prices: nobody deploys the better of two of these.
 _ASKED = ("dataset.", "embedding.", "search.", "engine.cpus", "engine.builds", "engine.ram_caps", "cost.", "validity")
 _SOURCE = ("dataset.", "embedding.", "search.queries")  # what points and queries come from
@@ -116,7 +116,7 @@ def _differing(jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> l
     """Return the keys that have several values under one name of their group."""
     found = []
     for key in dict.fromkeys(key for config, _ in jobs for key in config):
-        if _group(key) == _JUDGED_AFTERWARDS or key.startswith(_ROW_BY_ROW):
+        if key.startswith((*UNMEASURED, *_ROW_BY_ROW)):
             continue
         values: dict[str, set[str]] = defaultdict(set)
         for config, params in jobs:
@@ -132,7 +132,8 @@ def _differing(jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> l
 
 def _source(config: Mapping[str, Any]) -> str:
     """Return all that says what points and queries come from: the same is to be of the same content."""
-    return " ".join(f"{key}={_text(config, key)}" for key in config if key.startswith(_SOURCE) and key != CONTENT)
+    keys = [key for key in config if key.startswith(_SOURCE) and not key.startswith((CONTENT, *UNMEASURED))]
+    return " ".join(f"{key}={_text(config, key)}" for key in keys)
 
 
 def _group(key: str) -> str:

@@ -153,14 +153,14 @@ def _dataset(collection: CollectionRecord) -> Grid:
         size += f", the first of {facts['native_size']}{again}"
     mib = facts["points"] * facts["size"] * 4 / MIB
     source = config.get("dataset.path") or config.get("dataset.collection")
+    encoder = config.get("embedding.model") or config.get("embedding.function")
     unknown = "not recorded: the dataset brought its vectors" if source else "none: the vectors were generated"
-    model = config.get("embedding.model") or config.get("embedding.function") or unknown
     rows = (
         ("dataset", facts["name"]),
         ("source", str(source or "generated")),
         ("points", f"{facts['points']:,} ({mib:,.1f} MiB as float32)"),
         ("embedding", size),
-        ("model", str(model)),
+        ("model", str(encoder or config.get("dataset.model") or unknown)),
         ("distance", facts["distance"]),
         ("queries", f"{facts['queries']:,}: one half chooses, the other confirms"),
         ("index", f"HNSW, m {collection.built('m')}, ef_construct {collection.built('ef_construct')}"),
