@@ -12,7 +12,8 @@ import pytest
 
 from qexp.config import CollectionDataset, ServerConfig
 from qexp.engine.configured import engine_version
-from qexp.engine.server import ServerEngine, client_of
+from qexp.engine.connection import client_of
+from qexp.engine.server import ServerEngine
 from qexp.errors import ConfigError, EngineError
 from tests.conftest import QUICK, Qexp
 from tests.support.on_the_wire import KEY, asked_spec, config, one_line, refused

@@ -54,7 +54,7 @@ def test_t01_local_mode_is_no_engine() -> None:
     package = Path(runner.__file__).parent
     code = {file: file.read_text() for file in package.rglob("*.py")}
     makers = {file.name for file, text in code.items() if "QdrantClient(" in text and file.parent.name == "engine"}
-    assert makers <= {"server.py"}
+    assert makers <= {"connection.py"}
     assert not [file for file, text in code.items() if re.search(r"QdrantClient\([^)]*(path=|:memory:)", text)]
 
 

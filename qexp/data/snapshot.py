@@ -108,7 +108,7 @@ def held_datatype(config: CollectionDataset) -> str:
 
 def _connect(config: CollectionDataset) -> "QdrantClient":
     """Make the client that reads; the key comes from `QDRANT_API_KEY`."""
-    from qexp.engine.server import client_of
+    from qexp.engine.connection import client_of
 
     return client_of(config.url, timeout=TIMEOUT_SECONDS)
 

@@ -73,7 +73,7 @@ def engine_version(config: EngineConfig, quantization: dict[str, Any] | None = N
     Raises EngineError if it is out of reach, or does not know the quantization.
     """
     if isinstance(config, ServerConfig):
-        from qexp.engine.server import server_version
+        from qexp.engine.connection import server_version
 
         return f"{config.name}-{server_version(config, quantization)}"
     return f"{config.name}-{version('qdrant-edge-py')}"
