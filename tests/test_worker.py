@@ -37,6 +37,20 @@ def pid(of: Worker) -> int:
     return found
 
 
+def test_what_a_worker_logs_is_said_in_the_process_that_asked(
+    files: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "c" / spec(size=SIZE).name
+    for level in ("WARNING", "ERROR"):
+        folder.mkdir(parents=True)
+        with caplog.at_level(level), worker(files, tmp_path / "c") as builder:
+            assert builder.open(spec(size=SIZE)) is None
+    (said,) = caplog.records
+    assert (said.name, said.levelname) == ("qexp.engine.edge", "WARNING")
+    assert said.getMessage().startswith(f"{folder}: removed, and to be built again: ")
+    assert str(folder) not in capfd.readouterr().err
+
+
 def test_builds_and_searches_in_a_process_that_is_gone_afterwards(files: tuple[Path, Path], tmp_path: Path) -> None:
     asked = spec(size=SIZE)
     with worker(files, tmp_path / "c") as builder:

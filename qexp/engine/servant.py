@@ -1,5 +1,6 @@
 """The worker's side of the process border: one engine that answers requests."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -87,6 +88,18 @@ class _Servant:
         return process_memory()
 
 
+class _ToParent(logging.Handler):
+    """Sends what is logged during a request to where it came from, before the answer."""
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__()
+        self._pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.msg, record.args, record.exc_info = record.getMessage(), None, None  # what can be sent for certain
+        self._pipe.send(record)
+
+
 def serve(pipe: Connection, imported: object) -> None:
     """Answer requests until the pipe closes: first `make`, which has no answer. Interrupts are the parent's business.
 
@@ -94,6 +107,9 @@ def serve(pipe: Connection, imported: object) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    log = logging.getLogger("qexp")
+    log.setLevel(logging.INFO)
+    log.addHandler(_ToParent(pipe))
     servant: _Servant | None = None
     made: tuple[Any, ...] = ()
     while True:

@@ -1,5 +1,6 @@
 """An engine in a process of its own: nothing is timed across a process border, and a crash there is an error here."""
 
+import logging
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -183,9 +184,11 @@ class Worker:
 
     def _receive(self, request: str) -> Any:
         try:
-            answer, error = self._pipe.recv()
+            while isinstance(said := self._pipe.recv(), logging.LogRecord):
+                _log(said)
         except (EOFError, BrokenPipeError, ConnectionResetError) as lost:
             raise EngineError(self._how_it_died(request)) from lost
+        answer, error = said
         if isinstance(error, QexpError):
             raise error
         if error is not None:
@@ -202,6 +205,13 @@ class Worker:
             signal.SIGBUS: "; the disk that holds the cache is full: free space or set cache_dir",
         }
         return f"the engine's process for {self._title} {how} during '{request}'{hints.get(by, '')}"
+
+
+def _log(record: logging.LogRecord) -> None:
+    """Log what a worker has to say as if it were said here."""
+    log = logging.getLogger(record.name)
+    if log.isEnabledFor(record.levelno):
+        log.handle(record)
 
 
 def warm(points: Mapping[Worker, Iterable[OperatingPoint]]) -> None:
