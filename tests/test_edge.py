@@ -119,6 +119,17 @@ def test_datatypes_and_distances_are_built_as_asked(datatype: str, distance: str
     check_state(asked, build_collection(EdgeEngine(tmp_path), asked, points.astype(np.float32)).state, Checks())
 
 
+def test_an_upload_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("qexp.progress.EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("qexp.engine.edge.UPLOAD_BATCH", 250)
+    with caplog.at_level("INFO"):
+        build_collection(EdgeEngine(tmp_path), spec("none", size=32, points=600), vectors(32, 600))
+    said = [message.partition(",")[0] for message in caplog.messages]
+    assert said == [f"baseline: upload: {done} of 600" for done in (250, 500, 600)]
+
+
 def test_a_complete_collection_is_found_again_and_a_damaged_one_is_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

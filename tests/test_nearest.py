@@ -8,7 +8,8 @@ import pytest
 from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_info
 
-from qexp.data import nearest, progress, truth
+from qexp import progress
+from qexp.data import nearest, truth
 from qexp.data.truth import neighbours
 from tests.test_truth import METRIC, vectors
 

@@ -50,6 +50,18 @@ def test_an_upload_over_grpc_outlasts_a_fault(server: QdrantRest, status: int) -
         engine.close()
 
 
+def test_a_build_says_how_far_it_is(
+    server: QdrantRest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("qexp.progress.EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("qexp.engine.server.UPLOAD_BATCH", 100)
+    with caplog.at_level("INFO", "qexp"), closing(ServerEngine(config(server, upload_parallel=1))) as builder:
+        build_collection(builder, asked_spec(), vectors(SIZE, FEW))
+    said = list(dict.fromkeys(message.partition(",")[0] for message in caplog.messages))
+    uploaded = [f"scalar: upload: {done} of 600" for done in (100, 200, 300, 400)]
+    assert said == [*uploaded, "scalar: indexed: 600 of 600"]
+
+
 @pytest.mark.parametrize("version", ["1.15.5", "1.19.0"])
 def test_a_build_outlasts_a_restart_of_the_server(
     tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch

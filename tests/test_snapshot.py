@@ -9,12 +9,12 @@ from qdrant_client import models
 from qexp.cache import evict
 from qexp.config import CollectionDataset, ExperimentConfig, QueriesConfig, SearchConfig, StorageConfig
 from qexp.data import snapshot
-from qexp.data.progress import warn_once
 from qexp.data.snapshot import take_snapshot
 from qexp.data.untaken import hindrances
 from qexp.data.vectors import load_data
 from qexp.engine.configured import collection_spec
 from qexp.errors import ConfigError, DataError, EngineError
+from qexp.progress import warn_once
 from tests.support.live_collection import KEY, LiveCollection, served
 
 

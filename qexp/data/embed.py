@@ -15,9 +15,9 @@ import numpy as np
 from qexp.cache import Kind
 from qexp.config import EmbeddingConfig
 from qexp.data.kept import digest_of, file_digest, table_or_made, write_arrow
-from qexp.data.progress import Progress
 from qexp.errors import ConfigError, DataError, in_one_line, near_miss
 from qexp.paths import install
+from qexp.progress import Progress
 from qexp.results import Vectors
 
 if TYPE_CHECKING:

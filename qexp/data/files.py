@@ -17,8 +17,8 @@ from qexp.config.dataset import short
 from qexp.data.arrays import HDF5, MATRICES, hdf5_distance, parts_of, read_blocks
 from qexp.data.hub import NO_ROWS, folder_state, hush
 from qexp.data.kept import digest_of, file_digest, table_or_made, write_arrow, write_records
-from qexp.data.progress import Progress
 from qexp.errors import DataError, in_one_line
+from qexp.progress import Progress
 
 if TYPE_CHECKING:
     from datasets import Dataset

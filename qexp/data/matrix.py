@@ -8,9 +8,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.data.progress import Progress
 from qexp.data.table import Table, batches
 from qexp.errors import DataError
+from qexp.progress import Progress
 from qexp.results import Ids, Vectors
 
 Mask = NDArray[np.bool_]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from qexp.data.progress import Progress
 from qexp.machine import cpus_allowed
+from qexp.progress import Progress
 from qexp.results import Ids, Vectors
 
 BLOCK_BYTES = 4 * 2**20  # scores of one block, which stay in the processor's cache

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from qexp.data.progress import Progress
 from qexp.data.source import Source
 from qexp.data.table import BATCH
 from qexp.errors import DataError
+from qexp.progress import Progress
 from qexp.results import Ids
 
 SAMPLE = 2000

@@ -18,9 +18,9 @@ from qexp.config import CollectionDataset
 from qexp.config.dataset import short
 from qexp.data.kept import digest_of, whole, write_arrow
 from qexp.data.live import ask
-from qexp.data.progress import Progress
 from qexp.data.untaken import RATE, hindrances, is_tuned, limits, untaken, warnings
 from qexp.errors import DataError, near_miss
+from qexp.progress import Progress
 from qexp.results import evenly, shard_kib
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from qexp.data.kept import digest_of, read_or_made
 from qexp.data.labels import check_unique_ids, given_neighbours, neighbour_positions, qrel_rows
 from qexp.data.matrix import Written, write_matrix
 from qexp.data.payload import write_payload
-from qexp.data.progress import warn_once
 from qexp.data.source import Source, open_source
 from qexp.data.table import Table, has_vector
 from qexp.errors import ConfigError, DataError
+from qexp.progress import warn_once
 from qexp.results import DatasetFacts, Ids, Vectors
 
 LAYOUT = 7  # raise when the files below change their meaning

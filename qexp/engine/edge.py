@@ -15,6 +15,7 @@ from qexp.engine.base import INDEX_ALWAYS, SCROLL_BATCH, UPLOAD_BATCH, in_order,
 from qexp.engine.edge_folder import SHARD
 from qexp.engine.process import drop_pages, give_back, mapped_bytes, process_memory
 from qexp.errors import ConfigError, EngineError, in_one_line
+from qexp.progress import Progress
 from qexp.results import (
     DATATYPE_BITS,
     Build,
@@ -100,11 +101,12 @@ class EdgeEngine:
         for key, kind in self._spec.payload_indexes.items():
             schema = getattr(edge.PayloadSchemaType, kind.capitalize())
             _engine_call(self._shard.update, _engine_call(edge.UpdateOperation.create_field_index, key, schema))
-        starts = range(0, len(vectors), UPLOAD_BATCH)
+        starts, progress = range(0, len(vectors), UPLOAD_BATCH), Progress(f"{self._spec.title}: upload", len(vectors))
         for start, payloads in zip(starts, payload_batches(payload, UPLOAD_BATCH), strict=False):
             rows = np.asarray(vectors[start : start + UPLOAD_BATCH]).tolist()
             points = [edge.Point(start + n, row, payloads[n]) for n, row in enumerate(rows)]
             _engine_call(self._shard.update, edge.UpdateOperation.upsert_points(points))
+            progress.advance(len(points))
 
     def wait_until_indexed(self) -> None:
         """Run the optimizers to the end and write everything out."""

@@ -21,6 +21,7 @@ from qexp.engine.patience import P, R, outlast
 from qexp.engine.readback import Readback, failure
 from qexp.engine.wire import Grpc, Payloads, Rest, Taken
 from qexp.errors import BenchmarkError, EngineError
+from qexp.progress import Progress
 from qexp.results import Build, CollectionSpec, CollectionState, MemoryUse, OperatingPoint, Search, Vectors
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ class ServerEngine:
             rows = np.asarray(vectors[first : first + size]).tolist()
             self._patiently(self._wire.upsert, self._there.quoted, first, rows, payloads)
 
+        progress = Progress(f"{self._spec.title}: upload", len(vectors))
         under_way: deque[Future[None]] = deque()  # few, so that memory does not grow with the collection
         with ThreadPoolExecutor(parallel) as pool:
             try:
@@ -108,6 +110,7 @@ class ServerEngine:
                 for first, payloads in zip(starts, payload_batches(payload, size), strict=False):
                     if len(under_way) >= 2 * parallel:
                         under_way.popleft().result()
+                        progress.advance(size)
                     under_way.append(pool.submit(put, first, payloads))
                 for waiting in under_way:
                     waiting.result()
@@ -125,9 +128,13 @@ class ServerEngine:
         Raises EngineError if something fails or a replica stays dead, BenchmarkError after engine.ready_timeout.
         """
         deadline = time.monotonic() + self._config.ready_timeout
+        progress: Progress | None = None
         greens, told = 0, -inf
         while True:
             info = self._patiently(self._there.info)
+            indexed = info.get("indexed_vectors_count") or 0
+            progress = progress or Progress(f"{self._spec.title}: indexed", self._spec.points, indexed)
+            progress.reach(indexed)
             if failed := failure(info):
                 raise EngineError(f"{self._there.name}: {failed}")
             if info["status"] == "grey" and time.monotonic() > told + TOLD_SECONDS:  # after a restart it waits for that

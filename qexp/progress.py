@@ -1,4 +1,4 @@
-"""Log lines of what data need: progress of long steps (how far, how fast, how long still), and warnings."""
+"""Log lines of long steps: how far, how fast, how long still; and warnings that many jobs share."""
 
 import logging
 from functools import cache
@@ -19,21 +19,18 @@ class Progress:
 
     def advance(self, count: int) -> None:
         """Note that `count` more are done."""
-        self._done += count
-        now = monotonic()
+        self.reach(self._done + count)
+
+    def reach(self, done: int) -> None:
+        """Note that this many are done."""
+        self._done, now = done, monotonic()
         if now - self._said < EVERY_SECONDS:
             return
         self._said = now
-        rate = (self._done - self._already) / (now - self._started)
-        left = max(0, self._total - self._done) / rate if rate else float("inf")
-        log.info(
-            "%s: %s of %s, %s a second, %.0f s left",
-            self._what,
-            f"{self._done:,}",
-            f"{self._total:,}",
-            f"{rate:,.0f}",
-            left,
-        )
+        text = f"{self._what}: {done:,} of {self._total:,}"
+        if (rate := (done - self._already) / (now - self._started)) > 0:
+            text += f", {rate:,.0f} a second, {max(0, self._total - done) / rate:.0f} s left"
+        log.info("%s", text)
 
 
 @cache
