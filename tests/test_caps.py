@@ -221,7 +221,7 @@ def test_what_a_process_reads_to_start_says_nothing_of_dropped_pages(
     monkeypatch.setattr(Worker, "process", lambda _: ProcessMemory(0, 0, 0, 0, 0, 0, read=4096))
     procedure = Procedure(partial(EdgeEngine, tmp_path / "c"), tmp_path / "c", tmp_path / "queries.npy", 2, 0)
     nowhere = Hierarchy(tmp_path, "", "", "")
-    with pytest.raises(BenchmarkError, match=r"^T13: nothing was read from disk .*: set cache_dir to a folder"):
+    with pytest.raises(BenchmarkError, match=r"^T13 nothing was read from disk .*: set cache_dir to a folder"):
         measure_cliff(procedure, nowhere, [(spec("none", size=32), [OperatingPoint(10)])], 1, [])
 
 

@@ -83,7 +83,7 @@ def _under(limit: int | None, procedure: Procedure, where: Hierarchy, targets: T
                 stand.block(visit, kept=number > 0)
         if limit is None and not any(stand.has_read() for stand in stands):
             raise BenchmarkError(
-                f"T13: nothing was read from disk although all pages of {procedure.home} were dropped; a memory cap "
+                f"T13 nothing was read from disk although all pages of {procedure.home} were dropped; a memory cap "
                 f"means nothing there: set cache_dir to a folder on a disk"
             )
     return [visit for _, visit in visits]

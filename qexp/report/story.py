@@ -279,7 +279,8 @@ def _everything(record: Record, decided: Recommendation) -> list[Element]:
         for one, by in dominators(decided.considered, decided.slo.objectives)
         if one is not decided.choice  # what beats it misses a limit
     )
-    elements: list[Element] = [Heading("Every trial"), Grid(header, table, marked, folded=f"{len(rows)} rows")]
+    size = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
+    elements: list[Element] = [Heading("Every trial"), Grid(header, table, marked, folded=size)]
     if beaten:
         points = "1 dominated point" if len(beaten) == 1 else f"{len(beaten)} dominated points"
         said = f"{points}, and by what{judged_in(decided.slo)}"
