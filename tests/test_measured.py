@@ -179,10 +179,10 @@ def test_working_memory_is_not_what_searching_wants() -> None:
 
 
 def test_centroids_are_within_15_percent_of_the_heap(tmp_path: Path) -> None:
-    asked, queries = spec("product_x64", size=1024, points=1000, m=4, ef_construct=4), tmp_path / "queries.npy"
-    np.save(queries, vectors(1024, 10))
+    asked, queries = spec("product_x64", size=3072, points=1000, m=4, ef_construct=4), tmp_path / "queries.npy"
+    np.save(queries, vectors(3072, 10))
     engine = partial(EdgeEngine, tmp_path)
-    state = build_collection(engine(), asked, vectors(1024, 1000)).state
+    state = build_collection(engine(), asked, vectors(3072, 1000)).state
     with Worker(engine, queries, "test") as worker:
         worker.open(asked)
         memory = worker.memory()

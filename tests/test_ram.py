@@ -254,11 +254,12 @@ def test_components_by_exact_numbers() -> None:
 
 
 def test_centroids_by_exact_numbers() -> None:
-    assert centroid_bytes({"product": {"compression": "x16"}}, 100) == 256 * (24 + 400) + 16 * 25
+    assert centroid_bytes({"product": {"compression": "x16"}}, 100) == 256 * (24 + 4 * 128) + 16 * 25
+    assert centroid_bytes({"product": {"compression": "x64"}}, 1024) == 256 * (24 + 4 * 1024) + 16 * 64
     assert centroid_bytes({"scalar": {}}, 100) == centroid_bytes(None, 100) == 0
     asked = spec("product_x16", size=100, points=1000, segments=2, shards=3)
     (codes,) = [part for part in predict_ram(asked).components if part.name == "codes"]
-    assert (codes.bytes, codes.disk, codes.guide) == (25_000 + 6 * (256 * (24 + 400) + 16 * 25), 25_000, 25_000)
+    assert (codes.bytes, codes.disk, codes.guide) == (25_000 + 6 * (256 * (24 + 512) + 16 * 25), 25_000, 25_000)
 
 
 @pytest.mark.slow

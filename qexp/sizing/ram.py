@@ -56,11 +56,13 @@ def code_bytes(quantization: dict[str, Any] | None, size: int, distance: str) ->
 def centroid_bytes(quantization: dict[str, Any] | None, size: int) -> int:
     """Return the bytes that the centroids of product quantization have on the heap in each segment; 0 without it.
 
-    256 vectors of float32, wherever the codes lie (`quantization/src/encoded_vectors_pq.rs`).
+    256 vectors of float32, wherever the codes lie (`quantization/src/encoded_vectors_pq.rs`), in vectors of Rust that
+    have grown by doubling while they were read from JSON.
     """
     if method_of(quantization)[0] != "product":
         return 0
-    return _CENTROIDS * (_VECTOR_HEADER + 4 * size) + _RANGE * code_bytes(quantization, size, "")
+    grown = 1 << (size - 1).bit_length()
+    return _CENTROIDS * (_VECTOR_HEADER + 4 * grown) + _RANGE * code_bytes(quantization, size, "")
 
 
 def linked_by_signs(quantization: dict[str, Any] | None) -> bool:
