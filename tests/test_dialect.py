@@ -18,7 +18,7 @@ from tests.support.qdrant_rest import QdrantRest
 @pytest.mark.parametrize(
     ("version", "storage"),
     [
-        ("1.15.5", ("cached", "pinned", "cached")),
+        ("1.15.3", ("cached", "pinned", "cached")),
         ("1.15.5", ("cold", "cold", "cold")),
         ("1.16.3", ("cold", "pinned", "cached")),
         ("1.17.1", ("cached", "pinned", "cold")),
@@ -36,7 +36,7 @@ def test_placements_are_said_and_read_in_the_words_of_the_version(
         found = engine.open(asked)
         assert found is not None
         check_state(asked, found.state, Checks())
-        assert (found.upload_seconds is None) is (version < "1.16")
+        assert (found.upload_seconds is None) is (version < "1.15.4")
         assert (engine.memory() is None) is (version < "1.18")
         engine.close()
 
@@ -101,6 +101,7 @@ def test_a_server_that_is_too_old_is_refused(tmp_path: Path) -> None:
         pytest.raises(EngineError, match=r"is Qdrant 1\.14\.1; qexp needs 1\.15 or newer"),
     ):
         engine_version(config(server))
-    assert parse_version("1.20.0-dev", "") == (1, 20)
+    assert parse_version("1.20.0-dev", "") == (1, 20, 0)
+    assert parse_version("1.20", "") == (1, 20)
     with pytest.raises(EngineError, match="none of Qdrant's"):
         parse_version("unknown", "")

@@ -6,10 +6,10 @@ from typing import Any
 from qexp.errors import EngineError
 from qexp.results import CollectionSpec, method_of, most_segment_kib
 
-Version = tuple[int, int]
+Version = tuple[int, ...]  # as many numbers as are known, or needed
 
 OLDEST: Version = (1, 15)
-METADATA: Version = (1, 16)  # collections carry metadata
+METADATA: Version = (1, 15, 4)  # collections carry metadata
 OPTIMIZATIONS: Version = (1, 17)  # GET /collections/{name}/optimizations
 MEMORY_REPORT: Version = (1, 18)  # GET /collections/{name}/memory
 MEMORY_WORDS: Version = (1, 19)  # memory: cold|cached|pinned instead of on_disk and always_ram
@@ -23,11 +23,11 @@ MARK = "qexp"  # the key in a collection's metadata that makes it ours
 
 
 def parse_version(text: str, url: str) -> Version:
-    """Return (major, minor); raise EngineError if it is too old."""
-    found = re.match(r"(\d+)\.(\d+)", text)
+    """Return the version's numbers; raise EngineError if it is too old."""
+    found = re.match(r"\d+\.\d+(\.\d+)?", text)
     if not found:
         raise EngineError(f"engine.url={url}: answers with version '{text}', which is none of Qdrant's")
-    version = (int(found[1]), int(found[2]))
+    version = tuple(map(int, found[0].split(".")))
     if version < OLDEST:
         raise EngineError(
             f"engine.url={url}: is Qdrant {text}; qexp needs {_dotted(OLDEST)} or newer: update the server"

@@ -34,7 +34,7 @@ PINGS = 50
 
 
 class ServerEngine:
-    """A collection named after its spec and marked as ours in its metadata; before Qdrant 1.16 the name is the mark.
+    """A collection named after its spec and marked as ours in its metadata; before Qdrant 1.15.4 the name is the mark.
 
     The mark holds a token of the build, and the build's seconds once it is complete.
     """

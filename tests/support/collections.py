@@ -13,7 +13,7 @@ from qexp.engine.edge import _edge_config
 from qexp.engine.edge_filter import _filter
 from qexp.results import CollectionSpec
 
-Version = tuple[int, int]
+Version = tuple[int, ...]
 LARGER_IS_NEARER = ("Cosine", "Dot")
 
 
@@ -49,7 +49,7 @@ class Collection:
         asked = models.CreateCollection.model_validate(body)
         if asked.quantization_config and "turbo" in asked.quantization_config.model_fields_set and version < (1, 18):
             raise Refusal(400, "Format error in JSON body: data did not match any variant of untagged enum")
-        if version < (1, 16):
+        if version < (1, 15, 4):
             asked.metadata = None
         if version < (1, 19):
             _forget_memory(asked.vectors, asked.hnsw_config, asked.quantization_config)
@@ -118,7 +118,7 @@ class Collection:
         change = models.UpdateCollection.model_validate(body)
         if change.vectors or change.hnsw_config or change.quantization_config:
             self._reconfigure(change)
-        if change.metadata and self.version >= (1, 16):
+        if change.metadata and self.version >= (1, 15, 4):
             self.asked.metadata = {**(self.asked.metadata or {}), **change.metadata}
         if change.optimizers_config:
             for key in change.optimizers_config.model_fields_set:

@@ -59,8 +59,7 @@ class QdrantRest:
 
     def __enter__(self) -> "QdrantRest":
         self.home.mkdir(parents=True, exist_ok=True)
-        known = tuple(map(int, self.version.split(".")[:2]))
-        self.known = (known[0], known[1])
+        self.known = tuple(map(int, self.version.split(".")))
         self.collections = {f.name: Collection(f.name, f, self.known) for f in self.home.iterdir()}
         self.connections: list[Any] = []
         self.away = False
