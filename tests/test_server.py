@@ -240,6 +240,21 @@ def test_what_fails_on_the_server_is_named(server: QdrantRest, shown: dict[str, 
     one_line(error.value)
 
 
+def test_a_server_that_leaves_the_quantization_out_is_refused_before_the_upload(server: QdrantRest) -> None:
+    answer = server.answer
+
+    def forgetful(method: str, path: str, query: Any, body: Any) -> Any:
+        (body or {}).pop("quantization_config", None)
+        return answer(method, path, query, body)
+
+    server.answer = forgetful  # type: ignore[method-assign]
+    with pytest.raises(BenchmarkError, match=r"^T06 .* without quantization 'scalar' .*; update it or choose") as error:
+        build(server, ready_timeout=1)
+    one_line(error.value)
+    assert not server.collections
+    assert not [asked for asked in server.asked if asked.endswith("/points")]
+
+
 def test_a_full_disk_is_not_tried_again(server: QdrantRest) -> None:
     full = "Service internal error: No space left on device: WAL buffer size exceeds available disk space"
     server.fail("PUT .*/points", times=10_000, status=500, message=full)

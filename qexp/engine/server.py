@@ -69,7 +69,10 @@ class ServerEngine:
         return Build(mark.get("upload_seconds"), mark.get("index_seconds"), self.state(), reused=True)
 
     def create(self, spec: CollectionSpec) -> None:
-        """Make an empty collection, not indexed yet, instead of an incomplete one; EngineError if another is made."""
+        """Make an empty collection, not indexed yet, instead of an incomplete one.
+
+        Raises EngineError if another process makes it, BenchmarkError if the server leaves the quantization out.
+        """
         self._choose(spec)
         left = self._there.find()
         if left is not None:
@@ -82,6 +85,12 @@ class ServerEngine:
         except Taken as error:
             raise EngineError(f"{error}; another process is making it: wait for that one, then try again") from error
         made = self._there.info()["config"]
+        if spec.quantization and not made.get("quantization_config"):
+            self.drop()
+            raise BenchmarkError(
+                f"T06 {self._there.name}: the server has made it without quantization '{spec.method}' and does not say "
+                f"why; update it or choose another quantization"
+            )
         # A server may quantize by default (storage.collection.quantization), which no request to create can decline.
         if spec.quantization is None and made.get("quantization_config"):
             self._rest.ask("PATCH", self._there.path(), {"quantization_config": "Disabled"})
