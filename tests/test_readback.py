@@ -29,6 +29,8 @@ from tests.test_edge import vectors
         (("params", "vectors", "memory"), "cached", "T05 .* placements"),
         (("params", "vectors", "datatype"), "float16", "T05 .* datatype=float32"),
         (("params", "shard_number"), 2, "T05 .* shards=1"),
+        (("hnsw_config", "inline_storage"), True, "T05 .* the graph with {'inline_storage': True}"),
+        (("hnsw_config", "payload_m"), 4, "T05 .* the graph with {'payload_m': 4}"),
         (("quantization_config",), None, "T05 .* placements"),
         (("quantization_config", "scalar", "quantile"), 0.5, "T05 .* quantization"),
     ],

@@ -390,6 +390,7 @@ def found(asked: CollectionSpec, state: CollectionState) -> list[str]:
         ({"full_scan_threshold": 11}, ["T05"]),
         ({"replicas": 2}, ["T05"]),
         ({"write_consistency": 2}, ["T05"]),
+        ({"unasked": {"inline_storage": True}}, ["T05"]),
         ({"quantization": None}, ["T05"]),
         ({"quantization": {"scalar": {"type": "int8"}}}, ["T05"]),
         ({"quantization": {"binary": {"type": "int8", "quantile": 0.99, "always_ram": True}}}, ["T05"]),

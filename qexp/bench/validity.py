@@ -132,6 +132,12 @@ def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks) ->
         f"{spec.title}: quantization={state.quantization} as asked",
         f"{spec.name}: quantization {spec.quantization} was asked for, the engine built {state.quantization}; {again}",
     )
+    checks.expect(
+        not state.unasked,
+        "T05",
+        f"{spec.title}: the graph has nothing that was not asked for",
+        f"{spec.name}: the engine built the graph with {state.unasked}, which was not asked for; {again}",
+    )
     predicted = spec.points * code_bytes(spec.quantization, spec.size, spec.distance)
     codes = state.files.get("codes", 0)
     # More is no trap: a server counts headers and the empty segment for new points. An old one tells no sizes at all.

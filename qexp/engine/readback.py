@@ -174,6 +174,7 @@ def read_state(
         raise EngineError("the collection has named vectors; qexp makes and reads collections with one unnamed vector")
     method, inner = method_of(config.get("quantization_config"))
     inner = {key: value for key, value in inner.items() if value is not None}
+    usual = {"payload_m": (None, hnsw["m"]), "inline_storage": (None, False)}
     if version >= dialect.MEMORY_WORDS:
         vector_memory, hnsw_memory = vectors.get("memory"), hnsw.get("memory")
         code_memory = inner.pop("memory", None)
@@ -193,6 +194,7 @@ def read_state(
         shards=shards,
         replicas=copies // shards,
         write_consistency=params.get("write_consistency_factor") or 1,
+        unasked={name: hnsw[name] for name, values in usual.items() if hnsw.get(name) not in values},
     )
 
 

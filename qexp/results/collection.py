@@ -118,8 +118,8 @@ class RamEstimate:
 class CollectionState:
     """What the engine says it built; `files` are bytes by component, by the names of those predicted, and other.
 
-    It is `idle` if nothing is under way and all of it takes part. A server may not tell: `segments` is None then, and
-    `files` empty.
+    It is `idle` if nothing is under way and all of it takes part. `unasked` are settings of the graph that no spec
+    asks for. A server may not tell: `segments` is None then, and `files` empty.
     """
 
     points: int
@@ -138,6 +138,7 @@ class CollectionState:
     replicas: int = 1
     write_consistency: int = 1
     idle: bool = True
+    unasked: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
