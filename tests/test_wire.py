@@ -95,6 +95,29 @@ def test_a_quota_that_is_used_up_is_no_server_that_is_busy(status: int, text: st
     assert "the server's quota is used up" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (403, '{"status": {"error": "Storage locked: Write operations are forbidden"}}'),
+        (500, "gRPC: Storage locked: Write operations are forbidden"),
+    ],
+)
+def test_a_server_that_is_locked_is_not_waited_for_and_needs_no_other_key(status: int, text: str) -> None:
+    error = wire.refused(status, text, "http://here")
+    said = one_line(error)
+    assert not isinstance(error, wire.Unavailable)
+    assert "QDRANT_API_KEY" not in said
+    assert said.endswith('unlock it: POST /locks {"write": false}')
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(503, "answered 503 (Service Unavailable)"), (404, ": Not Found"), (599, "answered 599 (no reason given)")],
+)
+def test_a_refusal_without_a_word_has_that_of_its_status(status: int, said: str) -> None:
+    assert one_line(wire.refused(status, "", "http://here")).endswith(said)
+
+
 def test_no_compression_is_timed(server: QdrantRest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Qdrant compresses for every client that allows it, as qdrant-client does."""
     with closing(build(server)) as engine:

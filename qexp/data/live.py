@@ -31,7 +31,7 @@ def _failure(config: CollectionDataset, error: Exception) -> str:
 
     where = config.url
     if isinstance(error, UnexpectedResponse):
-        reason = reason_in(error.content.decode(errors="replace"))
+        reason = reason_in(error.status_code or 0, error.content.decode(errors="replace"))
         if error.status_code in (401, 403):
             return f"{where}: refused ({error.status_code}: {reason}); set QDRANT_API_KEY to a key that may read"
         if error.status_code == 404:

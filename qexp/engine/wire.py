@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable, Sequence
+from http.client import responses
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -263,14 +264,16 @@ def _untrusted(where: str, variable: str) -> EngineError:
 
 def refused(status: int, text: str, url: str) -> EngineError:
     """Say what the server refused, in its own words, and what to do."""
-    reason = reason_in(text)
+    reason = reason_in(status, text)
     where = f"engine.url={url}"
+    if "Storage locked: " in reason:  # by 1.15, the last that could be
+        return EngineError(f'{where}: the server refuses writes ({reason}); unlock it: POST /locks {{"write": false}}')
     if status == 401:
         return EngineError(f"{where}: the key is missing or wrong ({reason}); set QDRANT_API_KEY to one that may write")
     if status == 403:
         return EngineError(f"{where}: the key does not allow this ({reason}); set QDRANT_API_KEY to one that may write")
     if status == 404:
-        return Missing(f"{where}: {reason or 'not found'}")
+        return Missing(f"{where}: {reason}")
     if status == 409 or "already exists" in reason:
         return Taken(f"{where}: {reason}")
     if "no space left" in reason.lower():
@@ -280,16 +283,16 @@ def refused(status: int, text: str, url: str) -> EngineError:
     if status == 400 and "HTTPS" in reason.upper() and urlsplit(url).scheme == "http":
         return EngineError(f"{where}: the server there wants TLS; use https://")
     if status == 413:
-        return EngineError(f"{where}: {reason or 'the request is too large'}; raise the server's max_request_size_mb")
+        return EngineError(f"{where}: {reason}; raise the server's max_request_size_mb")
     if status in AWAY or status >= 500:
         return Unavailable(f"{where}: the server answered {status} ({reason})")
     return EngineError(f"{where}: the server refused ({status}: {reason})")
 
 
-def reason_in(text: str) -> str:
-    """Return the error inside Qdrant's envelope, else the text itself, on one line."""
+def reason_in(status: int, text: str) -> str:
+    """Return the error inside Qdrant's envelope, else the text itself, on one line; what the status means without."""
     if text.lstrip().startswith("<"):
         return "a web page, which is no answer of Qdrant's: check host, port, and what is between"
     with contextlib.suppress(ValueError, KeyError, TypeError):
         text = json.loads(text)["status"]["error"]
-    return in_one_line(text)[:300]
+    return in_one_line(text)[:300] or responses.get(status, "no reason given")
