@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 OK = frozenset((200, 201, 202))
-AWAY = frozenset((408, 429, 502, 503, 504))  # a server that is busy or starting says so; worth trying again
+BUSY = frozenset((408, 429))  # a server says so, or that it is broken or starting (500 and above); worth trying again
 OVER_QUOTA = 507
 OVER_QUOTA_WORDS = "insufficient storage"  # over gRPC, which has one code for that and for a server that is busy
 UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"  # in OpenSSL's words and in gRPC's
@@ -284,7 +284,7 @@ def refused(status: int, text: str, url: str) -> EngineError:
         return EngineError(f"{where}: the server there wants TLS; use https://")
     if status == 413:
         return EngineError(f"{where}: {reason}; raise the server's max_request_size_mb")
-    if status in AWAY or status >= 500:
+    if status in BUSY or status >= 500:
         return Unavailable(f"{where}: the server answered {status} ({reason})")
     return EngineError(f"{where}: the server refused ({status}: {reason})")
 
