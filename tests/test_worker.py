@@ -232,6 +232,40 @@ if __name__ == "__main__":
         time.sleep(0.05)
 
 
+def test_an_interrupt_waits_until_a_worker_has_what_it_starts_with(files: tuple[Path, Path], tmp_path: Path) -> None:
+    script = f"""
+import os
+import signal
+import threading
+from functools import partial
+from multiprocessing import resource_tracker, util
+from pathlib import Path
+from qexp.engine.edge import EdgeEngine
+from qexp.engine.worker import Worker
+
+def interrupted(*arguments):
+    child = spawn(*arguments)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return child
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=threading.Event().wait, daemon=True).start()  # may hear of signals too
+    resource_tracker.ensure_running()
+    spawn, util.spawnv_passfds = util.spawnv_passfds, interrupted
+    try:
+        with Worker(partial(EdgeEngine, Path({str(tmp_path / "c")!r})), Path({str(files[1])!r}), "test"):
+            print("not interrupted")
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+    (tmp_path / "parent.py").write_text(script)
+    run = subprocess.run(
+        [sys.executable, str(tmp_path / "parent.py")], capture_output=True, text=True, env=_with_path()
+    )
+    assert (run.stdout, run.stderr) == ("interrupted\n", "")
+
+
 def test_a_worker_starts_without_qdrants_slow_schema() -> None:
     script = "import sys, qexp.engine.worker, qexp.engine.edge; print('qdrant_client' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=_with_path())

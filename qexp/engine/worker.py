@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -61,13 +62,33 @@ def _start(make_engine: Callable[[], Engine]) -> tuple[BaseProcess, Connection]:
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs, make_engine), daemon=True)
     resource_tracker.ensure_running()  # its start, which the first process brings about, would let interrupts through
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child must not be hit while it imports
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with _uninterrupted():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child must not be hit while it imports
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     return process, ours
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let signals wait: a process that is started, but has not got what it starts with, ends with a traceback."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heard = [number for number in numbers if signal.getsignal(number) not in (None, signal.SIG_IGN)]
+    if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
+        heard = []
+    # Handlers and no mask: of a signal that this thread has masked another one hears, and tells.
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _next(make_engine: Callable[[], Engine]) -> tuple[BaseProcess, Connection]:
