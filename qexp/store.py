@@ -1,24 +1,20 @@
 """The tracking store: MLflow, reached, searched and written to, with every fault in one line."""
 
-import hashlib
 import json
 import logging
 import os
 import re
-import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import lru_cache
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qexp import __version__
+from qexp import __version__, store_file
 from qexp.environment import ENTRY_POINT, experiment_name
 from qexp.errors import ConfigError, DataError, TrackingError
-from qexp.locks import Lock
 from qexp.machine import user_name
 
 if TYPE_CHECKING:
@@ -53,9 +49,9 @@ def connect() -> tuple["MlflowClient", str]:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines and two requests for each trial
     try:
-        _check_place(mlflow.get_tracking_uri())
-        with _in_turn(mlflow.get_tracking_uri()), _first_contact(mlflow.get_tracking_uri()):
-            _make_whole(mlflow.get_tracking_uri())
+        store_file.check_place(mlflow.get_tracking_uri())
+        with store_file.in_turn(mlflow.get_tracking_uri()), _first_contact(mlflow.get_tracking_uri()):
+            store_file.make_whole(mlflow.get_tracking_uri())
             client = mlflow.MlflowClient()
             if os.environ.get("MLFLOW_EXPERIMENT_ID"):
                 return client, os.environ["MLFLOW_EXPERIMENT_ID"]
@@ -71,55 +67,6 @@ def connect() -> tuple["MlflowClient", str]:
         if not isinstance(error, _faults(ImportError, ValueError)):  # no driver of the database, a port of no digits
             raise
         raise ConfigError(f"MLFLOW_TRACKING_URI={address()}: cannot be used: {_reason(error)}") from error
-
-
-def _check_place(uri: str) -> None:
-    """Raise ConfigError where a SQLite store can be neither read nor made: MLflow tries for minutes, in silence."""
-    file = _sqlite_file(uri)
-    if file is None:
-        return
-    place = next(path for path in (file, *file.parents) if os.path.exists(path))
-    if place.is_dir() == (place == file) or not os.access(place, os.R_OK if place == file else os.W_OK):
-        cannot = "is no file that can be read" if place == file else "is no folder that can be written"
-        raise ConfigError(
-            f"MLFLOW_TRACKING_URI={address()}: {place} {cannot}; run in another folder, or set "
-            "MLFLOW_TRACKING_URI=sqlite:////…/mlflow.db"
-        )
-
-
-def _make_whole(uri: str) -> None:
-    """Make a SQLite store that is not there, all of it or nothing: what is made by halves MLflow can never use."""
-    file = _sqlite_file(uri)
-    if file is None or file.exists():
-        return
-    from mlflow import MlflowClient
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    mark = f"{file.name}.partial-"
-    for left in file.parent.glob(f"{escape(mark)}*"):  # by a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=mark, dir=file.parent) as folder:
-        made = Path(folder) / file.name
-        MlflowClient(f"sqlite:///{made}").search_experiments(max_results=1)
-        made.rename(file)
-
-
-def _sqlite_file(uri: str) -> Path | None:
-    """Return the file of a SQLite store; None for other stores, for one in memory and for a URI of SQLite's own."""
-    path = uri.removeprefix("sqlite:///").partition("?")[0]
-    plain = uri.startswith("sqlite:///") and path and not path.startswith((":memory:", "file:"))
-    return Path(path).resolve() if plain else None
-
-
-def _in_turn(uri: str) -> AbstractContextManager[object]:
-    """Let one process of the user's at a time open a SQLite store: two that make one leave it broken.
-
-    Each store has a lock of its own, for making one takes seconds, for which nobody with another need wait.
-    """
-    if not uri.startswith("sqlite:"):  # a server that does not answer must not keep others waiting
-        return nullcontext()
-    store = hashlib.sha256(os.path.realpath(uri.removeprefix("sqlite:///")).encode()).hexdigest()[:12]
-    return Lock(Path(tempfile.gettempdir()) / f"qexp-store-{os.getuid()}-{store}.lock", alone=True, mode=0o600)
 
 
 @contextmanager
