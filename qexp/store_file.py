@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +14,15 @@ from qexp.locks import Lock
 
 
 def check_place(uri: str) -> None:
-    """Raise ConfigError where a SQLite store can be neither read nor made: MLflow tries for minutes, in silence."""
+    """Raise ConfigError for a SQLite store that nobody can read later, or that can be neither read nor made.
+
+    MLflow tries to make it for minutes, in silence.
+    """
+    if re.match(r"sqlite:/{2,3}($|\?|(file:)?:memory:)", uri):
+        raise ConfigError(
+            f"MLFLOW_TRACKING_URI={uri}: is in memory, so that nothing recorded there outlives this process; set "
+            "MLFLOW_TRACKING_URI=sqlite:///mlflow.db"
+        )
     file = _sqlite_file(uri)
     if file is None:
         return
@@ -44,10 +53,9 @@ def make_whole(uri: str) -> None:
 
 
 def _sqlite_file(uri: str) -> Path | None:
-    """Return the file of a SQLite store; None for other stores, for one in memory and for a URI of SQLite's own."""
+    """Return the file of a SQLite store; None for other stores, and for a URI of SQLite's own."""
     path = uri.removeprefix("sqlite:///").partition("?")[0]
-    plain = uri.startswith("sqlite:///") and path and not path.startswith((":memory:", "file:"))
-    return Path(path).resolve() if plain else None
+    return Path(path).resolve() if uri.startswith("sqlite:///") and not path.startswith("file:") else None
 
 
 def in_turn(uri: str) -> AbstractContextManager[object]:

@@ -13,6 +13,16 @@ from qexp.store import connect
 from qexp.store_file import in_turn
 
 
+@pytest.mark.parametrize(
+    "uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true", "sqlite://?timeout=5"]
+)
+def test_a_store_in_memory_is_refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(ConfigError, match=r"is in memory, .*; set MLFLOW_TRACKING_URI=sqlite:///mlflow\.db$") as error:
+        connect()
+    assert str(error.value).startswith(f"MLFLOW_TRACKING_URI={uri}: ")
+
+
 def test_a_store_that_cannot_be_made_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def told(path: Path) -> str:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
