@@ -92,8 +92,8 @@ def is_run(record: Record) -> bool:
 
 def log_report(run_id: str, folder: Path) -> None:
     """Keep the files of a report as artifacts of a run, below `report`."""
-    client, _ = store.connect()
     with store.store_faults(f"keeping {folder} with run {run_id}"):
+        client, _ = store.connect()
         client.log_artifacts(run_id, str(folder), "report")
 
 

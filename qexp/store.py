@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ UNNAMED = "mlflow run -e "  # and the entry point: what a run is called that `ml
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what MLflow calls a run that was given no name
 
 TOLD_AFTER = 5.0  # seconds in which a server has not answered
+SLOW_AFTER = 20.0  # seconds of many requests, or of one that MLflow tries again
 # For a server that was never reached: it may be starting, but nothing is lost yet that MLflow's minutes would save.
 FIRST_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 
@@ -54,6 +55,7 @@ def connect() -> tuple["MlflowClient", str]:
             store_file.make_whole(mlflow.get_tracking_uri())
             client = mlflow.MlflowClient()
             if os.environ.get("MLFLOW_EXPERIMENT_ID"):
+                client.search_experiments(max_results=1)  # else the first contact would be a later one
                 return client, os.environ["MLFLOW_EXPERIMENT_ID"]
             name = experiment_name()
             found = client.get_experiment_by_name(name)
@@ -75,9 +77,7 @@ def _first_contact(uri: str) -> Iterator[None]:
     if not uri.startswith(("http:", "https:")) or uri in _reached:
         yield
         return
-    told = threading.Timer(TOLD_AFTER, log.warning, ("waiting for an answer of %s", without_password(uri)))
-    told.daemon = True
-    told.start()
+    told = _after(TOLD_AFTER, log.warning, "waiting for an answer of %s", without_password(uri))
     ours = {name: value for name, value in FIRST_PATIENCE.items() if name not in os.environ}
     os.environ.update(ours)
     try:
@@ -103,13 +103,33 @@ def without_password(text: str) -> str:
 
 @contextmanager
 def store_faults(doing: str) -> Iterator[None]:
-    """Turn every failure of the tracking store into a TrackingError that says what could not be done."""
+    """Turn every failure of the tracking store into a TrackingError that says what could not be done.
+
+    Where a server takes long, as MLflow does with one that is away, what is waited for is said.
+    """
+    told = _after(SLOW_AFTER, _say_slow, doing)
     try:
         yield
     except Exception as error:
         if not isinstance(error, _faults()):
             raise
         raise TrackingError(f"the tracking store failed while {doing}: {_reason(error)}") from error
+    finally:
+        told.cancel()
+
+
+def _say_slow(doing: str) -> None:
+    import mlflow
+
+    if (uri := mlflow.get_tracking_uri()) in _reached:
+        log.warning("still %s: %s is slow to answer, or does not", doing, without_password(uri))
+
+
+def _after(seconds: float, say: Callable[..., None], *words: str) -> threading.Timer:
+    timer = threading.Timer(seconds, say, words)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _faults(*more: type[Exception]) -> tuple[type[Exception], ...]:

@@ -260,8 +260,8 @@ def log_pending(client: "MlflowClient", root: Path) -> None:
 
 def record_verdict(run_id: str, verdict: str, text: str) -> None:
     """Note on the latest run that reproduces `run_id` how it went."""
-    client, experiment_id = connect()
     with store_faults("recording the verdict"):
+        client, experiment_id = connect()
         run = search(experiment_id, f"tags.`qexp.reproduces` = '{run_id}' AND tags.`qexp.level` = 'collection'")
         client.set_tag(run[-1].info.run_id, "qexp.verdict", verdict)
         client.log_text(run[-1].info.run_id, text, "reproduction.md")

@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 
 from qexp import store
-from qexp.errors import ConfigError
+from qexp.errors import ConfigError, TrackingError
 from qexp.store import connect, file_artifact, json_artifact, log_values, start_run, without_password
 from tests.conftest import QUICK, Qexp
 from tests.support.running import read_until, started
@@ -106,26 +106,63 @@ class _Busy(BaseHTTPRequestHandler):
         self.told.wait(60)
         self.send_error(503)
 
+    do_POST = do_GET
+
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
-def test_a_server_that_does_not_answer_is_told_and_soon_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
+    """The address of a server that has no answer until something is said, and what is said."""
+    said: list[str] = []
+    monkeypatch.setattr(_Busy, "asked", 0)
+    monkeypatch.setattr(_Busy, "told", threading.Event())
+    monkeypatch.setattr(store.log, "warning", lambda text, *told: (said.append(text % told), _Busy.told.set()))
+    for name in ("TOLD_AFTER", "SLOW_AFTER"):
+        monkeypatch.setattr(store, name, 0.0)
+    for name in ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER"):
+        monkeypatch.setenv(name, "0")
     with ThreadingHTTPServer(("127.0.0.1", 0), _Busy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         uri = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        for name in ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER"):
-            monkeypatch.setenv(name, "0")
-        said: list[str] = []
-        monkeypatch.setattr(store, "TOLD_AFTER", 0.0)
-        monkeypatch.setattr(store.log, "warning", lambda text, *told: (said.append(text % told), _Busy.told.set()))
-        with pytest.raises(ConfigError, match=f"^MLFLOW_TRACKING_URI={uri}: cannot be used: .*503"):
-            connect()
+        yield uri, said
         server.shutdown()
+
+
+@pytest.mark.parametrize("experiment", ["", "7"])
+def test_a_server_that_does_not_answer_is_told_and_soon_given_up(
+    experiment: str, busy: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, said = busy
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
+    with (
+        pytest.raises(ConfigError, match=f"^MLFLOW_TRACKING_URI={uri}: cannot be used: .*503"),
+        store.store_faults("starting a run"),
+    ):
+        connect()
     assert said == [f"waiting for an answer of {uri}"]
     assert _Busy.asked == 4
     assert not {*store.FIRST_PATIENCE} & {*os.environ}
+
+
+def test_a_server_that_answers_no_more_is_told_once(
+    busy: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, said = busy
+    monkeypatch.setattr(store, "_reached", {uri})
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    with pytest.raises(TrackingError, match=r"failed while logging run 7: .*503"), store.store_faults("logging run 7"):
+        MlflowClient().get_run("7")
+    assert said == [f"still logging run 7: {uri} is slow to answer, or does not"]
+    assert _Busy.asked == 3
+
+
+def test_a_database_that_takes_long_is_not_told(environment: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    connect()
+    store._say_slow("logging run 7")
+    assert not caplog.messages
 
 
 def test_a_deleted_experiment_is_one_line(environment: dict[str, str]) -> None:
