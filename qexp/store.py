@@ -51,11 +51,11 @@ def connect() -> tuple["MlflowClient", str]:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines and two requests for each trial
     try:
         store_file.check_place(mlflow.get_tracking_uri())
-        with store_file.in_turn(mlflow.get_tracking_uri()), _first_contact(mlflow.get_tracking_uri()):
+        _reach(mlflow.get_tracking_uri())
+        with store_file.in_turn(mlflow.get_tracking_uri()):
             store_file.make_whole(mlflow.get_tracking_uri())
             client = mlflow.MlflowClient()
             if os.environ.get("MLFLOW_EXPERIMENT_ID"):
-                client.search_experiments(max_results=1)  # else the first contact would be a later one
                 return client, os.environ["MLFLOW_EXPERIMENT_ID"]
             name = experiment_name()
             found = client.get_experiment_by_name(name)
@@ -71,17 +71,17 @@ def connect() -> tuple["MlflowClient", str]:
         raise ConfigError(f"MLFLOW_TRACKING_URI={address()}: cannot be used: {_reason(error)}") from error
 
 
-@contextmanager
-def _first_contact(uri: str) -> Iterator[None]:
+def _reach(uri: str) -> None:
     """Ask a server that was never reached for less long than MLflow would, and say what is waited for."""
+    from mlflow import MlflowClient
+
     if not uri.startswith(("http:", "https:")) or uri in _reached:
-        yield
         return
     told = _after(TOLD_AFTER, log.warning, "waiting for an answer of %s", without_password(uri))
     ours = {name: value for name, value in FIRST_PATIENCE.items() if name not in os.environ}
     os.environ.update(ours)
     try:
-        yield
+        MlflowClient(uri).search_experiments(max_results=1)
     finally:
         told.cancel()
         for name in ours:
