@@ -79,14 +79,14 @@ def measure_experiment(config: ExperimentConfig) -> Experiment:
             if spec.quantization:
                 search, findings = tuned(search, quantized.worker, partial(yardstick.judged_by, search, baseline))
             judged = partial(yardstick.judged_by, search, baseline)  # at the hnsw_ef that tuning found
-            steps = Steps(replace(config, search=search), loader)
-            measured = steps.measured(quantized, baseline, links, payload)
+            steps = Steps(replace(config, search=search), loader, quantized, baseline)
+            measured = steps.measured(links, payload)
             if spec.quantization:
                 findings += adaptive(search, quantized.worker, judged, data.facts.queries)
             workers.close()
-            cliff = steps.cliff(spec, links, payload) if config.engine.ram_caps else None
+            cliff = steps.cliff(links, payload) if config.engine.ram_caps else None
         with machine.turn(False, config.wait_seconds, log.info):
-            steps.add_builds(measured.results, spec)
+            steps.add_builds(measured.results)
     return _judged(spec, yardstick, steps, measured, tuple(findings), cliff)
 
 

@@ -23,7 +23,7 @@ from qexp.engine.cliff import Procedure, measure_cliff
 from qexp.engine.worker import load_block, warm
 from qexp.errors import EngineError
 from qexp.places import Loader, Place
-from qexp.results import Collection, CollectionSpec, Ids, Load, LoadLevel, Measurement, OperatingPoint, Stop, Visit
+from qexp.results import Collection, Ids, Load, LoadLevel, Measurement, OperatingPoint, Stop, Visit
 from qexp.results.footprint import Cliff, Cost
 from qexp.sizing.cost import price, priced_ram
 from qexp.sizing.links import Links
@@ -50,54 +50,61 @@ class Measured:
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of one experiment, on collections that its loader loads."""
+    """The steps of one experiment, on collections that its loader has loaded."""
 
     config: ExperimentConfig
     loader: Loader
+    quantized: Place
+    baseline: Place
 
     @property
     def checks(self) -> Checks:
         """What is looked for on the way."""
         return self.loader.checks
 
-    def measured(self, quantized: Place, baseline: Place, links: Links, payload: PayloadSize) -> Measured:
+    @property
+    def places(self) -> list[Place]:
+        """Where the collections are: one place where nothing is quantized."""
+        return [self.quantized] if self.quantized is self.baseline else [self.quantized, self.baseline]
+
+    def measured(self, links: Links, payload: PayloadSize) -> Measured:
         """Visit everything in every way that is asked for."""
-        timed, stop = self.timed(quantized, baseline)
-        collections = (self.sized(quantized, links, payload), self.sized(baseline, links, payload))
-        self.check_after(timed, quantized, baseline)
-        results = self.results(timed, quantized)
-        cold = self.cold(quantized, baseline) if self.config.search.cache == "cold" else {}
-        loads = self.loads(quantized, baseline)
+        timed, stop = self.timed()
+        collections = (self.sized(self.quantized, links, payload), self.sized(self.baseline, links, payload))
+        self.check_after(timed)
+        results = self.results(timed)
+        cold = self.cold() if self.config.search.cache == "cold" else {}
+        loads = self.loads()
         published = self.config.quantization.theory.compression
-        cost = price(quantized.spec, collections, links, published, self.config.cost, payload)
+        cost = price(self.quantized.spec, collections, links, published, self.config.cost, payload)
         return Measured(timed, stop, *collections, cost, results, cold, loads)
 
-    def visits(self, quantized: Place, baseline: Place) -> dict[Visit, Place]:
+    def visits(self) -> dict[Visit, Place]:
         """Return who is visited in every round: for each hnsw_ef the baseline and its control, then every trial."""
         bases = baseline_points(self.config.search)
-        points = operating_points(self.config.search, quantized.spec.quantization is not None)
-        return {Visit(role, point): baseline for point in bases for role in ("baseline", "control")} | {
-            Visit("trial", point): quantized for point in points
+        points = operating_points(self.config.search, self.quantized.spec.quantization is not None)
+        return {Visit(role, point): self.baseline for point in bases for role in ("baseline", "control")} | {
+            Visit("trial", point): self.quantized for point in points
         }
 
-    def timed(self, quantized: Place, baseline: Place) -> tuple[dict[Visit, Measurement], Stop]:
+    def timed(self) -> tuple[dict[Visit, Measurement], Stop]:
         """Visit everything warm, until speedups are known well enough."""
-        search, visits = self.config.search, self.visits(quantized, baseline)
+        search, visits, title = self.config.search, self.visits(), self.quantized.spec.title
         order = list(visits)
         base_of = {visit.point.hnsw_ef: index for index, visit in enumerate(order) if visit.role == "baseline"}
         pairs = [(base_of[v.point.hnsw_ef], index) for index, v in enumerate(order) if v.role == "trial"]
-        log.info("%s: round 0 of %d", quantized.spec.title, search.rounds)
-        self._warm(order, {"baseline": baseline, "trial": quantized})
+        log.info("%s: round 0 of %d", title, search.rounds)
+        self._warm(order, {"baseline": self.baseline, "trial": self.quantized})
         stopping = Stopping(pairs, search)
         measured = measure(
             [partial(place.worker.block, visit.point, search.warmup) for visit, place in visits.items()],
             search.rounds,
             search.seed,
-            partial(self._on_round, (quantized, baseline)),
+            self._on_round,
             stopping,
         )
         assert stopping.stop is not None
-        log.info("%s: %s", quantized.spec.title, stopping.stop)
+        log.info("%s: %s", title, stopping.stop)
         return dict(zip(order, measured, strict=True)), stopping.stop
 
     def _warm(self, visits: Sequence[Visit], places: dict[str, Place]) -> None:
@@ -109,15 +116,15 @@ class Steps:
             place.warmth.points |= asked[role]
             place.warmth.memory = place.worker.memory()
 
-    def _on_round(self, places: tuple[Place, Place], number: int) -> None:
+    def _on_round(self, number: int) -> None:
         """Say which round it is; before the first, when all that is read is in memory, note memory in use."""
-        least, title = self.config.search.rounds, places[0].spec.title
+        least, title = self.config.search.rounds, self.quantized.spec.title
         if number <= least:
             log.info("%s: round %d of %d", title, number, least)
         elif number % 10 == 0:
             log.info("%s: round %d, until intervals are narrow enough", title, number)
         if number == 1:
-            for place in {id(place): place for place in places}.values():
+            for place in self.places:
                 place.moments.append(place.worker.memory())
 
     def sized(self, place: Place, links: Links, payload: PayloadSize) -> Collection:
@@ -130,9 +137,9 @@ class Steps:
         ram = priced_ram(place.spec, links, payload, self.config.cost)
         return Collection(place.spec.name, place.build, ram, last, comparisons, place.worker.round_trip())
 
-    def cliff(self, spec: CollectionSpec, links: Links, payload: PayloadSize) -> Cliff:
+    def cliff(self, links: Links, payload: PayloadSize) -> Cliff:
         """Measure both collections again under each memory cap."""
-        bare = spec.unquantized()
+        spec, bare = self.quantized.spec, self.baseline.spec
         wanted = predict_ram(bare, links(bare), payload).ram
         search, caps = self.config.search, [parse_cap(cap) for cap in self.config.engine.ram_caps]
         home, queries = self.loader.cache / Kind.COLLECTIONS, self.loader.data.queries
@@ -142,9 +149,9 @@ class Steps:
             targets.append((spec, operating_points(search, quantized=True)))
         return measure_cliff(procedure, hierarchy(), targets, wanted, caps)
 
-    def check_after(self, timed: dict[Visit, Measurement], quantized: Place, baseline: Place) -> None:
+    def check_after(self, timed: dict[Visit, Measurement]) -> None:
         """Look for what may have disturbed the rounds."""
-        for place in (quantized,) if quantized is baseline else (quantized, baseline):
+        for place in self.places:
             validity.check_unchanged(place.spec.title, place.build.state, place.worker.state(), self.checks)
         pairs = [(found.latencies.mean(), found.server.mean()) for found in timed.values() if found.server is not None]
         if pairs:
@@ -156,26 +163,26 @@ class Steps:
             for visit, measurement in timed.items():
                 validity.check_reads(visit.title, measurement.reads, measurement.latencies.size, self.checks)
 
-    def results(self, timed: dict[Visit, Measurement], quantized: Place) -> dict[OperatingPoint, list[Ids]]:
+    def results(self, timed: dict[Visit, Measurement]) -> dict[OperatingPoint, list[Ids]]:
         """Return what every trial found, and what the split of the loss needs beside it."""
         found = {visit.point: [measured.ids] for visit, measured in timed.items() if visit.role == "trial"}
-        if quantized.spec.quantization is not None:
-            found |= {point: [quantized.worker.found(point)] for point in loss_points(self.config.search)}
+        if self.quantized.spec.quantization is not None:
+            found |= {point: [self.quantized.worker.found(point)] for point in loss_points(self.config.search)}
         return found
 
-    def add_builds(self, results: dict[OperatingPoint, list[Ids]], spec: CollectionSpec) -> None:
+    def add_builds(self, results: dict[OperatingPoint, list[Ids]]) -> None:
         """Build the quantized collection again, `engine.builds` times in all, and add what each build finds."""
         for number in range(1, self.config.engine.builds):
             with ExitStack() as workers:
-                place = self.loader.loaded(workers, replace(spec, build=number))
+                place = self.loader.loaded(workers, replace(self.quantized.spec, build=number))
                 for point, builds in results.items():
                     builds.append(place.worker.found(point))
 
-    def cold(self, quantized: Place, baseline: Place) -> dict[Visit, Measurement]:
+    def cold(self) -> dict[Visit, Measurement]:
         """Visit everything with its pages dropped before; nothing, and the reason, where the system keeps them."""
-        search, visits = self.config.search, self.visits(quantized, baseline)
-        visits = {visit: place for visit, place in visits.items() if visit.role != "control"}
-        log.info("%s: cold rounds", quantized.spec.title)
+        search = self.config.search
+        visits = {visit: place for visit, place in self.visits().items() if visit.role != "control"}
+        log.info("%s: cold rounds", self.quantized.spec.title)
         try:
             blocks = [partial(place.worker.cold_block, visit.point) for visit, place in visits.items()]
             measured = dict(zip(visits, measure(blocks, search.rounds, search.seed), strict=True))
@@ -187,7 +194,7 @@ class Steps:
         self.checks.prefer(read, "T13", what, f"no cold figures: {reason}")
         return measured if read else {}
 
-    def loads(self, quantized: Place, baseline: Place) -> tuple[Load, ...]:
+    def loads(self) -> tuple[Load, ...]:
         """Visit everything under every load that was asked for."""
         search = self.config.search
         most = max(search.clients, default=min(machine.cpus_allowed(), MOST_CLIENTS))
@@ -195,21 +202,20 @@ class Steps:
         if not levels:
             return ()
         with ExitStack() as workers:
-            places = {place.spec.name: place for place in (quantized, baseline)}
             crews = {
-                name: [workers.enter_context(self.loader.worker(place.spec)) for _ in range(most)]
-                for name, place in places.items()
+                place.spec.name: [workers.enter_context(self.loader.worker(place.spec)) for _ in range(most)]
+                for place in self.places
             }
-            for name, crew in crews.items():
-                for worker in crew:
-                    worker.open(places[name].spec)
+            for place in self.places:
+                for worker in crews[place.spec.name]:
+                    worker.open(place.spec)
             visits = {
                 (visit, level): partial(
                     load_block, crews[place.spec.name], visit.point, level, search.warmup, search.load_seconds
                 )
-                for visit, place in self.visits(quantized, baseline).items()
+                for visit, place in self.visits().items()
                 if visit.role != "control"
                 for level in levels
             }
-            log.info("%s: load (%s)", quantized.spec.title, ", ".join(level.title for level in levels))
+            log.info("%s: load (%s)", self.quantized.spec.title, ", ".join(level.title for level in levels))
             return judge_load(measure_load(visits, search.rounds, search.seed), self.loader.data.facts.queries)

@@ -170,10 +170,9 @@ def test_t14_a_machine_that_is_slower_whenever_it_is_the_controls_turn(
 ) -> None:
     visits = Steps.visits
 
-    def disturbed(self: Steps, quantized: Place, baseline: Place) -> dict[Visit, Place]:
-        slower = replace(baseline, worker=cast(Worker, HardWorking(baseline.worker, hnsw_ef=1000)))
-        found = visits(self, quantized, baseline)
-        return {visit: slower if visit.role == "control" else place for visit, place in found.items()}
+    def disturbed(self: Steps) -> dict[Visit, Place]:
+        slower = replace(self.baseline, worker=cast(Worker, HardWorking(self.baseline.worker, hnsw_ef=1000)))
+        return {visit: slower if visit.role == "control" else place for visit, place in visits(self).items()}
 
     monkeypatch.setattr(Steps, "visits", disturbed)
     experiment = measure_experiment(replace(small, search=replace(small.search, rounds=5)))
