@@ -91,6 +91,7 @@ def _no_choice(text: str) -> str:
 def _no_key(text: str) -> str:
     """Return the line for a group or field that is not there, with the near miss."""
     key = re.search(r"Could not (?:override|append|delete from) (?:config value at |config\. )?'([^']+)'", text)
+    key = key or re.search(r"override ~([\w.]+)\S*\n.* does not support deletion", text)
     if not key:
         return ""
     name = key.group(1).split("@")[0]
@@ -104,7 +105,7 @@ def _no_key(text: str) -> str:
         fields = {known.removeprefix(f"{group}.") for known in known_keys() if known.startswith(f"{group}.")}
         near = near_miss(field, fields) if fields else near_miss(name, {*GROUPS, *known_keys()})
         return f"{name}: no such group or field{near}"
-    if "delete from" in key[0]:
+    if "delet" in key[0]:
         return f"~{name}: no field of the schema can be taken out; {name}=null leaves it unset, where it may be"
     group, _, field = name.partition(".")
     return f"{name}: the {group} that is chosen has no '{field}'; choose the {group}=… that has it"

@@ -125,13 +125,15 @@ def check_flags(words: list[str]) -> None:
 
 
 def check_choices(words: list[str]) -> None:
-    """Refuse a group without a choice, for which Hydra has a traceback, and a path that no dataset was chosen for."""
+    """Refuse a word without a name, a group without a choice, and a path that no dataset was chosen for."""
     path = next((word for word in words if word.startswith("dataset.path=")), None)
     if path and not any(word.startswith(("dataset=", "experiment=", "--config", "-c")) for word in words):
         raise ConfigError(f"{path}: of which kind? Add dataset=file, or dataset=hub for one of the Hugging Face hub")
     for word in words:
-        group, _, choice = word.removeprefix("~").partition("=")
-        if group in GROUPS and (choice == "null" or (word.startswith("~") and group != "experiment")):
+        group, sign, choice = word.removeprefix("~").partition("=")
+        require(bool(group.strip("+ ")), f"'{word}': names nothing; write group=choice or group.field=value")
+        none = sign and choice in ("", "null")
+        if group in GROUPS and (none or (word.startswith("~") and group != "experiment")):
             raise ConfigError(f"{word}: must be one of its choices; qexp --help shows them")
 
 

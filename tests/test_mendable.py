@@ -33,6 +33,11 @@ def test_a_field_of_a_part_that_the_search_has_not_is_told() -> None:
     [
         ("cost.nodes=[{name: a, vcpu: 2}]", "cost.nodes: an item has no field 'vcpu'; qexp --cfg job shows"),
         ("~slo.max_p95_ms", "~slo.max_p95_ms: no field of the schema can be taken out; slo.max_p95_ms=null leaves it"),
+        (
+            "~search.limit",
+            "~search.limit: no field of the schema can be taken out; search.limit=null leaves it unset, wh",
+        ),
+        ("~storage.hnsw=cached", "~storage.hnsw: no field of the schema can be taken out; storage.hnsw=null"),
         ("+quantization=binary", "+quantization=…: is chosen already; leave out the +"),
         ("index.m=ä(", "index.m=ä(: not in Hydra's grammar; put quotes around such text within the word"),
         ("dataset.label=(x", "dataset.label=(x: not in Hydra's grammar"),

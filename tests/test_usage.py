@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,19 @@ def test_a_path_says_of_which_kind_it_is() -> None:
         check_choices(["dataset.path=a.npy"])
     for more in ("dataset=file", "experiment=mine", "--config-dir=presets"):
         check_choices([more, "dataset.path=a.npy"])
+
+
+@pytest.mark.parametrize("word", ["dataset=", "search=null", "~search", "~search=grid"])
+def test_a_group_has_a_choice(word: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{word}: must be one of its choices; qexp --help shows them$"):
+        check_choices([word])
+    check_choices(["experiment=mine", "~experiment", "dataset.path="])
+
+
+@pytest.mark.parametrize("word", ["", " ", "=", "=x", "+=x", "~"])
+def test_a_word_names_something(word: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^'{re.escape(word)}': names nothing; write group=choice"):
+        check_choices(["-m", word])
 
 
 def test_a_store_in_a_folder_of_its_own_is_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
