@@ -3,7 +3,6 @@
 import os
 
 SWEEP_RUN = "QEXP_SWEEP_RUN_ID"  # the parent of the collection runs
-REPRODUCES = "QEXP_REPRODUCES"  # the run that is measured again
 SWEEP_FOLDER = "QEXP_SWEEP_DIR"  # where Hydra keeps a multirun's output
 SWEPT = "QEXP_SWEPT"  # the keys that differ between the jobs of a sweep, comma between
 MAIN_PROCESS = "QEXP_MAIN_PID"  # the process that the user has started

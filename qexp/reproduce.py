@@ -1,7 +1,6 @@
 """The command `qexp-reproduce`: measure a recorded run again, from the run alone, and judge whether it holds."""
 
 import logging
-import os
 import shlex
 import shutil
 import signal
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp.config import ExperimentConfig, HubDataset, restored
-from qexp.environment import REPRODUCES, sweep_run
+from qexp.environment import sweep_run
 from qexp.errors import ConfigError, QexpError
 from qexp.reproduced import Agreement, TrialComparison, compare, differences, only_one_has, other_version, same_build
 from qexp.rows import experiment_rows
@@ -100,11 +99,7 @@ def _holds(run: "Run", cache: str | None) -> bool:
         if not saved:
             raise ConfigError(f"the run has no {tracking.SAVED_CONFIG}, so it cannot be composed")
         config = _at_revision(restored(saved, cache_dir=cache), run.data.tags.get(tracking.DATASET_REVISION))
-        os.environ[REPRODUCES] = run_id
-        try:
-            experiment = measure(config, shlex.split(run.data.tags["qexp.command"])[1:])
-        finally:
-            del os.environ[REPRODUCES]
+        experiment = measure(config, shlex.split(run.data.tags["qexp.command"])[1:], run_id)
         same = same_build(run, experiment)
         now = experiment_rows(config, experiment)
         compared = compare(then, now, experiment, same, latencies)

@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 SAMPLE = 100  # points whose components are looked at
 
 
-def run(config: ExperimentConfig, words: list[str]) -> Experiment:
-    """Measure the experiment and record it in MLflow; `words` are those that compose it.
+def run(config: ExperimentConfig, words: list[str], reproduces: str | None = None) -> Experiment:
+    """Measure the experiment and record it in MLflow; `words` compose it, `reproduces` is the run it measures again.
 
     Raises QexpError for everything that the user can mend; the MLflow run then ends as FAILED with its message.
     """
-    with tracking.collection_run(config, words) as record, room(cache_root(config.cache_dir)):
+    with tracking.collection_run(config, words, reproduces) as record, room(cache_root(config.cache_dir)):
         experiment = measure_experiment(config)
         record(experiment)
     if config.cache_limit_gib is not None:

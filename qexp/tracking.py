@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from qexp import machine, spool
 from qexp.config import ExperimentConfig, located, located_encoder, with_paths
-from qexp.environment import REPRODUCES, sweep_run, swept_keys
+from qexp.environment import sweep_run, swept_keys
 from qexp.errors import ConfigError, QexpError, TrackingError
 from qexp.paths import cache_root
 from qexp.provenance import code_tags, inputs, reproduce_command, uncommitted
@@ -47,13 +46,15 @@ NOTE = 8000  # characters of a tag that MLflow keeps
 
 
 @contextmanager
-def collection_run(config: ExperimentConfig, words: list[str]) -> Iterator[Callable[[Experiment], None]]:
+def collection_run(
+    config: ExperimentConfig, words: list[str], reproduces: str | None = None
+) -> Iterator[Callable[[Experiment], None]]:
     """Keep a collection run while the experiment is measured; call what it yields to record the result.
 
     The run ends as FINISHED, as FAILED with the message as tag `qexp.error`, or as KILLED when interrupted. If the
     store fails once the experiment is measured, the run stays open and its record pending on disk.
     """
-    tags = _first_tags(config, words)
+    tags = _first_tags(config, words, reproduces)
     with store_faults("starting a run"):
         client, experiment_id = connect()
         log_pending(client, cache_root(config.cache_dir))
@@ -89,7 +90,7 @@ def _method(config: ExperimentConfig, words: Sequence[str]) -> str:
     return " ".join([config.quantization.name, *apart])
 
 
-def _first_tags(config: ExperimentConfig, words: list[str]) -> dict[str, str]:
+def _first_tags(config: ExperimentConfig, words: list[str], reproduces: str | None) -> dict[str, str]:
     """Return what is known before anything is measured: configuration, command, code, and what the run is part of."""
     tags = {
         "qexp.config_hash": config.hash,
@@ -99,8 +100,8 @@ def _first_tags(config: ExperimentConfig, words: list[str]) -> dict[str, str]:
     }
     if read := inputs(config):
         tags[INPUTS] = read
-    if REPRODUCES in os.environ:
-        tags["qexp.reproduces"] = os.environ[REPRODUCES]
+    if reproduces:
+        tags["qexp.reproduces"] = reproduces
     if sweep := sweep_run():
         tags |= {"mlflow.parentRunId": sweep, "qexp.sweep": sweep, SWEEPS: sweep}
     return tags
