@@ -51,11 +51,11 @@ class SweepCallback(Callback):
             os.environ[SWEEP_FOLDER] = str(Path(config.hydra.sweep.dir).absolute())
             swept, jobs = plan(config)
             words = told_words(task_words(config.hydra))
-            begin(_name(config, swept.split(",")), cache_root(config.cache_dir), config.sweep.resume, words)
+            begin(_name(config, swept), cache_root(config.cache_dir), config.sweep.resume, words)
             _compare_words(words, [*own_folder(config.hydra), *task_words(config.hydra)])
         except Exception as error:  # of which Hydra would make a warning, and go on
             raise Refused(error) from error
-        os.environ[SWEPT] = swept
+        os.environ[SWEPT] = ",".join(swept)
         if jobs:
             os.environ[JOBS] = str(jobs)
             if jobs >= MANY:

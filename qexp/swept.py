@@ -10,8 +10,8 @@ from qexp.errors import ConfigError
 OBJECTIVES = 3  # of a job, for a sweeper that optimizes (cli.objectives)
 
 
-def plan(config: Any) -> tuple[str, int | None]:
-    """Return the keys that are swept, comma between, and the number of jobs where it is known beforehand.
+def plan(config: Any) -> tuple[list[str], int | None]:
+    """Return the keys that are swept, and the number of jobs where it is known beforehand.
 
     Raises ConfigError for a key that jobs of one sweep cannot differ in.
     """
@@ -24,7 +24,7 @@ def plan(config: Any) -> tuple[str, int | None]:
     swept = [override for override in overrides if override.is_sweep_override()]
     for override in swept:
         _check_swept(override.key_or_group)
-    keys = ",".join(override.get_key_element() for override in swept)
+    keys = [override.get_key_element() for override in swept]
     if not sweeper._target_.endswith(".BasicSweeper"):
         _check_directions(sweeper.get("direction"))
         return keys, sweeper.get("n_trials")

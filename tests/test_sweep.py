@@ -235,7 +235,7 @@ def test_a_sweep_is_named_after_what_it_sweeps(words: list[str], name: str) -> N
     config = composed(*[word for word in words if "experiment" in word])
     config.hydra.overrides.task = words
     keys, _ = plan(config)
-    named = sweep._name(config, keys.split(","))
+    named = sweep._name(config, keys)
     assert named.startswith(name)
     assert "oversampling" not in named
 

@@ -14,7 +14,7 @@ def test_jobs_are_counted_before_they_start() -> None:
     config.hydra.overrides.task = ["experiment=quickstart", "embedding='64','128'", "search.limit=range(5,8)"]
     keys, jobs = plan(config)
     assert jobs == 5 * 2 * 3
-    assert keys == "quantization,embedding,search.limit"
+    assert keys == ["quantization", "embedding", "search.limit"]
 
 
 def test_what_only_a_job_can_resolve_is_left_as_it_was_said() -> None:
@@ -22,7 +22,7 @@ def test_what_only_a_job_can_resolve_is_left_as_it_was_said() -> None:
     config = composed()
     config.hydra.overrides.task = words
     assert task_words(config.hydra) == words
-    assert plan(config) == ("quantization", 2)
+    assert plan(config) == (["quantization"], 2)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_an_optimizer_needs_a_direction_for_every_objective() -> None:
         with pytest.raises(ConfigError, match=r"^hydra.sweeper.direction=.*: a job has three objectives"):
             plan(config)
     config.hydra.sweeper.direction = ["maximize", "minimize", "minimize"]
-    assert plan(config) == ("", 3)
+    assert plan(config) == ([], 3)
 
 
 @pytest.mark.parametrize(
