@@ -36,6 +36,22 @@ def test_only_what_differs_under_one_name_is_told() -> None:
     assert settings(first, "data") == settings(third, "data") == [None] * 3  # each row says what it was searched with
 
 
+def test_a_name_with_one_value_does_not_tell_those_of_another() -> None:
+    quantiles = [job(quantization__config__scalar__quantile=value) for value in (0.9, 0.99)]
+    *_, other = told_apart([*quantiles, job("binary", quantization__config__binary__encoding="two_bits")])
+    assert settings(other) == [None] * 3
+
+
+@pytest.mark.parametrize("name", ["dataset", "embedding_size", "engine"])
+def test_jobs_that_are_never_compared_are_not_told_apart(name: str) -> None:
+    configs = ({"dataset.points": 1}, {"dataset.points": 2}, {"index.m": 8, "search.queries": 100})
+    kinds = ("one", "one", "other")
+    jobs = [(config, [row("scalar", 2.0, **{name: kind})]) for config, kind in zip(configs, kinds, strict=True)]
+    told = [rows[0].params for rows in told_apart(jobs)]
+    assert [one.get("data") for one in told] == ["dataset.points=1", "dataset.points=2", None]
+    assert [one.get("settings") for one in told] == [None] * 3
+
+
 @pytest.mark.parametrize("key", ["rescore", "oversampling", "hnsw_ef", "limit"])
 def test_what_each_row_has_is_not_told(key: str) -> None:
     jobs = [job(**{f"search__{key}": value}) for value in (1, 2)]
@@ -70,6 +86,11 @@ def test_a_baseline_has_nothing_of_its_quantization() -> None:
     first, second = told_apart([job(quantization__config__q=0.9), job(quantization__config__q=0.99)])
     assert settings(first) == [None, "quantization.config.q=0.9", "quantization.config.q=0.9"]
     assert settings(second)[1:] == ["quantization.config.q=0.99"] * 2
+
+
+def test_a_baseline_under_load_does_not_hide_what_sets_its_job_apart() -> None:
+    jobs = [(config, [*rows, rows[0]]) for config, rows in (job(quantization__config__q=q) for q in (0.9, 0.99))]
+    assert settings(told_apart(jobs)[0]) == [None, *["quantization.config.q=0.9"] * 2, None]
 
 
 def test_of_presets_the_name_says_it_all() -> None:

@@ -1,21 +1,16 @@
 """What sets the collections of a comparison apart where names do not: one quantization built with two values of m."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from qexp.config import UNMEASURED
 from qexp.results import Row
 
-# The parameter that names each group of the configuration, so that only what differs under one name is to be told.
-_NAMED = {
-    "dataset": "dataset",
-    "embedding": "embedding_size",
-    "quantization": "quantization",
-    "storage": "storage",
-    "engine": "engine",
-}
+# The parameters that tell jobs apart which are never compared, so that nothing else has to.
+_NEVER_COMPARED = ("dataset", "embedding_size", "engine")
+_NAMED = ("quantization", "storage")  # groups that have a name: only what differs under one is told
 _ROW_BY_ROW = ("search.rescore", "search.oversampling", "search.hnsw_ef", "search.limit")  # each row has its own
 # What is searched and for what, how it is measured, and at which prices: nobody deploys the better of two of these.
 _ASKED = ("dataset.", "embedding.", "search.", "engine.cpus", "engine.builds", "engine.ram_caps", "cost.", "validity")
@@ -71,9 +66,14 @@ def told_apart(jobs: Sequence[tuple[Mapping[str, Any], Sequence[Row]]]) -> list[
     what its quantization sets. `datatype` is that of storages that differ in it, `baseline_efs` the hnsw_ef of a job's
     baselines, where jobs differ in them.
     """
-    differing = _differing([(config, rows[-1].params) for config, rows in jobs if rows])
+    kinds: dict[tuple[str, ...], list[tuple[Mapping[str, Any], Mapping[str, str]]]] = defaultdict(list)
+    for config, rows in jobs:
+        if rows:
+            trial = next((row for row in rows if not row.baseline), rows[-1])
+            kinds[_kind(trial)].append((config, trial.params))
+    differing = {kind: _differing(of_kind) for kind, of_kind in kinds.items()}
     several = len({_text(config, "storage.datatype") for config, rows in jobs if rows}) > 1
-    told = [[_told(row, config, differing, several) for row in rows] for config, rows in jobs]
+    told = [[_told(row, config, differing[_kind(rows[-1])], several) for row in rows] for config, rows in jobs]
     efs = [_baseline_efs(rows) for rows in told]
     if len(set(efs)) > 1:
         told = [[_with_efs(row, own) for row in rows] for rows, own in zip(told, efs, strict=True)]
@@ -91,8 +91,14 @@ def method_name(params: Mapping[str, str]) -> str:
     return f"{quantization} ({params[SETTINGS]})" if SETTINGS in params else quantization
 
 
-def _told(row: Row, config: Mapping[str, Any], differing: Sequence[str], several_datatypes: bool) -> Row:
-    own = [key for key in differing if not (row.baseline and _group(key) == "quantization")]
+def _kind(row: Row) -> tuple[str, ...]:
+    return tuple(row.params.get(name, "") for name in _NEVER_COMPARED)
+
+
+def _told(
+    row: Row, config: Mapping[str, Any], differing: Mapping[str, Collection[str]], several_datatypes: bool
+) -> Row:
+    own = [key for key, names in differing.items() if _under(key, config, row.params) in names]
     own = [key for key in own if key in config or not key.startswith(_FILTER)]
     told = {
         DATA: [key for key in own if key.startswith(_ASKED)],
@@ -112,9 +118,9 @@ def _baseline_efs(job: Sequence[Row]) -> str:
     return " ".join(sorted({row.params["hnsw_ef"] for row in job if row.baseline}))
 
 
-def _differing(jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> list[str]:
-    """Return the keys that have several values under one name of their group."""
-    found = []
+def _differing(jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> dict[str, list[str]]:
+    """Return the keys that have several values under one name of their group, each with those names."""
+    found = {}
     for key in dict.fromkeys(key for config, _ in jobs for key in config):
         if key.startswith((*UNMEASURED, *_ROW_BY_ROW)):
             continue
@@ -122,12 +128,18 @@ def _differing(jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> l
         for config, params in jobs:
             if key == CONTENT and key not in config:  # recorded before it was known: it may be any
                 continue
-            under = _source(config) if key == CONTENT else params.get(_NAMED.get(_group(key), ""), "")
-            values[under].add(_text(config, key))
-        if any(len(several) > 1 for several in values.values()):
-            found.append(key)
-    names = {_group(key) for key in found if key.endswith(".name")}  # a preset that differs says it all
-    return [key for key in found if _group(key) not in names or key.endswith(".name")]
+            values[_under(key, config, params)].add(_text(config, key))
+        if names := [name for name, several in values.items() if len(several) > 1]:
+            found[key] = names
+    presets = {_group(key) for key in found if key.endswith(".name")}  # one that differs says it all
+    return {key: names for key, names in found.items() if _group(key) not in presets or key.endswith(".name")}
+
+
+def _under(key: str, config: Mapping[str, Any], params: Mapping[str, str]) -> str:
+    """Return the name under which a key is to have one value."""
+    if key == CONTENT:
+        return _source(config)
+    return params[_group(key)] if _group(key) in _NAMED else ""
 
 
 def _source(config: Mapping[str, Any]) -> str:
