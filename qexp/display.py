@@ -28,7 +28,7 @@ def show_experiment(config: ExperimentConfig, experiment: Experiment, rows: list
     """Print all of an experiment that is no part of a sweep: memory, trials, and what is recommended."""
     show_memory(experiment)
     also = condition_grids(rows, load_rows(config, experiment))
-    findings = [one.sentence for one in experiment.findings]
+    findings = [f"{one.sentence}." for one in experiment.findings]
     show(rows, title(experiment), experiment.cliff, None, [*notes(experiment.warnings), *findings], also)
     decided = recommend(rows, config.slo)
     patch = patch_line(unlogged(config, experiment, rows), decided.choice.row) if decided.choice else []

@@ -55,7 +55,7 @@ def test_findings_are_told_as_warnings_are() -> None:
     jobs = [
         replace(collection(name, "small"), tags={"qexp.findings": f"2× for {name}"}) for name in ("scalar", "binary")
     ]
-    assert findings(jobs) == ["scalar: 2× for scalar", "binary: 2× for binary"]
+    assert findings(jobs) == ["scalar: 2× for scalar.", "binary: 2× for binary."]
     assert findings([collection("scalar", "small")]) == []
 
 

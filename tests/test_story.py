@@ -200,12 +200,13 @@ def test_a_report_has_all_its_parts_in_their_order():
         "criteria of Qdrant's course | Where recall is lost | Why to believe it | Every trial | To share | How it was "
         "measured"
     )
-    assert {Bullets(("3× is enough",)), Bullets(("Note: small.",))} < {
+    assert {Bullets(("3× is enough.",)), Bullets(("Note: small.",))} < {
         one for one in elements if isinstance(one, Bullets)
     }
     (grid,) = [element for element in elements if isinstance(element, Grid) and element.folded == "3 checks"]
     assert grid.rows == (("T02", "held", "m"), ("T02", "warning", "index"), ("T08", "held", "recall"))
     assert alts["cliff"].endswith(" caps. baseline: holds under every cap, down to 1.0 MiB.")
+    assert Bullets(("baseline: holds under every cap, down to 1.0 MiB.",)) in elements
     assert alts["ram"].endswith(
         ": no quantization 1000.0 MiB, scalar 400.0 MiB, binary 400.0 MiB, turbo 500.0 MiB, product 100.0 MiB."
     )
@@ -226,7 +227,7 @@ def test_where_it_comes_from_and_what_failed_is_said():
     jobs = [replace(job(name), tags={"qexp.reproduce": f"qexp {command}"}) for name, command in ("aa", "ba", "cb")]
     _, facts, commands = _provenance(Record("4711", "title", tuple(jobs), (("turbo", "it crashed"),)), jobs)
     assert facts.items[0] == "MLflow run 4711."
-    assert facts.items[-1] == "No figures of job turbo: it crashed"
+    assert facts.items[-1] == "No figures of job turbo: it crashed."
     assert commands.text == "qexp a\nqexp b"
 
 

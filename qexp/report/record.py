@@ -85,8 +85,8 @@ def warnings(collections: Iterable[CollectionRecord]) -> list[str]:
 
 
 def findings(collections: Iterable[CollectionRecord]) -> list[str]:
-    """Return what tuning and adaptive policies have found, told as warnings are."""
-    return _said(collections, FINDINGS)
+    """Return what tuning and adaptive policies have found, a sentence each, told as warnings are."""
+    return [f"{line}." for line in _said(collections, FINDINGS)]
 
 
 def _several_versions(collections: Iterable[CollectionRecord]) -> list[str]:
