@@ -110,6 +110,8 @@ def test_many_collections_are_told_by_what_they_have_in_common() -> None:
     everywhere = range(24)
     assert told(*everywhere) == ["small"]
     assert told(*(number for number in everywhere if number % 4 < 2)) == ["every method (64 dimensions): small"]
+    assert told(0, 4, 8, 12, 16, 20) == ["every method (64 dimensions, storage hot): small"]
+    assert told(*range(4)) == ["binary_0: small"]
     assert told(*range(16)) == ["binary_0, binary_1, binary_2, binary_3: small"]
     assert told(*(number for number in range(16) if number % 4 == 1)) == [
         "binary_0 (64 dimensions, storage cold), binary_1 (64 dimensions, storage cold), "

@@ -262,9 +262,11 @@ def test_a_control_that_is_too_wide_is_not_called_quiet():
 
 def test_many_controls_that_are_too_wide_are_counted():
     jobs = [job(f"method_{number}", control(0.2, 5.0), row(f"method_{number}", 2)) for number in range(9)]
-    said, verdicts = told(*jobs, job("scalar", control(0.97, 1.03), row("scalar", 2)))
+    quiet = job("scalar", control(0.97, 1.03), row("scalar", 2))
+    said, verdicts = told(*jobs, quiet)
     assert said.startswith("In 9 of 10 jobs the control is too wide to say")
-    assert told(*jobs[:2])[0].startswith("In jobs method_0, method_1 the control is too wide to say")
+    assert told(*jobs[:2], quiet)[0].startswith("In jobs method_0, method_1 the control is too wide to say")
+    assert told(*jobs[:2])[0].startswith("In every job the control is too wide to say")
     assert len(verdicts) == 10
 
 

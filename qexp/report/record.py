@@ -136,18 +136,23 @@ def _told(
 
 
 def _who(found: Sequence[CollectionRecord], every: Sequence[CollectionRecord]) -> str:
-    """Return the names of some collections; of many what they have in common, if no other has it, else how many."""
+    """Return the names of some collections, or what these have in common if no other has it; else how many of many.
+
+    What they have in common is told of many, of every method, and of all that a method has.
+    """
     differing = [name for name in varying([row for one in every for row in one.rows]) if name not in _UNTOLD]
     names = dict.fromkeys(full_name(str(one.config["quantization.name"]), one.params, differing) for one in found)
-    if len(names) <= MOST_NAMES:
-        return ", ".join(names)
     common = {}
     for name in ("quantization", *differing):
         values = dict.fromkeys(one.params.get(name) for one in found)
         if len(values) < len({one.params.get(name) for one in every}):
             common[name] = values
     alike = [one for one in every if all(one.params.get(name) in values for name, values in common.items())]
-    if len(alike) > len(found) or any(len(values) > MOST_NAMES for values in common.values()):
+    exact = len(alike) == len(found) and all(len(values) <= MOST_NAMES for values in common.values())
+    every_method = "quantization" not in common and len({one.params.get("quantization") for one in found}) > 1
+    if len(names) <= MOST_NAMES and not (exact and (every_method or common.keys() == {"quantization"})):
+        return ", ".join(names)
+    if not exact:
         return f"{len(found)} of {len(every)} collections"
     methods = ", ".join(map(str, common.pop("quantization", ["every method"])))
     told = ", ".join(" or ".join(apart({name: str(one)}, [name]) for one in values) for name, values in common.items())

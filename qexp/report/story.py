@@ -253,6 +253,8 @@ def _validity(collections: list[CollectionRecord], decided: Recommendation) -> l
 
 def _some(names: Sequence[str], rows: Sequence[object]) -> str:
     """Return jobs by their names, one of which may be `none`; only their number where the table has many."""
+    if len(names) == len(rows) > 1:
+        return "every job"
     told = f"job{'s' if len(names) > 1 else ''} {', '.join(names)}"
     return told if len(names) <= MOST_NAMES else f"{len(names)} of {len(rows)} jobs"
 
