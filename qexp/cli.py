@@ -129,7 +129,7 @@ def _job(composed: Any) -> list[float] | None:
         rows = _experiment(composed)
         found = objectives(rows)
         if found is None and in_multirun() and "direction" in HydraConfig.get().sweeper:  # it learns from them
-            from qexp.report.words import QUERIES
+            from qexp.report.verdict import QUERIES
 
             raise QexpError(
                 f"{len(rows)} rows, or no P95: a sweeper that optimizes needs jobs of one operating point, and 100 "

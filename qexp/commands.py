@@ -23,7 +23,8 @@ from qexp.report.frontier import QUESTION, point, questions, title
 from qexp.report.recommend import Recommendation, recommend
 from qexp.report.record import Record, findings, warnings
 from qexp.report.render import write_report
-from qexp.report.words import notes, verdict_lines
+from qexp.report.verdict import verdict_lines
+from qexp.report.words import notes
 from qexp.results import Row
 from qexp.store import name_mlflow_run
 from qexp.streams import Parser, command

@@ -17,7 +17,8 @@ from qexp.report.recommend import recommend
 from qexp.report.table import LEGEND, failures, grid_table, rich_table
 from qexp.report.terminal import console
 from qexp.report.trust import condition_grids
-from qexp.report.words import notes, verdict_lines
+from qexp.report.verdict import verdict_lines
+from qexp.report.words import notes
 from qexp.results import Experiment, Row
 from qexp.results.footprint import Cliff
 from qexp.rows import load_rows, title, unlogged

@@ -18,7 +18,7 @@ from qexp.config import SloConfig
 from qexp.errors import ConfigError, DataError, TrackingError
 from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord, Record
-from qexp.report.words import verdict_lines
+from qexp.report.verdict import verdict_lines
 from tests.tables import baseline, row
 
 

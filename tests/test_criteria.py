@@ -5,7 +5,7 @@ from dataclasses import replace
 from qexp.report import answers
 from qexp.report.criteria import criteria
 from qexp.report.recommend import recommend
-from qexp.report.words import verdict_lines
+from qexp.report.verdict import verdict_lines
 from tests.tables import TABLE, baseline, row
 from tests.test_recommend import SLO
 

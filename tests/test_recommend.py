@@ -7,7 +7,8 @@ from qexp.config import SloConfig
 from qexp.report.answers import _best
 from qexp.report.frontier import dominators
 from qexp.report.recommend import recommend, shortfalls
-from qexp.report.words import more_cost, verdict_lines
+from qexp.report.verdict import verdict_lines
+from qexp.report.words import more_cost
 from tests.tables import baseline, row
 
 SLO = SloConfig(name="test")

@@ -7,39 +7,12 @@ import pytest
 from qexp.report.elements import Bullets, Grid, Heading, Paragraph, Picture, Quote, Tiles, Verdict
 from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord, Record
-from qexp.report.story import _asked, _comparison, _dataset, _decision, _everything, _provenance, _validity, story
-from qexp.report.words import verdict_lines
+from qexp.report.story import _asked, _comparison, _dataset, _decision, _everything, _provenance, story
+from qexp.report.verdict import verdict_lines
 from qexp.results import MIB, Check
 from qexp.results.footprint import CapTrial, Cliff
 from tests.tables import TABLE, baseline, job, row
 from tests.test_recommend import SLO
-
-
-def control(low: float, high: float, ef: str = "default"):
-    base = baseline(hnsw_ef=ef)
-    base.metrics.update(speedup_mean=1.0, speedup_mean_low=low, speedup_mean_high=high)
-    return base
-
-
-def test_the_control_of_every_job_has_its_figures():
-    jobs = [job("scalar", control(0.95, 1.04), row("scalar", 2)), job("binary", control(0.2, 5.0), row("binary", 2))]
-    jobs[1].metrics["rounds"] = 12
-    decided = recommend([one for found in jobs for one in found.rows], SLO)
-    _, said, grid, *_ = _validity(jobs, decided)
-    assert said.text.endswith(" cannot be told from itself (within 1.05×).")
-    assert grid.rows == (
-        ("scalar", "1.000 (0.950–1.040)", "holds", "1.000", "5"),
-        ("binary", "1.000 (0.200–5.000)", "too wide to say", "1.000", "12"),
-    )
-
-
-def told(*jobs: CollectionRecord) -> tuple[str, list[str]]:
-    decided = recommend([one for found in jobs for one in found.rows], SLO)
-    said = [element for element in _validity(list(jobs), decided) if isinstance(element, Paragraph | Grid)]
-    paragraph, grid = said[0], said[1]
-    assert isinstance(paragraph, Paragraph)
-    assert isinstance(grid, Grid)
-    return paragraph.text, [str(cells[2]) for cells in grid.rows]
 
 
 def test_the_decision_has_the_figures_of_the_choice():
@@ -240,42 +213,6 @@ def test_every_machine_that_measured_is_named_once():
     _, facts, _ = _provenance(Record("run", "title", tuple(jobs), ()), jobs)
     assert isinstance(facts, Bullets)
     assert facts.items[3:] == ("one, 2 cores, 4.0 GiB; numpy 2.4.6.", "other, 2 cores, 4.0 GiB; numpy 2.4.6.")
-
-
-def test_a_control_that_is_too_wide_is_not_called_quiet():
-    quiet = job("scalar", control(0.99, 1.03), row("scalar", 2))
-    wide = job("binary", control(0.2, 5.0), row("binary", 2))
-    noisy = job("turbo_4bit", control(1.1, 1.2), row("turbo_4bit", 2))
-    assert told(quiet) == (
-        "In every job the baseline, measured twice, cannot be told from itself (within 1.03×).",
-        ["holds"],
-    )
-    assert told(noisy)[0] == "The control fails in job turbo_4bit: read those speedups with care."
-    assert told(wide)[0] == "In job binary the control is too wide to say whether the machine was steady."
-    assert told(quiet, wide, noisy) == (
-        "The control fails in job turbo_4bit: read those speedups with care. In job binary the control is too wide to "
-        "say whether the machine was steady. In the others the baseline, measured twice, cannot be told from itself "
-        "(within 1.03×).",
-        ["holds", "too wide to say", "fails: noisy"],
-    )
-
-
-def test_many_controls_that_are_too_wide_are_counted():
-    jobs = [job(f"method_{number}", control(0.2, 5.0), row(f"method_{number}", 2)) for number in range(9)]
-    quiet = job("scalar", control(0.97, 1.03), row("scalar", 2))
-    said, verdicts = told(*jobs, quiet)
-    assert said.startswith("In 9 of 10 jobs the control is too wide to say")
-    assert told(*jobs[:2], quiet)[0].startswith("In jobs method_0, method_1 the control is too wide to say")
-    assert told(*jobs[:2])[0].startswith("In every job the control is too wide to say")
-    assert len(verdicts) == 10
-
-
-def test_every_ef_has_its_own_control():
-    rows = [control(0.99, 1.01, "16"), row("scalar", 2, hnsw_ef="16"), control(1.1, 1.2, "64")]
-    one = job("scalar", *rows, row("scalar", 2, hnsw_ef="64"))
-    said, verdicts = told(one)
-    assert said.startswith("The control fails in job scalar, ef 64: ")
-    assert verdicts == ["holds", "fails: noisy"]
 
 
 def test_every_name_has_its_storage_where_there_are_several():

@@ -1,6 +1,6 @@
 """What a report says: every sentence is made from figures by a rule."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from qexp.report import answers
 from qexp.report.cliff import floors
@@ -12,24 +12,23 @@ from qexp.report.frontier import Candidate, dominators
 from qexp.report.glossary import GLOSSARY
 from qexp.report.markdown import one_line
 from qexp.report.recommend import Recommendation
-from qexp.report.record import MOST_NAMES, CollectionRecord, Record, checks, findings, warnings
+from qexp.report.record import CollectionRecord, Record, findings
 from qexp.report.settings import varying
 from qexp.report.share import to_share
 from qexp.report.table import cells, columns, speedup_text
-from qexp.report.trust import LOSS_SAID, loss_grid
+from qexp.report.trust import LOSS_SAID, belief, loss_grid
+from qexp.report.verdict import verdict_lines
 from qexp.report.words import (
     MEASURE,
     SAME,
     judged_in,
     matched,
-    notes,
     on_storage,
     speedup,
     undominated,
-    verdict_lines,
     vouched,
 )
-from qexp.results import CONTROL_TOO_WIDE, MIB
+from qexp.results import MIB
 
 
 def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> list[Element]:
@@ -61,7 +60,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
         Heading("Success criteria of Qdrant's course"),
         Ticks(tuple(criteria(decided))),
         *_loss(decided),
-        *_validity(collections, decided),
+        *belief(collections, decided),
         *_everything(record, decided),
         Heading("To share"),
         Quote(to_share(collections[0], decided)),
@@ -213,60 +212,6 @@ def _cliff(record: Record, there: set[str]) -> list[Element]:
     alt = f"Mean latency under shrinking memory caps. {'; '.join(said)}."
     bullets = Bullets(tuple(f"{line}." for line in said))
     return [Heading("When memory runs short"), bullets, *_picture("cliff", alt, there)]
-
-
-def _validity(collections: list[CollectionRecord], decided: Recommendation) -> list[Element]:
-    """Return how the control of every job did, once for every hnsw_ef."""
-    rows = []
-    noisy, blind = [], []
-    widest = 1.0
-    for one in collections:
-        bases = [row for row in one.rows if row.baseline]
-        for base in bases:
-            ef = f", ef {base.params['hnsw_ef']}" if len(bases) > 1 else ""
-            control, name = speedup(base), f"{decided.name(one.key)}{ef}"
-            told = control.halfwidth <= CONTROL_TOO_WIDE * float(one.config["search.target_halfwidth"])
-            if control.distinguishable:
-                noisy.append(name)
-            elif told:
-                widest = max(widest, control.high, 1 / control.low)
-            else:
-                blind.append(name)
-            rows.append(
-                (
-                    name,
-                    control.share,
-                    "fails: noisy" if control.distinguishable else "holds" if told else "too wide to say",
-                    f"{base.metrics['recall']:.3f}",
-                    f"{one.metrics.get('rounds', one.config['search.rounds']):g}",
-                )
-            )
-    header = ("job", "baseline against itself (A/A)", "control", "baseline's recall", "rounds")
-    said = [f"The control fails in {_some(noisy, rows)}: read those speedups with care."] if noisy else []
-    if blind:
-        said.append(f"In {_some(blind, rows)} the control is too wide to say whether the machine was steady.")
-    if len(noisy) + len(blind) < len(rows):
-        where = "the others" if said else "every job"
-        said.append(f"In {where} the baseline, measured twice, cannot be told from itself (within {widest:.2f}×).")
-    return [Heading("Why to believe it"), Paragraph(" ".join(said)), Grid(header, tuple(rows)), *_checks(collections)]
-
-
-def _some(names: Sequence[str], rows: Sequence[object]) -> str:
-    """Return jobs by their names, one of which may be `none`; only their number where the table has many."""
-    if len(names) == len(rows) > 1:
-        return "every job"
-    told = f"job{'s' if len(names) > 1 else ''} {', '.join(names)}"
-    return told if len(names) <= MOST_NAMES else f"{len(names)} of {len(rows)} jobs"
-
-
-def _checks(collections: list[CollectionRecord]) -> list[Element]:
-    """Return what was looked for that would have made a figure wrong, warnings first."""
-    rows = tuple(checks(collections))
-    if not rows:
-        return []
-    said = tuple(notes(warnings(collections)))
-    elements: list[Element] = [Bullets(said)] if said else []
-    return [*elements, Grid(("trap", "verdict", "what was checked"), rows, folded=f"{len(rows)} checks")]
 
 
 def _everything(record: Record, decided: Recommendation) -> list[Element]:

@@ -1,13 +1,15 @@
-"""Why to believe a run's figures: how its rounds ended, what was checked, and how its accuracy came about."""
+"""Why to believe figures: how rounds ended, how controls did, what was checked, and how accuracy came about."""
 
 from collections.abc import Iterable, Sequence
 
 from qexp.report.conditions import cold_grid, load_grid
-from qexp.report.elements import Grid
+from qexp.report.elements import Bullets, Element, Grid, Heading, Paragraph
 from qexp.report.frontier import point
 from qexp.report.markdown import element_markdown, table_markdown
-from qexp.report.words import notes
-from qexp.results import Check, Experiment, Row
+from qexp.report.recommend import Recommendation
+from qexp.report.record import MOST_NAMES, CollectionRecord, checks, warnings
+from qexp.report.words import notes, speedup
+from qexp.results import CONTROL_TOO_WIDE, Check, Experiment, Row
 
 LOSS = ("operating point", "HNSW on floats", "graph built with codes", "codes", "rescoring", "recall")
 LOSS_SAID = "From exact search (100) down, in points of recall: what each step costs, and what rescoring wins back."
@@ -59,3 +61,57 @@ def loss_grid(named: Iterable[tuple[str, Row]]) -> Grid | None:
             steps = (f"{100 * sign * row.metrics[step]:+z.1f}" for step, sign in _STEPS)
             lines.append((name, *steps, f"{100 * row.metrics['recall']:.1f}"))
     return Grid(LOSS, tuple(lines)) if lines else None
+
+
+def belief(collections: list[CollectionRecord], decided: Recommendation) -> list[Element]:
+    """Return how the control of every job of a report did, once for every hnsw_ef, and what was checked."""
+    rows = []
+    noisy, blind = [], []
+    widest = 1.0
+    for one in collections:
+        bases = [row for row in one.rows if row.baseline]
+        for base in bases:
+            ef = f", ef {base.params['hnsw_ef']}" if len(bases) > 1 else ""
+            control, name = speedup(base), f"{decided.name(one.key)}{ef}"
+            told = control.halfwidth <= CONTROL_TOO_WIDE * float(one.config["search.target_halfwidth"])
+            if control.distinguishable:
+                noisy.append(name)
+            elif told:
+                widest = max(widest, control.high, 1 / control.low)
+            else:
+                blind.append(name)
+            rows.append(
+                (
+                    name,
+                    control.share,
+                    "fails: noisy" if control.distinguishable else "holds" if told else "too wide to say",
+                    f"{base.metrics['recall']:.3f}",
+                    f"{one.metrics.get('rounds', one.config['search.rounds']):g}",
+                )
+            )
+    header = ("job", "baseline against itself (A/A)", "control", "baseline's recall", "rounds")
+    said = [f"The control fails in {_some(noisy, rows)}: read those speedups with care."] if noisy else []
+    if blind:
+        said.append(f"In {_some(blind, rows)} the control is too wide to say whether the machine was steady.")
+    if len(noisy) + len(blind) < len(rows):
+        where = "the others" if said else "every job"
+        said.append(f"In {where} the baseline, measured twice, cannot be told from itself (within {widest:.2f}×).")
+    return [Heading("Why to believe it"), Paragraph(" ".join(said)), Grid(header, tuple(rows)), *_checks(collections)]
+
+
+def _some(names: Sequence[str], rows: Sequence[object]) -> str:
+    """Return jobs by their names, one of which may be `none`; only their number where the table has many."""
+    if len(names) == len(rows) > 1:
+        return "every job"
+    told = f"job{'s' if len(names) > 1 else ''} {', '.join(names)}"
+    return told if len(names) <= MOST_NAMES else f"{len(names)} of {len(rows)} jobs"
+
+
+def _checks(collections: list[CollectionRecord]) -> list[Element]:
+    """Return what was looked for that would have made a figure wrong, warnings first."""
+    rows = tuple(checks(collections))
+    if not rows:
+        return []
+    said = tuple(notes(warnings(collections)))
+    elements: list[Element] = [Bullets(said)] if said else []
+    return [*elements, Grid(("trap", "verdict", "what was checked"), rows, folded=f"{len(rows)} checks")]
