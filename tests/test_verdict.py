@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qexp.config import SloConfig
 from qexp.config.cost import OBJECTIVES
 from qexp.report.answers import cost_remark
-from qexp.report.recommend import Change, recommend
+from qexp.report.recommend import Change, recommend, shortfalls
 from qexp.report.verdict import change, verdict_lines
 from qexp.report.words import matched, undominated
 from tests.tables import baseline, row
@@ -86,7 +86,17 @@ def test_what_to_try_helps_against_what_is_missed(rows, limits, tip):
 @given(tables, st.floats(0.0, 1.0))
 def test_there_are_three_lines_whatever_was_measured_and_what_is_uncertain(rows, least):
     decided = recommend(rows, SloConfig("any", min_accuracy=least))
-    assert len(verdict_lines(decided)) == 3 + (decided.unsure is not None)
+    lines = verdict_lines(decided)
+    less = [line for line in lines if line.startswith("Why not less: ")]
+    assert len(lines) == 3 + (decided.unsure is not None) + len(less)
+    choice = decided.choice
+    simpler = [
+        one
+        for one in decided.considered
+        if choice and one.collection == choice.collection and one.simplicity < choice.simplicity
+    ]
+    assert len(less) <= 1
+    assert less or all(shortfalls(one, decided.slo) or one.price > choice.price for one in simpler)
 
 
 def test_in_what_configurations_were_compared_is_told_where_it_is_not_in_all():
@@ -238,3 +248,38 @@ def test_a_choice_that_no_limit_changes_says_whether_that_is_known_of_p95():
     rows = [without_p95(one) for one in (baseline(), row("scalar", cost=2))]
     assert verdict_lines(recommend(rows, SLO))[-1].endswith(unknown)
     assert not any(line.endswith(unknown) for line in verdict_lines(recommend(TABLE, SLO)))
+
+
+@pytest.mark.parametrize(
+    ("less", "limits", "said"),
+    [
+        (
+            {"accuracy": 0.95},
+            {},
+            "keeps to the limits too, but scalar, rescoring 8× is measurably more accurate, and as measured nowhere "
+            "worse.",
+        ),
+        (
+            {"accuracy": 0.95},
+            {"objectives": ["accuracy", "cost"]},
+            "keeps to the limits too, but scalar, rescoring 8× is measurably more accurate, and as measured nowhere "
+            "worse (compared in accuracy and cost alone).",
+        ),
+        ({"accuracy": 0.98, "p95": 1.5}, {}, "keeps to the limits too, but scalar, rescoring 8× is measurably faster."),
+        (
+            {"accuracy": 0.953, "spread": 0.01},
+            {},
+            "seems to keep to the limits, but has accuracy retention 0.943 vouched for, 0.95 asked.",
+        ),
+        ({"accuracy": 0.96, "p95": 1.0}, {"max_p95_ms": 1.005}, "seems to keep to the limits, but has P95 up to 1.010"),
+        ({"accuracy": 0.94}, {}, None),
+        ({"accuracy": 0.95, "hnsw_ef": "64"}, {"accuracy": "recall"}, None),
+    ],
+)
+def test_what_is_simpler_and_not_chosen_says_why(less, limits, said):
+    fast = {"p95": 0.99} if "max_p95_ms" in limits else {}
+    rows = [baseline(), row("scalar", 5, **less), row("scalar", 8, accuracy=0.97, **fast)]
+    lines = verdict_lines(recommend(rows, replace(SLO, **limits)))
+    assert lines[0].startswith("Deploy scalar, rescoring 8×")
+    told = [line for line in lines if line.startswith("Why not less: ")]
+    assert [line.startswith(f"Why not less: scalar, rescoring 5× {said}") for line in told] == [True] * bool(said)

@@ -232,9 +232,12 @@ def dominates(one: Candidate, other: Candidate, objectives: Sequence[str] = OBJE
     keeps to limits on the objectives keeps to them too; one on RAM it may miss, and one on cost that lies between two
     of one price.
     """
-    return all(_NOWHERE_WORSE[name](one, other) for name in objectives) and any(
-        _BETTER[name](one, other) for name in objectives
-    )
+    return all(_NOWHERE_WORSE[name](one, other) for name in objectives) and bool(ahead(one, other, objectives))
+
+
+def ahead(one: Candidate, other: Candidate, objectives: Sequence[str] = OBJECTIVES) -> list[str]:
+    """Return those objectives by which `one` is measurably better than `other`."""
+    return [name for name in objectives if _BETTER[name](one, other)]
 
 
 _Compare = Callable[[Candidate, Candidate], bool]

@@ -5,7 +5,7 @@ from math import isinf
 
 from qexp.config import SloConfig
 from qexp.report.digits import beyond, missing, money
-from qexp.report.frontier import Candidate, times_faster
+from qexp.report.frontier import Candidate, ahead, dominates, frontier, slower, times_faster
 from qexp.report.recommend import Change, Recommendation, shortfalls
 from qexp.report.words import (
     MEASURE,
@@ -20,15 +20,13 @@ from qexp.report.words import (
 )
 
 FAR_MORE = 1.5  # times the RAM that is counted
-
 WORKING_MIB = 8.0  # that searches themselves take, and a process more or less
-
 QUERIES = (  # for more
     "search.queries, dataset.queries.path, or dataset.queries.held_out up to a tenth of the points; of synthetic data "
     "dataset.queries"
 )
-
 MORE_QUERIES = f"more queries ({QUERIES})"
+_AHEAD = {"accuracy": "measurably more accurate", "p95": "measurably faster", "cost": "cheaper"}
 
 
 def change(one: Change, decided: Recommendation) -> str:
@@ -70,12 +68,43 @@ def verdict_lines(decided: Recommendation) -> list[str]:
         )
     else:
         lines.append(f"Margin: no other collection keeps to the limits{_to_try(decided)}.")
-    lines += [*_in_memory(choice), *_unsure(decided), *_as_good(decided)]
+    lines += [*_not_less(decided, choice), *_in_memory(choice), *_unsure(decided), *_as_good(decided)]
     changes = [change(one, decided) for one in decided.changes] or ["nothing that was measured"]
     if decided.vague_p95:
         changes.append("what a P95 limit would do is not known, for want of queries or rounds")
     lines.append(f"What would change it: {'; '.join(changes)}.")
     return [*lines, *_judged_by(decided)]
+
+
+def _not_less(decided: Recommendation, choice: Candidate) -> Iterator[str]:
+    """Yield why the choice's collection is not searched with less, where less keeps to the limits or seems to."""
+    slo = decided.slo
+    less = [
+        one
+        for one in decided.considered
+        if one.collection == choice.collection
+        and one.row.params["hnsw_ef"] == choice.row.params["hnsw_ef"]
+        and one.simplicity < choice.simplicity
+        and one.accuracy >= slo.min_accuracy
+        and (slo.max_p95_ms is None or one.latency <= slo.max_p95_ms)
+    ]
+    if not less:
+        return
+    one = min(less, key=lambda one: (bool(shortfalls(one, slo)), one.simplicity))
+    if shortfalls(one, slo):
+        yield f"Why not less: {decided.title(one)} seems to keep to the limits, but has {_missed(one, slo)}."
+        return
+    kept = [other for other in decided.considered if not shortfalls(other, slo)]
+    for other in (choice, *frontier(kept, slo.objectives)):  # what is not dominated is measurably slower than another
+        nowhere_worse = dominates(other, one, slo.objectives)
+        if nowhere_worse or slower(one, other):
+            better = " and ".join(_AHEAD[name] for name in ahead(other, one))
+            worse = f", and as measured nowhere worse{judged_in(slo)}" if nowhere_worse else ""
+            yield (
+                f"Why not less: {decided.title(one)} keeps to the limits too, but {decided.title(other)} is "
+                f"{better}{worse}."
+            )
+            return
 
 
 def _to_try(decided: Recommendation) -> str:
@@ -151,21 +180,24 @@ def _nothing(decided: Recommendation) -> list[str]:
     nearest = decided.nearest
     if nearest is None:
         return ["Nothing can be recommended: no row has figures for both halves of the queries."]
-    slo = decided.slo
-    missed = shortfalls(nearest, slo)
-    ram, usd = slo.max_ram_mib or 0, slo.max_usd_month or 0
-    names = {
-        "min_accuracy": f"{MEASURE[slo.accuracy]} {missing(nearest.floor, slo.min_accuracy)} vouched for, "
-        f"{slo.min_accuracy:g} asked",
-        "max_p95_ms": f"{_p95_text(nearest, slo.max_p95_ms or 0)}, {slo.max_p95_ms or 0:g} ms asked",
-        "max_ram_mib": f"{missing(nearest.ram, ram, 1)} MiB of RAM, {ram:g} MiB asked",
-        "max_usd_month": f"{_price_text(nearest.cost, usd)} a month, {money(usd)} asked",
-    }
     return [
         "Nothing that was measured keeps to the limits.",
-        f"Nearest: {on_storage(nearest)}: {'; '.join(names[name] for name in missed)}.",
-        f"To try: {'; '.join(advice(nearest, slo))}.",
+        f"Nearest: {on_storage(nearest)}: {_missed(nearest, decided.slo)}.",
+        f"To try: {'; '.join(advice(nearest, decided.slo))}.",
     ]
+
+
+def _missed(one: Candidate, slo: SloConfig) -> str:
+    """Return by how much a candidate misses each limit that it misses."""
+    ram, usd = slo.max_ram_mib or 0, slo.max_usd_month or 0
+    names = {
+        "min_accuracy": f"{MEASURE[slo.accuracy]} {missing(one.floor, slo.min_accuracy)} vouched for, "
+        f"{slo.min_accuracy:g} asked",
+        "max_p95_ms": f"{_p95_text(one, slo.max_p95_ms or 0)}, {slo.max_p95_ms or 0:g} ms asked",
+        "max_ram_mib": f"{missing(one.ram, ram, 1)} MiB of RAM, {ram:g} MiB asked",
+        "max_usd_month": f"{_price_text(one.cost, usd)} a month, {money(usd)} asked",
+    }
+    return "; ".join(names[name] for name in shortfalls(one, slo))
 
 
 def _p95_text(one: Candidate, limit: float) -> str:
