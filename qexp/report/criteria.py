@@ -22,7 +22,7 @@ def criteria(decided: Recommendation) -> Iterator[tuple[bool, str]]:
         if own := [one for one in quantized if one.collection.method.startswith(prefix)]:
             first = max(own, key=lambda one: speedup(one.row).estimate)
             top, kept = speedup(first.row), f"{MEASURE[decided.slo.accuracy]} {first.accuracy:.3f}"
-            yield top.low >= aim, f"{prefix} {aim}× faster or more: {top.ratio} at best, at {kept}."
+            yield top.low >= aim, f"{prefix} surely {aim}× faster or more: {top.ratio} at best, at {kept}."
     recovered = [
         found.reached
         for found in decided.matched
