@@ -280,6 +280,15 @@ def test_labels_of_held_out_queries_and_points_meet_by_id(tmp_path: Path) -> Non
     assert len(data.qrels) == 10 * sum(row in (0, 50, 99) for row in range(100) if row_is_point(data, path, row))
 
 
+def test_queries_beside_the_points_have_the_ids_of_their_rows(tmp_path: Path) -> None:
+    beside = [[1.0, row, 0.0, 0.0] if row % 5 == 0 else None for row in range(100)]
+    path = parquet(tmp_path, key=list(range(99, -1, -1)), query=beside)
+    (tmp_path / "labels.qrels").write_text("".join(f"{99 - row} 0 {99 - row} 1\n" for row in range(0, 100, 5)))
+    labels = QrelsConfig(path=str(tmp_path / "labels.qrels"))
+    data = of_file(path, id_column="key", queries=QueriesConfig(vector_column="query"), qrels=labels)
+    assert data.qrels.tolist() == [[query, 5 * query, 1] for query in range(20)]
+
+
 @pytest.mark.parametrize("name", ["neighbors", "truth"])
 def test_the_column_of_neighbours_is_no_second_column_of_vectors(name: str, tmp_path: Path) -> None:
     points, path = parquet(tmp_path), tmp_path / "queries.parquet"

@@ -148,7 +148,8 @@ def _with_queries(
         queries = _table(loaded, asked, embedding, "query", cache)
         states.append(loaded.state)
     elif asked.vector_column or asked.text_column:
-        queries = replace(_table(points, asked, embedding, "query", cache), sparse=True)
+        own = replace(asked, id_column=asked.id_column or source.points.id_column)  # their rows are those of the points
+        queries = replace(_table(points, own, embedding, "query", cache), sparse=True)
     qrels: list[Qrel] = []
     if config.qrels.path and not is_file_dataset(config.qrels.path) and Path(config.qrels.path).is_file():
         qrels = read_trec(Path(config.qrels.path))

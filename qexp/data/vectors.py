@@ -32,7 +32,7 @@ from qexp.errors import ConfigError, DataError
 from qexp.progress import warn_once
 from qexp.results import DatasetFacts, Ids, Vectors
 
-LAYOUT = 7  # raise when the files below change their meaning
+LAYOUT = 8  # raise when the files below change their meaning
 QUERY_SEED = 0
 UNNORMALISED_SHARE = 0.01  # of the points; fewer are accidents
 HELD_OUT_SHARE = 10  # held-out queries are at most one in so many rows
