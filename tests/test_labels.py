@@ -8,7 +8,15 @@ import pyarrow as pa
 import pytest
 
 from qexp.config import ExperimentConfig, FileDataset, QrelsConfig, QueriesConfig
-from qexp.data.labels import check_unique_ids, neighbour_positions, positions, qrel_rows, read_trec, table_qrels
+from qexp.data.labels import (
+    Qrel,
+    check_unique_ids,
+    neighbour_positions,
+    positions,
+    qrel_rows,
+    read_trec,
+    table_qrels,
+)
 from qexp.data.table import Table
 from qexp.data.vectors import _labelled, load_data
 from qexp.errors import DataError
@@ -49,7 +57,7 @@ def test_ids_may_be_views_of_strings() -> None:
     )
     found = Table(rows, "mine", "vector", "id")
     check_unique_ids(found)
-    assert table_qrels(rows, "mine", QrelsConfig()) == [("a", "a", 1), ("b", "b", 2)]
+    assert table_qrels(rows, "mine", QrelsConfig()) == [("a", "a", 1, "mine row 0"), ("b", "b", 2, "mine row 1")]
     assert positions(found, np.arange(2), ["b", "a", "c"]).tolist() == [1, 0, -1]
 
 
@@ -57,16 +65,21 @@ def test_what_is_no_row_number_is_no_row() -> None:
     assert positions(table(None), np.arange(4), ["x", 1, -1, 4]).tolist() == [-1, 1, -1, -1]
 
 
-def test_labels_of_dropped_rows_go_and_unknown_ids_are_refused() -> None:
+def written(*labels: tuple[Any, Any, int]) -> list[Qrel]:
+    return [(*label, f"labels line {line}") for line, label in enumerate(labels, 1)]
+
+
+def test_labels_of_dropped_rows_go_and_unknown_ids_are_refused_with_their_line() -> None:
     points, queries = table(["a", "b", "c", "d"]), table([7, 8, 9, 10])
-    labels = [(7, "a", 2), (8, "c", 1), (9, "b", 1), (10, "d", 0)]
+    labels = written((7, "a", 2), (8, "c", 1), (9, "b", 1), (10, "d", 0))
     assert qrel_rows(labels, points, KEPT, queries, np.array([0, 2, 3])).tolist() == [[0, 0, 2], [2, 2, 0]]
-    with pytest.raises(DataError, match=r"no point of mine has the id 'z'; without dataset.id_column ids are row"):
-        qrel_rows([(7, "z", 1)], points, KEPT, queries, np.arange(4))
-    with pytest.raises(DataError, match=r"no query of mine has the id 6; without dataset.queries.id_column ids"):
-        qrel_rows([(6, "a", 1)], points, KEPT, queries, np.arange(4))
-    with pytest.raises(DataError, match="query 7 and point 'a' have two grades, 2 and 0; keep one"):
-        qrel_rows([(7, "a", 2), (7, "a", 2), (7, "a", 0)], points, KEPT, queries, np.arange(4))
+    with pytest.raises(DataError, match=r"^labels line 2: no point of mine has the id 'z'$"):
+        qrel_rows(written((7, "a", 1), (7, "z", 1), (7, "y", 1)), points, KEPT, queries, np.arange(4))
+    rows = r"has the id 6; without dataset\.id_column \(of queries: dataset\.queries\.id_column\) ids are row numbers"
+    with pytest.raises(DataError, match=rf"^labels line 1: no query of mine {rows}$"):
+        qrel_rows(written((6, "a", 1)), points, KEPT, table(None), np.arange(4))
+    with pytest.raises(DataError, match=r"^labels line 3: query 7 and point 'a' have two grades, 2 and 0; keep one"):
+        qrel_rows(written((7, "a", 2), (7, "a", 2), (7, "a", 0)), points, KEPT, queries, np.arange(4))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +143,7 @@ def test_given_neighbours_keep_their_order_and_are_padded() -> None:
 def test_a_trec_file_is_read_and_a_bad_line_named(tmp_path: Path) -> None:
     file = tmp_path / "labels.qrels"
     file.write_text("\N{BYTE ORDER MARK}q1 0 d1 2\n\nq2\t0\td2\t0\n", encoding="utf-8")
-    assert read_trec(file) == [("q1", "d1", 2), ("q2", "d2", 0)]
+    assert read_trec(file) == [("q1", "d1", 2, f"{file} line 1"), ("q2", "d2", 0, f"{file} line 3")]
     file.write_text("q1 0 d1 2\nq2 d2\n")
     with pytest.raises(DataError, match=r"labels\.qrels line 2: not 'query iteration point grade': q2 d2"):
         read_trec(file)
@@ -173,13 +186,11 @@ def test_a_grade_of_a_trec_file_that_is_no_integer_is_refused_with_its_line(wron
         read_trec(tmp_path / "labels.qrels")
 
 
-def test_the_first_unknown_id_is_named_and_booleans_are_grades() -> None:
-    with pytest.raises(DataError, match="qrels: no point of mine has the id 'y'"):
-        qrel_rows([(7, "a", 1), (7, "y", 1), (7, "z", 1)], table(["a", "b", "c", "d"]), KEPT, table([7] * 4), KEPT)
+def test_booleans_are_grades() -> None:
     assert graded([True, False]) == [1, 0]
 
 
 def test_one_query_may_have_several_points_of_different_grades() -> None:
     points, queries = table(["a", "b", "c", "d"]), table([7, 8, 9, 10])
-    labels = [(7, "a", 2), (7, "c", 1), (8, "a", 0)]
+    labels = written((7, "a", 2), (7, "c", 1), (8, "a", 0))
     assert qrel_rows(labels, points, KEPT, queries, np.arange(4)).tolist() == [[0, 0, 2], [0, 1, 1], [1, 0, 0]]

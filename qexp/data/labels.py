@@ -17,7 +17,7 @@ from qexp.results import Ids
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Qrel = tuple[Any, Any, int]  # query id, point id, grade
+Qrel = tuple[Any, Any, int, str]  # query id, point id, grade, where it is written
 
 ROW_NUMBER = re.compile(r"[0-9]{1,18}")
 ID_KINDS = (
@@ -37,8 +37,8 @@ def table_qrels(rows: "Dataset", place: str, config: QrelsConfig) -> list[Qrel]:
     for column in columns[:2]:
         need_ids(rows.features.arrow_schema.field(column).type, place, column)
     query, point, grade = (rows.with_format("arrow")[column][:].to_pylist() for column in columns)
-    grades = [_grade(value, f"{place} row {row}") for row, value in enumerate(grade)]
-    return list(zip(query, point, grades, strict=True))
+    where = [f"{place} row {row}" for row in range(len(rows))]
+    return list(zip(query, point, map(_grade, grade, where), where, strict=True))
 
 
 def read_trec(path: Path) -> list[Qrel]:
@@ -52,9 +52,10 @@ def read_trec(path: Path) -> list[Qrel]:
         words = line.split()
         if not words:
             continue
+        where = f"{path} line {number}"
         if len(words) != 4:
-            raise DataError(f"{path} line {number}: not 'query iteration point grade': {line.strip()[:60]}")
-        qrels.append((words[0], words[2], _grade(words[3], f"{path} line {number}")))
+            raise DataError(f"{where}: not 'query iteration point grade': {line.strip()[:60]}")
+        qrels.append((words[0], words[2], _grade(words[3], where), where))
     if not qrels:
         raise DataError(f"{path}: is empty")
     return qrels
@@ -119,25 +120,27 @@ def qrel_rows(qrels: list[Qrel], points: Table, kept: Ids, queries: Table, chose
     if not qrels:
         return np.empty((0, 3), dtype=np.int64)
     known: dict[tuple[str, str], int] = {}
-    for asked, found, grade in qrels:
+    for asked, found, grade, where in qrels:
         if known.setdefault((str(asked), str(found)), grade) != grade:
             raise DataError(
-                f"qrels: query {asked!r} and point {found!r} have two grades, {known[str(asked), str(found)]} and "
+                f"{where}: query {asked!r} and point {found!r} have two grades, {known[str(asked), str(found)]} and "
                 f"{grade}; keep one"
             )
-    query = _found(queries, chosen, [label[0] for label in qrels], "query")
-    point = _found(points, kept, [label[1] for label in qrels], "point")
+    query = _found(queries, chosen, qrels, 0)
+    point = _found(points, kept, qrels, 1)
     grades = np.array([label[2] for label in qrels])
     return np.stack([query, point, grades], axis=1)[(query >= 0) & (point >= 0)].astype(np.int64)
 
 
-def _found(table: Table, kept: Ids, wanted: list[Any], what: str) -> Ids:
+def _found(table: Table, kept: Ids, qrels: list[Qrel], part: int) -> Ids:
+    wanted = [label[part] for label in qrels]
     everywhere = positions(table, np.arange(len(table.rows)), wanted)
     if (everywhere < 0).any():
-        field = "dataset.queries.id_column" if what == "query" else "dataset.id_column"
+        first = int(np.argmin(everywhere))
+        rows = "; without dataset.id_column (of queries: dataset.queries.id_column) ids are row numbers"
         raise DataError(
-            f"qrels: no {what} of {table.place} has the id {wanted[int(np.argmin(everywhere))]!r}; without {field} ids "
-            f"are row numbers"
+            f"{qrels[first][3]}: no {('query', 'point')[part]} of {table.place} has the id {wanted[first]!r}"
+            f"{'' if table.id_column else rows}"
         )
     return positions(table, kept, wanted)
 
