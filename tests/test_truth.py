@@ -41,7 +41,9 @@ def test_exact_scores_of_given_points(
     assert exact_scores(points, queries, ids, distance).tolist() == expected
 
 
-def given(tmp_path: Path, change: Callable[[np.ndarray], Any], limit: int = 5, unit: float = 1, **more: Any) -> Data:
+def given(
+    tmp_path: Path, change: Callable[[np.ndarray], Any], asked: int | None = None, unit: float = 1, **more: Any
+) -> Data:
     points, queries = (vectors(seed, n, 8) * np.float32(unit) for seed, n in enumerate((400, 30)))
     right = np.argsort(-(queries.astype(float) @ points.astype(float).T), axis=1)[:, :10]
     ids = [f"p{row}" for row in range(len(points))]
@@ -50,7 +52,8 @@ def given(tmp_path: Path, change: Callable[[np.ndarray], Any], limit: int = 5, u
     pq.write_table(pa.table({"vector": list(queries), "neighbors": changed}), tmp_path / "queries.parquet")
     queries_config = QueriesConfig(path=str(tmp_path / "queries.parquet"))
     dataset = FileDataset(path=str(tmp_path / "points.parquet"), truth="neighbours", queries=queries_config, **more)
-    return load_data(ExperimentConfig(dataset=dataset, search=SearchConfig(limit=limit)), tmp_path / "cache")
+    search = SearchConfig(limit=5, queries=asked)
+    return load_data(ExperimentConfig(dataset=dataset, search=search), tmp_path / "cache")
 
 
 def test_given_neighbours_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -104,18 +107,26 @@ def test_a_file_of_neighbours_that_is_not_there_is_named(tmp_path: Path) -> None
         ),
         (
             lambda right: [*right[:7], right[7][:3], *right[8:]],
-            "^dataset.truth=neighbours: query 7: 3 neighbours given",
+            r"^dataset.truth=neighbours: the query in row 7: 3 neighbours given",
         ),
-        (lambda right: [*right[:7], [], *right[8:]], "query 7: 0 neighbours given, search.limit=5"),
+        (lambda right: [*right[:7], [], *right[8:]], "in row 7: 0 neighbours given, search.limit=5"),
         (lambda right: right + 390, r"the neighbour \d+ is no point of"),
-        (lambda right: np.repeat(right[:, :1], 10, axis=1), r"^dataset.truth=neighbours: query 0: point \d+ is twice"),
-        (lambda right: [*right[:7], [3, 8, 9, 3, 4], *right[8:]], "query 7: point 3 is twice among the first 5"),
+        (lambda right: np.repeat(right[:, :1], 10, axis=1), "in row 0: a point is twice among the first 5 given"),
+        (lambda right: [*right[:7], [3, 8, 9, 3, 4], *right[8:]], "in row 7: a point is twice among the first 5"),
     ],
     ids=["shifted", "short", "empty", "outside", "nearest only", "repeated"],
 )
 def test_wrong_neighbours_are_refused(change: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         find_truth(given(tmp_path, change), 5, tmp_path)
+
+
+@pytest.mark.parametrize("change", [lambda own: own[:3], lambda own: own[:1].repeat(5)], ids=["short", "repeated"])
+def test_a_query_whose_neighbours_are_wrong_is_named_by_its_row_in_the_file(change: Any, tmp_path: Path) -> None:
+    data = given(tmp_path, lambda right: [*right[:27], change(right[27]), *right[28:]], asked=12)
+    assert (len(data.query_rows), data.query_rows[-1]) == (12, 27)
+    with pytest.raises(DataError, match="the query in row 27: "):
+        find_truth(data, 5, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +164,9 @@ def test_neighbours_that_were_found_in_single_precision_are_right(tmp_path: Path
         np.save(tmp_path / f"{name}.npy", rows)
     np.save(tmp_path / "right.npy", right)
     facts = replace(given(tmp_path, lambda right: right).facts, distance="euclid")
-    data = Data(facts, tmp_path / "points.npy", tmp_path / "queries.npy", right[:0], None, tmp_path / "right.npy")
+    data = Data(
+        facts, tmp_path / "points.npy", tmp_path / "queries.npy", np.arange(30), right[:0], None, tmp_path / "right.npy"
+    )
     assert find_truth(data, 5, tmp_path).source == "neighbours"
     np.save(tmp_path / "right.npy", (right + 1) % 400)
     with pytest.raises(DataError, match="or shifted ids"):
@@ -181,7 +194,7 @@ def test_what_the_engine_found_is_scored_and_put_in_order(tmp_path: Path) -> Non
     assert (found.source, found.ids.tolist()) == ("engine", right.ids.tolist())
     assert (np.sort(engine_truth(data, np.tile(np.arange(5), (30, 1))).ids) == np.arange(5)).all()
     right.ids[3, 2] = -1
-    with pytest.raises(DataError, match="query 3 has only 4 results"):
+    with pytest.raises(DataError, match="the query in row 3 has only 4 results"):
         engine_truth(data, right.ids)
 
 
@@ -243,7 +256,7 @@ def test_given_neighbours_are_put_in_order(tmp_path: Path) -> None:
 
 
 def test_lists_that_are_all_too_short_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"query 0: 3 neighbours given, search\.limit=5"):
+    with pytest.raises(DataError, match=r"the query in row 0: 3 neighbours given, search\.limit=5"):
         find_truth(given(tmp_path, lambda right: right[:, :3]), 5, tmp_path)
 
 

@@ -27,7 +27,8 @@ def data(tmp_path: Path) -> Data:
     np.save(tmp_path / "points.npy", np.array(POINTS, dtype=np.float32)[:, None])
     np.save(tmp_path / "queries.npy", np.array([[0.25], [4.5]], dtype=np.float32))
     facts = DatasetFacts("line", "d", "q", len(POINTS), 2, 1, 1, "euclid", "made")
-    return Data(facts, tmp_path / "points.npy", tmp_path / "queries.npy", np.array([[0, 1, 1], [1, 6, 2]]))
+    labels = np.array([[0, 1, 1], [1, 6, 2]])
+    return Data(facts, tmp_path / "points.npy", tmp_path / "queries.npy", np.arange(2), labels)
 
 
 class Collection:

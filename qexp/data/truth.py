@@ -77,18 +77,17 @@ def given_truth(data: Data, k: int) -> Truth:
     given: Ids = np.load(data.neighbours)
     short = np.flatnonzero((given[:, :k] < 0).any(axis=1) | (given.shape[1] < k))
     if short.size:
-        row = int(short[0])
+        query = int(short[0])
         raise DataError(
-            f"{place}: query {row}: {int((given[row] >= 0).sum())} neighbours given, search.limit={k}; "
-            "set dataset.truth=exact or a smaller search.limit"
+            f"{place}: the query in row {data.query_rows[query]}: {int((given[query] >= 0).sum())} neighbours given, "
+            f"search.limit={k}; set dataset.truth=exact or a smaller search.limit"
         )
     used = np.sort(given[:, :k], axis=1)
     twice = np.argwhere(used[:, 1:] == used[:, :-1])
     if twice.size:
-        row, column = twice[0]
         raise DataError(
-            f"{place}: query {row}: point {used[row, column]} is twice among the first {k} "
-            "given neighbours; set dataset.truth=exact"
+            f"{place}: the query in row {data.query_rows[twice[0, 0]]}: a point is twice among the first {k} given "
+            "neighbours; set dataset.truth=exact"
         )
     wrong = farther(data, given[:, :k])
     if wrong > WRONG:
@@ -115,9 +114,11 @@ def farther(data: Data, ids: Ids, matching: Ids | None = None) -> float:
 def engine_truth(data: Data, found: Ids) -> Truth:
     """Return as truth the row numbers [query, k] of the engine's exact search; DataError if it found fewer."""
     if (found < 0).any():
-        row = int(np.argmax((found < 0).any(axis=1)))
-        results = int((found[row] >= 0).sum())
-        raise DataError(f"dataset.truth=engine: query {row} has only {results} results, fewer than search.limit")
+        query = int(np.argmax((found < 0).any(axis=1)))
+        row, results = data.query_rows[query], int((found[query] >= 0).sum())
+        raise DataError(
+            f"dataset.truth=engine: the query in row {row} has only {results} results, fewer than search.limit"
+        )
     return _sorted(found, scores_of(data, found), found.shape[1], "engine")
 
 

@@ -32,7 +32,7 @@ from qexp.errors import ConfigError, DataError
 from qexp.progress import warn_once
 from qexp.results import DatasetFacts, Ids, Vectors
 
-LAYOUT = 8  # raise when the files below change their meaning
+LAYOUT = 9  # raise when the files below change their meaning
 QUERY_SEED = 0
 UNNORMALISED_SHARE = 0.01  # of the points; fewer are accidents
 HELD_OUT_SHARE = 10  # held-out queries are at most one in so many rows
@@ -43,13 +43,15 @@ class Data:
     """A dataset at one embedding size, ready to search.
 
     `vectors` and `queries` are `.npy` files of float32 [n, size], normalised if the distance is cosine. Points are
-    known by row number from here on. `qrels` has rows (query row, point row, grade). `payload` is a file with one
-    JSON object per point; `neighbours` a `.npy` file of given neighbours [query, width], -1 where there is none.
+    known by row number from here on, queries too, whose rows in the user's table are `query_rows`. `qrels` has rows
+    (query row, point row, grade). `payload` is a file with one JSON object per point; `neighbours` a `.npy` file of
+    given neighbours [query, width], -1 where there is none.
     """
 
     facts: DatasetFacts
     vectors: Path
     queries: Path
+    query_rows: Ids
     qrels: Ids
     payload: Path | None = None
     neighbours: Path | None = None
@@ -108,6 +110,7 @@ def _read_folder(folder: Path) -> Data:
         DatasetFacts(**json.loads((folder / "facts.json").read_text(encoding="utf-8"))),
         folder / "vectors.npy",
         folder / "queries.npy",
+        np.load(folder / "query_rows.npy"),
         np.load(folder / "qrels.npy"),
         payload if payload.exists() else None,
         neighbours if neighbours.exists() else None,
@@ -160,6 +163,7 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
     queries = write_matrix(query_table, is_query, size, distance, drop, folder / "queries.npy", "queries")
     if queries.native != points.native:
         raise DataError(f"{query_table.place}: queries have {queries.native} dimensions, points have {points.native}")
+    np.save(folder / "query_rows.npy", queries.rows)
     if source.qrels:
         check_unique_ids(query_table)
     qrels = qrel_rows(source.qrels, source.points, points.rows, query_table, queries.rows)
