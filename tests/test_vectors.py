@@ -82,9 +82,23 @@ def test_a_limit_larger_than_the_corpus_is_refused(tmp_path: Path) -> None:
     config = ExperimentConfig(dataset=SyntheticDataset(points=5, size=4, queries=2), search=SearchConfig(limit=6))
     with pytest.raises(DataError, match=r"search\.limit=6: synthetic has only 5 points; set search\.limit=5 or less$"):
         load_data(config, tmp_path)
-    held = r"has only 27 points, with 3 of its 30 rows held out as queries; set search\.limit=27 or less"
+    held = r"has only 27 points \(of its 30 rows 3 held out as queries\); set search\.limit=27 or less"
     with pytest.raises(DataError, match=held):
         of_file(parquet(tmp_path, rows=30), limit=28)
+
+
+def test_a_limit_larger_than_what_is_left_of_a_corpus_counts_what_is_not(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((60, 4))
+    np.save(tmp_path / "queries.npy", rows)
+    rows[::2] = NAN
+    np.save(tmp_path / "points.npy", rows)
+    with pytest.raises(DataError, match=r"has only 27 points \(of its 60 rows 6 held out as queries, 27 without a us"):
+        of_file(tmp_path / "points.npy", limit=40, on_bad_vector="drop")
+    asked = QueriesConfig(path=str(tmp_path / "queries.npy"))
+    with pytest.raises(
+        DataError, match=r"has only 30 points \(of its 60 rows 30 without a usable vector\); set search"
+    ):
+        of_file(tmp_path / "points.npy", limit=40, on_bad_vector="drop", queries=asked)
 
 
 def test_a_single_query_is_refused_as_it_cannot_both_choose_and_confirm(tmp_path: Path) -> None:

@@ -87,9 +87,9 @@ def load_data(config: ExperimentConfig, cache: Path) -> Data:
     folder = cache / Kind.VECTORS / f"{config.dataset.title}-{key}"
     data = read_or_made(folder, partial(_read_folder, folder), partial(_lay_out, source, config, distance, folder))
     if config.search.limit > (points := data.facts.points):
-        held = _held_out_told(source, config)
         place = f"search.limit={config.search.limit}: {source.place}"
-        raise DataError(f"{place} has only {points} points{held}; set search.limit={points} or less")
+        fewer = _fewer(source, config, points)
+        raise DataError(f"{place} has only {points} points{fewer}; set search.limit={points} or less")
     if data.facts.queries < 2:
         place = (source.queries or source.points).place
         raise DataError(
@@ -230,12 +230,15 @@ def _held_out(rows: int, asked: QueriesConfig) -> int:
     return min(asked.held_out, rows // HELD_OUT_SHARE)
 
 
-def _held_out_told(source: Source, config: ExperimentConfig) -> str:
-    """Return why there are fewer points than rows, where queries are held out; nothing where none are."""
-    if source.queries is not None or not isinstance(config.dataset, TableDataset | CollectionDataset):
-        return ""
-    rows = len(source.points.rows)
-    return f", with {_held_out(rows, config.dataset.queries)} of its {rows} rows held out as queries"
+def _fewer(source: Source, config: ExperimentConfig, points: int) -> str:
+    """Return why there are fewer points than rows; nothing where there are as many."""
+    rows, held = len(source.points.rows), 0
+    if source.queries is None:
+        assert isinstance(config.dataset, TableDataset | CollectionDataset)
+        held = _held_out(rows, config.dataset.queries)
+    found = ((held, "held out as queries"), (rows - held - points, "without a usable vector"))
+    told = ", ".join(f"{count} {words}" for count, words in found if count)
+    return f" (of its {rows} rows {told})" if told else ""
 
 
 def _sample(available: Ids, cap: int | None, seed: int) -> Ids:
