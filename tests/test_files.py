@@ -2,6 +2,7 @@ import json
 import struct
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import datasets
@@ -242,6 +243,16 @@ def test_files_that_hold_no_vectors_say_why(
     write(tmp_path / name)
     with pytest.raises(DataError, match=message):
         load(tmp_path / name)
+
+
+@pytest.mark.skipif(find_spec("jax") is not None, reason="needs a machine without jax")
+def test_a_folder_saved_in_a_format_that_is_not_installed_names_the_remedy(tmp_path: Path) -> None:
+    state = written(tmp_path, "save_to_disk") / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"_format_type": "jax"}))
+    with pytest.raises(
+        DataError, match=r"JAX needs to be installed .* \(or save what `with_format\(None\)` returns\)$"
+    ):
+        load(state.parent)
 
 
 def test_a_name_that_is_a_pattern_is_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

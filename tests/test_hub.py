@@ -21,6 +21,7 @@ from qexp.data.vectors import load_data
 from qexp.errors import DataError
 from tests.conftest import Qexp
 from tests.support.running import ran, runs_of
+from tests.test_files import fixed_size_with_a_null
 
 LOAD = """
 from pathlib import Path
@@ -165,6 +166,12 @@ def test_a_truncated_file_of_a_folder_says_so(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(DataError, match="magic bytes not found in footer"):
         load_hub(str(folder), "corpus", None, None, folder / "cache")
+
+
+def test_a_row_without_a_vector_of_fixed_size_has_a_remedy_in_a_folder_too(tmp_path: Path) -> None:
+    fixed_size_with_a_null(tmp_path / "train.parquet")
+    with pytest.raises(DataError, match=r"from a column of fixed size: leave them out, or write lists\)$"):
+        load_hub(str(tmp_path), None, None, None, tmp_path / "cache")
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import numpy as np
 from qexp.cache import Kind
 from qexp.config.dataset import short
 from qexp.data.arrays import HDF5, MATRICES, hdf5_distance, parts_of, read_blocks
-from qexp.data.hub import NO_ROWS, folder_state, hush
+from qexp.data.hub import NO_ROWS, folder_state, hush, with_remedy
 from qexp.data.kept import digest_of, file_digest, table_or_made, write_arrow, write_records
-from qexp.errors import DataError, in_one_line
+from qexp.errors import DataError
 from qexp.progress import Progress
 
 if TYPE_CHECKING:
@@ -139,12 +139,7 @@ def _table(path: Path, cache: Path) -> "Dataset":
         cause = error.__cause__ or error
         if any(words in str(cause) for words in NO_ROWS):
             raise DataError(f"{path}: is empty") from error
-        hint = ""
-        if "Expected all lists to be of size" in str(cause):
-            hint = (
-                " (Arrow cannot read rows without a vector from a column of fixed size: leave them out, or write lists)"
-            )
-        raise DataError(f"{path}: cannot be read: {in_one_line(cause)}{hint}") from error
+        raise DataError(f"{path}: cannot be read: {with_remedy(cause)}") from error
 
 
 def _is_arrow_file(path: Path) -> bool:

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 NO_ROWS = ("corresponds to no data", "BatchSize must be greater than 0")  # what `datasets` says of empty files
+REMEDIES = {  # by what `datasets` and Arrow say
+    "Expected all lists to be of size": (
+        "Arrow cannot read rows without a vector from a column of fixed size: leave them out, or write lists"
+    ),
+    "needs to be installed to be able to return": "or save what `with_format(None)` returns",
+}
 LONGEST = 400  # characters of an error: some list all suffixes that there are
 COMMIT = re.compile("[0-9a-f]{40}")
 
@@ -81,6 +87,12 @@ def folder_state(folder: Path) -> str:
     return digest_of(states)
 
 
+def with_remedy(error: BaseException) -> str:
+    """Return in one line what a reader says, with what to do where that is known."""
+    text = in_one_line(error)
+    return next((f"{text} ({remedy})" for words, remedy in REMEDIES.items() if words in text), text)
+
+
 def _reason(error: Exception, path: str, name: str | None, split: str) -> str:
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
@@ -99,7 +111,7 @@ def _reason(error: Exception, path: str, name: str | None, split: str) -> str:
     if any(words in f"{text} {error.__cause__}" for words in NO_ROWS):
         return f"split '{split}' is empty"
     if isinstance(error, DatasetGenerationError) and error.__cause__:
-        return f"its files cannot be read: {in_one_line(error.__cause__)}"
+        return f"its files cannot be read: {with_remedy(error.__cause__)}"
     if "BuilderConfig" in text:
         known = text.partition("Available: ")[2].strip("[]").replace("'", "").split(", ")
         return f"no such configuration{near_miss(name or 'default', known)}"
