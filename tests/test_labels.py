@@ -101,6 +101,8 @@ def test_a_duplicate_id_names_both_rows() -> None:
         check_unique_ids(table(["a", "b", "c", "b"]))
     with pytest.raises(DataError, match="mine row 2: no id in column 'id'"):
         check_unique_ids(table(["a", "b", None, "c"]))
+    with pytest.raises(DataError, match="mine row 2: no id in column 'id'"):
+        check_unique_ids(table([1.0, 2.0, float("nan"), float("nan")]))
 
 
 @pytest.mark.parametrize("wrong", [[1], {"a": 1}, True])
