@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Qrel = tuple[Any, Any, int, str]  # query id, point id, grade, where it is written
 
-ROW_NUMBER = re.compile(r"[0-9]{1,18}")
 ID_KINDS = (
     pa.types.is_integer,
     pa.types.is_floating,
@@ -27,7 +26,7 @@ ID_KINDS = (
     pa.types.is_large_string,
     pa.types.is_string_view,
 )
-WHOLE = re.compile(r"-?[0-9]{1,18}(\.0)?")  # 1.0 too: a column of integers with gaps holds floats
+WHOLE = re.compile(r"(-?[0-9]{1,18})(\.0)?")  # 1.0 too: a column of integers with gaps holds floats
 
 
 def table_qrels(rows: "Dataset", place: str, config: QrelsConfig) -> list[Qrel]:
@@ -70,9 +69,10 @@ def need_ids(kind: Any, place: str, column: str) -> None:
 def _grade(value: Any, where: str) -> int:
     if isinstance(value, bool):
         return int(value)
-    if not WHOLE.fullmatch(str(value)):
+    number = WHOLE.fullmatch(str(value))
+    if not number:
         raise DataError(f"{where}: the grade {value!r} is no integer; give grades as whole numbers, such as 0, 1, 2")
-    return int(str(value).removesuffix(".0"))
+    return int(number[1])
 
 
 def check_unique_ids(table: Table) -> None:
@@ -101,7 +101,8 @@ def positions(table: Table, kept: Ids, wanted: list[Any]) -> Ids:
     Ids of another type than the column's are compared as text.
     """
     if table.id_column is None:
-        rows = np.array([int(key) if ROW_NUMBER.fullmatch(str(key)) else -1 for key in wanted], dtype=np.int64)
+        numbers = map(WHOLE.fullmatch, map(str, wanted))
+        rows = np.array([int(number[1]) if number else -1 for number in numbers], dtype=np.int64)
     else:
         ids, wanted_ids = _ids(table), _array(wanted)
         if ids.type != wanted_ids.type:
