@@ -2,12 +2,9 @@
 
 import errno
 import io
-import json
 import os
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +17,7 @@ from qexp.data.hub import load_hub
 from qexp.data.vectors import load_data
 from qexp.errors import DataError
 from tests.conftest import Qexp
+from tests.support.http_server import HttpServer, Reply, Request
 from tests.support.running import ran, runs_of
 from tests.test_files import fixed_size_with_a_null
 
@@ -34,44 +32,29 @@ except DataError as error:
 """
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub:
     """Answers as the hub does: for a gated dataset, one that is not there, and `someone/open` at its newest commit."""
 
-    newest = "1" * 40
+    def __init__(self) -> None:
+        self.newest = "1" * 40
+        self.endpoint = ""
 
-    def do_HEAD(self) -> None:
-        place, _, name = self.path.partition("?")[0].partition("/resolve/")
+    def answer(self, request: Request) -> Reply:
+        place, _, name = request.path.partition("/resolve/")
         commit, _, file = name.partition("/")
         commit = self.newest if commit in ("", "main") else commit
         files = published(commit)
         if "someone/open" not in place:
             status, reason = (403, "GatedRepo") if "gated" in place else (404, "RepoNotFound")
-            self.answer(status, b"", {"X-Error-Code": reason})
-        elif file in files:
-            self.answer(200, files[file], {"X-Repo-Commit": commit, "ETag": f'"{commit}{file}"'})
-        elif "/revision/" in place:
+            return Reply(status, headers={"X-Error-Code": reason})
+        if file in files:
+            return Reply(200, files[file], {"X-Repo-Commit": commit, "ETag": f'"{commit}{file}"'})
+        if "/revision/" in place:
             siblings = [{"rfilename": file} for file in files]
-            self.send({"id": "someone/open", "sha": place.rpartition("/")[2], "siblings": siblings})
-        elif "/tree/" in place:
-            self.send([{"type": "file", "path": file, "size": 1, "oid": commit + file} for file in files])
-        else:
-            self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
-
-    do_GET = do_HEAD
-
-    def send(self, answer: object) -> None:
-        self.answer(200, json.dumps(answer).encode(), {})
-
-    def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for key, value in (headers | {"Content-Length": str(len(body))}).items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+            return Reply(200, {"id": "someone/open", "sha": place.rpartition("/")[2], "siblings": siblings})
+        if "/tree/" in place:
+            return Reply(200, [{"type": "file", "path": file, "size": 1, "oid": commit + file} for file in files])
+        return Reply(404, headers={"X-Error-Code": "EntryNotFound"})
 
 
 def published(commit: str) -> dict[str, bytes]:
@@ -83,13 +66,12 @@ def published(commit: str) -> dict[str, bytes]:
     return {"README.md": card, "points.parquet": file.getvalue()}
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    found = Hub()
+    with HttpServer(found.answer) as server:
+        found.endpoint = server.url
+        yield found
 
 
 @pytest.mark.parametrize(
@@ -101,9 +83,9 @@ def endpoint() -> Iterator[str]:
     ],
 )
 def test_why_the_hub_gives_nothing_is_one_line(
-    name: str, more: dict[str, str], message: str, tmp_path: Path, endpoint: str
+    name: str, more: dict[str, str], message: str, tmp_path: Path, hub: Hub
 ) -> None:
-    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path)} | more
+    environment = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path)} | more
     done = ran(environment, tmp_path, "-c", LOAD.format(name=name))
     assert done.stdout.startswith(f"someone/{name}: {message}"), done.stderr
     assert done.stdout.count("\n") == 1
@@ -111,12 +93,12 @@ def test_why_the_hub_gives_nothing_is_one_line(
 
 @pytest.mark.slow
 def test_the_commit_of_a_hub_dataset_is_recorded_and_measured_again(
-    qexp: Qexp, environment: dict[str, str], tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+    qexp: Qexp, environment: dict[str, str], tmp_path: Path, hub: Hub
 ) -> None:
     first, second = "1" * 40, "2" * 40
     words = ["dataset=hub", "dataset.path=someone/open", "index.full_scan_threshold=10", "search=quick"]
     words += ["search.rounds=2", "search.warmup=5", "search.rescore=[false]"]
-    done = qexp(*words, HF_ENDPOINT=endpoint)
+    done = qexp(*words, HF_ENDPOINT=hub.endpoint)
     assert done.returncode == 0, done.stderr
     assert f"this is commit {first}: add dataset.revision={first}" in done.stderr
     (run,) = runs_of(environment, "collection")
@@ -124,13 +106,13 @@ def test_the_commit_of_a_hub_dataset_is_recorded_and_measured_again(
     assert f"dataset.revision={first}" in run.data.tags["qexp.reproduce"]
     assert run.inputs.dataset_inputs[0].dataset.source == f'{{"path": "someone/open", "revision": "{first}"}}'
 
-    monkeypatch.setattr(Hub, "newest", second)
-    again = environment | {"HF_ENDPOINT": endpoint}
+    hub.newest = second
+    again = environment | {"HF_ENDPOINT": hub.endpoint}
     reproduced = ran(again, tmp_path, "-m", "qexp.reproduce", run.info.run_id)
     assert reproduced.returncode == 0, reproduced.stdout
     assert "the same to the bit" in reproduced.stdout
     assert "not pinned" not in reproduced.stderr
-    moved = qexp(*words, HF_ENDPOINT=endpoint)
+    moved = qexp(*words, HF_ENDPOINT=hub.endpoint)
     assert f"this is commit {second}" in moved.stderr
 
 

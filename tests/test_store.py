@@ -10,8 +10,8 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from mlflow import MlflowClient
@@ -20,6 +20,7 @@ from qexp import store
 from qexp.errors import ConfigError, TrackingError
 from qexp.store import connect, file_artifact, json_artifact, log_values, start_run, without_password
 from tests.conftest import QUICK, Qexp
+from tests.support.http_server import HttpServer, Reply, Request
 from tests.support.running import read_until, started
 from tests.test_sweep import ONE_POINT, SWEPT, assert_nothing_left, assert_whole
 
@@ -95,68 +96,57 @@ def test_an_address_that_cannot_be_used_is_named(
     assert "s3cret" not in str(raised.value)
 
 
-class _Busy(BaseHTTPRequestHandler):
-    """A server that has no answer; `asked` counts the requests, each of which waits until `told` is set."""
+class _Busy(NamedTuple):
+    """The address of a server that has no answer until something is said, what was asked of it, and what was said."""
 
-    asked = 0
-    told = threading.Event()
-
-    def do_GET(self) -> None:
-        type(self).asked += 1
-        self.told.wait(60)
-        self.send_error(503)
-
-    do_POST = do_GET
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+    uri: str
+    asked: list[str]
+    said: list[str]
 
 
 @pytest.fixture
-def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
-    """The address of a server that has no answer until something is said, and what is said."""
+def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Busy]:
+    asked: list[str] = []
     said: list[str] = []
-    monkeypatch.setattr(_Busy, "asked", 0)
-    monkeypatch.setattr(_Busy, "told", threading.Event())
-    monkeypatch.setattr(store.log, "warning", lambda text, *told: (said.append(text % told), _Busy.told.set()))
+    told = threading.Event()
+
+    def answer(request: Request) -> Reply:
+        asked.append(request.path)
+        told.wait(60)
+        return Reply(503)
+
+    monkeypatch.setattr(store.log, "warning", lambda text, *about: (said.append(text % about), told.set()))
     for name in ("TOLD_AFTER", "SLOW_AFTER"):
         monkeypatch.setattr(store, name, 0.0)
     for name in ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER"):
         monkeypatch.setenv(name, "0")
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Busy) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        uri = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        yield uri, said
-        server.shutdown()
+    with HttpServer(answer) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        yield _Busy(server.url, asked, said)
 
 
 @pytest.mark.parametrize("experiment", ["", "7"])
 def test_a_server_that_does_not_answer_is_told_and_soon_given_up(
-    experiment: str, busy: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+    experiment: str, busy: _Busy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uri, said = busy
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
     with (
-        pytest.raises(ConfigError, match=f"^MLFLOW_TRACKING_URI={uri}: cannot be used: .*503"),
+        pytest.raises(ConfigError, match=f"^MLFLOW_TRACKING_URI={busy.uri}: cannot be used: .*503"),
         store.store_faults("starting a run"),
     ):
         connect()
-    assert said == [f"waiting for an answer of {uri}"]
-    assert _Busy.asked == 4
+    assert busy.said == [f"waiting for an answer of {busy.uri}"]
+    assert len(busy.asked) == 4
     assert not {*store.FIRST_PATIENCE} & {*os.environ}
 
 
-def test_a_server_that_answers_no_more_is_told_once(
-    busy: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    uri, said = busy
-    monkeypatch.setattr(store, "_reached", {uri})
+def test_a_server_that_answers_no_more_is_told_once(busy: _Busy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_reached", {busy.uri})
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     with pytest.raises(TrackingError, match=r"failed while logging run 7: .*503"), store.store_faults("logging run 7"):
         MlflowClient().get_run("7")
-    assert said == [f"still logging run 7: {uri} is slow to answer, or does not"]
-    assert _Busy.asked == 3
+    assert busy.said == [f"still logging run 7: {busy.uri} is slow to answer, or does not"]
+    assert len(busy.asked) == 3
 
 
 def test_a_database_that_takes_long_is_not_told(environment: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:

@@ -1,16 +1,14 @@
 """A live collection over HTTP: the few answers of Qdrant's REST API that reading a collection needs."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from qdrant_client import models
+
+from tests.support.http_server import HttpServer, Reply, Request
 
 KEY = "secret-key"
 
@@ -108,61 +106,38 @@ class LiveCollection:
     def retrieve(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
         return [self.record(self.ids.index(key), asked["with_vector"]) for key in asked["ids"] if key in self.ids]
 
+    def answer(self, request: Request) -> Reply:
+        path, asked = request.path, request.body
+        self.requests.append((path, asked))
+        if self.needs_key and request.headers["api-key"] != KEY:
+            return _error(401, "Must provide an API key")
+        if self.fail_after is not None and len(self.requests) > self.fail_after:
+            return _error(503, "unavailable")
+        if (seconds := next(self.waits, None)) is not None:
+            return _error(429, f"Read rate limit exceeded: Retry after {seconds}s", **{"Retry-After": str(seconds)})
+        if error := self.refuses(path, asked):
+            return _error(400, f"Bad request: {error}")
+        base = f"/collections/{self.name}"
+        if path == base:
+            result: Any = self.info()
+        elif path == f"{base}/points/scroll":
+            result = self.scroll(asked)
+        elif path == f"{base}/points/count":
+            result = {"count": len(self.ids)}
+        elif path == f"{base}/points":
+            result = self.retrieve(asked)
+        else:
+            return _error(404, f"Not found: {path}")
+        return Reply(200, {"result": result, "status": "ok", "time": 0.0})
+
+
+def _error(status: int, message: str, **headers: str) -> Reply:
+    return Reply(status, {"status": {"error": message}}, headers)
+
 
 @contextmanager
 def served(collection: LiveCollection) -> Iterator[LiveCollection]:
     """Serve the collection on a free port of this machine."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.answer(None)
-
-        def do_POST(self) -> None:
-            self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-        def answer(self, asked: Any) -> None:
-            collection.requests.append((self.path.partition("?")[0], asked))
-            if collection.needs_key and self.headers.get("api-key") != KEY:
-                return self.reply(401, {"status": {"error": "Must provide an API key"}})
-            if collection.fail_after is not None and len(collection.requests) > collection.fail_after:
-                return self.reply(503, {"status": {"error": "unavailable"}})
-            if (seconds := next(collection.waits, None)) is not None:
-                error = f"Read rate limit exceeded: Retry after {seconds}s"
-                return self.reply(429, {"status": {"error": error}}, {"Retry-After": str(seconds)})
-            base = f"/collections/{collection.name}"
-            path = self.path.partition("?")[0]
-            if error := collection.refuses(path, asked):
-                return self.reply(400, {"status": {"error": f"Bad request: {error}"}})
-            if path == base:
-                result: Any = collection.info()
-            elif path == f"{base}/points/scroll":
-                result = collection.scroll(asked)
-            elif path == f"{base}/points/count":
-                result = {"count": len(collection.ids)}
-            elif path == f"{base}/points":
-                result = collection.retrieve(asked)
-            else:
-                return self.reply(404, {"status": {"error": f"Not found: {path}"}})
-            return self.reply(200, {"result": result, "status": "ok", "time": 0.0})
-
-        def reply(self, code: int, body: Any, headers: Mapping[str, str] = MappingProxyType({})) -> None:
-            data = json.dumps(body).encode()
-            self.send_response(code)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    collection.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with HttpServer(collection.answer) as server:
+        collection.url = server.url
         yield collection
-    finally:
-        server.shutdown()
-        server.server_close()

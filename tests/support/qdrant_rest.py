@@ -1,19 +1,14 @@
 """A small HTTP server that speaks the part of Qdrant's REST API that qexp needs, with faults on request."""
 
-import contextlib
-import gzip
 import json
 import re
-import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ValidationError
 from qdrant_client import models
@@ -21,6 +16,7 @@ from qdrant_client.http.models import QueryResponse
 
 from tests.support import reports
 from tests.support.collections import Collection, Refusal
+from tests.support.http_server import HttpServer, Reply, Request
 
 OPEN_TO_ALL = ("/", "/healthz")
 
@@ -46,7 +42,7 @@ class QdrantRest:
     def __init__(self, home: Path, version: str = "1.19.0", tls: ssl.SSLContext | None = None) -> None:
         self.home = home
         self.version = version
-        self.tls = tls
+        self.http = HttpServer(self._respond, tls)
         self.api_key: str | None = None
         self.read_only_key: str | None = None
         self.faults: list[Fault] = []
@@ -54,21 +50,12 @@ class QdrantRest:
         self.keys: set[str | None] = set()
         self.change: Callable[[str, Any], Any] = lambda path, result: result  # what it reports instead
         self.defaults: dict[str, Any] = {}  # of new collections
-        self.port = 0
-        self.away = False
 
     def __enter__(self) -> "QdrantRest":
         self.home.mkdir(parents=True, exist_ok=True)
         self.known = tuple(map(int, self.version.split(".")))
         self.collections = {f.name: Collection(f.name, f, self.known) for f in self.home.iterdir()}
-        self.connections: list[Any] = []
-        self.away = False
-        self.http = _Server(("127.0.0.1", self.port), _handler(self))
-        if self.tls:
-            self.http.socket = self.tls.wrap_socket(self.http.socket, server_side=True)
-        self.port = self.http.server_port
-        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True)
-        self.thread.start()
+        self.http.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,12 +63,7 @@ class QdrantRest:
 
     def stop(self) -> None:
         """Stop listening, break every connection, keep the data."""
-        self.away = True
-        self.http.shutdown()
-        self.http.server_close()
-        for connection in self.connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        self.http.__exit__()
         for collection in self.collections.values():
             collection.close()
         self.collections = {}
@@ -93,7 +75,7 @@ class QdrantRest:
 
     @property
     def url(self) -> str:
-        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+        return self.http.url
 
     def fail(self, pattern: str, times: int = 1, **how: Any) -> None:
         self.faults.append(Fault(pattern, times, **how))
@@ -104,6 +86,52 @@ class QdrantRest:
                 fault.times -= 1
                 return fault
         return None
+
+    def _respond(self, request: Request) -> Reply | None:
+        """Answer, or do what is to befall the request."""
+        asked = f"{request.method} {request.path}"
+        self.asked.append(asked)
+        self.keys.add(request.headers["api-key"])
+        fault = self.fault(asked)
+        if fault:
+            time.sleep(fault.seconds)
+            if fault.drop:
+                return None
+            if fault.status:
+                return _error(fault.status, fault.message)
+        started = time.perf_counter()
+        refused = self._unauthorized(request)
+        if refused:
+            return refused
+        if request.path == "/":
+            about = models.VersionInfo(title="qdrant - vector search engine", version=self.version)
+            return Reply(200, self.change("/", about.model_dump()))
+        if request.path == "/healthz":
+            return Reply(200, "healthz check passed")
+        try:
+            result = self.answer(request.method, request.path, request.query, request.body)
+        except Refusal as error:
+            return _error(error.status, str(error)) if str(error) else Reply(error.status)
+        except (ValidationError, ValueError) as error:
+            return _error(400, f"Format error in JSON body: {error}")
+        shown = self.change(request.path, _plain(result))
+        return Reply(200, {"result": shown, "status": "ok", "time": time.perf_counter() - started})
+
+    def _unauthorized(self, request: Request) -> Reply | None:
+        """Answer like Qdrant's middleware: in plain text where there is no valid key."""
+        key = request.headers["api-key"]
+        if self.api_key in (None, key) or request.path in OPEN_TO_ALL:
+            return None
+        if key is None:
+            return Reply(401, "Must provide an API key or an Authorization bearer token")
+        if key != self.read_only_key:
+            return Reply(401, "Invalid API key or JWT")
+        reading = request.method == "POST" and request.path.endswith(
+            ("/points/query", "/points/count", "/points/scroll", "/points")
+        )
+        if request.method == "GET" or reading:
+            return None
+        return _error(403, "Forbidden: Global manage access is required")
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Any:
         """Return the result of a request; raise Refusal as Qdrant would."""
@@ -167,104 +195,8 @@ class QdrantRest:
         raise Refusal(404, "")
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is nothing to print."""
-
-
-def _handler(server: QdrantRest) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-        wbufsize = -1
-
-        def setup(self) -> None:
-            super().setup()
-            server.connections.append(self.connection)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-        def _serve(self) -> None:
-            content = self.rfile.read(int(self.headers.get("content-length") or 0))
-            parts = urlsplit(self.path)
-            asked = f"{self.command} {parts.path}"
-            server.asked.append(asked)
-            server.keys.add(self.headers.get("api-key"))
-            fault = server.fault(asked)
-            if fault:
-                time.sleep(fault.seconds)
-                if fault.drop:
-                    self.close_connection = True
-                    self.connection.close()
-                    return
-                if fault.status:
-                    self._reply(fault.status, {"status": {"error": fault.message}, "time": 0.0})
-                    return
-            started = time.perf_counter()
-            refusal = self._unauthorized(parts.path)
-            if refusal:
-                self._reply(*refusal)
-                return
-            if parts.path == "/":
-                about = models.VersionInfo(title="qdrant - vector search engine", version=server.version)
-                self._reply(200, server.change("/", about.model_dump()))
-                return
-            if parts.path == "/healthz":
-                self._reply(200, "healthz check passed")
-                return
-            try:
-                body = json.loads(content) if content else None
-                result = server.answer(self.command, parts.path, parse_qs(parts.query), body)
-            except Refusal as error:
-                status, message = error.status, str(error)
-                self._reply(status, {"status": {"error": message}, "time": 0.0} if message else "")
-            except (ValidationError, ValueError) as error:
-                self._reply(400, {"status": {"error": f"Format error in JSON body: {error}"}, "time": 0.0})
-            else:
-                shown = server.change(parts.path, _plain(result))
-                self._reply(200, {"result": shown, "status": "ok", "time": time.perf_counter() - started})
-
-        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = _serve
-
-        def _unauthorized(self, path: str) -> tuple[int, Any] | None:
-            """Answer like Qdrant's middleware: in plain text where there is no valid key."""
-            if server.api_key is None or path in OPEN_TO_ALL:
-                return None
-            key = self.headers.get("api-key")
-            if key is None:
-                return 401, "Must provide an API key or an Authorization bearer token"
-            if key == server.api_key:
-                return None
-            if key != server.read_only_key:
-                return 401, "Invalid API key or JWT"
-            reading = self.command == "POST" and path.endswith(
-                ("/points/query", "/points/count", "/points/scroll", "/points")
-            )
-            if self.command == "GET" or reading:
-                return None
-            return 403, {"status": {"error": "Forbidden: Global manage access is required"}, "time": 0.0}
-
-        def _reply(self, status: int, body: Any) -> None:
-            if server.away:
-                self.close_connection = True
-                return
-            plain = isinstance(body, str)
-            content = body.encode() if plain else json.dumps(body).encode()
-            packed = "gzip" in self.headers.get("accept-encoding", "")
-            content = gzip.compress(content) if packed and content else content
-            self.send_response(status)
-            self.send_header("content-type", "text/plain" if plain else "application/json")
-            if packed and content:
-                self.send_header("content-encoding", "gzip")
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-    return Handler
+def _error(status: int, message: str) -> Reply:
+    return Reply(status, {"status": {"error": message}, "time": 0.0})
 
 
 def _plain(result: Any) -> Any:
