@@ -14,8 +14,8 @@ from qexp.sizing.indexes import IndexSize
 from qexp.sizing.links import TYPICAL_FORWARD
 from qexp.sizing.payload import PayloadSize
 from qexp.sizing.ram import predict_ram
+from tests.support.by_hand import state
 from tests.test_edge import spec
-from tests.test_measured import state
 
 GIB = 2**30
 COURSE = CostConfig("course", usd_per_gb_month=10)

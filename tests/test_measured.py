@@ -10,9 +10,10 @@ import pytest
 from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
 from qexp.engine.worker import Worker
-from qexp.results import Build, Collection, CollectionState, Component, MemoryUse, OperatingPoint, RamEstimate
+from qexp.results import Build, Collection, Component, MemoryUse, OperatingPoint, RamEstimate
 from qexp.sizing.measured import compare
 from qexp.sizing.ram import predict_ram
+from tests.support.by_hand import state
 from tests.test_edge import POINTS, spec, vectors
 
 ESTIMATE = RamEstimate(
@@ -23,12 +24,6 @@ ESTIMATE = RamEstimate(
         Component("id tracker", 520, "resident", 210, 520),
     )
 )
-
-
-def state(files: dict[str, int]) -> CollectionState:
-    return CollectionState(10, 10, 1, 100, "cosine", "float32", 16, 100, 10, None, {}, files)
-
-
 FILES = {"vectors": 4004, "codes": 1000, "graph": 500, "id tracker": 211, "payload": 32 << 20, "other": 1 << 20}
 
 

@@ -21,10 +21,10 @@ from qexp.reproduced import Agreement, compare, half_width, latency_ratio, only_
 from qexp.results import Experiment, Row
 from qexp.rows import experiment_rows
 from tests.conftest import QUICK, Qexp
+from tests.support.by_hand import made_by_hand
 from tests.support.running import ran, runs_of
 from tests.tables import row
 from tests.test_config import composed
-from tests.test_rows import made_by_hand
 
 
 def reproduced(environment: dict[str, str], tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:

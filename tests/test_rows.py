@@ -7,32 +7,26 @@ from qexp.bench.tune import oversampling_of
 from qexp.report.bodies import search_body
 from qexp.results import (
     MIB,
-    Accuracy,
-    Baseline,
-    Build,
-    Collection,
-    Component,
-    DatasetFacts,
-    Experiment,
     Finding,
-    Half,
     Interval,
-    LatencyStats,
     Load,
     LoadLevel,
-    MemoryUse,
     OperatingPoint,
-    RamEstimate,
     Row,
-    Stop,
-    Trial,
 )
-from qexp.results.footprint import Bill, CapTrial, Cliff, Comparison, Cost, ProcessMemory
-from qexp.rows import collection_metrics, experiment_rows, factor_text, failed_row, load_rows, with_baselines
+from qexp.results.footprint import CapTrial, Cliff, Comparison, ProcessMemory
+from qexp.rows import (
+    collection_metrics,
+    experiment_rows,
+    factor_text,
+    failed_row,
+    load_rows,
+    with_baselines,
+)
 from qexp.runner import measure_experiment
 from tests.conftest import small_experiment
+from tests.support.by_hand import latency, made_by_hand
 from tests.tables import row
-from tests.test_measured import state
 
 
 def trial(ef):
@@ -105,45 +99,6 @@ def test_a_record_without_further_baselines_shows_the_one_it_has():
     rows = with_baselines([trial("16"), trial("64")], {"baseline_recall": 0.8})
     assert [one.params.get("role", "trial") for one in rows] == ["baseline", "trial", "trial"]
     assert with_baselines([], {}) == []
-
-
-def latency(mean):
-    return LatencyStats(mean, mean + 0.1, mean + 0.2, mean + 0.3)
-
-
-def halves(first, second):
-    return tuple(Half(*(Interval(share, share, share) for share in (kept, kept / 2)), None) for kept in (first, second))
-
-
-def made_by_hand(**more):
-    """An experiment no two figures of which are the same."""
-    codes = Comparison("codes", "resident", 2 * MIB, 0, 2 * MIB, 2 * MIB, 0, 0, 0, 6 * MIB)
-    files = {"vectors": 8 * MIB, "codes": 2 * MIB, "id tracker": MIB}
-    parts = (Component("codes", 2 * MIB, "resident", 0, 0), Component("graph", 3 * MIB, "hot", 0, 0))
-    bare = (Component("vectors", 8 * MIB, "hot", 0, 0), Component("graph", 4 * MIB, "hot", 0, 0))
-    small = Collection("q", Build(2.0, 3.0, state(files)), RamEstimate(parts), MemoryUse({}, 7 * MIB), (codes,))
-    large = Collection(
-        "b", Build(5.0, 9.0, state({"vectors": 9 * MIB})), RamEstimate(bare), MemoryUse({}, 13 * MIB), (), 0.0005
-    )
-    control, ratio = Interval(1.01, 0.98, 1.04), Interval(2.0, 1.9, 2.1)
-    middle, tail = Interval(1.02, 0.99, 1.05), Interval(1.1, 0.9, 1.3)
-    right = Accuracy(Interval(1.0, 1.0, 1.0), Interval(0.96, 0.95, 0.97), 0.6, 0.8, 0.7)
-    found = Accuracy(Interval(0.9, 0.89, 0.91), Interval(0.85, 0.8, 0.9), 0.5, 0.75, 1 / 3)
-    base = Baseline(
-        OperatingPoint(10), latency(4.0), right, control, middle, tail, halves(1.0, 0.99), server=latency(3.0)
-    )
-    trial = Trial(OperatingPoint(10), latency(2.0), found, ratio, middle, None, halves(0.92, 0.88), server=latency(1.0))
-    experiment = Experiment(
-        dataset=DatasetFacts("words", "d", "q", 1000, 200, 64, 64, "cosine", "made"),
-        quantized=small,
-        baseline_collection=large,
-        baselines=(base,),
-        trials=(trial,),
-        cost=Cost(1000, Bill(0, 0, 4.0, 1.0), Bill(0, 0, 10.0, 2.0)),
-        latencies={},
-        stop=Stop(5, 0.02, 0.05, 1.0, 30.0),
-    )
-    return replace(experiment, **more)
 
 
 def test_every_figure_of_a_trial_has_its_own_name():
