@@ -11,6 +11,11 @@ def test_halves_share_no_query_and_leave_none_out(queries):
     assert 0 <= len(first) - len(second) <= 1
 
 
+def test_runs_agree_on_who_is_in_which_half():
+    first, _ = split(10)
+    assert first.tolist() == [2, 3, 4, 6, 7]
+
+
 def test_p95_needs_a_hundred_queries():
     assert p95_interval(np.full((5, 99), 1_000_000)) is None
     found = p95_interval(np.full((5, 100), 2_000_000))

@@ -256,6 +256,7 @@ def test_indexes_are_priced_whatever_payload_is() -> None:
     asked, size = spec("scalar", points=1000), IndexSize(50.0, 40.0, 2)
     part = predict_ram(asked, payload=PayloadSize(100, 90, size)).components[-1]
     assert (part.name, part.need, part.bytes, part.disk) == (PAYLOAD_INDEXES, "resident", 40_000, 50_000)
+    assert part.guide == 0  # which knows nothing of them
     assert part.spare == 2 * (FLAGS - 125)
     bare = predict_ram(asked, payload=by_guide(200))
     priced = priced_ram(asked, lambda spec: 15.0, PayloadSize(100, 90, size), CostConfig("own", payload_bytes=200))
@@ -331,6 +332,7 @@ def more_bytes(kind: str, value: Callable[[int], Any], points: int, more: int) -
         ("float", 1016, 8, 8 * (16 + 8 + 16 + 28 / 8)),
         ("float", 1024, 1, 16 + 8 + 16 + 28 / 8 + 16 + 8),  # one more block, and 8 bytes of the mask
         ("float", 1592, 16, 16 * (16 + 8 + 16) + 8 + 28),  # one more border, the last of 200
+        ("keyword", 5000, 1, 16 + (4 + 4) + 8 + (8 + 4 + 4)),  # four characters and an end are padded to 8
         ("keyword", 11_951, 1, 16 + (5 + 4) + 8 + (8 + 4 + 4)),
         ("keyword", 11_952, 1, 16 + (5 + 4) + 8 + (8 + 4 + 4) + 4096),  # 32 + 11,953 × 0.34 is more than a page
         ("text", 127, 1, 8 + (8 + 16) - 4 * 127),  # 128 differences of 1, each a bit

@@ -246,6 +246,16 @@ def test_every_query_has_candidates_and_a_bar_of_its_own() -> None:
     assert bar.tolist() == [4.0, -np.inf]
 
 
+def test_what_fills_up_is_no_point_whichever_of_equals_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def the_last(rows: Any, kth: int, axis: int) -> Any:
+        return rows.shape[1] - 1 - np.argsort(rows[:, ::-1], axis=1, kind="stable")
+
+    monkeypatch.setattr(np, "argpartition", the_last)
+    kept = nearest._Best(2, 2, np.float32)
+    kept.offer(10, np.array([[5], [-np.inf]], np.float32))
+    assert [sorted(own) for own in kept.found()[0].tolist()] == [[-1, 10], [-1, -1]]
+
+
 def test_fewer_points_than_spare_candidates() -> None:
     assert neighbours(vectors(0, 3, 4), vectors(1, 2, 4), 3, "cosine").ids.shape == (2, 3)
 

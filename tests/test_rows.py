@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from qexp.bench.tune import oversampling_of
+from qexp.config import FileDataset
 from qexp.report.bodies import search_body
 from qexp.results import (
     MIB,
@@ -17,6 +18,7 @@ from qexp.results import (
 from qexp.results.footprint import CapTrial, Cliff, Comparison, ProcessMemory
 from qexp.rows import (
     collection_metrics,
+    dataset_facts,
     experiment_rows,
     factor_text,
     failed_row,
@@ -255,6 +257,15 @@ def test_what_is_unknown_of_a_collection_is_left_out(change, missing):
     made = made_by_hand()
     known, left = (collection_metrics(one).keys() for one in (made, replace(made, **change(made))))
     assert known - left == set(missing.split())
+
+
+def test_payload_indexes_are_those_that_were_asked_for_or_else_those_that_were_found():
+    config, made = small_experiment(Path("unused")), made_by_hand()
+    found = replace(made, dataset=replace(made.dataset, payload_indexes={"city": "keyword"}))
+    assert dataset_facts(config, found)["payload_indexes"] == {"city": "keyword"}
+    own = FileDataset(path="x.parquet", payload_columns=["row"], payload_indexes={"row": "integer"})
+    asked = replace(config, dataset=own)
+    assert dataset_facts(asked, found)["payload_indexes"] == {"row": "integer"}
 
 
 def test_a_trial_whose_server_tells_no_time_has_no_such_figure():

@@ -85,6 +85,8 @@ def test_what_too_few_queries_cannot_vouch_for_is_not_called_out_of_reach():
         "so few queries cannot vouch for retention 0.95: best at 1× of up to 32×, retention 1.000 (0.940–1.000) on the "
         "queries that looked for it, 1.000 (0.940–1.000) on the others; give more of them"
     )
+    just = tune(SEARCH, TuneConfig(target=0.5), lambda point: np.full(100, 0.5)).finding.sentence
+    assert just.startswith("so few queries cannot vouch for retention 0.5: best at 1× of up to 32×, retention 0.500")
     never = tune(SEARCH, TuneConfig(target=1), lambda point: np.ones(100)).finding.sentence
     assert never.startswith("no number of queries vouches for retention 1: best at 1× of up to 32×, retention 1.000")
 
@@ -138,6 +140,7 @@ def test_a_target_is_reached_by_a_low_end_that_equals_it():
     low = tune(SEARCH, TuneConfig(target=0.5), accuracy_at).found.low
     found = tune(SEARCH, TuneConfig(target=low), accuracy_at)
     assert (found.reached, found.value, found.found.low) == (True, 1.0, low)
+    assert replace(found, confirmed=found.found).finding.sentence.endswith("; confirmed")
 
 
 def test_no_more_is_tried_than_most() -> None:
