@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,8 +122,9 @@ def server(tmp_path: Path) -> Iterator["QdrantRest"]:
 
 @dataclass(frozen=True)
 class Swept:
-    """A finished sweep: where it ran, how to reach its record, what it printed."""
+    """A finished sweep: its words, where it ran, how to reach its record, what it printed."""
 
+    words: list[str]
     folder: Path
     environment: dict[str, str]
     printed: str
@@ -141,7 +142,19 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     words = ["-m", *QUICK, "dataset.queries=240", "quantization=scalar,binary"]
     done = ran(environment, folder, "-m", "qexp", *words)
     assert done.returncode == 0, done.stderr
-    return Swept(folder, environment, done.stdout)
+    return Swept(words, folder, environment, done.stdout)
+
+
+@pytest.fixture
+def measured(swept: Swept, environment: dict[str, str], tmp_path: Path) -> Swept:
+    """The sweep as if this test had run it: with a record and a cache of the test's own, to do with as it likes."""
+    for name in ("cache", "mlruns"):
+        shutil.copytree(swept.folder / name, tmp_path / name)
+    store = shutil.copy(swept.folder / "mlflow.db", tmp_path)
+    with closing(sqlite3.connect(store, isolation_level=None)) as database:
+        for table, column in (("runs", "artifact_uri"), ("experiments", "artifact_location")):
+            database.execute(f"UPDATE {table} SET {column} = replace({column}, '{swept.folder}', '{tmp_path}')")
+    return replace(swept, folder=tmp_path, environment=environment)
 
 
 @pytest.fixture(scope="session")

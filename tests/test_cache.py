@@ -19,6 +19,7 @@ from qexp.data.vectors import Data
 from qexp.errors import ConfigError, DataError
 from qexp.runner import measure_experiment
 from tests.conftest import QUICK, Qexp, Swept
+from tests.support.running import ran
 
 BLOCK = 4096
 NEW, MIDDLE, OLD = "truth/a-0123456789abcdef.npz", "vectors/b-0123456789abcdef", "collections/c-64-none-0123456789ab"
@@ -198,15 +199,12 @@ def test_laid_out_vectors_are_held_before_their_neighbours_are_searched(
 
 
 @pytest.mark.slow
-def test_the_command_shows_and_removes_what_a_run_has_cached(
-    qexp: Qexp, environment: dict[str, str], tmp_path: Path
-) -> None:
-    def command(*words: str) -> subprocess.CompletedProcess[str]:
+def test_the_command_shows_and_removes_what_a_run_has_cached(qexp: Qexp, measured: Swept, tmp_path: Path) -> None:
+    def command(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         code = "import sys; from qexp.cached import main; sys.argv[0] = 'qexp-cache'; main()"
-        return subprocess.run([sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True)
+        return ran(measured.environment | more, tmp_path, "-c", code, *words)
 
-    assert command("ls").stdout.startswith("0 entries, 0.0 MiB")
-    assert qexp("quantization=binary", *QUICK).returncode == 0
+    assert command("ls", QEXP_CACHE_DIR=str(tmp_path / "none")).stdout.startswith("0 entries, 0.0 MiB")
     shown = command("ls").stdout
     assert "2,000 points of 64 dimensions" in shown
     assert f"{len(entries(tmp_path / 'cache'))} entries" in shown

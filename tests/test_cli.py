@@ -24,7 +24,7 @@ from qexp.paths import packaged
 from qexp.provenance import code_tags
 from qexp.results import Row
 from qexp.usage import help_text
-from tests.conftest import QUICK, Qexp
+from tests.conftest import QUICK, Qexp, Swept
 from tests.support.running import read_until, runs_of, started
 
 TRIAL_PARAMS = {
@@ -50,10 +50,8 @@ def errors(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if line.startswith("qexp: ")]
 
 
-def test_a_sweep_leaves_a_tree_of_runs_and_one_table(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
-    done = qexp("-m", "quantization=binary,turbo_4bit", *QUICK)
-    assert done.returncode == 0, done.stderr
-    sweeps, collections, trials = (runs_of(environment, level) for level in ("sweep", "collection", "trial"))
+def test_a_sweep_leaves_a_tree_of_runs_and_one_table(qexp: Qexp, measured: Swept, tmp_path: Path) -> None:
+    sweeps, collections, trials = (runs_of(measured.environment, level) for level in ("sweep", "collection", "trial"))
     assert (len(sweeps), len(collections), len(trials)) == (1, 2, 8)
     assert {run.info.status for run in sweeps + collections + trials} == {"FINISHED"}
     sweep = sweeps[0].info.run_id
@@ -72,12 +70,12 @@ def test_a_sweep_leaves_a_tree_of_runs_and_one_table(qexp: Qexp, environment: di
         assert set(trial.data.metrics) >= TRIAL_METRICS
         assert not {"server_latency_mean_ms", "ndcg", "latency_p99_ms"} & set(trial.data.metrics)
     for trial in trials:  # the table, the note and MLflow agree
-        assert f"{trial.data.metrics['latency_mean_ms']:.3f}" in done.stdout
+        assert f"{trial.data.metrics['latency_mean_ms']:.3f}" in measured.printed
         assert f"{trial.data.metrics['accuracy_retention']:.3f}" in sweeps[0].data.tags["mlflow.note.content"]
-    assert sweep in done.stdout
+    assert sweep in measured.printed
     assert not list(tmp_path.glob("cache/**/*.partial*"))
 
-    again = qexp("-m", "quantization=binary,turbo_4bit", *QUICK)
+    again = qexp(*measured.words)
     assert again.returncode == 0
     assert "building" not in again.stderr
 

@@ -16,10 +16,8 @@ from qexp.report.cliff import to_json
 from qexp.report.sizing import CLIFF_FILE
 from qexp.results.footprint import CapTrial, Cliff
 from qexp.tracking import INPUTS, SWEEPS
-from tests.conftest import QUICK, Qexp
+from tests.conftest import QUICK, Qexp, Swept
 from tests.support.running import all_runs, runs_of
-
-WORDS = ["-m", "quantization=scalar,binary", *QUICK]
 
 
 def delete_trials(environment: dict[str, str], method: str, number: int) -> None:
@@ -29,15 +27,14 @@ def delete_trials(environment: dict[str, str], method: str, number: int) -> None
 
 
 @pytest.mark.slow
-def test_what_lost_trials_is_measured_again_and_told(qexp: Qexp, environment: dict[str, str]) -> None:
-    first = qexp(*WORDS)
-    assert first.returncode == 0, first.stderr
+def test_what_lost_trials_is_measured_again_and_told(qexp: Qexp, measured: Swept) -> None:
+    words, environment = measured.words, measured.environment
     delete_trials(environment, "scalar", 1)
-    resumed = qexp(*WORDS, "sweep.resume=last")
+    resumed = qexp(*words, "sweep.resume=last")
     assert "scalar: measured again: trials were deleted of run" in resumed.stderr
     assert "binary: measured already" in resumed.stderr
-    assert resumed.stdout.count("scalar  ") == first.stdout.count("scalar  ")
-    reused = qexp(*WORDS, "skip_existing=true")
+    assert resumed.stdout.count("scalar  ") == measured.printed.count("scalar  ")
+    reused = qexp(*words, "skip_existing=true")
     assert reused.stderr.count("measured already by run") == 2
     chosen = next(line for line in reused.stdout.splitlines() if "qexp.sweeps" in line)
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
@@ -47,7 +44,7 @@ def test_what_lost_trials_is_measured_again_and_told(qexp: Qexp, environment: di
     assert sorted(shown) == ["binary"] * (len(found) // 2) + ["scalar"] * (len(found) // 2)
     assert len(found) > 2
     delete_trials(environment, "scalar", 99)
-    others = qexp(*WORDS, "sweep.resume=last", "search.rounds=3")  # other jobs beside those that are there
+    others = qexp(*words, "sweep.resume=last", "search.rounds=3")  # other jobs beside those that are there
     assert others.returncode == 0, others.stderr
     assert "its trials were deleted" in others.stdout
 
@@ -176,6 +173,8 @@ def test_values_of_a_swept_mapping_tell_trials_apart(qexp: Qexp, environment: di
 
 
 def test_a_folder_for_every_job_is_refused_where_it_would_hold_a_store(qexp: Qexp) -> None:
-    done = qexp(*WORDS, "hydra.job.chdir=true", MLFLOW_TRACKING_URI="sqlite:///mlflow.db")
+    done = qexp(
+        "-m", "quantization=scalar,binary", *QUICK, "hydra.job.chdir=true", MLFLOW_TRACKING_URI="sqlite:///mlflow.db"
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("qexp: hydra.job.chdir=true: every job would have an MLflow store in its own folder")

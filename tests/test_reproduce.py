@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from qexp.config import ExperimentConfig, restored
 from qexp.errors import ConfigError
@@ -20,7 +21,7 @@ from qexp.provenance import reproduce_command
 from qexp.reproduced import Agreement, compare, half_width, latency_ratio, only_one_has, other_version, same_build
 from qexp.results import Experiment, Row
 from qexp.rows import experiment_rows
-from tests.conftest import QUICK, Qexp
+from tests.conftest import QUICK, Qexp, Swept
 from tests.support.by_hand import made_by_hand
 from tests.support.running import ran, runs_of
 from tests.tables import row
@@ -31,11 +32,13 @@ def reproduced(environment: dict[str, str], tmp_path: Path, *words: str) -> subp
     return ran(environment, tmp_path, "-m", "qexp.reproduce", *words)
 
 
+def job(environment: dict[str, str], method: str) -> Run:
+    return next(run for run in runs_of(environment, "collection") if method in run.info.run_name)
+
+
 @pytest.mark.slow
-def test_a_run_holds_with_its_build_and_with_a_fresh_one(
-    qexp: Qexp, environment: dict[str, str], tmp_path: Path
-) -> None:
-    assert qexp("-m", "quantization=binary,turbo_4bit", *QUICK).returncode == 0
+def test_a_run_holds_with_its_build_and_with_a_fresh_one(measured: Swept, tmp_path: Path) -> None:
+    environment = measured.environment
     (sweep,) = runs_of(environment, "sweep")
     collection = runs_of(environment, "collection")[0]
 
@@ -55,12 +58,12 @@ def test_a_run_holds_with_its_build_and_with_a_fresh_one(
 
 
 @pytest.mark.slow
-def test_another_dataset_and_other_figures_are_said(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
-    assert qexp("quantization=binary", *QUICK).returncode == 0
-    (collection,) = runs_of(environment, "collection")
+def test_another_dataset_and_other_figures_are_said(measured: Swept, tmp_path: Path) -> None:
+    environment = measured.environment
+    collection = job(environment, "binary")
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
     for trial in runs_of(environment, "trial"):
-        if trial.data.params["rescore"] == "false":
+        if (trial.data.params["quantization"], trial.data.params["rescore"]) == ("binary", "false"):
             client.log_metric(trial.info.run_id, "recall", trial.data.metrics["recall"] - 0.01)
     client.set_tag(collection.info.run_id, "qexp.git_sha", "0" * 40)
     client.log_dict(collection.info.run_id, {"python": "2.7.18", "libraries": {"numpy": "0.1"}}, "environment.json")
@@ -110,10 +113,7 @@ def test_what_is_lost_of_one_run_keeps_nobody_from_the_next(
     assert qexp("-m", "quantization=binary,turbo_4bit", *QUICK).returncode == 0
     (sweep,) = runs_of(environment, "sweep")
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
-    binary, turbo = (
-        next(run.info.run_id for run in runs_of(environment, "collection") if method in run.info.run_name)
-        for method in ("binary", "turbo_4bit")
-    )
+    binary, turbo = (job(environment, method).info.run_id for method in ("binary", "turbo_4bit"))
     client.log_text(binary, '{"search": ', "experiment.json")
     client.log_dict(turbo, {}, "environment.json")
     client.log_text(turbo, "PAR1", "latencies.parquet")
