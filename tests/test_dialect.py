@@ -8,7 +8,7 @@ import pytest
 from qexp.bench.checks import Checks
 from qexp.bench.validity import check_state
 from qexp.engine.configured import engine_version
-from qexp.engine.dialect import creation, parse_version
+from qexp.engine.dialect import collection_name, creation, parse_version
 from qexp.errors import EngineError
 from qexp.results import CollectionSpec
 from tests.support.on_the_wire import asked_spec, build, config
@@ -105,3 +105,12 @@ def test_a_server_that_is_too_old_is_refused(tmp_path: Path) -> None:
     assert parse_version("1.20", "") == (1, 20)
     with pytest.raises(EngineError, match="none of Qdrant's"):
         parse_version("unknown", "")
+
+
+def test_names_are_what_qdrant_allows_and_end_in_the_digest() -> None:
+    asked = asked_spec(dataset="Qdrant/dbpedia: ü" + "x" * 300)
+    name = collection_name("qexp", asked)
+    assert len(name) <= 201
+    assert name.endswith(asked.name[-12:])
+    assert name.replace("-", "").replace("_", "").replace(".", "").isascii()
+    assert "/" not in name

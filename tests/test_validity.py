@@ -22,25 +22,11 @@ from qexp.engine.base import build_collection
 from qexp.engine.edge import EdgeEngine
 from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError, ConfigError
-from qexp.results import CollectionSpec, CollectionState, Interval, OperatingPoint, Reads
+from qexp.results import Interval, OperatingPoint, Reads
 from tests.test_accuracy import overlap
-from tests.test_edge import METHODS, POINTS, spec, vectors
+from tests.test_edge import spec, vectors
 from tests.test_judge import evidence
-
-
-def built(home: Path, asked: CollectionSpec) -> EdgeEngine:
-    build_collection(EdgeEngine(home), asked, vectors(asked.size, asked.points))
-    engine = EdgeEngine(home)
-    assert engine.open(asked)
-    return engine
-
-
-def unfinished(home: Path, asked: CollectionSpec) -> EdgeEngine:
-    """A collection whose optimizer has not run."""
-    engine = EdgeEngine(home)
-    engine.create(asked)
-    engine.upload(vectors(asked.size, asked.points))
-    return engine
+from tests.test_validity_built import built
 
 
 def test_t01_local_mode_is_no_engine() -> None:
@@ -132,26 +118,6 @@ def test_t02_a_filter_that_filters_nothing() -> None:
     assert warning.startswith("T02 search.filter lets all 4,000 points through")
 
 
-def test_t02_a_collection_that_is_not_indexed(tmp_path: Path) -> None:
-    asked = spec(size=32)
-    engine = unfinished(tmp_path, asked)
-    with pytest.raises(BenchmarkError, match=r"^T02 .* 0 indexed; remove the collection"):
-        validity.check_state(asked, engine.state(), Checks())
-    engine.drop()
-
-
-def test_t02_an_optimizer_that_works_while_searches_are_timed(tmp_path: Path) -> None:
-    asked = spec(size=32)
-    engine = built(tmp_path, asked)
-    before = engine.state()
-    validity.check_unchanged("scalar", before, engine.state(), Checks())
-    point = edge.Point(POINTS + 1, vectors(32, 1)[0].tolist())
-    engine._shard.update(edge.UpdateOperation.upsert_points([point]))
-    with pytest.raises(BenchmarkError, match=r"^T02 scalar: the engine worked on the collection"):
-        validity.check_unchanged("scalar", before, engine.state(), Checks())
-    engine.close()
-
-
 def test_t03_rescoring_is_never_left_to_the_engine(tmp_path: Path) -> None:
     engine = built(tmp_path, spec("binary", size=64))
     queries = vectors(64, 30, seed=1).tolist()
@@ -177,55 +143,6 @@ def test_t04_search_parameters_are_no_property_of_a_collection(given: dict[str, 
         QuantizationConfig("mine", given)
 
 
-@pytest.mark.parametrize(
-    "otherwise", [{"m": 8}, {"vectors": "cached"}, {"quantization": METHODS["binary"], "method": "binary"}]
-)
-def test_t05_what_was_built_is_not_what_was_asked_for(tmp_path: Path, otherwise: dict[str, Any]) -> None:
-    engine = built(tmp_path, replace(spec(size=32), **otherwise))
-    with pytest.raises(BenchmarkError, match=r"^T05 .* was asked for, the engine built"):
-        validity.check_state(spec(size=32), engine.state(), Checks())
-    engine.close()
-
-
-@pytest.mark.parametrize(
-    "otherwise",
-    [{"m": 8}, {"ef_construct": 50}, {"datatype": "float16"}, {"quantization": METHODS["binary"], "method": "binary"}],
-)
-def test_t05_segments_that_the_engine_built_otherwise_than_it_noted(tmp_path: Path, otherwise: dict[str, Any]) -> None:
-    asked = spec(size=32)
-    built(tmp_path / "asked", asked).close()
-    engine = built(tmp_path / "built", replace(asked, **otherwise))
-    (noted,), (config,) = ((tmp_path / home).rglob("edge_config.json") for home in ("asked", "built"))
-    config.write_bytes(noted.read_bytes())
-    with pytest.raises(BenchmarkError, match=r"^T05 .* was asked for, the engine built"):
-        validity.check_state(asked, engine.state(), Checks())
-    engine.close()
-
-
-def test_t06_no_codes(tmp_path: Path) -> None:
-    asked = spec(size=32)
-    engine = unfinished(tmp_path, asked)
-    checks = Checks(strict=False)
-    validity.check_state(asked, engine.state(), checks)
-    engine.drop()
-    assert any(re.match("T06 .*: 0 bytes of quantized codes, 72000 expected", line) for line in checks.warnings)
-    lost = built(tmp_path, asked)
-    next((tmp_path / asked.name).rglob("quantized.data")).unlink()
-    with pytest.raises(BenchmarkError, match=r"^T06 .*: 0 bytes of quantized codes, .*; remove the collection"):
-        validity.check_state(asked, lost.state(), Checks())
-    lost.close()
-
-
-def test_t07_collections_with_different_indexes(tmp_path: Path) -> None:
-    states = []
-    for m in (16, 8):
-        engine = built(tmp_path, spec("none", size=32, m=m))
-        states.append(engine.state())
-        engine.close()
-    with pytest.raises(BenchmarkError, match=r"^T07 the baseline has m=16, the quantized collection 8; build both"):
-        validity.check_same_index(*states, Checks())
-
-
 def test_t11_a_result_as_near_as_the_kth_is_a_hit(tmp_path: Path) -> None:
     points = np.repeat(vectors(32, 50), 40, axis=0)  # every vector forty times: any ten of them are right
     asked = spec("none", size=32)
@@ -240,26 +157,6 @@ def test_t11_a_result_as_near_as_the_kth_is_a_hit(tmp_path: Path) -> None:
     scores = np.einsum("qkd,qd->qk", points[found].astype(float), queries.astype(float))
     assert overlap(found, exact.ids).mean() < 0.9
     assert recall(scores, exact.scores, np.ones((20, 1))).mean() > overlap(found, exact.ids).mean() + 0.1
-
-
-def test_t12_points_in_another_order(tmp_path: Path) -> None:
-    asked = spec(size=32)
-    engine = built(tmp_path, asked)
-    rows = [0, 7, 1999]
-    stored = np.array(engine.vectors(rows), dtype=np.float32)
-    engine.close()
-    validity.check_stored(asked, rows, stored, vectors(32)[rows], Checks())
-    with pytest.raises(BenchmarkError, match=r"^T12 .*point 0 is stored with another vector"):
-        validity.check_stored(asked, rows, stored, vectors(32)[[1, 8, 1998]], Checks())
-    with pytest.raises(BenchmarkError, match=r"^T12 .*point 7 is stored with another vector"):
-        validity.check_stored(asked, rows, stored[[0, 2, 1]] * 1e-7, stored * 1e-7, Checks())
-
-
-def test_t12_float16_may_round_to_its_smallest_step(tmp_path: Path) -> None:
-    given = vectors(32)[:3] * np.float32(1e-7)
-    validity.check_stored(
-        spec(datatype="float16"), [0, 1, 2], given.astype(np.float16).astype(np.float32), given, Checks()
-    )
 
 
 def test_t13_searches_that_wait_for_the_disk(tmp_path: Path) -> None:
@@ -350,113 +247,6 @@ def test_t02_each_shard_and_each_segment_has_a_part_of_the_points() -> None:
             checks = Checks()
             validity.check_filter(replace(asked, **parts), {}, matching, checks)
             assert bool(checks.warnings) == (matching < enough)
-
-
-BUILT = CollectionState(
-    points=2000,
-    indexed_vectors=2000,
-    segments=1,
-    size=32,
-    distance="cosine",
-    datatype="float32",
-    m=16,
-    ef_construct=100,
-    full_scan_threshold=10,
-    quantization={"scalar": {"type": "int8", "quantile": 0.99, "always_ram": True}},
-    placements={"vectors": "cold", "hnsw": "cached", "quantized": "pinned"},
-    files={"codes": 72_000},
-)
-
-
-def found(asked: CollectionSpec, state: CollectionState) -> list[str]:
-    """The traps of a state that falls into some."""
-    checks = Checks(strict=False)
-    validity.check_state(asked, state, checks)
-    return [warning.split()[0] for warning in checks.warnings]
-
-
-@pytest.mark.parametrize(
-    ("change", "traps"),
-    [
-        ({}, []),
-        ({"points": 1999}, ["T02"]),
-        ({"points": 2001, "indexed_vectors": 2001}, ["T02"]),
-        ({"indexed_vectors": 1999}, ["T02"]),
-        ({"segments": 2}, ["T05"]),
-        ({"segments": None}, []),
-        ({"size": 31}, ["T05"]),
-        ({"distance": "dot"}, ["T05"]),
-        ({"ef_construct": 99}, ["T05"]),
-        ({"full_scan_threshold": 11}, ["T05"]),
-        ({"replicas": 2}, ["T05"]),
-        ({"write_consistency": 2}, ["T05"]),
-        ({"unasked": {"inline_storage": True}}, ["T05"]),
-        ({"quantization": None}, ["T05"]),
-        ({"quantization": {"scalar": {"type": "int8"}}}, ["T05"]),
-        ({"quantization": {"binary": {"type": "int8", "quantile": 0.99, "always_ram": True}}}, ["T05"]),
-        ({"quantization": {"scalar": {"type": "int8", "quantile": 0.99 + 0.9e-6}}}, []),
-        ({"quantization": {"scalar": {"type": "int8", "quantile": 0.99 - 1.1e-6}}}, ["T05"]),
-        ({"files": {"codes": 70_560}}, []),  # 2 % less than predicted
-        ({"files": {"codes": 70_559}}, ["T06"]),
-        ({"files": {"codes": 720_000}}, []),
-        ({"files": {}}, []),
-        ({"files": {}, "indexed_vectors": 1999}, ["T02", "T06"]),
-    ],
-)
-def test_everything_that_was_asked_for_is_compared(change: dict[str, Any], traps: list[str]) -> None:
-    asked = spec(size=32)
-    state = replace(BUILT, placements={"vectors": asked.vectors, "hnsw": asked.hnsw, "quantized": asked.quantized})
-    assert found(asked, replace(state, **change)) == traps
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("points", 1999),
-        ("size", 31),
-        ("distance", "dot"),
-        ("datatype", "float16"),
-        ("ef_construct", 99),
-        ("full_scan_threshold", 11),
-        ("segments", 2),
-        ("shards", 2),
-        ("replicas", 2),
-        ("write_consistency", 2),
-    ],
-)
-def test_t07_collections_that_differ_in_anything(field: str, value: Any) -> None:
-    validity.check_same_index(BUILT, BUILT, Checks())
-    with pytest.raises(BenchmarkError, match=f"^T07 the baseline has {field}="):
-        validity.check_same_index(BUILT, replace(BUILT, **{field: value}), Checks())
-
-
-def test_a_baseline_has_no_codes_and_no_place_for_them() -> None:
-    asked = spec(size=32).unquantized()
-    state = replace(BUILT, quantization=None, files={"vectors": 256_000})
-    places = {"vectors": asked.vectors, "hnsw": asked.hnsw}
-    assert found(asked, replace(state, placements={**places, "quantized": None})) == []
-    assert found(asked, replace(state, placements={**places, "quantized": "pinned"})) == ["T05"]
-
-
-@pytest.mark.parametrize(
-    ("datatype", "largest", "most"),
-    [
-        ("float32", 4.0, 4e-5),
-        ("float16", 4.0, 8e-3),
-        ("float16", 0.0, 2.0**-24),
-        ("uint8", 200.0, 1.0),
-        ("turbo16", 4.0, 4e-3),
-        ("turbo8", 4.0, 0.2),
-        ("turbo4", 4.0, 2.4),
-    ],
-)
-def test_t12_how_far_a_stored_vector_may_be_from_the_datasets(datatype: str, largest: float, most: float) -> None:
-    given = np.array([[800.0, 0.0], [largest, 0.0]])  # of the row's own largest component, not of all rows'
-    for share, warned in ((0.99, []), (1.01, ["point 4"])):
-        checks = Checks(strict=False)
-        stored = given - np.array([[0.0, 0.0], [0.0, share * most]])
-        validity.check_stored(spec(datatype=datatype), [3, 4], stored, given, checks)
-        assert [warning.split(" is stored")[0].split(": ")[1] for warning in checks.warnings] == warned
 
 
 @pytest.mark.parametrize(("recall", "good"), [(0.9, True), (0.899, False)])

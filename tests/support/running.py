@@ -32,6 +32,11 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     return seen
 
 
+def errors(stderr: str) -> list[str]:
+    """Return the lines in which qexp says what is wrong."""
+    return [line for line in stderr.splitlines() if line.startswith("qexp: ")]
+
+
 def all_runs(environment: dict[str, str]) -> list[Run]:
     """Return the runs of a store, the newest first."""
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
