@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from qexp import __version__
+from qexp import __version__, cli
 from qexp.paths import packaged
 from qexp.provenance import code_tags
+from qexp.results import Row
 from qexp.usage import help_text
 from tests.conftest import QUICK, Qexp, Swept
 from tests.support.running import errors, runs_of
@@ -225,3 +226,10 @@ def test_a_terminal_of_80_characters_shows_every_figure_whole(environment: dict[
     assert "Too narrow for P95 ms, recall, codes smaller, saves USD/month." in " ".join(tables.split())
     for trial in runs_of(environment, "trial"):
         assert f"{trial.data.metrics['latency_mean_ms']:.3f}" in tables
+
+
+def test_objectives_are_those_of_a_single_trial() -> None:
+    metrics = {"accuracy_retention": 0.9, "latency_p95_ms": 2.0, "ram_estimated_mib": 3.0, "recall": 0.8}
+    baseline, trial = Row({"role": "baseline"}, {}), Row({}, metrics)
+    assert cli.objectives([baseline, trial]) == [0.9, 2.0, 3.0]
+    assert cli.objectives([baseline, trial, trial]) is None

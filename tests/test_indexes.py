@@ -20,8 +20,6 @@ from qexp.engine.edge import EdgeEngine
 from qexp.engine.worker import Worker
 from qexp.results import PAYLOAD_INDEXES, CollectionSpec
 from qexp.sizing.cost import priced_ram
-from qexp.sizing.distinct import Distinct
-from qexp.sizing.fields import count_fields
 from qexp.sizing.indexes import NO_INDEXES, IndexSize, index_size, packed_bits, preallocated
 from qexp.sizing.payload import PayloadSize, by_guide
 from qexp.sizing.ram import predict_ram
@@ -166,85 +164,6 @@ def test_flags_are_preallocated_by_powers_of_two() -> None:
     assert preallocated(spec(points=8000), NO_INDEXES) == 0
 
 
-@pytest.mark.parametrize(
-    ("kind", "found", "points", "values", "keys"),
-    [
-        ("keyword", ["a", ["a", "b", "b"], 3, None, [], [None, 1]], 2, 3, 2),
-        ("integer", [1, 1.0, [2, 3], 1.5, True, "4", 2**70, 10**400, float("inf")], 3, 4, 3),
-        ("integer", [2**63 - 1, 2**63, -(2**63), -(2**63) - 1], 2, 2, 2),
-        ("float", [1, 1.5, [2.5, 2.5], True, "4", 10**400, float("inf"), float("nan")], 3, 3, 0),
-        ("bool", [True, [False, True], 1, "true"], 2, 3, 2),
-        ("datetime", ["2020-01-01", "2020-01-01T10:00:00Z", "no date", 2020], 2, 2, 0),
-        ("uuid", ["00000000-0000-0000-0000-000000000001", "00000000000000000000000000000001", "?"], 2, 2, 1),
-        ("text", ["The cat, the dog_s", ["cats", "a cat"], 3, ""], 2, 7, 6),
-        (
-            "geo",
-            [{"lon": 13.4, "lat": 52.5}, {"lon": 13.4, "lat": 52.5}, {"lon": 1}, {"lat": 1}, "13.4, 52.5"],
-            2,
-            2,
-            13,
-        ),
-        ("geo", [{"lon": lon, "lat": lat} for lon in (-180, 180, -181, 181) for lat in (-90, 90)], 4, 4, 49),
-        ("geo", [{"lon": 0, "lat": lat} for lat in (-91, 91)], 0, 0, 0),
-    ],
-)
-def test_what_is_indexed(kind: str, found: list[Any], points: int, values: int, keys: int) -> None:
-    counts = count_fields([json.dumps({"field": one}) for one in found], {"field": kind})["field"]
-    assert (counts.points, counts.values) == (points, values)
-    assert counts.keys.total(lambda key, count: 1) == keys
-
-
-@pytest.mark.parametrize(
-    ("lon", "lat", "prefixes"),
-    [
-        (13.4, 52.5, [(0, 0, 0), (1, 4, 3), (2, 17, 25), (3, 137, 101)]),  # "u33": 11010 00011 00011, longitude first
-        (-180, -90, [(length, 0, 0) for length in range(13)]),
-        (180, 90, [(1, 7, 3), (2, 31, 31), (3, 255, 127), (12, 2**30 - 1, 2**30 - 1)]),
-    ],
-)
-def test_prefixes_of_a_geohash(lon: float, lat: float, prefixes: list[tuple[int, int, int]]) -> None:
-    keys = count_fields([json.dumps({"field": {"lon": lon, "lat": lat}})], {"field": "geo"})["field"].keys
-    assert all(prefix in keys for prefix in prefixes)
-
-
-@pytest.mark.parametrize(
-    ("path", "values"),
-    [
-        ("a", 1),
-        ("a.x", 0),
-        ("a[]", 0),
-        ("b[0]", 0),
-        ("b.c", 1),
-        ("d", 2),
-        ("d[]", 2),
-        ("d[0]", 1),
-        ("d[7]", 0),
-        ("e[].f", 2),
-        ("e.f", 0),
-        ('"g.h"', 1),
-    ],
-)
-def test_fields_are_json_paths(path: str, values: int) -> None:
-    payload = {"a": "x", "b": {"c": "x"}, "d": ["x", "y"], "e": [{"f": "x"}, {"f": "y"}, {}], "g.h": "x"}
-    assert count_fields([json.dumps(payload)], {path: "keyword"})[path].values == values
-
-
-def test_distinct_keys_are_all_counted_up_to_a_bound_and_estimated_beyond() -> None:
-    few, many = Distinct(1000), Distinct(1000)
-    for number in range(1000):
-        few.add(number)
-        few.add(0)
-    assert few.total(lambda key, count: 1) == 1000
-    assert few.total(lambda key, count: count) == 2000
-    for number in range(100_000):
-        many.add(f"key {number // 2}")
-        many.add("frequent")
-    assert len(many._counts) <= 1000
-    assert many.total(lambda key, count: 1) == pytest.approx(50_001, rel=0.1)
-    assert many.total(lambda key, count: count) == pytest.approx(200_000, rel=0.05)
-    assert many.total(lambda key, count: count if count > 2 else 0) == 100_000  # the frequent one stands for itself
-
-
 def test_bits_of_packed_points() -> None:
     assert packed_bits(1.0) == pytest.approx(1.0)  # every difference is 1
     assert packed_bits(0.999) == pytest.approx(2 - 0.999**127, abs=1e-5)  # one bit if all 127 are 1, else mostly two
@@ -353,30 +272,3 @@ def test_long_keywords_have_an_allocation_for_each_point_and_one(length: int, ow
 def test_a_hash_table_is_at_most_seven_eighths_full(keys: int, slots: int) -> None:
     lines = [json.dumps({"a": f"{number % keys}"}) for number in range(8)]
     assert 8 * index_size(lines, 8, {"a": "keyword"}).ram - NULLS == 33 * slots + 4 * 8 + 24 * 8
-
-
-def test_a_frequent_key_that_came_late_stands_for_those_that_were_left_out() -> None:
-    counted = Distinct(100)
-    for number in range(150):  # one in two keys is counted from here on
-        counted.add(f"key {number}")
-    frequent = [f"frequent {number}" for number in range(8)]
-    for _ in range(5000):
-        for key in frequent:
-            counted.add(key)
-    for number in range(4000):
-        counted.add(f"rare {number}")
-    known = sum(key in counted for key in frequent)
-    assert 0 < known < 8
-    assert counted.total(lambda key, count: count if key in frequent else 0) == 2 * 5000 * known
-
-
-def test_a_key_is_frequent_by_more_than_ten_occurrences_in_as_many_as_there_may_be_keys() -> None:
-    def kept(key: str, times: int) -> bool:
-        counted = Distinct(20)
-        for one in [key] * times + list(range(20)):
-            counted.add(one)
-        return key in counted
-
-    left_out = next(key for key in "abcdefgh" if not kept(key, 1))
-    assert not kept(left_out, 20)  # ten in twenty, of forty
-    assert kept(left_out, 21)

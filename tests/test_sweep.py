@@ -16,11 +16,9 @@ from mlflow import MlflowClient
 from omegaconf.errors import InterpolationKeyError
 
 from qexp import sweep
-from qexp.cli import objectives
 from qexp.config import ExperimentConfig
 from qexp.environment import SWEEP_FOLDER, SWEEP_RUN
 from qexp.errors import ConfigError, Refused
-from qexp.results import Row
 from qexp.store import connect, start_run
 from qexp.swept import plan
 from tests.conftest import QUICK, Qexp
@@ -269,13 +267,6 @@ def test_the_last_sweep_to_resume_is_the_one_of_these_words_that_did_not_finish(
     client.set_terminated(killed, "FINISHED")
     client.delete_run(mistyped)
     assert last("quantization=scalar") == finished
-
-
-def test_objectives_are_those_of_a_single_trial() -> None:
-    metrics = {"accuracy_retention": 0.9, "latency_p95_ms": 2.0, "ram_estimated_mib": 3.0, "recall": 0.8}
-    baseline, trial = Row({"role": "baseline"}, {}), Row({}, metrics)
-    assert objectives([baseline, trial]) == [0.9, 2.0, 3.0]
-    assert objectives([baseline, trial, trial]) is None
 
 
 def test_durations_read_well() -> None:
