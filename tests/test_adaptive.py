@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qexp.bench.adaptive import PolicyResult, _explained, compare
+from qexp.bench.adaptive import PolicyResult, _explained, _see, compare
 from qexp.bench.halves import split
 from qexp.bench.policies import Fixed, Margin, Policy
 from qexp.config import AdaptiveConfig, SearchConfig
@@ -80,6 +80,16 @@ def test_what_one_half_calibrates_the_other_judges() -> None:
     assert findings[1].metrics["adaptive_at_equal_accuracy_speedup"] == pytest.approx(4 / (1 + 0.3 * 4))
     assert findings[2].metrics["adaptive_at_equal_latency_speedup"] == pytest.approx(4 / (1 + 0.3 * 8))
     assert findings[2].metrics["adaptive_at_equal_latency_gain"] == pytest.approx(0.3 * 0.1 - 0.005)
+
+
+def test_a_point_is_as_fast_as_it_was_for_the_queries_that_calibrate() -> None:
+    class Uneven(Known):
+        def policy(self, policy: Policy, warmup: int, with_ids: bool) -> Block:
+            block = super().policy(policy, warmup, with_ids)
+            block.latencies[SECOND] *= 9
+            return block
+
+    assert _see(Uneven(), SEARCH, OperatingPoint(2, None, True, 4.0), shares, FIRST).latency == 4.0
 
 
 def test_without_a_factor_that_reaches_the_target_there_is_nothing_to_compare() -> None:

@@ -21,7 +21,10 @@ PAYLOADS: list[dict[str, Any]] = [
     {"year": None, "text": "a quick fox"},
 ]
 AROUND_PARIS = {"top_left": {"lon": 2.0, "lat": 49.0}, "bottom_right": {"lon": 3.0, "lat": 48.0}}
-RING = [{"lon": x, "lat": y} for x, y in ((12, 52), (14, 52), (14, 53), (12, 53), (12, 52))]
+RING, AROUND = (  # around Berlin, and around that and Paris
+    {"points": [{"lon": x, "lat": y} for x, y in ((w, s), (e, s), (e, n), (w, n), (w, s))]}
+    for w, s, e, n in ((12, 52, 14, 53), (1, 47, 15, 54))
+)
 
 
 def key(name: str, **condition: Any) -> dict[str, Any]:
@@ -59,7 +62,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Built:
         ({"must": [key("at", range={"gt": "2002-01-01T00:00:00Z"})]}, [1]),
         ({"must": [key("place", geo_bounding_box=AROUND_PARIS)]}, [1]),
         ({"must": [key("place", geo_radius={"center": {"lon": 13.4, "lat": 52.5}, "radius": 1000.0})]}, [0]),
-        ({"must": [key("place", geo_polygon={"exterior": {"points": RING}})]}, [0]),
+        ({"must": [key("place", geo_polygon={"exterior": RING})]}, [0]),
+        ({"must": [key("place", geo_polygon={"exterior": AROUND, "interiors": [RING]})]}, [1]),
         ({"must": [key("tags", values_count={"gte": 2})]}, [2]),
         ({"must": [{"is_empty": {"key": "tags"}}]}, [0, 1, 4]),
         ({"must": [{"is_null": {"key": "year"}}]}, [4]),
