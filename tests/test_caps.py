@@ -132,6 +132,17 @@ def test_without_the_memory_controller_one_line_says_what_to_run(
         hierarchy()
 
 
+@pytest.mark.parametrize(("swap_limit", "swap"), [("memory.memsw.limit_in_bytes", "4096"), ("memory.swap.max", "0")])
+def test_a_cap_leaves_no_swap(swap_limit: str, swap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(folder: Path) -> None:
+        os.mkdir(folder)
+        (folder / swap_limit).touch()  # as the kernel does
+
+    monkeypatch.setattr(Path, "mkdir", made)
+    cap = Cap(Hierarchy(tmp_path, "limit", swap_limit, ""), 4096).__enter__()
+    assert [(cap.folder / name).read_text() for name in ("limit", swap_limit)] == ["4096", swap]
+
+
 def test_groups_of_dead_runs_are_removed_and_those_of_living_ones_stay(tmp_path: Path) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
