@@ -81,7 +81,7 @@ def write(path: Path, name: str, n: int) -> None:
 
 
 def indexed(kind: str, n: int) -> CollectionSpec:
-    asked = spec("none", size=4, points=n, m=4, ef_construct=4, full_scan_threshold=NO_BLOCKS)
+    asked = spec("none", size=4, points=n, m=0, full_scan_threshold=NO_BLOCKS)  # a graph would take the longest
     return replace(asked, payload_indexes={"field": kind} if kind else {})
 
 

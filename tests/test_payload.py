@@ -38,7 +38,7 @@ KINDS: dict[str, Any] = {
 def test_the_prediction_is_within_2_percent_or_5_where_half_are_empty(kind: str, n: int, tmp_path: Path) -> None:
     lines = tmp_path / "payload.jsonl"
     lines.write_text("".join(json.dumps(KINDS[kind](row)) + "\n" for row in range(n)))
-    asked = spec("none", size=4, points=n, m=4, ef_construct=4)
+    asked = spec("none", size=4, points=n, m=0)
     built = build_collection(EdgeEngine(tmp_path / "c"), asked, vectors(4, n), lines)
     predicted = payload_size(sampled_lines(lines, n))
     assert allocated(asked, predicted.stored) == pytest.approx(built.state.files["payload"], rel=0.001)

@@ -267,7 +267,7 @@ def test_the_id_tracker_is_within_2_percent_of_heap_and_pages(tmp_path: Path) ->
     queries, found = tmp_path / "queries.npy", []
     np.save(queries, vectors(4, 10))
     for points in (100_000, 300_000):  # of which the difference tells: a process has a heap of its own
-        asked = spec("none", size=4, points=points, m=4, ef_construct=4, full_scan_threshold=10**7)
+        asked = spec("none", size=4, points=points, m=0, full_scan_threshold=10**7)
         engine = partial(EdgeEngine, tmp_path / str(points))
         build_collection(engine(), asked, vectors(4, points))
         with Worker(engine, queries, "test") as worker:
