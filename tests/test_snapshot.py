@@ -74,8 +74,10 @@ def test_payload_indexes_are_taken_over_and_what_is_not_of_them_is_told(tmp_path
     ("has", "told"),
     [
         ({"hnsw": {"payload_m": 32}}, "payload_m=32"),
+        ({"hnsw": {"payload_m": 32}, "own_hnsw": {"m": 8}}, "payload_m=32"),
         ({"hnsw": {"payload_m": 32}, "own_hnsw": {"payload_m": 0}}, "payload_m=0"),
         ({"hnsw": {"inline_storage": True}}, "inline_storage=true"),
+        ({"hnsw": {"inline_storage": True}, "own_hnsw": {"m": 8}}, "inline_storage=true"),
         ({"hnsw": {"inline_storage": True}, "own_hnsw": {"inline_storage": False}}, None),
         ({"shared": {"shard_number": 3}}, "3 shards"),
         ({"shared": {"shard_number": 1, "sharding_method": "custom"}}, "shards by shard key"),
