@@ -229,6 +229,11 @@ def ragged_fvecs(path: Path) -> None:
         ("a.npz", encrypted, "a.npz: cannot be read: File 'v.npy' is encrypted"),
         ("a.jsonl", lambda path: path.write_text('{"a":' * 5000 + "1" + "}" * 5000), "a.jsonl: cannot be read"),
         ("a.csv", lambda path: path.write_text("text\n"), "is empty"),
+        (
+            "a.csv",
+            lambda path: path.write_text("id,text\n1,7,a\n2,8,b\n"),
+            r"\(rows have more fields than the header has names: give each a name\)$",
+        ),
         ("a.txt", lambda path: path.write_text("x"), "unknown format '.txt'; known: .parquet"),
         ("a.parquet", lambda path: path.write_text("hello"), "cannot be read"),
         ("a.parquet", no_rows, "a.parquet: is empty"),
@@ -264,6 +269,14 @@ def test_a_name_that_is_a_pattern_is_no_other_file(tmp_path: Path, monkeypatch: 
         assert len(load_file(tmp_path / name, None, tmp_path / "cache")[0]) == 60
     monkeypatch.chdir(tmp_path / "[s]")
     assert len(load_file(Path("d.jsonl"), None, tmp_path / "cache")[0]) == 60
+
+
+@pytest.mark.parametrize(("name", "between"), [("a.csv", ","), ("a.tsv", "\t")])
+def test_separators_at_the_end_of_rows_shift_no_column(name: str, between: str, tmp_path: Path) -> None:
+    lines = ("id text", "7 a ", "8 b ")
+    (tmp_path / name).write_text("\n".join(line.replace(" ", between) for line in lines))
+    rows, _ = load_file(tmp_path / name, None, tmp_path / "cache")
+    assert rows.to_dict() == {"id": [7, 8], "text": ["a", "b"]}
 
 
 def test_a_missing_file_and_several_columns_are_named(tmp_path: Path) -> None:

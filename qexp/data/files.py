@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import numpy as np
 from qexp.cache import Kind
 from qexp.config.dataset import short
 from qexp.data.arrays import HDF5, MATRICES, hdf5_distance, parts_of, read_blocks
-from qexp.data.hub import NO_ROWS, folder_state, hush, with_remedy
+from qexp.data.hub import NO_ROWS, UNNAMED, folder_state, hush, with_remedy
 from qexp.data.kept import digest_of, file_digest, table_or_made, write_arrow, write_records
 from qexp.errors import DataError
 from qexp.progress import Progress
@@ -121,13 +122,17 @@ def _table(path: Path, cache: Path) -> "Dataset":
             return _copied(path, cache)
         if TABLES[path.suffix] == "arrow":
             return datasets.Dataset.from_file(str(path))
-        options = {"sep": "\t"} if path.suffix == ".tsv" else {}
+        options: dict[str, Any] = {"sep": "\t"} if path.suffix == ".tsv" else {}
+        if TABLES[path.suffix] == "csv":
+            options["index_col"] = False  # pandas would take the first column for row names where rows are longer
         # A name of its own for every state of the file: by default a changed file can be found under the old one.
         folder = cache / Kind.DATASETS / folder_state(path)
         literal = escape(os.path.abspath(path))  # to `datasets` a[b].jsonl is a pattern, and another file's name
-        return datasets.load_dataset(
-            TABLES[path.suffix], data_files=literal, split="train", cache_dir=str(folder), **options
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", UNNAMED)
+            return datasets.load_dataset(
+                TABLES[path.suffix], data_files=literal, split="train", cache_dir=str(folder), **options
+            )
     except (
         pa.ArrowException,
         ValueError,

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 NO_ROWS = ("corresponds to no data", "BatchSize must be greater than 0")  # what `datasets` says of empty files
+UNNAMED = "Length of header or names does not match"  # what pandas says of rows with more fields than there are names
 REMEDIES = {  # by what `datasets` and Arrow say
     "Expected all lists to be of size": (
         "Arrow cannot read rows without a vector from a column of fixed size: leave them out, or write lists"
     ),
+    UNNAMED: "rows have more fields than the header has names: give each a name",
     "needs to be installed to be able to return": "or save what `with_format(None)` returns",
 }
 LONGEST = 400  # characters of an error: some list all suffixes that there are
