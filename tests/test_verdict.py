@@ -39,7 +39,7 @@ def test_the_decision_in_three_lines():
     )
     assert change == (
         "What would change it: asking for accuracy retention above 0.960 leads to scalar, no rescoring (costs 2.0× "
-        "as much); a P95 limit below 1.111 ms leaves nothing."
+        "as much); a P95 limit below 1.111 ms (the worse end of the choice's interval) leaves nothing."
     )
 
 
@@ -162,8 +162,8 @@ def test_too_few_queries_are_named_as_the_reason():
         ("min_accuracy", 0.9136, "asking for recall of 0.913 leaves nothing"),
         ("min_accuracy", 0.9601, "asking for recall above 0.961 leaves nothing"),
         ("min_accuracy", 0.95, "asking for recall above 0.950 leaves nothing"),
-        ("max_p95_ms", 1.5, "a P95 limit below 1.500 ms leaves nothing"),
-        ("max_p95_ms", 0.266842, "a P95 limit below 0.266 ms leaves nothing"),
+        ("max_p95_ms", 1.5, "a P95 limit below 1.500 ms (the worse end of the choice's interval) leaves nothing"),
+        ("max_p95_ms", 0.266842, "a P95 limit below 0.266 ms (the worse end of the choice's interval) leaves nothing"),
         ("max_p95_ms", 1.666842, "a P95 limit of 1.667 ms leaves nothing"),
         ("max_ram_mib", 123.45678, "a RAM limit below 123.456 MiB leaves nothing"),
     ],

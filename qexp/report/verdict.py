@@ -40,7 +40,8 @@ def change(one: Change, decided: Recommendation) -> str:
         name, unit = {"max_p95_ms": ("P95", "ms"), "max_ram_mib": ("RAM", "MiB")}[one.limit]
         given = getattr(slo, one.limit)
         looser = given is not None and one.value > given
-        asked = f"a {name} limit {'of' if looser else 'below'} {beyond(one.value, down=not looser)} {unit}"
+        end = " (the worse end of the choice's interval)" if name == "P95" and not looser else ""
+        asked = f"a {name} limit {'of' if looser else 'below'} {beyond(one.value, down=not looser)} {unit}{end}"
     if one.choice is None:
         return f"{asked} leaves nothing"
     return f"{asked} leads to {decided.title(one.choice)} ({more_cost(one.choice, decided.choice)})"
