@@ -283,3 +283,20 @@ def test_what_is_simpler_and_not_chosen_says_why(less, limits, said):
     assert lines[0].startswith("Deploy scalar, rescoring 8×")
     told = [line for line in lines if line.startswith("Why not less: ")]
     assert [line.startswith(f"Why not less: scalar, rescoring 5× {said}") for line in told] == [True] * bool(said)
+
+
+@pytest.mark.parametrize("dearer_first", [True, False])
+def test_what_is_dearer_is_no_reason_for_more(dearer_first):
+    dearer = [row("turbo_4bit", 1, p95=0.3, cost=4)]
+    cheapest = [
+        row("scalar", 5, accuracy=0.96, spread=0.006, cost=2),
+        row("scalar", 8, accuracy=0.971, spread=0.006, cost=2),
+        row("binary", 10, accuracy=0.98, spread=0.006, cost=2),
+    ]
+    rows = dearer + cheapest if dearer_first else cheapest + dearer
+    lines = verdict_lines(recommend([baseline(), *rows], SLO))
+    assert lines[0].startswith("Deploy scalar, rescoring 8×")
+    assert (
+        "Why not less: scalar, rescoring 5× keeps to the limits too, but binary, rescoring 10× is measurably more "
+        "accurate, and as measured nowhere worse."
+    ) in lines

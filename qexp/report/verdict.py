@@ -98,7 +98,7 @@ def _not_less(decided: Recommendation, choice: Candidate) -> Iterator[str]:
     kept = [other for other in decided.considered if not shortfalls(other, slo)]
     for other in (choice, *frontier(kept, slo.objectives)):  # what is not dominated is measurably slower than another
         nowhere_worse = dominates(other, one, slo.objectives)
-        if nowhere_worse or slower(one, other):
+        if nowhere_worse or (other.price <= one.price and slower(one, other)):
             better = " and ".join(_AHEAD[name] for name in ahead(other, one))
             worse = f", and as measured nowhere worse{judged_in(slo)}" if nowhere_worse else ""
             yield (
