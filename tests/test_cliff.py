@@ -39,12 +39,12 @@ def rows_of(quantization: str, **params: str) -> list[Row]:
 
 def test_every_configuration_says_where_it_falls() -> None:
     assert floors(CLIFF) == [
-        "baseline: holds with 100 MiB, falls off with 50 MiB",
-        "binary, no rescore: holds under every cap, down to 50 MiB",
-        "scalar, no rescore: holds with 100 MiB, is killed with 50 MiB",
+        "baseline: holds with 100 MiB, falls off with 50 MiB.",
+        "binary, no rescore: holds under every cap, down to 50 MiB.",
+        "scalar, no rescore: holds with 100 MiB, is killed with 50 MiB.",
     ]
     sick = Cliff(MIB, (trial("none", None, 1.0), trial("none", 5 * MIB, 9.0)))
-    assert floors(sick) == ["baseline: falls off with 5.0 MiB already"]
+    assert floors(sick) == ["baseline: falls off with 5.0 MiB already."]
     assert sick.floor("none", "no rescore") is None
     assert sick.fallen("none", "no rescore") == 5 * MIB
     assert [CLIFF.fallen(name, "no rescore") for name in ("none", "binary", "scalar")] == [50 * MIB, None, 50 * MIB]
@@ -68,9 +68,9 @@ def test_a_baseline_is_not_beside_itself_and_bytes_that_nobody_counts_are_left_o
 
 def test_the_smallest_of_many_caps_is_the_one_that_counts() -> None:
     caps = [trial("none", cap and cap * MIB, 1.0) for cap in (None, 40, 30, 20)]
-    assert floors(Cliff(MIB, tuple(caps))) == ["baseline: holds under every cap, down to 20 MiB"]
+    assert floors(Cliff(MIB, tuple(caps))) == ["baseline: holds under every cap, down to 20 MiB."]
     caps.append(trial("none", 10 * MIB, 9.0))
-    assert floors(Cliff(MIB, tuple(caps))) == ["baseline: holds with 20 MiB, falls off with 10 MiB"]
+    assert floors(Cliff(MIB, tuple(caps))) == ["baseline: holds with 20 MiB, falls off with 10 MiB."]
 
 
 def test_small_caps_have_a_decimal() -> None:

@@ -115,7 +115,7 @@ def floors(cliff: Cliff) -> list[str]:
             verdict = f"holds with {cap_text(standing[-1])}, {_fate(fallen)} with {cap_text(fallen)}"
         else:
             verdict = f"{_fate(capped[0])} with {cap_text(capped[0])} already"
-        lines.append(f"{name(free)}: {verdict}")
+        lines.append(f"{name(free)}: {verdict}.")
     return lines
 
 

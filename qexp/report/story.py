@@ -209,9 +209,8 @@ def _cliff(record: Record, there: set[str]) -> list[Element]:
     if record.cliff is None:
         return []
     said = floors(record.cliff)
-    alt = f"Mean latency under shrinking memory caps. {'; '.join(said)}."
-    bullets = Bullets(tuple(f"{line}." for line in said))
-    return [Heading("When memory runs short"), bullets, *_picture("cliff", alt, there)]
+    alt = f"Mean latency under shrinking memory caps. {' '.join(said)}"
+    return [Heading("When memory runs short"), Bullets(tuple(said)), *_picture("cliff", alt, there)]
 
 
 def _everything(record: Record, decided: Recommendation) -> list[Element]:
@@ -244,6 +243,6 @@ def _provenance(record: Record, collections: list[CollectionRecord]) -> list[Ele
         "Speedups are ratios of means of the same round; their intervals are t intervals over rounds.",
     ]
     facts += filter(None, dict.fromkeys(one.machine for one in collections))
-    facts += [f"No figures of job {name}: {reason}." for name, reason in record.failures]
+    facts += [f"No figures of job {name}: {reason.rstrip('.')}." for name, reason in record.failures]
     commands = dict.fromkeys(one.tags["qexp.reproduce"] for one in collections if "qexp.reproduce" in one.tags)
     return [Heading("How it was measured"), Bullets(tuple(facts)), Quote("\n".join(commands))]
