@@ -18,7 +18,7 @@ def check_place(uri: str) -> None:
 
     MLflow tries to make it for minutes, in silence.
     """
-    if re.match(r"sqlite:/{2,3}($|\?|(file:)?:memory:)", uri):
+    if re.match(r"sqlite(\+\w+)?:/{2,3}($|\?|(file:)?:memory:|file:.*[?&]mode=memory)", uri):
         raise ConfigError(
             f"MLFLOW_TRACKING_URI={uri}: is in memory, so that nothing recorded there outlives this process; set "
             "MLFLOW_TRACKING_URI=sqlite:///mlflow.db"
