@@ -149,6 +149,16 @@ def test_everything_that_was_asked_for_is_compared(change: dict[str, Any], traps
     assert found(asked, replace(state, **change)) == traps
 
 
+def test_t07_collections_with_different_indexes(tmp_path: Path) -> None:
+    states = []
+    for m in (16, 8):
+        engine = built(tmp_path, spec("none", size=32, m=m))
+        states.append(engine.state())
+        engine.close()
+    with pytest.raises(BenchmarkError, match=r"^T07 the baseline has m=16, the quantized collection 8; build both"):
+        validity.check_same_index(*states, Checks())
+
+
 def test_a_baseline_has_no_codes_and_no_place_for_them() -> None:
     asked = spec(size=32).unquantized()
     state = replace(BUILT, quantization=None, files={"vectors": 256_000})

@@ -7,7 +7,7 @@ from qexp.results import Check
 
 log = logging.getLogger(__name__)
 
-# Ruled out by the way qexp is made; `tests/test_validity.py` shows each.
+# Ruled out by the way qexp is made; tests of their names (`test_t03_…`) show each.
 CONSTRUCTION = {
     "T03": "rescore and oversampling are sent with every search",
     "T04": "quantization_config is checked with Qdrant's own schema, unknown keys forbidden",

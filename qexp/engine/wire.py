@@ -222,7 +222,8 @@ class Grpc:
                     f"engine.url={self.url}: something answers there, but it is not Qdrant's gRPC API ({reason}); "
                     f"correct engine.grpc_port"
                 ) from error
-            raise refused(status, f"gRPC: {error.details()}", self.url) from error
+            told = f"gRPC: {error.details()}" if error.details() else ""
+            raise refused(status, told, self.url) from error
 
 
 def _envelope(response: httpx.Response, url: str) -> dict[str, Any]:

@@ -87,8 +87,8 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if came:
-        signal.raise_signal(came[0])
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _next(make_engine: Callable[[], Engine]) -> tuple[BaseProcess, Connection]:
