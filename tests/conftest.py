@@ -135,6 +135,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     """A sweep over two methods, run once for all tests that read records; they must not change it."""
     folder = tmp_path_factory.mktemp("swept")
     environment = {name: value for name, value in os.environ.items() if name not in INHERITED} | {
+        "QEXP_LOCK": str(folder / "lock"),
         "QEXP_CACHE_DIR": str(folder / "cache"),
         "HF_HOME": str(folder / "huggingface"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",

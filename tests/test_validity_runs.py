@@ -37,7 +37,7 @@ from qexp.runner import measure_experiment
 from qexp.spool import write_latencies
 from qexp.steps import Steps
 from tests.conftest import small_experiment
-from tests.support.faulty import Backwards, HardWorking, Unindexed
+from tests.support.faulty import Backwards, Slow, Unindexed
 from tests.support.qdrant_rest import QdrantRest
 
 ALL = [f"T{number:02}" for number in range(1, 21)]
@@ -171,7 +171,7 @@ def test_t14_a_machine_that_is_slower_whenever_it_is_the_controls_turn(
     visits = Steps.visits
 
     def disturbed(self: Steps) -> dict[Visit, Place]:
-        slower = replace(self.baseline, worker=cast(Worker, HardWorking(self.baseline.worker, hnsw_ef=1000)))
+        slower = replace(self.baseline, worker=cast(Worker, Slow(self.baseline.worker)))
         return {visit: slower if visit.role == "control" else place for visit, place in visits(self).items()}
 
     monkeypatch.setattr(Steps, "visits", disturbed)

@@ -22,15 +22,17 @@ class Unindexed(EdgeEngine):
         pass
 
 
-class HardWorking:
-    """A worker whose engine has more to do at every visit: it looks at `hnsw_ef` candidates."""
+class Slow:
+    """A worker whose searches take many times as long: more than any other work on the machine would make them."""
 
-    def __init__(self, worker: Worker, hnsw_ef: int) -> None:
+    TIMES = 100
+
+    def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._hnsw_ef = hnsw_ef
 
     def block(self, point: OperatingPoint, warmup: int, with_ids: bool) -> Block:
-        return self._worker.block(replace(point, hnsw_ef=self._hnsw_ef), warmup, with_ids)
+        block = self._worker.block(point, warmup, with_ids)
+        return replace(block, latencies=self.TIMES * block.latencies)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._worker, name)
