@@ -39,7 +39,7 @@ def mendable(error: Exception, words: list[str]) -> str:
 
 def _composing(error: Exception) -> str:
     text = f"{error}\n{error.__cause__ or ''}"
-    for told in (_bad_file, _no_choice, _no_key, _bad_word, _bad_values):
+    for told in (_bad_file, _no_config, _no_choice, _no_key, _bad_word, _bad_values, _bad_kind):
         if line := told(text):
             return line
     said, _, rest = text.partition("full_key:")
@@ -69,6 +69,15 @@ def _no_yaml(error: Exception) -> str:
         return ""
     at = f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}"
     return f"{at}: {in_one_line(getattr(error, 'problem', ''))}; not YAML as it is"
+
+
+def _no_config(text: str) -> str:
+    """Return the line for a configuration that takes the place of qexp's own and is not there."""
+    if named := re.match(r"Cannot find primary config '([^']*)'", text):
+        return f"--config-name={named[1]}: no such file in the folder of --config-dir; leave it out for qexp's own"
+    if found := re.match(r"Primary config .*?'(?:qexp\.)?([^']+)'", text, re.DOTALL):
+        return f"--config-path={found[1]}: leave it out; a folder with choices of your own is --config-dir=…"
+    return ""
 
 
 def _no_choice(text: str) -> str:
@@ -146,10 +155,28 @@ def _bad_values(text: str) -> str:
     kind = re.search(r"override ([\w.]+=\S*)\nValue .* (?:converted to|not a valid) (\w+)", text)
     if kind and kind[2] in KINDS:
         return f"{kind[1]}: must be {KINDS[kind[2]]}"
-    single = re.search(r"override ([\w.]+)=(\S+)\n.*: (?:int|float|str|bool) is not a ListConfig", text, re.DOTALL)
-    return (
-        f"{single[1]}={single[2]}: is a list; write [{single[2]}], and in a sweep [{single[2]}],[…]" if single else ""
-    )
+    return ""
+
+
+def _bad_kind(text: str) -> str:
+    """Return the line for a value where a list, a mapping or a part with fields of its own is wanted."""
+    word = re.search(r"override (([\w.]+)=(.*))\n", text)
+    if not word:
+        return ""
+    given, key, value = word.groups()
+    if "is not a ListConfig" in text:
+        return f"{given}: is a list; write [{value}], and in a sweep [{value}],[…]"
+    if "Cannot convert 'list' to string" in text:
+        return f"{given}: must be a text, not a list"
+    if "object_type=list" in text and "is not a subclass of" in text:
+        return f"{given}: an item has fields of its own; write '{key}=[{{name: value}}]' (qexp --cfg job shows them)"
+    if "object_type=list" in text:
+        return f"{given}: is a list; write {key}=[…]"
+    if "object_type=dict" in text or re.search(r"Cannot assign \w+ to Dict", text):
+        return f"{given}: is a mapping; write '{key}={{name: value}}'"
+    if "is not a subclass of" in text or "Cannot merge DictConfig with ListConfig" in text:
+        return f"{given}: has fields of its own; write {key}.field=value (qexp --cfg job shows those that are there)"
+    return ""
 
 
 def _absent_part(error: AssertionError, words: list[str]) -> str:

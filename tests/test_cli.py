@@ -173,6 +173,10 @@ def test_a_sweep_without_m_says_what_alone_is_measured(qexp: Qexp, experiment: s
         (["embedding=512"], "embedding.size=512: synthetic points has vectors of 64 dimensions"),
         (["index.full_scan_threshold=10000"], "T02 "),
         (["dataset=hub"], "dataset.path: must be given"),
+        (["dataset=file", "dataset.path="], "dataset.path=: must name a file, a folder or a dataset of the hub"),
+        (["--config-name=mine"], "--config-name=mine: no such file in the folder of --config-dir; leave it out"),
+        (["--config-path=own"], "--config-path=own: leave it out; a folder with choices of your own is --config-dir=…"),
+        (["--config-path=/nothing"], "--config-path=/nothing: leave it out"),
         (["storage=null"], "storage=null: must be one of its choices"),
         (["hydra.run.dir=/proc/nothing"], "/proc/nothing: No such file or directory; run in another folder"),
         (["nonsense"], "nonsense"),
@@ -182,7 +186,8 @@ def test_a_sweep_without_m_says_what_alone_is_measured(qexp: Qexp, experiment: s
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_bad_input_is_one_line_and_exit_code_2(qexp: Qexp, words: list[str], message: str) -> None:
-    kept = [] if "dataset=hub" in words else [word for word in QUICK if word.split("=")[0] != words[0].split("=")[0]]
+    name = words[0].split("=")[0]
+    kept = [] if name == "dataset" else [word for word in QUICK if word.split("=")[0] != name]
     done = qexp(*kept, *words)
     assert done.returncode == 2, done.stderr
     (line,) = errors(done.stderr)

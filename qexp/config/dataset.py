@@ -118,6 +118,10 @@ class TableDataset(DatasetConfig):
     queries: QueriesConfig = field(default_factory=QueriesConfig)
     qrels: QrelsConfig = field(default_factory=QrelsConfig)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(bool(self.path), "dataset.path=: must name a file, a folder or a dataset of the hub")
+
     @property
     def title(self) -> str:
         """The label, else the last part of the path without its suffixes."""
