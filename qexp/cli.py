@@ -173,7 +173,7 @@ def _experiment(composed: Any) -> "list[Row]":
     from qexp.runner import run  # here, because what is measured already needs none of it
 
     started = time.perf_counter()
-    experiment = run(config, _words(composed, hydra_config))
+    _, experiment = run(config, _words(composed, hydra_config))
     sweep.took(time.perf_counter() - started)
     rows = experiment_rows(config, experiment)
     if alone:

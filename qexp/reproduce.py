@@ -99,7 +99,7 @@ def _holds(run: "Run", cache: str | None) -> bool:
         if not saved:
             raise ConfigError(f"the run has no {tracking.SAVED_CONFIG}, so it cannot be composed")
         config = _at_revision(restored(saved, cache_dir=cache), run.data.tags.get(tracking.DATASET_REVISION))
-        experiment = measure(config, shlex.split(run.data.tags["qexp.command"])[1:], run_id)
+        again, experiment = measure(config, shlex.split(run.data.tags["qexp.command"])[1:], run_id)
         same = same_build(run, experiment)
         now = experiment_rows(config, experiment)
         compared = compare(then, now, experiment, same, latencies)
@@ -112,7 +112,7 @@ def _holds(run: "Run", cache: str | None) -> bool:
     lines = [*changed, *only_one_has(then, now), *told, _verdict(run, compared, good, dataset_changed)]
     for line in lines:
         out.print(line, markup=False)
-    tracking.record_verdict(run_id, "reproduced" if good else "not reproduced", "\n".join(lines))
+    tracking.record_verdict(again, "reproduced" if good else "not reproduced", "\n".join(lines))
     return good
 
 

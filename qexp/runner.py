@@ -32,19 +32,20 @@ log = logging.getLogger(__name__)
 SAMPLE = 100  # points whose components are looked at
 
 
-def run(config: ExperimentConfig, words: list[str], reproduces: str | None = None) -> Experiment:
-    """Measure the experiment and record it in MLflow; `words` compose it, `reproduces` is the run it measures again.
+def run(config: ExperimentConfig, words: list[str], reproduces: str | None = None) -> tuple[str, Experiment]:
+    """Measure the experiment and record it in MLflow; return the run's id and what was measured.
 
+    `words` compose the experiment, `reproduces` is the run that it measures again.
     Raises QexpError for everything that the user can mend; the MLflow run then ends as FAILED with its message.
     """
     with tracking.collection_run(config, words, reproduces) as record, room(cache_root(config.cache_dir)):
         experiment = measure_experiment(config)
-        record(experiment)
+        run_id = record(experiment)
     if config.cache_limit_gib is not None:
         release()  # what is loaded cannot be evicted
         for gone in evict(cache_root(config.cache_dir), config.cache_limit_gib * 2**30):
             log.info("evicted %s from the cache", gone.name)
-    return experiment
+    return run_id, experiment
 
 
 @released_on_errors()

@@ -48,8 +48,8 @@ NOTE = 8000  # characters of a tag that MLflow keeps
 @contextmanager
 def collection_run(
     config: ExperimentConfig, words: list[str], reproduces: str | None = None
-) -> Iterator[Callable[[Experiment], None]]:
-    """Keep a collection run while the experiment is measured; call what it yields to record the result.
+) -> Iterator[Callable[[Experiment], str]]:
+    """Keep a collection run while the experiment is measured; what it yields records the result, and returns its id.
 
     The run ends as FINISHED, as FAILED with the message as tag `qexp.error`, or as KILLED when interrupted. If the
     store fails once the experiment is measured, the run stays open and its record pending on disk.
@@ -62,9 +62,10 @@ def collection_run(
         run_id = start_run(client, experiment_id, name, "collection", tags)
     measured: list[Experiment] = []
 
-    def record(experiment: Experiment) -> None:
+    def record(experiment: Experiment) -> str:
         measured.append(experiment)
         _record(client, experiment_id, run_id, config, tags, experiment)
+        return run_id
 
     try:
         with store_faults("starting a run"):
@@ -260,12 +261,11 @@ def log_pending(client: "MlflowClient", root: Path) -> None:
 
 
 def record_verdict(run_id: str, verdict: str, text: str) -> None:
-    """Note on the latest run that reproduces `run_id` how it went."""
+    """Note on a run that measured another again how it went."""
     with store_faults("recording the verdict"):
-        client, experiment_id = connect()
-        run = search(experiment_id, f"tags.`qexp.reproduces` = '{run_id}' AND tags.`qexp.level` = 'collection'")
-        client.set_tag(run[-1].info.run_id, "qexp.verdict", verdict)
-        client.log_text(run[-1].info.run_id, text, "reproduction.md")
+        client, _ = connect()
+        client.set_tag(run_id, "qexp.verdict", verdict)
+        client.log_text(run_id, text, "reproduction.md")
 
 
 def _dataset_entry(experiment: Experiment) -> dict[str, str]:

@@ -105,6 +105,18 @@ def test_a_run_that_is_measured_but_not_logged_stays_open(
     assert found.info.status == "RUNNING"
 
 
+def test_a_verdict_is_noted_on_its_own_run_whoever_else_measures_the_same_again(
+    small: ExperimentConfig, environment: dict[str, str]
+) -> None:
+    first, _ = run(small, [], "measured")
+    other, _ = run(small, [], "measured")
+    tracking.record_verdict(first, "reproduced", "as before")
+    tags = {found.info.run_id: found.data.tags for found in all_runs(environment)}
+    assert tags[first]["qexp.reproduces"] == tags[other]["qexp.reproduces"] == "measured"
+    assert tags[first]["qexp.verdict"] == "reproduced"
+    assert "qexp.verdict" not in tags[other]
+
+
 def test_payload_indexes_of_any_name_are_one_parameter_and_files_to_deploy(
     small: ExperimentConfig, environment: dict[str, str], tmp_path: Path
 ) -> None:
