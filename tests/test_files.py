@@ -111,6 +111,15 @@ def test_an_ann_benchmarks_file_has_its_own_queries_distance_and_neighbours(tmp_
     assert (truth.source, truth.ids.tolist()) == ("neighbours", neighbours[:, :10].tolist())
 
 
+@pytest.mark.parametrize("rows", [9, 11])
+def test_an_ann_benchmarks_file_has_a_row_of_neighbours_for_every_query(tmp_path: Path, rows: int) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "ann.hdf5", "w") as file:
+        file["train"], file["test"], file["neighbors"] = MATRIX, MATRIX[:10], np.zeros((rows, 10), dtype=np.int64)
+    with pytest.raises(DataError, match=rf"ann\.hdf5: has {rows} rows of neighbors for 10 queries"):
+        load_data(ExperimentConfig(dataset=FileDataset(path=f"{tmp_path}/ann.hdf5")), tmp_path / "cache")
+
+
 def test_a_distance_that_qdrant_has_not_is_refused_unless_another_is_asked_for(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "sets.hdf5", "w") as file:

@@ -232,13 +232,13 @@ def _columns(path: Path, part: str | None) -> Iterator[dict[str, Any]]:
     """Yield batches of `vector`, and of `neighbors` for the queries of an ann-benchmarks file."""
     beside = path.suffix in HDF5 and part == "test" and NEIGHBOURS in parts_of(path)
     neighbours = read_matrix(path).astype(np.int64) if beside else None
+    if neighbours is not None and len(neighbours) != (queries := sum(map(len, read_blocks(path, part)))):
+        raise DataError(f"{path}: has {len(neighbours)} rows of neighbors for {queries} queries")
     progress, done = Progress(f"reading {path.name}", path.stat().st_size), 0
     for block in read_blocks(path, part):
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused by row
             columns: dict[str, Any] = {"vector": block.astype(np.float32)}
         if neighbours is not None:
-            if len(neighbours) < done + len(block):
-                raise DataError(f"{path}: has {len(neighbours)} rows of neighbors, fewer than queries")
             columns[NEIGHBOURS] = neighbours[done : done + len(block)]
         done += len(block)
         progress.advance(block.nbytes)
