@@ -71,6 +71,21 @@ def test_names_beside_many_boxes_do_not_overlap() -> None:
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW])
+@pytest.mark.parametrize("tuned", [(), (1.2, 1.5, 3.1, 3.2, 3.9, 9.0)])
+def test_oversampling_factors_below_the_axis_do_not_overlap(
+    size: tuple[float, float], tuned: tuple[float, ...]
+) -> None:
+    grid = (1, 2, 3, 5, 8, 10)
+    rows = [baseline(), row("scalar", None), *(row("scalar", factor) for factor in (*grid, *tuned))]
+    figure = _oversampling(recommend(rows, SloConfig("default", min_accuracy=0.9)), Frame(LIGHT, size))
+    figure.draw_without_rendering()
+    labels = figure.axes[0].get_xticklabels()
+    extents = [label.get_window_extent() for label in labels]
+    assert all(left.x1 < right.x0 for left, right in pairwise(extents))
+    assert tuned or [label.get_text() for label in labels[1:]] == [f"{factor}×" for factor in grid]
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
 def test_long_names_beside_boxes_and_bars_leave_the_axes_their_room(size: tuple[float, float]) -> None:
     told = {"settings": "index.m=32 index.ef_construct=100 index.full_scan_threshold=1000", "storage": "on_disk"}
     rows = (baseline(**told), row("binary_asymmetric_4bit", 2, **told))

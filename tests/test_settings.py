@@ -106,6 +106,13 @@ def test_of_a_filter_only_what_it_has_is_told(none: object) -> None:
     assert settings(filtered, "data") == [f"search.filter.must={rome}"] * 3
 
 
+@pytest.mark.parametrize("part", ["tune", "adaptive"])
+def test_how_factors_were_chosen_tells_no_jobs_apart(part: str) -> None:
+    grid = job(search__tune=None, search__adaptive=None)
+    chosen = job(**{f"search__{part}__target": 0.95})
+    assert told_apart([grid, chosen]) == [grid[1], chosen[1]]
+
+
 def test_nothing_is_told_where_nothing_differs() -> None:
     jobs = [job(index__m=16), job("binary", index__m=16)]
     assert told_apart(jobs) == [rows for _, rows in jobs]

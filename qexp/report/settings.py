@@ -12,6 +12,7 @@ from qexp.results import Row
 _NEVER_COMPARED = ("dataset", "embedding_size", "engine")
 _NAMED = ("quantization", "storage")  # groups that have a name: only what differs under one is told
 _ROW_BY_ROW = ("search.rescore", "search.oversampling", "search.hnsw_ef", "search.limit")  # each row has its own
+_CHOOSING = ("search.tune", "search.adaptive")  # how some of these were found, and what was measured beside the rows
 # What is searched and for what, how it is measured, and at which prices: nobody deploys the better of two of these.
 _ASKED = ("dataset.", "embedding.", "search.", "engine.cpus", "engine.builds", "engine.ram_caps", "cost.", "validity")
 _SOURCE = ("dataset.", "embedding.", "search.queries")  # what points and queries come from
@@ -122,7 +123,7 @@ def _differing(jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> d
     """Return the keys that have several values under one name of their group, each with those names."""
     found = {}
     for key in dict.fromkeys(key for config, _ in jobs for key in config):
-        if key.startswith((*UNMEASURED, *_ROW_BY_ROW)):
+        if key.startswith((*UNMEASURED, *_ROW_BY_ROW, *_CHOOSING)):
             continue
         values: dict[str, set[str]] = defaultdict(set)
         for config, params in jobs:
