@@ -47,6 +47,7 @@ def connect() -> tuple["MlflowClient", str]:
     import mlflow
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints what `store_faults` says shortly
+    logging.getLogger("urllib3.connectionpool").addFilter(asked_again)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines and two requests for each trial
     try:
@@ -87,6 +88,14 @@ def _reach(uri: str) -> None:
         for name in ours:
             del os.environ[name]
     _reached.add(uri)
+
+
+def asked_again(record: logging.LogRecord) -> bool:
+    """Have a log say in short that a server is asked again, and why; a filter, which lets everything through."""
+    if record.msg.startswith("Retrying (") and isinstance(record.args, tuple):
+        why = without_password(str(record.args[1]).rpartition(": ")[2])
+        record.msg, record.args = "the server is asked again: %s", (why,)
+    return True
 
 
 def address() -> str:
