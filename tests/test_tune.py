@@ -183,10 +183,11 @@ def test_tuning_hnsw_ef_needs_recall():
 
 @pytest.mark.slow
 def test_tune_from_the_command_line(qexp):
-    done = qexp(*QUICK, "search=tune", "slo.min_accuracy=0.9", "quantization=binary")
+    tune = ("search=tune", "search.budget_seconds=0", "slo.min_accuracy=0.9", "quantization=binary")
+    done = qexp(*QUICK, *tune)
     assert done.returncode == 0, done.stderr
     assert "is the smallest that reaches 0.9" in done.stderr
-    quiet = qexp("-m", "--quiet", *QUICK, "search=tune", "slo.min_accuracy=0.9", "quantization=binary")
+    quiet = qexp("-m", "--quiet", *QUICK, *tune)
     (found,) = [line for line in quiet.stdout.splitlines() if line.startswith("Found: oversampling ")]
     assert "is the smallest that reaches 0.9" in found
     bad = qexp(*QUICK, "search=tune", "search.tune.target=2")
