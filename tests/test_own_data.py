@@ -88,7 +88,7 @@ def experiment(file: Path, search: SearchConfig, **more: Any) -> ExperimentConfi
         quantization=QuantizationConfig("scalar", {"scalar": {"type": "int8"}}),
         storage=StorageConfig("on_disk"),
         index=IndexConfig(full_scan_threshold=10),
-        search=replace(search, rescore=[True], oversampling=[2.0], rounds=2, warmup=0, queries=50),
+        search=replace(search, rescore=[True], oversampling=[2.0], rounds=2, budget_seconds=0, warmup=0, queries=50),
         engine=EngineConfig("edge"),
         cost=CostConfig("course"),
         cache_dir=str(file.parent / "cache"),
