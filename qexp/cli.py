@@ -17,7 +17,7 @@ from qexp import __version__
 from qexp.config import ExperimentConfig, known_keys, register_schema
 from qexp.environment import MAIN_PROCESS, as_multirun, in_main_process, in_multirun, remedy, repeat, sweep_run
 from qexp.errors import ConfigError, QexpError, Refused, near_miss
-from qexp.mendable import mendable
+from qexp.mendable import mendable, not_given
 from qexp.paths import packaged
 from qexp.streams import BAD_INPUT, BUG, INTERRUPTED, OK, command, complain, interrupts_kept
 from qexp.swept import kept_words, own_folder, resolved, task_words
@@ -191,7 +191,7 @@ def _config(composed: Any, hydra_config: Any) -> ExperimentConfig:
         if choice == "source_collection" and not OmegaConf.select(composed, SOURCE):
             raise QexpError(f"dataset=source_collection: names no collection; add engine=server {SOURCE}=NAME")
         if missing := sorted(OmegaConf.missing_keys(composed)):
-            raise QexpError(f"{missing[0]}: must be given; add {missing[0]}=…")
+            raise QexpError(not_given(missing[0]))
         config = OmegaConf.to_object(composed)
     except FrozenInstanceError as error:
         name = str(error).split("'")[1]

@@ -37,6 +37,12 @@ def mendable(error: Exception, words: list[str]) -> str:
     return _disk(error) if isinstance(error, OSError) else ""
 
 
+def not_given(key: str) -> str:
+    """Return the line for a field without a value, `a.b` or, in a list, `a.b[0].c`."""
+    of_item = re.fullmatch(r"(.+)\[\d+\]\.(\w+)", key)
+    return f"{key}: must be given; " + (f"write '{of_item[1]}=[{{{of_item[2]}: …}}]'" if of_item else f"add {key}=…")
+
+
 def _composing(error: Exception) -> str:
     text = f"{error}\n{error.__cause__ or ''}"
     for told in (_bad_file, _no_config, _no_choice, _no_key, _bad_word, _bad_values, _bad_kind):
@@ -133,7 +139,7 @@ def _bad_word(text: str) -> str:
     said = named[1] if named else re.sub(r"^\w+Exception: |\s*\^?\s*See https.*", "", text, flags=re.DOTALL)
     if re.match(r"mismatched input '(<EOF>|,)' expecting", said):
         return "a comma has no value after it: the shell takes words apart at blanks; write a,b, or quote the word"
-    if re.search(r"\{ ?[\"']", said):
+    if re.search(r"\{([^\[\]{}]*,)? ?[\"']", said):
         return f"{said}: not in Hydra's grammar, where keys in {{}} have no quotes; say it in a file (--config-dir)"
     if sum(map(said.count, "[{")) > sum(map(said.count, "]}")):  # a shell takes words apart at blanks
         return f"{said}: a bracket is not closed; put quotes around the whole word, as in 'key={{a: b}}'"
@@ -152,7 +158,7 @@ def _bad_values(text: str) -> str:
         return f"dataset.{made[1]}: the dataset that is chosen makes its queries; dataset.queries=… says how many"
     if needed := re.search(r"override ([\w.]+=null)\nfield '.*' is not Optional", text):
         return f"{needed[1]}: must have a value; leave it out for the default"
-    kind = re.search(r"override ([\w.]+=\S*)\nValue .* (?:converted to|not a valid) (\w+)", text)
+    kind = re.search(r"override ([\w.]+=.*)\nValue .* (?:converted to|not a valid) (\w+)", text)
     if kind and kind[2] in KINDS:
         return f"{kind[1]}: must be {KINDS[kind[2]]}"
     return ""
@@ -164,10 +170,13 @@ def _bad_kind(text: str) -> str:
     if not word:
         return ""
     given, key, value = word.groups()
+    if of_item := re.fullmatch(r"(\D+)\.\d+(?:\.(\w+))?", key):
+        inner = f"{{{of_item[2]}: {value}}}" if of_item[2] else value
+        return f"{given}: an item is given with its list; write '{of_item[1]}=[{inner}]'"
     if "is not a ListConfig" in text:
         return f"{given}: is a list; write [{value}], and in a sweep [{value}],[…]"
-    if "Cannot convert 'list' to string" in text:
-        return f"{given}: must be a text, not a list"
+    if several := re.search("Cannot convert '(list|dict)' to string", text):
+        return f"{given}: must be a text, not a {'list' if several[1] == 'list' else 'mapping'}"
     if "object_type=list" in text and "is not a subclass of" in text:
         return f"{given}: an item has fields of its own; write '{key}=[{{name: value}}]' (qexp --cfg job shows them)"
     if "object_type=list" in text:

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 from qexp.config import register_schema
-from qexp.mendable import mendable
+from qexp.mendable import mendable, not_given
 from qexp.paths import packaged
 from qexp.usage import expanded
 
@@ -53,9 +53,16 @@ def test_a_field_of_a_part_that_the_search_has_not_is_told() -> None:
         ("quantization.theory=5", "quantization.theory=5: has fields of its own; write quantization.theory.fi"),
         ("quantization.theory=[5]", "quantization.theory=[5]: has fields of its own; write quantization.theory.fi"),
         ("dataset.label=[a]", "dataset.label=[a]: must be a text, not a list"),
+        ("dataset.label={a: 1}", "dataset.label={a: 1}: must be a text, not a mapping"),
+        ("index.m={a: 1}", "index.m={a: 1}: must be a whole number"),
+        ('slo.min_accuracy=" "', 'slo.min_accuracy=" ": must be a number'),
+        ("cost.nodes.0.name=a", "cost.nodes.0.name=a: an item is given with its list; write 'cost.nodes=[{name: a}]'"),
         ("search.limit=abc", "search.limit=abc: must be a whole number"),
         ("slo.min_accuracy=most", "slo.min_accuracy=most: must be a number"),
         ("skip_existing=perhaps", "skip_existing=perhaps: must be true or false"),
+        ("embedding=-1", "embedding=-1: no such choice"),
+        ("storage=inf", "storage=inf: no such choice"),
+        ("slo=[1.5]", "slo=1.5: no such choice"),
         ("embedding=32", "embedding=32: no such choice; any size is embedding.size=32"),
         ("quantization.theory.compresion=2", "quantization.theory.compresion: no such group or field (did you mean"),
         ("bogus", "bogus: is no word of qexp's; write group=choice or group.field=value"),
@@ -82,9 +89,15 @@ def test_the_near_miss_of_a_choice_may_be_one_of_the_users_own(tmp_path: Path) -
     assert said == "quantization=our: no such choice (did you mean 'ours'?)"
 
 
+def test_items_of_a_list_without_a_value_are_given_with_their_list() -> None:
+    assert not_given("dataset.path") == "dataset.path: must be given; add dataset.path=…"
+    assert not_given("cost.nodes[0].name") == "cost.nodes[0].name: must be given; write 'cost.nodes=[{name: …}]'"
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [
+        ('dataset.payload_indexes={a: text, "b": text}', "not in Hydra's grammar, where keys in {} have no quotes"),
         ('dataset.payload_indexes={"a.b": text}', "not in Hydra's grammar, where keys in {} have no quotes; say it in"),
         ("dataset.queries.held_out=9", "dataset.queries.held_out: the dataset that is chosen makes its queries"),
     ],

@@ -129,9 +129,9 @@ def test_a_path_says_of_which_kind_it_is() -> None:
         check_choices([more, "dataset.path=a.npy"])
 
 
-@pytest.mark.parametrize("word", ["dataset=", "search=null", "~search", "~search=grid"])
+@pytest.mark.parametrize("word", ["dataset=", "search=null", "search=[{}]", "~search", "~search=grid"])
 def test_a_group_has_a_choice(word: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^{word}: must be one of its choices; qexp --help shows them$"):
+    with pytest.raises(ConfigError, match=rf"^{re.escape(word)}: must be one of its choices; qexp --help shows them$"):
         check_choices([word])
     check_choices(["experiment=mine", "~experiment", "dataset.path="])
 
