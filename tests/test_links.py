@@ -47,6 +47,11 @@ def test_candidates_are_the_nearest_of_earlier_points(distance: str, scored: lis
     assert scores[0, 2] == -np.inf  # no third one was there
 
 
+def test_more_candidates_than_points_take_no_more_memory() -> None:
+    corners = np.eye(50, dtype=np.float32)
+    assert forward_links(corners, 16, 10**15, "cosine") == forward_links(corners, 16, 50, "cosine")
+
+
 def test_a_single_point_has_no_links() -> None:
     assert forward_links(np.ones((1, 4), dtype=np.float32), 16, 100, "cosine") == 0.0
 

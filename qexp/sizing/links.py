@@ -37,7 +37,7 @@ def forward_links(vectors: Vectors, m: int, ef_construct: int, distance: str, by
         found = np.asarray(vectors[rows[wanted]], dtype=np.float32)
         return found if centre is None else np.where(found > centre, np.float32(1), np.float32(-1))
 
-    scores, nearest = _nearest_before(read, places, ef_construct, distance)
+    scores, nearest = _nearest_before(read, places, min(ef_construct, int(places[-1])), distance)
     counts = []
     for own, candidates in zip(scores, nearest, strict=True):
         there = np.isfinite(own)
