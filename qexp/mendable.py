@@ -32,6 +32,8 @@ def mendable(error: Exception, words: list[str]) -> str:
         )
     if isinstance(error, UnicodeDecodeError) and _raised_by_hydra(error):
         return "--config-dir: a file there is not in UTF-8; save it so"
+    if isinstance(error, MemoryError):
+        return f"memory ran out: {in_one_line(error) or 'there is no more'}; ask for less, or use a larger machine"
     if line := _no_yaml(error):
         return line
     return _disk(error) if isinstance(error, OSError) else ""

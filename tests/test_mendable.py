@@ -1,7 +1,9 @@
 """Errors that are none of ours, and the user's to mend."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -87,6 +89,13 @@ def test_the_near_miss_of_a_choice_may_be_one_of_the_users_own(tmp_path: Path) -
     (tmp_path / "quantization" / "ours.yaml").write_text("name: ours\n", encoding="utf-8")
     said = composing(f"hydra.searchpath=[{tmp_path}]", "quantization=our")
     assert said == "quantization=our: no such choice (did you mean 'ours'?)"
+
+
+def test_memory_that_runs_out_is_told() -> None:
+    with pytest.raises(MemoryError) as error:
+        np.empty((10**12, 10**5))
+    assert re.fullmatch(r"memory ran out: Unable to allocate .*; ask for less, or .*", mendable(error.value, []))
+    assert mendable(MemoryError(), []).startswith("memory ran out: there is no more; ")
 
 
 def test_items_of_a_list_without_a_value_are_given_with_their_list() -> None:
