@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from qexp.errors import ConfigError, near_miss
 
+MOST = 1e15  # of anything: beyond, sums of money end in infinity, and Qdrant's 64 bits overflow
 MISSING: Any = "???"  # OmegaConf's mark for a value that a preset or the user must give
 
 
@@ -23,11 +24,12 @@ def one_of(key: str, value: str, known: Iterable[str]) -> None:
     require(value in known, f"{key}={value}: no such value{near_miss(value, known)}")
 
 
-def at_least(key: str, value: float | None, least: float) -> None:
-    """Refuse a number that is below `least`, infinite or no number; null passes."""
+def at_least(key: str, value: float | None, least: float, most: float = MOST) -> None:
+    """Refuse a number that is below `least`, above `most`, infinite or no number; null passes."""
     if value is None:
         return
-    require(math.isfinite(value), f"{key}={value:g}: must be a finite number")
+    require(isinstance(value, int) or math.isfinite(value), f"{key}={value}: must be a finite number")
+    require(value <= most, f"{key}: must be at most {most:g}")
     require(value >= least, f"{key}={value:g}: must be at least {least:g}")
 
 

@@ -1,12 +1,12 @@
 """The schema of prices, and of what a configuration must reach."""
 
-import math
 from dataclasses import dataclass, field
 
-from qexp.config.checks import MISSING, at_least, one_of, require
+from qexp.config.checks import MISSING, MOST, at_least, one_of, require
 
 MEASURES = ("retention", "recall")  # of accuracy
 OBJECTIVES = ("accuracy", "p95", "cost")  # by which one configuration dominates another
+LEAST_GIB = 1e-6  # of RAM in a machine: less is none
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class NodeConfig:
 
     def __post_init__(self) -> None:
         require(
-            math.isfinite(self.ram_gib) and self.ram_gib > 0,
-            f"cost.nodes: ram_gib={self.ram_gib:g} of {self.name}: must be more than 0",
+            LEAST_GIB <= self.ram_gib <= MOST,
+            f"cost.nodes: ram_gib={self.ram_gib:g} of {self.name}: must be from {LEAST_GIB:g} to {MOST:g}",
         )
         at_least(f"cost.nodes: usd_per_hour of {self.name}", self.usd_per_hour, 0)
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from math import inf
 
 from qexp.config.checks import MISSING, at_least, one_of, require, server_url
 
@@ -87,7 +88,7 @@ class QueriesConfig:
 
     def __post_init__(self) -> None:
         at_least("dataset.queries.held_out", self.held_out, 2)
-        at_least("dataset.queries.seed", self.seed, 0)
+        at_least("dataset.queries.seed", self.seed, 0, inf)
 
 
 @dataclass(frozen=True)
@@ -199,8 +200,9 @@ class SyntheticDataset(DatasetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key, least in (("points", 1), ("size", 1), ("clusters", 1), ("queries", 2), ("spread", 0), ("seed", 0)):
+        for key, least in (("points", 1), ("size", 1), ("clusters", 1), ("queries", 2), ("spread", 0)):
             at_least(f"dataset.{key}", getattr(self, key), least)
+        at_least("dataset.seed", self.seed, 0, inf)
 
     @property
     def title(self) -> str:

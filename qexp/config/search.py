@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 from qexp.config.checks import at_least, one_of, require
@@ -11,6 +11,7 @@ from qexp.config.dataset import PAYLOAD_INDEXES
 from qexp.errors import ConfigError, near_miss
 
 MOST_CLIENTS = 256
+MOST_ARRIVALS = 10_000_000  # in one block: when each is due is laid out before
 
 
 def _check_goal(place: str, measure: str, target: float) -> None:
@@ -88,7 +89,7 @@ class SearchConfig:
         at_least("search.limit", self.limit, 1)
         at_least("search.rounds", self.rounds, 2)
         at_least("search.warmup", self.warmup, 0)
-        at_least("search.seed", self.seed, 0)
+        at_least("search.seed", self.seed, 0, inf)
         at_least("search.target_halfwidth", self.target_halfwidth, 0.001)
         at_least("search.budget_seconds", self.budget_seconds, 0)
         one_of("search.cache", self.cache, ("warm", "cold"))
@@ -105,6 +106,11 @@ class SearchConfig:
                 int(value * self.load_seconds) >= 1,
                 f"search.rate={value:g}: no query is due in search.load_seconds={self.load_seconds:g}; set "
                 f"search.load_seconds={ceil(1 / value)}",
+            )
+            require(
+                value * self.load_seconds <= MOST_ARRIVALS,
+                f"search.rate={value:g}: {value * self.load_seconds:g} queries are due in search.load_seconds="
+                f"{self.load_seconds:g}; at most {MOST_ARRIVALS:,}",
             )
         at_least("search.queries", self.queries, 2)  # one half chooses, the other confirms
         for key in ("rescore", "oversampling", "hnsw_ef", "clients", "rate"):
