@@ -125,6 +125,16 @@ def test_bad_vectors_name_the_row(tmp_path: Path, vectors: Any, message: str) ->
     assert not list((tmp_path / "cache").rglob("*.npy"))
 
 
+@pytest.mark.parametrize("distance", ["dot", "euclid", "manhattan"])
+def test_components_whose_squares_overflow_are_for_cosine_alone(tmp_path: Path, distance: str) -> None:
+    vectors: Any = [[1e15, 0.0], [0.0, -1e16]]
+    with pytest.raises(DataError, match=r"row 1: the vector has components beyond ± 1e\+15, too large for sums of"):
+        load_data(local(tmp_path / "data", vectors, distance=distance), tmp_path / "cache")
+    kept = load_data(local(tmp_path / "data", vectors, distance=distance, on_bad_vector="drop"), tmp_path / "cache")
+    assert kept.facts.points == 1
+    assert load_data(local(tmp_path / "data", vectors), tmp_path / "cache").points().tolist() == [[1, 0], [0, -1]]
+
+
 def test_a_wrong_column_names_the_near_miss(tmp_path: Path) -> None:
     config = local(tmp_path / "data", [[1.0, 0.0]], vector_column="vectr")
     with pytest.raises(DataError, match="no column 'vectr'"):

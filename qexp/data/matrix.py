@@ -16,6 +16,7 @@ from qexp.results import Ids, Vectors
 Mask = NDArray[np.bool_]
 
 LENGTH_TOLERANCE = 0.01  # float16 and int8 copies of normalised vectors stay within it
+LARGEST = 1e15  # of a component: where Qdrant sums squares of much larger ones, float32 overflows
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,19 @@ def _header(out: IO[bytes], shape: tuple[int, int]) -> None:
 def _usable(numbers: Ids, batch: Vectors, table: Table, distance: str, drop: bool) -> Mask:
     """Return which rows can be searched; the others raise DataError unless they may be dropped."""
     finite = np.asarray(np.isfinite(batch).all(axis=1))
-    good: Mask = finite & np.asarray(batch.any(axis=1)) if distance == "cosine" else finite
+    usable = batch.any(axis=1) if distance == "cosine" else np.abs(batch).max(axis=1) <= LARGEST
+    good: Mask = finite & np.asarray(usable)
     if drop or good.all():
         return good
     index = int(np.argmin(good))
     where = f"{table.place} row {numbers[index]}"
     if not finite[index]:
         raise DataError(f"{where}: the vector has NaN or infinite components; dataset.on_bad_vector=drop leaves it out")
+    if distance != "cosine":
+        raise DataError(
+            f"{where}: the vector has components beyond ± {LARGEST:g}, too large for sums of their squares in single "
+            "precision; scale all vectors down, or dataset.on_bad_vector=drop leaves it out"
+        )
     raise DataError(
         f"{where}: a zero vector has no cosine; set dataset.on_bad_vector=drop to leave it out, or dataset.distance=dot"
     )
