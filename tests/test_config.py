@@ -191,6 +191,12 @@ def test_what_configurations_are_compared_in_is_two_or_three_objectives(few: lis
         SloConfig("mine", objectives=few)
 
 
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_limit_is_a_finite_number_above_0(limit: float) -> None:
+    with pytest.raises(ConfigError, match=r"^slo\.max_ram_mib=\S+: must be a finite number above 0, or null for no li"):
+        SloConfig("mine", max_ram_mib=limit)
+
+
 def test_a_filter_on_ids_that_are_not_those_of_the_dataset_is_refused() -> None:
     for condition in ({"has_id": [5]}, {"slice": {"total": 4, "index": 0}}):
         search = SearchConfig(filter={"must_not": [{"must": [condition]}]})

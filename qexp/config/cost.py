@@ -1,6 +1,7 @@
 """The schema of prices, and of what a configuration must reach."""
 
 from dataclasses import dataclass, field
+from math import inf
 
 from qexp.config.checks import MISSING, MOST, at_least, one_of, require
 
@@ -79,4 +80,7 @@ class SloConfig:
         require(0 <= self.min_accuracy <= 1, f"slo.min_accuracy={self.min_accuracy:g}: must be from 0 to 1")
         for key in ("max_p95_ms", "max_ram_mib", "max_usd_month"):
             limit = getattr(self, key)
-            require(limit is None or limit > 0, f"slo.{key}={limit}: must be above 0, or null for no limit")
+            require(
+                limit is None or 0 < limit < inf,
+                f"slo.{key}={limit}: must be a finite number above 0, or null for no limit",
+            )
