@@ -114,6 +114,31 @@ def test_a_name_that_is_no_path_is_told_to_be_quoted(tmp_path: Path) -> None:
     EdgeEngine(tmp_path, {"must": [key('"sp ace"', match={"value": 3})]})
 
 
+def test_a_place_that_is_none_is_told_as_edge_tells_it(tmp_path: Path) -> None:
+    circle = {"center": {"lon": 0, "lat": 95}, "radius": 1}
+    with pytest.raises(ConfigError, match=r"^search\.filter: Wrong format of GeoPoint .* within \[-180;180\]$"):
+        EdgeEngine(tmp_path, {"must": [key("city", geo_radius=circle)]})
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"has_id": [-1]},
+        {"has_id": [2**64]},
+        {"slice": {"total": -2, "index": 0}},
+        key("n", match={"value": 2**63}),
+        key("n", match={"any": [2**63]}),
+        key("n", values_count={"gte": -1}),
+    ],
+    ids=str,
+)
+def test_an_integer_that_edge_does_not_take_is_one_line(tmp_path: Path, condition: dict[str, Any]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^search\.filter: an integer in it is negative where it counts, or beyond 64"
+    ):
+        EdgeEngine(tmp_path, {"must": [condition]})
+
+
 def test_an_index_on_a_name_that_is_no_path_is_one_line(tmp_path: Path) -> None:
     engine = EdgeEngine(tmp_path)
     engine.create(asked := spec(payload_indexes={"sp ace": "integer"}))

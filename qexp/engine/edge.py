@@ -220,7 +220,12 @@ def _filter(condition: dict[str, Any]) -> Any:
     try:
         return edge_filter(condition)
     except ValueError as error:
-        raise ConfigError(f"search.filter: {error}; put a name with blanks or dots in double quotes") from error
+        hint = "; put a name with blanks or dots in double quotes" if "JSON path" in str(error) else ""
+        raise ConfigError(f"search.filter: {error}{hint}") from error
+    except (OverflowError, TypeError) as error:  # the schema bounds no integer; Edge's classes say so at length
+        if isinstance(error, TypeError) and "failed to extract" not in str(error):
+            raise
+        raise ConfigError("search.filter: an integer in it is negative where it counts, or beyond 64 bits") from error
 
 
 def _engine_call(function: Any, *arguments: Any) -> Any:
