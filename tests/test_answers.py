@@ -251,6 +251,17 @@ def test_theory_stands_beside_the_fastest_point_and_its_accuracy():
     assert not [line for line in answers._why(jobs, decided) if line.startswith(("scalar: ", "product: "))]
 
 
+def test_a_method_that_two_jobs_have_measured_stands_beside_theory_once():
+    jobs = [job("scalar", baseline(), row("scalar", 2)), job("scalar", baseline(), row("scalar", 3, p95=0.5))]
+    for one in jobs:
+        one.config.update({"quantization.theory.compression": 4.0, "storage.datatype": "float32"})
+        one.metrics["codes_disk_mib"] = 1.0
+    decided = recommend([row for one in jobs for row in one.rows], SLO)
+    (cells,) = answers._theory(jobs, decided).rows
+    assert cells[4] == "4.00× (3.96–4.04), rescoring 3×"
+    assert len([line for line in answers._why(jobs, decided) if line.startswith("scalar: a code takes")]) == 1
+
+
 def test_codes_that_are_larger_than_the_vectors_stand_beside_theory_too():
     one = job("scalar", baseline(), row("scalar"))
     one.metrics["compression_ratio"] = 64 / 68  # of uint8

@@ -41,6 +41,15 @@ def test_the_cheapest_that_meets_the_limits():
     ]
 
 
+def test_of_a_point_that_two_jobs_have_measured_the_first_counts():
+    rows = [baseline(), row("scalar", 2, p95=1.2), baseline(), row("scalar", 2, p95=1.0), row("scalar", 3, p95=1.4)]
+    decided = recommend(rows, SLO)
+    assert titles(decided.considered) == ["no quantization", "scalar, rescoring 2×", "scalar, rescoring 3×"]
+    assert decided.choice.row is rows[1]
+    assert all(one.choice is None or one.choice.baseline for one in decided.changes)
+    assert list(map(titles, dominators(decided.considered))) == [["scalar, rescoring 3×", "scalar, rescoring 2×"]]
+
+
 def test_the_runner_up_is_the_simplest_of_its_equals():
     scalar = partial(row, "scalar", accuracy=0.98, cost=4)
     rows = [baseline(), row("binary", 8, cost=1), scalar(10, p95=1.0), scalar(p95=1.004)]

@@ -110,6 +110,15 @@ def test_every_trial_is_listed_and_the_choice_is_marked():
     assert dominated.folded == "1 dominated point, and by what"
 
 
+def test_a_trial_that_two_jobs_have_measured_is_listed_twice_and_judged_once():
+    tuned = row("scalar", 2, accuracy=0.97, p95=0.3, cost=4)
+    jobs = (job("scalar", *TABLE[:3]), job("scalar", baseline(cost=10), tuned))
+    decided = recommend([one for found in jobs for one in found.rows], SLO)
+    _, trials, *_ = _everything(Record("run", "title", jobs), decided)
+    assert [cells[4] for cells in trials.rows] == ["2.000", "0.400", "0.500", "2.000", "0.300"]
+    assert trials.marked == {2}
+
+
 FACTS = {
     "name": "words",
     "points": 262_144,

@@ -183,10 +183,12 @@ def _fastest(
     collections: Sequence[CollectionRecord], decided: Recommendation
 ) -> Iterator[tuple[CollectionRecord, Candidate]]:
     """Yield each quantized collection with its fastest operating point, whatever its accuracy."""
-    for collection in collections:
-        points = [one for one in decided.considered if collection.has(one.row) and not one.baseline]
-        if points and collection.metrics.get("compression_ratio", inf) != 1:
-            yield collection, max(points, key=lambda one: one.row.metrics["speedup_mean"])
+    for found in decided.matched:
+        points = [one for one in decided.considered if one.collection == found.collection]
+        best = max(points, key=lambda one: one.row.metrics["speedup_mean"])
+        collection = next(one for one in collections if one.has(best.row))
+        if collection.metrics.get("compression_ratio", inf) != 1:
+            yield collection, best
 
 
 def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> Iterator[str]:

@@ -92,7 +92,7 @@ def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
     by_recall = _by_recall(rows) if slo.accuracy == "retention" else ""
     if by_recall:
         slo = replace(slo, accuracy="recall")
-    found = candidates(rows, slo.accuracy)
+    found = _once(candidates(rows, slo.accuracy))
     best = _undominated(found, slo)
     choice = _preferred(best)
     return Recommendation(
@@ -116,6 +116,17 @@ def recommend(rows: Sequence[Row], slo: SloConfig) -> Recommendation:
         matched=_matched(found, slo),
         by_recall=by_recall,
     )
+
+
+def _once(found: Sequence[Candidate]) -> list[Candidate]:
+    """Return every operating point of a collection once: of those that several jobs have measured, the first.
+
+    Nobody can choose between them, and to take the better one would flatter it.
+    """
+    points: dict[tuple[CollectionKey, str], Candidate] = {}
+    for one in found:
+        points.setdefault((one.collection, one.point), one)
+    return list(points.values())
 
 
 def _by_recall(rows: Sequence[Row]) -> str:

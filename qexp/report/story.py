@@ -8,7 +8,7 @@ from qexp.report.conditions import condition_elements
 from qexp.report.criteria import criteria
 from qexp.report.digits import money
 from qexp.report.elements import Bullets, Element, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
-from qexp.report.frontier import Candidate, dominators
+from qexp.report.frontier import Candidate, dominators, is_baseline_again
 from qexp.report.glossary import GLOSSARY
 from qexp.report.markdown import one_line
 from qexp.report.recommend import Recommendation
@@ -215,9 +215,7 @@ def _cliff(record: Record, there: set[str]) -> list[Element]:
 
 def _everything(record: Record, decided: Recommendation) -> list[Element]:
     extra = varying([one.row for one in decided.considered])
-    mine = {id(one.row) for one in decided.considered}
-    asked = [row for one in record.asked_by(decided) for row in one.rows]
-    rows = [row for row in asked if id(row) in mine or row.baseline]
+    rows = [row for one in record.asked_by(decided) for row in one.rows if row.baseline or not is_baseline_again(row)]
     shown = columns(rows)
     header = (*(name.replace("_", " ") for name in extra), *map(one_line, shown))
     table = tuple((*(row.params.get(name, "") for name in extra), *cells(row, shown)) for row in rows)
