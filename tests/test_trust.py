@@ -137,6 +137,13 @@ def test_many_controls_that_are_too_wide_are_counted():
     assert len(verdicts) == 10
 
 
+def test_jobs_of_one_name_are_told_apart():
+    noisy, grid = (job("scalar", control(*ends), row("scalar", 2)) for ends in ((1.1, 1.2), (0.99, 1.03)))
+    names = [cells[0] for cells in belief([noisy, grid], recommend([*noisy.rows, *grid.rows], SLO))[2].rows]
+    assert names == ["scalar (job 1)", "scalar (job 2)"]
+    assert told(noisy, grid)[0].startswith("The control fails in job scalar (job 1): ")
+
+
 def test_every_ef_has_its_own_control():
     rows = [control(0.99, 1.01, "16"), row("scalar", 2, hnsw_ef="16"), control(1.1, 1.2, "64")]
     one = job("scalar", *rows, row("scalar", 2, hnsw_ef="64"))

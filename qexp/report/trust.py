@@ -68,11 +68,11 @@ def belief(collections: list[CollectionRecord], decided: Recommendation) -> list
     rows = []
     noisy, blind = [], []
     widest = 1.0
-    for one in collections:
+    for one, job in zip(collections, _jobs(collections, decided), strict=True):
         bases = [row for row in one.rows if row.baseline]
         for base in bases:
             ef = f", ef {base.params['hnsw_ef']}" if len(bases) > 1 else ""
-            control, name = speedup(base), f"{decided.name(one.key)}{ef}"
+            control, name = speedup(base), f"{job}{ef}"
             told = control.halfwidth <= CONTROL_TOO_WIDE * float(one.config["search.target_halfwidth"])
             if control.distinguishable:
                 noisy.append(name)
@@ -97,6 +97,15 @@ def belief(collections: list[CollectionRecord], decided: Recommendation) -> list
         where = "the others" if said else "every job"
         said.append(f"In {where} the baseline, measured twice, cannot be told from itself (within {widest:.2f}×).")
     return [Heading("Why to believe it"), Paragraph(" ".join(said)), Grid(header, tuple(rows)), *_checks(collections)]
+
+
+def _jobs(collections: Sequence[CollectionRecord], decided: Recommendation) -> list[str]:
+    """Return the name of every job; those of one name, as where a grid was measured and tuned too, are numbered."""
+    names = [decided.name(one.key) for one in collections]
+    return [
+        f"{name} (job {names[: place + 1].count(name)})" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
 
 
 def _some(names: Sequence[str], rows: Sequence[object]) -> str:
