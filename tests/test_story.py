@@ -7,7 +7,7 @@ import pytest
 from qexp.report.elements import Bullets, Grid, Heading, Paragraph, Picture, Quote, Tiles, Verdict
 from qexp.report.recommend import recommend
 from qexp.report.record import CollectionRecord, Record
-from qexp.report.story import _asked, _comparison, _dataset, _decision, _everything, _provenance, story
+from qexp.report.story import _asked, _comparison, _dataset, _decision, _everything, _latency_alt, _provenance, story
 from qexp.report.verdict import verdict_lines
 from qexp.results import MIB, Check
 from qexp.results.footprint import CapTrial, Cliff
@@ -194,6 +194,9 @@ def test_a_report_has_all_its_parts_in_their_order():
     )
     points = ": no quantization 1.000 at 2.000 ms; scalar, no rescoring 0.900 at 0.400 ms; "
     assert alts["frontier"].startswith(f"Accuracy against P95 latency of every operating point{points}")
+    assert alts["latency"].endswith(" and each method: P5, quartiles, median, P95.")
+    tail = replace(rows[2], metrics=rows[2].metrics | {"latency_p99_ms": 0.6})
+    assert _latency_alt(recommend([*rows[:2], tail, *rows[3:]], SLO)).endswith(", median, P95, P99.")
     elements = story(replace(record, failures=(("turbo", "it crashed"),)), decided, [])
     assert not [element for element in elements if isinstance(element, Picture)]
     assert Paragraph("Without figures, so not compared: turbo. The end of this report has the reasons.") in elements
