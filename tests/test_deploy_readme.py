@@ -82,6 +82,18 @@ def test_the_commands_of_the_readme_are_whole():
     ]
     live = {"engine.source_collection": "mine", "engine.url": "http://localhost:6333"}
     for version, place in (("1.18.2", "before_1_19/"), ("1.19.0", "")):
-        assert commands(BASELINE, live, f"server-{version}")[1:] == [
-            ("PATCH", "http://localhost:6333/collections/mine", f"@{place}update_collection.json")
+        made_anew = ("PUT", "", f"@{place}create_collection.json")
+        assert commands(BASELINE, live, f"server-{version}") == [
+            made_anew,
+            ("PATCH", "http://localhost:6333/collections/mine", f"@{place}update_collection.json"),
         ]
+        assert commands(BASELINE, {}, f"server-{version}") == [
+            made_anew,
+            ("PATCH", "", f"@{place}update_collection.json"),
+        ]
+
+
+def test_commands_are_for_a_server_as_old_as_the_one_that_was_measured():
+    text = readme(made(FOUR, engine="server-1.18.3"), TRIAL, [], has_old=True)
+    said = "For servers before 1.19, as the one measured; newer ones take the files beside `before_1_19/`. "
+    assert f"\n\n{said}TurboQuant needs 1.18 or newer.\n\n```bash\n" in text

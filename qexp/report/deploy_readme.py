@@ -38,30 +38,30 @@ def readme(collection: CollectionRecord, row: Row, why: list[str], has_old: bool
     """
     quantized = not row.baseline
     turbo = quantized and any(key.startswith("quantization.config.turbo") for key in collection.config)
-    older = (
-        f"for older servers there is `before_1_19/`.{' TurboQuant needs 1.18 or newer.' if turbo else ''}"
-        if has_old
-        else "older ones cannot keep it as it was."
-    )
-    patch = f"curl -X PATCH {_REQUEST} {_HEADERS} -d @update_collection.json"
-    if collection.config.get("engine.source_collection"):
-        file = f"@{'before_1_19/' if is_old(collection) else ''}update_collection.json"
-        patch = patch_command(collection, file)
-    put = f"curl -X PUT {_REQUEST}/index {_HEADERS} -d @payload_index"
-    indexes = "".join(f"{put}_{number}.json\n" for number, _ in enumerate(payload_index_bodies(collection), 1))
+    needs = " TurboQuant needs 1.18 or newer." if turbo else ""
+    older = f"for older servers there is `before_1_19/`.{needs}" if has_old else "older ones cannot keep it as it was."
     newest = collection.config["storage.datatype"] in ("turbo16", "turbo8") or (
         quantized and collection.config.get("quantization.config.turbo.bits") == "bits8"
     )
     since = "1.20" if newest else "1.19"
+    servers, folder = f"For Qdrant {since} or newer; {older}", ""
+    if has_old and is_old(collection):
+        folder = "before_1_19/"
+        servers = f"For servers before 1.19, as the one measured; newer ones take the files beside `{folder}`.{needs}"
+    patch = f"curl -X PATCH {_REQUEST} {_HEADERS} -d @{folder}update_collection.json"
+    if collection.config.get("engine.source_collection"):
+        patch = patch_command(collection, f"@{folder}update_collection.json")
+    put = f"curl -X PUT {_REQUEST}/index {_HEADERS} -d @payload_index"
+    indexes = "".join(f"{put}_{number}.json\n" for number, _ in enumerate(payload_index_bodies(collection), 1))
     before = _vectors(collection) + _LATER + indexing(collection)
     return f"""# What to deploy
 
 {chr(10).join(f"- {line}" for line in why)}
 
-For Qdrant {since} or newer; {older}
+{servers}
 
 ```bash
-curl -X PUT {_REQUEST} {_HEADERS} -d @create_collection.json  # a new one
+curl -X PUT {_REQUEST} {_HEADERS} -d @{folder}create_collection.json  # a new one
 {indexes}{patch}  # or yours
 ```
 
