@@ -18,6 +18,7 @@ from qexp.report.bodies import (
     told_before_1_19,
     update_body,
 )
+from qexp.report.deploy_readme import indexing
 from qexp.report.record import CollectionRecord
 from qexp.results import Row
 from tests.test_edge import spec
@@ -54,6 +55,15 @@ def test_a_collection_is_made_as_it_was_measured() -> None:
         "on_disk_payload": True,
         "quantization_config": {"scalar": {"type": "int8", "quantile": 0.99, "memory": "pinned"}},
     }
+
+
+def test_a_collection_that_was_measured_by_scans_is_indexed_all_the_same() -> None:
+    config = {"storage.datatype": "float32"}
+    for threshold, sent in ((400, 400), (1_000, 1_000), (1_001, 1_000), (10_000, 1_000)):
+        scanned = made(config, {"points": 1_000, "size": 256, "full_scan_threshold": threshold})
+        body = create_body(scanned, quantized=True)
+        assert body["optimizers_config"]["indexing_threshold"] == sent
+        assert f'{{"indexing_threshold": {sent}}}' in indexing(scanned)
 
 
 def test_a_collection_of_a_cluster_is_exported_as_it_was_measured() -> None:

@@ -43,7 +43,7 @@ def create_body(collection: CollectionRecord, quantized: bool) -> Body:
         body["quantization_config"] = {method: {**given, "memory": config["storage.quantized"]}}
     kib = segment_vectors_kib(collection)
     if kib < INDEXED_FROM:  # by default nothing would be indexed, nor quantized
-        body["optimizers_config"]["indexing_threshold"] = collection.built("full_scan_threshold")
+        body["optimizers_config"]["indexing_threshold"] = create_threshold(collection)
     if may_split(collection) or config["index.segments"] > 1:
         body["optimizers_config"]["max_segment_size"] = most_segment_kib(kib, config["index.segments"])
     return body
@@ -65,6 +65,15 @@ def update_body(create: Body, kib: int, vector: str = "") -> Body:
         return {"vectors": vectors}
     optimizers = create["optimizers_config"] | {"indexing_threshold": update_threshold(create, kib)}
     return {"vectors": vectors, "optimizers_config": optimizers, **settings}
+
+
+def create_threshold(collection: CollectionRecord) -> int:
+    """Return the `indexing_threshold` of a collection that is created, in KiB: every segment is indexed, as measured.
+
+    With `validity=warn` the threshold below which searches scan may exceed what a segment has.
+    """
+    kib = segment_vectors_kib(collection)
+    return INDEXED_FROM if kib >= INDEXED_FROM else max(1, min(kib, collection.built("full_scan_threshold")))
 
 
 def update_threshold(create: Body, kib: int) -> int:

@@ -5,6 +5,7 @@ import json
 from qexp.report.bodies import (
     as_json,
     create_body,
+    create_threshold,
     filter_body,
     is_old,
     may_split,
@@ -127,7 +128,7 @@ def indexing(collection: CollectionRecord) -> str:
             f"of them than were measured; one of these has {kib:,} KiB: hence `max_segment_size`, room for twice as "
             "many."
         )
-    threshold = collection.built("full_scan_threshold") if kib < INDEXED_FROM else INDEXED_FROM
+    threshold = create_threshold(collection)
     named = bool(vector_name(collection))
     patched = threshold if named else update_threshold(create_body(collection, False), kib)
     after = f" ({patched:,} where the `PATCH` was sent)" if patched != threshold else ""
