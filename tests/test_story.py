@@ -150,7 +150,7 @@ GENERATED = "none: the vectors were generated"
 )
 def test_the_dataset_is_described(facts, config, source, size, model):
     one = job("scalar")
-    grid = _dataset(replace(one, dataset=FACTS | facts, config=one.config | config))
+    grid = _dataset([replace(one, dataset=FACTS | facts, config=one.config | config)])
     assert grid.rows == (
         ("dataset", "words"),
         ("source", source),
@@ -162,6 +162,11 @@ def test_the_dataset_is_described(facts, config, source, size, model):
         ("index", "HNSW, m 16, ef_construct 100"),
         ("content", "abc"),
     )
+
+
+def test_every_index_that_was_built_is_told_once():
+    built = [replace(job("scalar"), dataset=FACTS | {"m": m}) for m in (16, 32, 16)]
+    assert _dataset(built).rows[-2] == ("index", "HNSW, m 16, ef_construct 100; m 32, ef_construct 100")
 
 
 def test_a_report_has_all_its_parts_in_their_order():

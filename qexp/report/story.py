@@ -1,6 +1,6 @@
 """What a report says: every sentence is made from figures by a rule."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from qexp.report import answers
 from qexp.report.cliff import floors
@@ -44,7 +44,7 @@ def story(record: Record, decided: Recommendation, pictures: Iterable[str]) -> l
         *_findings(collections),
         *_picture("oversampling", _oversampling_alt(decided), there),
         Heading("Domain and dataset"),
-        _dataset(collections[0]),
+        _dataset(collections),
         *_comparison(decided),
         *_picture("latency", _latency_alt(decided), there),
         Heading("Key questions"),
@@ -150,8 +150,10 @@ def _findings(collections: list[CollectionRecord]) -> list[Element]:
     return [Heading("Tuned and adaptive oversampling"), Bullets(tuple(said))] if said else []
 
 
-def _dataset(collection: CollectionRecord) -> Grid:
-    facts, config = collection.dataset, collection.config
+def _dataset(collections: Sequence[CollectionRecord]) -> Grid:
+    """Return what was searched, which is the same in all collections, and their indexes, which may differ."""
+    facts, config = collections[0].dataset, collections[0].config
+    indexes = dict.fromkeys(f"m {one.built('m')}, ef_construct {one.built('ef_construct')}" for one in collections)
     size = f"{facts['size']} dimensions"
     if facts["size"] != facts["native_size"]:
         again = ", normalised again" if facts["distance"].lower() == "cosine" else ""
@@ -168,7 +170,7 @@ def _dataset(collection: CollectionRecord) -> Grid:
         ("model", str(encoder or config.get("dataset.model") or unknown)),
         ("distance", facts["distance"]),
         ("queries", f"{facts['queries']:,}: one half chooses, the other confirms"),
-        ("index", f"HNSW, m {collection.built('m')}, ef_construct {collection.built('ef_construct')}"),
+        ("index", f"HNSW, {'; '.join(indexes)}"),
         ("content", facts["digest"]),
     )
     return Grid(("", ""), rows)
