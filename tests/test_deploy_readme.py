@@ -97,3 +97,14 @@ def test_commands_are_for_a_server_as_old_as_the_one_that_was_measured():
     text = readme(made(FOUR, engine="server-1.18.3"), TRIAL, [], has_old=True)
     said = "For servers before 1.19, as the one measured; newer ones take the files beside `before_1_19/`. "
     assert f"\n\n{said}TurboQuant needs 1.18 or newer.\n\n```bash\n" in text
+
+
+def test_a_quantization_of_all_vectors_that_no_patch_takes_back_is_told():
+    def stays(row, **config):
+        return '{"quantization": {"ignore": true}}' in readme(made(config), row, [], has_old=True)
+
+    named = {"dataset.vector": "title"}
+    assert stays(BASELINE, **named)
+    assert stays(TRIAL, **named, **{"quantization.config": {}})
+    assert not stays(TRIAL, **named)
+    assert not stays(BASELINE)  # whose PATCH takes it back

@@ -8,6 +8,7 @@ from qexp.report.bodies import (
     create_threshold,
     filter_body,
     is_old,
+    is_quantized,
     may_split,
     patch_command,
     payload_index_bodies,
@@ -23,6 +24,10 @@ _REQUEST = "$QDRANT_URL/collections/NAME"
 _LATER = (
     "The `PATCH` sets HNSW and quantization for the vector itself, which wins over what is set for the collection: one "
     "that changes them later has to say it there too, in `vectors`, also to take the quantization back.\n\n"
+)
+_STAYS = (
+    "A quantization that the collection has for all vectors stays, as Qdrant cannot take it back for one of them: "
+    'there a search sends `{"quantization": {"ignore": true}}` as `params`, to be what was measured.\n\n'
 )
 _GROWING = (
     "Each time so many have come, the smallest segment is built anew with them, as long as both fit into one: all of "
@@ -54,7 +59,8 @@ def readme(collection: CollectionRecord, row: Row, why: list[str], has_old: bool
         patch = patch_command(collection, f"@{folder}update_collection.json")
     put = f"curl -X PUT {_REQUEST}/index {_HEADERS} -d @payload_index"
     indexes = "".join(f"{put}_{number}.json\n" for number, _ in enumerate(payload_index_bodies(collection), 1))
-    before = _vectors(collection) + _LATER + indexing(collection)
+    stays = _STAYS if vector_name(collection) and not is_quantized(collection, row) else ""
+    before = _vectors(collection) + _LATER + stays + indexing(collection)
     return f"""# What to deploy
 
 {chr(10).join(f"- {line}" for line in why)}
