@@ -102,6 +102,15 @@ def test_plots_are_drawn_and_nothing_sticks_out(report, tmp_path, width):
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed (.ci/run installs it)")
+def test_names_that_are_wider_than_a_phone_are_broken(report, tmp_path):
+    long = tmp_path / "long.html"
+    start = '<p class="verdict">Deploy '
+    long.write_text(report.read_text().replace(start, f"{start}scalar (index.full_scan_threshold=10000), "))
+    assert "full_scan_threshold" in long.read_text()
+    assert probe(long, tmp_path, 360)["needed"] <= 360
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed (.ci/run installs it)")
 def test_dark_pages_are_dark(report, tmp_path):
     light, dark = probe(report, tmp_path, 800), probe(report, tmp_path, 800, dark=True)
     assert light["page"] == "rgb(255, 255, 255)"

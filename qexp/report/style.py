@@ -7,7 +7,7 @@ STYLE = """
   --page: #14171e; --card: #1e232d; --accent: #7cc0ff; --good: #3fd6a4; --bad: #ff9a5c; --mark: #1d3350; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI",
-  "Liberation Sans", sans-serif; }
+  "Liberation Sans", sans-serif; overflow-wrap: break-word; }
 main { max-width: 54rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.1rem; font-weight: 500; color: var(--muted); margin: 0 0 .25rem; }
 h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; padding-top: 1rem; border-top: 1px solid var(--line); }
