@@ -100,6 +100,12 @@ def test_the_control_of_every_job_has_its_figures():
     )
 
 
+def test_a_control_is_printed_as_the_ratio_that_it_is():
+    wide, barely = (job("scalar", control(*ends), row("scalar", 2)) for ends in ((0.01, 26_688.9), (1.0002, 1.2)))
+    printed = [belief([one], recommend(one.rows, SLO))[2].rows[0][1] for one in (wide, barely)]
+    assert printed == ["1.000 (0.010–≥100)", "1.000 (1.0002–1.200)"]
+
+
 def told(*jobs: CollectionRecord) -> tuple[str, list[str]]:
     decided = recommend([one for found in jobs for one in found.rows], SLO)
     said = [element for element in belief(list(jobs), decided) if isinstance(element, Paragraph | Grid)]

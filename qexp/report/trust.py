@@ -83,7 +83,7 @@ def belief(collections: list[CollectionRecord], decided: Recommendation) -> list
             rows.append(
                 (
                     name,
-                    control.share,
+                    f"{control.estimate:.3f} ({control.between(3)})",
                     "fails: noisy" if control.distinguishable else "holds" if told else "too wide to say",
                     f"{base.metrics['recall']:.3f}",
                     f"{one.metrics.get('rounds', one.config['search.rounds']):g}",
