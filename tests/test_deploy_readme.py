@@ -80,6 +80,8 @@ def test_the_commands_of_the_readme_are_whole():
         ("PATCH", "", "@update_collection.json"),
         ("POST", "/points/query", f'{{"query": VECTOR, "limit": 10, "params": {params}}}'),
     ]
+    *_, (_, _, sent) = commands(TRIAL, {"dataset.vector": "author's title"})
+    assert sent == f'{{"query": VECTOR, "using": "author\'s title", "limit": 10, "params": {params}}}'
     live = {"engine.source_collection": "mine", "engine.url": "http://localhost:6333"}
     for version, place in (("1.18.2", "before_1_19/"), ("1.19.0", "")):
         made_anew = ("PUT", "", f"@{place}create_collection.json")

@@ -1,6 +1,7 @@
 """The README beside the deploy files: what to send where, and what to know before."""
 
 import json
+import shlex
 
 from qexp.report.bodies import (
     as_json,
@@ -159,10 +160,10 @@ def _params(collection: CollectionRecord, row: Row) -> str:
     if not params:
         return f"A search sends no `params` (limit {limit}).{using}"
     sent = json.dumps({**({"using": name} if name else {}), "limit": limit, "params": params}, ensure_ascii=False)
+    body = shlex.quote(f'{{"query": VECTOR, {sent[1:]}')
     return (
         f"Send `search_params.json` as `params` with every search (limit {limit}):\n\n```bash\n"
-        f"curl -X POST {_REQUEST}/points/query {_HEADERS} "
-        f"-d '{{\"query\": VECTOR, {sent[1:]}'\n```{using}"
+        f"curl -X POST {_REQUEST}/points/query {_HEADERS} -d {body}\n```{using}"
     )
 
 
