@@ -275,6 +275,8 @@ def test_memory_that_was_not_short_is_told(wanted, told):
     one.environment["memory_gib"] = 2.0
     said = [*answers._why([one], recommend(one.rows, SLO))]
     assert any(line.startswith(f"The unquantized collection wants {wanted}.0 MiB") for line in said) == told
+    remote = replace(one, rows=(baseline(cost=wanted / 100, engine="server"), row("scalar", 3, engine="server")))
+    assert not any("the machine has" in line for line in answers._why([remote], recommend(remote.rows, SLO)))
     assert said[-1] == "Rescoring at 3× reads up to 30 original vectors for every 10 results."
     one.config.update({"index.segments": 2, "engine.shards": 3})
     said = [*answers._why([one], recommend(one.rows, SLO))]

@@ -218,7 +218,8 @@ def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> It
         rest, share = ", ".join(_beside_codes(own)), 1 - own.metrics["codes_predicted_mib"] / choice.predicted_ram
         told = f"{percent(share)} of the RAM of {decided.title(choice)} is not codes"
         yield f"{told} but what no quantization shrinks: {rest}."
-    gib = collections[0].environment.get("memory_gib")
+    here = bare is not None and bare.row.params["engine"] == "edge"  # a server's memory is not seen from the client
+    gib = collections[0].environment.get("memory_gib") if here else None
     if bare and gib and decided.matched and bare.predicted_ram < 1024 * gib:
         wants = f"The unquantized collection wants {bare.predicted_ram:.1f} MiB and the machine has {gib:g} GiB"
         yield f"{wants}: memory was not short, so these speedups say nothing about a machine where it is."
