@@ -194,6 +194,7 @@ def test_the_evidence_is_what_was_recorded(recorded, tmp_path):
         "notes": warnings([collection]),
         "runs": {"record": recorded.run_id, "collection": collection.run_id, "trial": row.run_id},
         "reproduce": collection.tags["qexp.reproduce"],
+        "engine": collection.tags["qexp.engine"],
         "dataset": collection.dataset,
         "parameters": row.params,
         "metrics": row.metrics,

@@ -230,6 +230,11 @@ def test_every_machine_that_measured_is_named_once():
     _, facts, _ = _provenance(Record("run", "title", tuple(jobs), ()), jobs)
     assert isinstance(facts, Bullets)
     assert facts.items[3:] == ("one, 2 cores, 4.0 GiB; numpy 2.4.6.", "other, 2 cores, 4.0 GiB; numpy 2.4.6.")
+    for engine, told in (
+        ("server-1.19.0", "Qdrant 1.19.0 on a server, searched from: one, 2"),
+        ("edge-0.9.0", "one, 2"),
+    ):
+        assert replace(jobs[0], tags={"qexp.engine": engine}).machine.startswith(told)
 
 
 def test_every_name_has_its_storage_where_there_are_several():

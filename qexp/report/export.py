@@ -67,12 +67,13 @@ def export(folder: Path, record: Record, row: Row, why: list[str]) -> list[Path]
 
 
 def evidence(record: Record, collection: CollectionRecord, row: Row, why: list[str]) -> Body:
-    """Return what the recommendation rests on: runs, figures with their intervals, data, machine."""
+    """Return what the recommendation rests on: runs, figures with their intervals, engine, data, machine."""
     return {
         "recommendation": why,
         "notes": warnings([collection]),
         "runs": {"record": record.run_id, "collection": collection.run_id, "trial": row.run_id or None},
         "reproduce": collection.tags.get("qexp.reproduce"),
+        "engine": collection.tags.get("qexp.engine"),
         "dataset": collection.dataset,
         "parameters": row.params,
         "metrics": row.metrics,

@@ -52,12 +52,14 @@ class CollectionRecord:
 
     @property
     def machine(self) -> str:
-        """The machine that measured it, and its libraries; empty where that is not recorded."""
+        """The machine that measured it, and its libraries; before it the server. Empty where that is not recorded."""
         if not self.environment:
             return ""
         libraries = ", ".join(f"{name} {version}" for name, version in self.environment["libraries"].items())
         cpu, cpus, gib = (self.environment[name] for name in ("cpu", "cpus", "memory_gib"))
-        return f"{cpu}, {cpus} cores, {gib} GiB; {libraries}."
+        engine, _, version = self.tags.get("qexp.engine", "").partition("-")
+        server = f"Qdrant {version} on a server, searched from: " if engine == "server" else ""
+        return f"{server}{cpu}, {cpus} cores, {gib} GiB; {libraries}."
 
     def has(self, row: Row) -> bool:
         """Whether this very row is one of its own."""
