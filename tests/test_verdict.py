@@ -108,7 +108,7 @@ def test_in_what_configurations_were_compared_is_told_where_it_is_not_in_all():
     for objectives, told in ((OBJECTIVES, ""), (["accuracy", "p95"], " (compared in accuracy and P95 alone)")):
         decided = recommend(rows, replace(SLO, max_p95_ms=2.0, objectives=[*objectives]))
         assert verdict_lines(decided)[1] == (
-            "Margin: every other configuration within the limits is dominated: another one is nowhere worse, and "
+            "Margin: every other collection within the limits is dominated: another one is nowhere worse, and "
             f"cheaper, measurably faster or more accurate{told}."
         )
 

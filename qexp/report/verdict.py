@@ -64,7 +64,7 @@ def verdict_lines(decided: Recommendation) -> list[str]:
         )
     elif decided.beaten:
         lines.append(
-            "Margin: every other configuration within the limits is dominated: another one is nowhere worse, and "
+            "Margin: every other collection within the limits is dominated: another one is nowhere worse, and "
             f"cheaper, measurably faster or more accurate{judged_in(slo)}."
         )
     else:
