@@ -1,5 +1,6 @@
 """The schema of searches: the grid, tuning, adaptive policies, load."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import ceil, inf
@@ -192,6 +193,10 @@ def _check_filter(given: dict[str, Any]) -> None:
     from pydantic import ValidationError
     from qdrant_client import models
 
+    try:
+        json.dumps(given, allow_nan=False)
+    except ValueError as strange:
+        raise ConfigError("search.filter: a number in it is nan or infinite, which no JSON can say") from strange
     try:
         models.Filter.model_validate(given)
     except ValidationError as invalid:
