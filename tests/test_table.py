@@ -31,6 +31,11 @@ METRICS = {
 }
 
 
+def test_a_bar_in_a_name_begins_no_cell_of_markdown() -> None:
+    lines = markdown([Row(PARAMS | {"quantization": "a|b"}, METRICS)], "title").splitlines()
+    assert lines[4].startswith("| a\\|b | on | 3× | 0.123 |")
+
+
 def test_a_row_as_markdown() -> None:
     lines = markdown([Row(PARAMS, METRICS)], "title").splitlines()
     assert lines[0] == "**title**"

@@ -17,7 +17,9 @@ def one_line(name: str) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    """Return a row; the user's names may have a bar in them."""
+    whole = (cell.replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(whole)} |"
 
 
 def element_markdown(element: Element, suffix: str = "") -> str:
