@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from qexp.bench.accuracy import mean_interval
 from qexp.bench.halves import split
 from qexp.config import (
+    AdaptiveConfig,
     CollectionDataset,
     CostConfig,
     EngineConfig,
@@ -300,6 +301,7 @@ def test_quantization_is_held_against_qdrants_schema(config: dict[str, object], 
             lambda: SearchConfig(filter={"must": [{"key": "n", "range": {"gte": float("nan")}}]}),
             "search.filter: a number in it is nan or infinite, which no JSON can say",
         ),
+        (lambda: AdaptiveConfig(factors=[2, 2]), "search.adaptive.factors: needs at least two oversampling factors"),
         (lambda: SearchConfig(queries=1), "search.queries=1: must be at least 2"),
         (lambda: StorageConfig("s", vectors="pinned"), "storage.vectors=pinned"),
         (lambda: StorageConfig("s", datatype="float15"), "did you mean 'float16'"),

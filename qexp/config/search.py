@@ -53,7 +53,7 @@ class AdaptiveConfig:
 
     def __post_init__(self) -> None:
         _check_goal("search.adaptive", self.measure, self.target)
-        require(len(self.factors) > 1, "search.adaptive.factors: needs at least two oversampling factors")
+        require(len(set(self.factors)) > 1, "search.adaptive.factors: needs at least two oversampling factors")
         for factor in self.factors:
             at_least("search.adaptive.factors", factor, 1)
 
