@@ -63,6 +63,7 @@ def test_a_field_of_a_part_that_the_search_has_not_is_told() -> None:
         ("slo.min_accuracy=most", "slo.min_accuracy=most: must be a number"),
         ("skip_existing=perhaps", "skip_existing=perhaps: must be true or false"),
         ("embedding=-1", "embedding=-1: no such choice"),
+        ("embedding=1_000", "embedding=1_000: no such choice"),
         ("storage=inf", "storage=inf: no such choice"),
         ("slo=[1.5]", "slo=1.5: no such choice"),
         ("embedding=32", "embedding=32: no such choice; any size is embedding.size=32"),

@@ -129,11 +129,11 @@ def test_a_path_says_of_which_kind_it_is() -> None:
         check_choices([more, "dataset.path=a.npy"])
 
 
-@pytest.mark.parametrize("word", ["dataset=", "search=null", "search=[{}]", "~search", "~search=grid"])
+@pytest.mark.parametrize("word", ["dataset=", 'slo=""', "search=null", "search=[{}]", "~search", "~search=grid"])
 def test_a_group_has_a_choice(word: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{re.escape(word)}: must be one of its choices; qexp --help shows them$"):
         check_choices([word])
-    check_choices(["experiment=mine", "~experiment", "dataset.path="])
+    check_choices(["experiment=mine", "~experiment", "dataset.path=", "dataset=${oc.env:DATASET}"])
 
 
 @pytest.mark.parametrize("word", ["", " ", "=", "=x", "+=x", "~"])
