@@ -179,6 +179,8 @@ def _bad_kind(text: str) -> str:
         return f"{given}: is a list; write [{value}], and in a sweep [{value}],[…]"
     if several := re.search("Cannot convert '(list|dict)' to string", text):
         return f"{given}: must be a text, not a {'list' if several[1] == 'list' else 'mapping'}"
+    if "object_type=list" in text and re.search(r"\bnull\b", value):
+        return f"{given}: no item may be null"
     if "object_type=list" in text and "is not a subclass of" in text:
         return f"{given}: an item has fields of its own; write '{key}=[{{name: value}}]' (qexp --cfg job shows them)"
     if "object_type=list" in text:

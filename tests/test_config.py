@@ -301,6 +301,12 @@ def test_quantization_is_held_against_qdrants_schema(config: dict[str, object], 
             lambda: SearchConfig(filter={"must": [{"key": "n", "range": {"gte": float("nan")}}]}),
             "search.filter: a number in it is nan or infinite, which no JSON can say",
         ),
+        (
+            lambda: SearchConfig(hnsw_ef=[[64], [128]]),  # type: ignore[list-item]
+            "search.hnsw_ef=[[64], [128]]: an item is a list or mapping; write [a,b], and in a sweep [a],[b]",
+        ),
+        (lambda: AdaptiveConfig(factors=[[2]]), "search.adaptive.factors=[[2]]: an item is"),  # type: ignore[list-item]
+        (lambda: EngineConfig("edge", cpus=[[1]]), "engine.cpus=[[1]]: an item is"),  # type: ignore[list-item]
         (lambda: AdaptiveConfig(factors=[2, 2]), "search.adaptive.factors: needs at least two oversampling factors"),
         (lambda: SearchConfig(queries=1), "search.queries=1: must be at least 2"),
         (lambda: StorageConfig("s", vectors="pinned"), "storage.vectors=pinned"),

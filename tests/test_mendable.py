@@ -51,6 +51,7 @@ def test_a_field_of_a_part_that_the_search_has_not_is_told() -> None:
         ("search.oversampling={a: 1}", "search.oversampling={a: 1}: is a list; write search.oversampling=[…]"),
         ("quantization.config=[1]", "quantization.config=[1]: is a mapping; write 'quantization.config={name: value}'"),
         ("search.filter=5", "search.filter=5: is a mapping; write 'search.filter={name: value}'"),
+        ("search.clients=[1,null]", "search.clients=[1,null]: no item may be null"),
         ("cost.nodes=[5]", "cost.nodes=[5]: an item has fields of its own; write 'cost.nodes=[{name: value}]' (qexp"),
         ("quantization.theory=5", "quantization.theory=5: has fields of its own; write quantization.theory.fi"),
         ("quantization.theory=[5]", "quantization.theory=[5]: has fields of its own; write quantization.theory.fi"),

@@ -24,6 +24,12 @@ def one_of(key: str, value: str, known: Iterable[str]) -> None:
     require(value in known, f"{key}={value}: no such value{near_miss(value, known)}")
 
 
+def plain(key: str, values: Iterable[Any]) -> None:
+    """Refuse a list with a list or a mapping in it, which OmegaConf lets through."""
+    nested = any(isinstance(value, list | dict) for value in values)
+    require(not nested, f"{key}={values}: an item is a list or mapping; write [a,b], and in a sweep [a],[b]")
+
+
 def at_least(key: str, value: float | None, least: float, most: float = MOST) -> None:
     """Refuse a number that is below `least`, above `most`, infinite or no number; null passes."""
     if value is None:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from qexp.config.checks import MISSING, at_least, require, server_url
+from qexp.config.checks import MISSING, at_least, plain, require, server_url
 from qexp.errors import ConfigError
 
 _CAP = re.compile(r"(\d+(?:\.\d+)?) ?(%|[KMG]i?B|B)")
@@ -40,6 +40,8 @@ class EngineConfig:
             self.name in (self.kind, MISSING),
             f"engine.name={self.name}: names the kind of the engine; add engine=… to choose another",
         )
+        for key in ("ram_caps", "cpus"):
+            plain(f"engine.{key}", getattr(self, key))
         at_least("engine.builds", self.builds, 1)
         for cpu in self.cpus:
             at_least("engine.cpus", cpu, 0)

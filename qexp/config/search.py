@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import Any
 
-from qexp.config.checks import at_least, one_of, require
+from qexp.config.checks import at_least, one_of, plain, require
 from qexp.config.cost import MEASURES
 from qexp.config.dataset import PAYLOAD_INDEXES
 from qexp.errors import ConfigError, near_miss
@@ -53,6 +53,7 @@ class AdaptiveConfig:
 
     def __post_init__(self) -> None:
         _check_goal("search.adaptive", self.measure, self.target)
+        plain("search.adaptive.factors", self.factors)
         require(len(set(self.factors)) > 1, "search.adaptive.factors: needs at least two oversampling factors")
         for factor in self.factors:
             at_least("search.adaptive.factors", factor, 1)
@@ -87,6 +88,8 @@ class SearchConfig:
     adaptive: AdaptiveConfig | None = None
 
     def __post_init__(self) -> None:
+        for key in ("rescore", "oversampling", "hnsw_ef", "clients", "rate"):
+            plain(f"search.{key}", getattr(self, key))
         at_least("search.limit", self.limit, 1)
         at_least("search.rounds", self.rounds, 2)
         at_least("search.warmup", self.warmup, 0)
