@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from qexp.bench import accuracy
-from qexp.bench.accuracy import labels_of, mean_interval, recall, relevance, retention, summarize, worst_decile
+from qexp.bench.accuracy import judging, labels_of, mean_interval, recall, relevance, retention, summarize, worst_decile
 from qexp.bench.notes import labels_under_filter
 from qexp.data.truth import exact_scores, magnitude, neighbours
 
@@ -216,6 +216,9 @@ def test_labels_of_points_that_a_filter_keeps_out_count_for_nothing() -> None:
     assert kept.tolist() == [[0, 7, 1]]
     assert relevance(kept, 3)(np.array([[7, 2, -1], [2, -1, -1]])) == (1.0, 1.0)
     assert labels_of(labels[:0], np.array([2])).tolist() == []
+    grades = np.array([[0, 7, 0], [0, 8, 2], [1, 7, 0], [1, 8, -1]])
+    assert judging(grades).tolist() == [[0, 7, 0], [0, 8, 2]]  # of query 1 nothing is relevant
+    assert labels_of(grades, np.array([7])).tolist() == []
     assert labels_under_filter(labels, kept) == [
         "search.filter leaves labels to 1 of 2 labelled queries: nDCG and MRR are means over those"
     ]

@@ -87,8 +87,8 @@ def test_labels_of_dropped_rows_go_and_unknown_ids_are_refused_with_their_line()
     ("labelled", "said"),
     [
         (100, ""),
-        (2, "2 of 100 queries have labels: nDCG and MRR are means over those"),
-        (0, "none of the 100 queries has labels: no nDCG or MRR; draw more, or those that have"),
+        (2, "2 of 100 queries have a point labelled relevant: nDCG and MRR are means over those"),
+        (0, "none of the 100 queries has a point labelled relevant: no nDCG or MRR; draw more, or those that have"),
     ],
 )
 def test_labels_of_some_queries_alone_are_told(labelled: int, said: str) -> None:

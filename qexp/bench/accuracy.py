@@ -78,13 +78,18 @@ def worst_decile(shares: Share) -> float:
 
 def labels_of(qrels: Ids, points: Ids) -> Ids:
     """Return the labels of these points: under a filter, those of others are no fault of a search."""
-    return qrels[np.isin(qrels[:, 1], points)]
+    return judging(qrels[np.isin(qrels[:, 1], points)])
+
+
+def judging(qrels: Ids) -> Ids:
+    """Return the labels [n, 3] of queries with a relevant point, of a grade above 0: nothing is right for others."""
+    return qrels[np.isin(qrels[:, 0], qrels[qrels[:, 2] > 0, 0])]
 
 
 def relevance(qrels: Ids, k: int) -> Relevance:
     """Return what judges results [query, k] by labels: mean nDCG@k and MRR@k over labelled queries, None without any.
 
-    `qrels`: query row, point row, grade.
+    `qrels`: query row, point row, grade, of queries that have a relevant point.
     """
     if not len(qrels):
         return lambda found: (None, None)

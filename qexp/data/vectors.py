@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from qexp.bench.accuracy import judging
 from qexp.cache import Kind
 from qexp.config import (
     CollectionDataset,
@@ -32,7 +33,7 @@ from qexp.errors import ConfigError, DataError
 from qexp.progress import warn_once
 from qexp.results import DatasetFacts, Ids, Vectors
 
-LAYOUT = 9  # raise when the files below change their meaning
+LAYOUT = 10  # raise when the files below change their meaning
 QUERY_SEED = 0
 UNNORMALISED_SHARE = 0.01  # of the points; fewer are accidents
 HELD_OUT_SHARE = 10  # held-out queries are at most one in so many rows
@@ -166,7 +167,7 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
     np.save(folder / "query_rows.npy", queries.rows)
     if source.qrels:
         check_unique_ids(query_table)
-    qrels = qrel_rows(source.qrels, source.points, points.rows, query_table, queries.rows)
+    qrels = judging(qrel_rows(source.qrels, source.points, points.rows, query_table, queries.rows))
     np.save(folder / "qrels.npy", qrels)
     if config.dataset.truth == "neighbours" and source.queries is not None:
         given = given_neighbours(config.dataset, query_table, queries.rows, len(is_query))
@@ -266,8 +267,10 @@ def _labelled(labelled: int, queries: int) -> str:
     if labelled == queries:
         return ""
     if labelled:
-        return f"{labelled:,} of {queries:,} queries have labels: nDCG and MRR are means over those"
-    return f"none of the {queries:,} queries has labels: no nDCG or MRR; draw more, or those that have"
+        return f"{labelled:,} of {queries:,} queries have a point labelled relevant: nDCG and MRR are means over those"
+    return (
+        f"none of the {queries:,} queries has a point labelled relevant: no nDCG or MRR; draw more, or those that have"
+    )
 
 
 def _warnings(config: ExperimentConfig, facts: DatasetFacts, points: Written, queries: Written) -> list[str]:
