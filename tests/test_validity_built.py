@@ -108,6 +108,16 @@ BUILT = CollectionState(
 )
 
 
+def test_what_was_built_is_told_in_qdrants_words() -> None:
+    bare = replace(spec(size=32), quantization=None, quantized="")
+    checks = Checks(strict=False)
+    placements = {"vectors": "cold", "hnsw": "cached", "quantized": None}
+    validity.check_state(bare, replace(BUILT, quantization=None, placements=placements, files={}), checks)
+    told = [check.detail or check.what for check in checks.table if check.trap == "T05"]
+    assert f"{bare.title}: quantization=null as asked" in told
+    assert f'{bare.title}: placements={{"vectors": "cold", "hnsw": "cached", "quantized": null}} as asked' in told
+
+
 def found(asked: CollectionSpec, state: CollectionState) -> list[str]:
     """The traps of a state that falls into some."""
     checks = Checks(strict=False)

@@ -3,8 +3,10 @@
 Each check says what it looked at, so that a run can show why to believe it.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -123,20 +125,21 @@ def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks) ->
         checks.expect(
             value == built,
             "T05",
-            f"{spec.title}: {field}={value} as asked",
-            f"{spec.name}: {field}={value} was asked for, the engine built {built}; {again}",
+            f"{spec.title}: {field}={_told(value)} as asked",
+            f"{spec.name}: {field}={_told(value)} was asked for, the engine built {_told(built)}; {again}",
         )
     checks.expect(
         _same_quantization(spec, state),
         "T05",
-        f"{spec.title}: quantization={state.quantization} as asked",
-        f"{spec.name}: quantization {spec.quantization} was asked for, the engine built {state.quantization}; {again}",
+        f"{spec.title}: quantization={_told(state.quantization)} as asked",
+        f"{spec.name}: quantization={_told(spec.quantization)} was asked for, the engine built "
+        f"{_told(state.quantization)}; {again}",
     )
     checks.expect(
         not state.unasked,
         "T05",
         f"{spec.title}: the graph has nothing that was not asked for",
-        f"{spec.name}: the engine built the graph with {state.unasked}, which was not asked for; {again}",
+        f"{spec.name}: the engine built the graph with {_told(state.unasked)}, which was not asked for; {again}",
     )
     predicted = spec.points * code_bytes(spec.quantization, spec.size, spec.distance)
     codes = state.files.get("codes", 0)
@@ -148,6 +151,11 @@ def check_state(spec: CollectionSpec, state: CollectionState, checks: Checks) ->
         f"{spec.title}: {codes:,} bytes of codes, {predicted:,} predicted",
         f"{spec.name}: {codes} bytes of quantized codes, {predicted} expected; {again}",
     )
+
+
+def _told(value: Any) -> str:
+    """Return a value in Qdrant's words."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def check_same_index(baseline: CollectionState, quantized: CollectionState, checks: Checks) -> None:
