@@ -135,11 +135,22 @@ def test_an_interrupt_does_not_hit_a_process_that_is_starting(files: tuple[Path,
             assert not _ahead
 
 
-def test_a_killed_worker_is_one_line_and_leaves_no_half_collection(files: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (signal.SIGKILL, "; if nobody did that, memory ran out"),
+        (signal.SIGBUS, "; the disk that holds the cache is full"),
+        (signal.SIGABRT, "; the engine gave up, as where no memory is to be had"),
+        (signal.SIGSEGV, "$"),
+    ],
+)
+def test_a_killed_worker_is_one_line_and_leaves_no_half_collection(
+    files: tuple[Path, Path], tmp_path: Path, number: signal.Signals, remedy: str
+) -> None:
     with worker(files, tmp_path / "c") as it:
         it.build(spec(size=SIZE), files[0])
-        os.kill(pid(it), signal.SIGKILL)
-        with pytest.raises(EngineError, match="was killed by SIGKILL during 'block'"):
+        os.kill(pid(it), number)
+        with pytest.raises(EngineError, match=f"was killed by {number.name} during 'block'{remedy}"):
             it.block(OperatingPoint(10), 0, True)
 
 

@@ -224,6 +224,7 @@ class Worker:
         hints: dict[signal.Signals | None, str] = {
             signal.SIGKILL: "; if nobody did that, memory ran out: use fewer points or a storage with less in RAM",
             signal.SIGBUS: "; the disk that holds the cache is full: free space or set cache_dir",
+            signal.SIGABRT: "; the engine gave up, as where no memory is to be had: a smaller index.m, fewer points",
         }
         return f"the engine's process for {self._title} {how} during '{request}'{hints.get(by, '')}"
 
