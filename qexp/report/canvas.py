@@ -129,6 +129,16 @@ def fitting(labels: Sequence[str], columns: int, room: int) -> int:
     return 1
 
 
+def keep_apart(figure: "Figure", axes: "Axes") -> None:
+    """Hide those labels below the x axis that would run into the one before."""
+    figure.draw_without_rendering()
+    end = -np.inf
+    for label in axes.get_xticklabels():
+        extent = label.get_window_extent()
+        label.set_visible(extent.x0 > end)
+        end = extent.x1 if label.get_visible() else end
+
+
 def plain_numbers(axes: "Axes", frame: Frame) -> None:
     """Make the x axis logarithmic, and label logarithmic axes with plain numbers, fewer where there is less room."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter

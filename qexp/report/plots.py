@@ -1,6 +1,6 @@
 """The plots of a report, drawn from its figures."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log10
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.report.canvas import Draw, Frame, Theme, axes_of, beside, legend, plain_numbers
+from qexp.report.canvas import Draw, Frame, Theme, axes_of, beside, keep_apart, legend, plain_numbers
 from qexp.report.frontier import Candidate, frontier
 from qexp.report.plots_memory import cliff_plot, ram_plot
 from qexp.report.recommend import Recommendation
@@ -26,7 +26,6 @@ Samples = Mapping[str, NDArray[np.float64]]
 
 MARKERS = "os^Dv<>phXP"  # no multiple of the colours in number, so that pairs repeat late; a star is no quantization
 WITHOUT = 0.65  # where the points without rescoring are drawn, left of 1×
-APART = {False: 1.12, True: 1.24}  # of factors whose labels do not run into each other, in a wide and a narrow frame
 TOP = 4.0  # accuracy of 1 is drawn where 0.9999 is
 
 
@@ -163,21 +162,14 @@ def _oversampling(decided: Recommendation, frame: Frame) -> "Figure":
         )
     axes.set_xscale("log")
     axes.minorticks_off()
-    told = _with_room(factors, APART[frame.narrow])
-    without = f"no{chr(10) if frame.narrow else ' '}rescoring"
-    axes.set_xticks([WITHOUT, *told], [without, *(f"{factor:g}×" for factor in told)])
+    axes.set_xticks(
+        [WITHOUT, *sorted(factors)],
+        [f"no{chr(10) if frame.narrow else ' '}rescoring", *(f"{factor:g}×" for factor in sorted(factors))],
+    )
     _accuracy_axis(axes, decided, frame.theme)
     legend(figure, axes, frame, 3 if frame.narrow else 5)
+    keep_apart(figure, axes)
     return figure
-
-
-def _with_room(factors: Iterable[float], apart: float) -> list[float]:
-    """Return the factors in order, without those that are less than `apart` times the one before them."""
-    told: list[float] = []
-    for factor in sorted(factors):
-        if not told or factor >= apart * told[-1]:
-            told.append(factor)
-    return told
 
 
 def _latencies(
