@@ -103,7 +103,7 @@ def test_commands_are_for_a_server_as_old_as_the_one_that_was_measured():
 
 def test_a_quantization_of_all_vectors_that_no_patch_takes_back_is_told():
     def stays(row, **config):
-        return '{"quantization": {"ignore": true}}' in readme(made(config), row, [], has_old=True)
+        return 'sends `"quantization": {"ignore": true}` in its `params`' in readme(made(config), row, [], has_old=True)
 
     named = {"dataset.vector": "title"}
     assert stays(BASELINE, **named)

@@ -73,7 +73,9 @@ def create_threshold(collection: CollectionRecord) -> int:
     With `validity=warn` the threshold below which searches scan may exceed what a segment has.
     """
     kib = segment_vectors_kib(collection)
-    return INDEXED_FROM if kib >= INDEXED_FROM else max(1, min(kib, collection.built("full_scan_threshold")))
+    parts = collection.config.get("engine.shards", 1) * collection.config["index.segments"]
+    least = kib if parts == 1 else kib // 2  # points are dealt by hash: some get fewer
+    return INDEXED_FROM if kib >= INDEXED_FROM else max(1, min(least, collection.built("full_scan_threshold")))
 
 
 def update_threshold(create: Body, kib: int) -> int:

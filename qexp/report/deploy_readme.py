@@ -28,7 +28,8 @@ _LATER = (
 )
 _STAYS = (
     "A quantization that the collection has for all vectors stays, as Qdrant cannot take it back for one of them: "
-    'there a search sends `{"quantization": {"ignore": true}}` as `params`, to be what was measured.\n\n'
+    'there a search sends `"quantization": {"ignore": true}` in its `params`, beside what is said below of them, to be '
+    "what was measured.\n\n"
 )
 _GROWING = (
     "Each time so many have come, the smallest segment is built anew with them, as long as both fit into one: all of "
