@@ -93,8 +93,11 @@ def _reach(uri: str) -> None:
 def asked_again(record: logging.LogRecord) -> bool:
     """Have a log say in short that a server is asked again, and why; a filter, which lets everything through."""
     if record.msg.startswith("Retrying (") and isinstance(record.args, tuple):
-        why = without_password(str(record.args[1]).rpartition(": ")[2])
-        record.msg, record.args = "the server is asked again: %s", (why,)
+        why = record.args[1]
+        while isinstance(why, Exception) and why.args and isinstance(why.args[-1], Exception):
+            why = why.args[-1]
+        said = re.sub(r"^\w+\(.*?\): ", "", str(why))  # the connection, with its address
+        record.msg, record.args = "the server is asked again: %s", (without_password(said),)
     return True
 
 

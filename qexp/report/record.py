@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Any, TypeVar
 
 from qexp.config import SloConfig
@@ -188,6 +189,7 @@ class Record:
             key.removeprefix("slo."): value for key, value in config.items() if key.startswith("slo.")
         }
         chosen = {field.name: limits[field.name] for field in fields(SloConfig) if field.name in limits}
+        chosen = {name: None if value == inf else value for name, value in chosen.items()}  # as older records have it
         return SloConfig(**{"name": "default", **chosen})
 
     def collection_of(self, row: Row) -> CollectionRecord:
