@@ -81,6 +81,8 @@ def _no_yaml(error: Exception) -> str:
 
 def _no_config(text: str) -> str:
     """Return the line for a configuration that takes the place of qexp's own and is not there."""
+    if re.match("Cannot find primary config 'config'", text):
+        return "--config-path: leave it out; a folder with choices of your own is --config-dir=…"
     if named := re.match(r"Cannot find primary config '([^']*)'", text):
         return f"--config-name={named[1]}: no such file in the folder of --config-dir; leave it out for qexp's own"
     if found := re.match(r"Primary config .*?'(?:qexp\.)?([^']+)'", text, re.DOTALL):
@@ -182,11 +184,13 @@ def _bad_kind(text: str) -> str:
     if "object_type=list" in text and re.search(r"\bnull\b", value):
         return f"{given}: no item may be null"
     if "object_type=list" in text and "is not a subclass of" in text:
-        return f"{given}: an item has fields of its own; write '{key}=[{{name: value}}]' (qexp --cfg job shows them)"
+        return f"{given}: an item has fields of its own; write '{key}=[{{name: value}}]'"
     if "object_type=list" in text:
         return f"{given}: is a list; write {key}=[…]"
     if "object_type=dict" in text or re.search(r"Cannot assign \w+ to Dict", text):
         return f"{given}: is a mapping; write '{key}={{name: value}}'"
+    if part := re.fullmatch(r"search\.(tune|adaptive)", key):
+        return f"{given}: is a part with fields of its own; add search={part[1]}"
     if "is not a subclass of" in text or "Cannot merge DictConfig with ListConfig" in text:
         return f"{given}: has fields of its own; write {key}.field=value (qexp --cfg job shows those that are there)"
     return ""

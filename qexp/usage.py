@@ -15,7 +15,8 @@ from qexp.paths import packaged
 from qexp.swept import in_grammar
 
 _PATH = re.compile(r"(dataset\.(?:\w+\.)*(?:path|neighbours_path)|embedding\.(?:model|function))=(.+)", re.DOTALL)
-_NO_NAME = re.compile(r"(?<![^\[,])[+-]?(\d[\d_]*(\.[\d_]*)?(e[+-]?\d+)?|inf|nan|true|false)(?![^\],])", re.IGNORECASE)
+_NUMBER = r"\d[\d_]*(\.[\d_]*)?(e[+-]?\d+)?|\.\d[\d_]*"
+_NO_NAME = re.compile(rf"(?<![^\[,])[+-]?({_NUMBER}|inf|nan|true|false|null)(?![^\],])", re.IGNORECASE)
 _SECRET = re.compile(r"^(engine|dataset)\.\w*(key|token|password|secret)=|(QDRANT_API_KEY|HF_TOKEN)\s*[=:]")
 GROUPS = ("dataset", "embedding", "quantization", "storage", "index", "search", "engine", "cost", "slo", "experiment")
 SOURCE = "engine.source_collection"
@@ -133,9 +134,10 @@ def check_choices(words: list[str]) -> None:
     for word in words:
         group, sign, choice = word.removeprefix("~").partition("=")
         require(bool(group.strip("+ ")), f"'{word}': names nothing; write group=choice or group.field=value")
-        none = sign and (choice in ("", "null", "''", '""') or re.search(r"(?<!\$)\{", choice))
+        bare = choice[1:-1] if re.fullmatch("'.+'", choice) else choice  # as it was before it was quoted
+        none = sign and (bare.strip("'\"").lower() in ("", "null", "[]") or re.search(r"(?<!\$)\{", choice))
         if group in GROUPS and (none or (word.startswith("~") and group != "experiment")):
-            raise ConfigError(f"{word}: must be one of its choices; qexp --help shows them")
+            raise ConfigError(f"{word.replace(choice, bare)}: must be one of its choices; qexp --help shows them")
 
 
 def check_secrets(words: list[str]) -> None:

@@ -282,6 +282,8 @@ def test_quantization_is_held_against_qdrants_schema(config: dict[str, object], 
         ),
         (lambda: SearchConfig(clients=[1, 257]), "search.clients=257: each is a process of its own; at most 256"),
         (lambda: SearchConfig(seed=-1), "search.seed=-1: must be at least 0"),
+        (lambda: SearchConfig(limit=-(10**400)), "search.limit=-1000"),
+        (lambda: SearchConfig(filter={"must": [{"key": b"city"}]}), "search.filter: a value in it is none"),
         (lambda: CostConfig(headroom=float("inf")), "cost.headroom=inf: must be a finite number"),
         (lambda: CostConfig(replication=10**400), "cost.replication: must be at most 1e+15"),
         (lambda: CostConfig(usd_per_gb_month=1e300), "cost.usd_per_gb_month: must be at most 1e+15"),
@@ -299,7 +301,7 @@ def test_quantization_is_held_against_qdrants_schema(config: dict[str, object], 
         ),
         (
             lambda: SearchConfig(filter={"must": [{"key": "n", "range": {"gte": float("nan")}}]}),
-            "search.filter: a number in it is nan or infinite, which no JSON can say",
+            "search.filter: a value in it is none that JSON has (nan, infinity, bytes)",
         ),
         (
             lambda: SearchConfig(hnsw_ef=[[64], [128]]),  # type: ignore[list-item]

@@ -36,7 +36,8 @@ def at_least(key: str, value: float | None, least: float, most: float = MOST) ->
         return
     require(isinstance(value, int) or math.isfinite(value), f"{key}={value}: must be a finite number")
     require(value <= most, f"{key}: must be at most {most:g}")
-    require(value >= least, f"{key}={value:g}: must be at least {least:g}")
+    told = value if isinstance(value, int) else f"{value:g}"  # floats end before integers do
+    require(value >= least, f"{key}={told}: must be at least {least:g}")
 
 
 def no_secret(key: str, url: str) -> None:

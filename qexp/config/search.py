@@ -198,8 +198,8 @@ def _check_filter(given: dict[str, Any]) -> None:
 
     try:
         json.dumps(given, allow_nan=False)
-    except ValueError as strange:
-        raise ConfigError("search.filter: a number in it is nan or infinite, which no JSON can say") from strange
+    except (ValueError, TypeError) as strange:
+        raise ConfigError("search.filter: a value in it is none that JSON has (nan, infinity, bytes)") from strange
     try:
         models.Filter.model_validate(given)
     except ValidationError as invalid:

@@ -94,7 +94,7 @@ def _usable(numbers: Ids, batch: Vectors, table: Table, distance: str, drop: boo
         raise DataError(f"{where}: the vector has NaN or infinite components; dataset.on_bad_vector=drop leaves it out")
     if distance != "cosine":
         raise DataError(
-            f"{where}: the vector has components beyond ± {LARGEST:g}, too large for sums of their squares in single "
+            f"{where}: the vector has components beyond ± {LARGEST:g}, for which distances may overflow in single "
             "precision; scale all vectors down, or dataset.on_bad_vector=drop leaves it out"
         )
     raise DataError(
