@@ -1,6 +1,7 @@
 """The tracking store: what is said of it, and what is lost when it fails: nothing."""
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 from mlflow import MlflowClient
+from urllib3.exceptions import ProtocolError, ProxyError
 
 from qexp import store
 from qexp.errors import ConfigError, TrackingError
@@ -295,3 +297,21 @@ def test_of_many_artifacts_of_a_run_the_run_is_asked_for_once(
     assert found == [{"is": "a.json"}, {"is": "b.json"}, {}]
     assert file_artifact(run_id, "c.json", str(tmp_path)) is None
     assert asked == [run_id]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("timed out"), "timed out"),
+        (ProtocolError("Connection aborted.", ConnectionResetError(104, "reset by peer")), "[Errno 104] reset by peer"),
+        (
+            ProxyError("Cannot connect.", OSError("Tunnel failed: 503 at http://me:pw@it")),
+            "Tunnel failed: 503 at http://***@it",
+        ),
+    ],
+)
+def test_why_a_server_is_asked_again_is_said_whole(error: Exception, said: str) -> None:
+    retrying = "Retrying (%r) after connection broken by '%r': %s"
+    record = logging.LogRecord("urllib3", logging.WARNING, "", 0, retrying, (None, error, "/api"), None)
+    assert store.asked_again(record)
+    assert record.getMessage() == f"the server is asked again: {said}"

@@ -180,5 +180,7 @@ def test_a_store_that_is_asked_again_is_told_of(name: str, tmp_path: Path) -> No
     assert done.returncode == 2
     *waiting, said = done.stderr.splitlines()
     assert waiting
-    assert set(waiting) == {"the server is asked again: [Errno 111] Connection refused"}
+    assert set(waiting) == {
+        "the server is asked again: Failed to establish a new connection: [Errno 111] Connection refused"
+    }
     assert said.startswith(f"qexp-{name}: ")
