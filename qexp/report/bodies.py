@@ -73,8 +73,7 @@ def create_threshold(collection: CollectionRecord) -> int:
     With `validity=warn` the threshold below which searches scan may exceed what a segment has.
     """
     kib = segment_vectors_kib(collection)
-    parts = collection.config.get("engine.shards", 1) * collection.config["index.segments"]
-    least = kib if parts == 1 else kib // 2  # points are dealt by hash: some get fewer
+    least = kib if _segments(collection) == 1 else kib // 2  # points are dealt by hash: some get fewer
     return INDEXED_FROM if kib >= INDEXED_FROM else max(1, min(least, collection.built("full_scan_threshold")))
 
 
@@ -187,8 +186,15 @@ def is_old(collection: CollectionRecord) -> bool:
 def segment_vectors_kib(collection: CollectionRecord) -> int:
     """Return the KiB of vectors of one segment, which Qdrant compares with its thresholds."""
     config, facts = collection.config, collection.dataset
-    segments = config.get("engine.shards", 1) * config["index.segments"]
+    segments = _segments(collection)
     return shard_kib(facts["points"], segments, facts["size"], config["storage.datatype"], facts["distance"])
+
+
+def _segments(collection: CollectionRecord) -> int:
+    """Return how many segments were asked for, in all shards together."""
+    shards: int = collection.config.get("engine.shards", 1)
+    segments: int = collection.config["index.segments"]
+    return shards * segments
 
 
 def may_split(collection: CollectionRecord) -> bool:
