@@ -5,18 +5,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from qexp.bench import accuracy
 from qexp.bench.accuracy import judging, labels_of, mean_interval, recall, relevance, retention, summarize, worst_decile
 from qexp.bench.notes import labels_under_filter
 from qexp.data.truth import exact_scores, magnitude, neighbours
+from tests.test_retention import overlap
 
 # Coordinates from a handful of values give ties and duplicates in most examples.
 COORDINATES = st.integers(-2, 2).map(float)
-
-
-def overlap(found: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Retention where no point is as near as another."""
-    return retention(found, reference, np.zeros(found.shape), np.ones(reference.shape), np.ones((len(found), 1)))
 
 
 def recall_of(found: np.ndarray, points: np.ndarray, queries: np.ndarray, distance: str, k: int) -> np.ndarray:
@@ -48,49 +43,6 @@ def test_recall_is_that_of_a_naive_count_with_ties(  # T11
         scores = sorted((naive_score(point, query, distance) for point in points), reverse=True)
         hits = sum(1 for i in found[row] if i >= 0 and naive_score(points[i], query, distance) >= scores[4] - 1e-6)
         assert ours[row] == pytest.approx(hits / 5, abs=1e-9)
-
-
-def test_retention_is_that_of_a_naive_count() -> None:
-    rng = np.random.default_rng(0)
-    found, reference = (np.array([rng.permutation(11)[:6] - 1 for _ in range(200)]) for _ in range(2))
-    for ours, mine, theirs in zip(overlap(found, reference), found.tolist(), reference.tolist(), strict=True):
-        kept = {point for point in theirs if point >= 0}
-        assert ours == len(kept & set(mine)) / len(kept)
-
-
-def test_a_point_as_near_stands_for_a_lost_result_once() -> None:
-    reference, found = np.array([[0, 1, 2, 3]] * 3), np.array([[0, 8, 9, 7], [4, 5, 6, 7], [0, 1, 2, -1]])
-    near = np.array([[0.9, 0.9, 0.9, 0.5]] * 3)
-    # 8 and 9 are as near as 1 and 2, and 7 as near as 3; three of 4, 5, 6 as near as 0 to 2; nothing for 3
-    ours = np.array([[0.9, 0.9, 0.9, 0.5], [0.9, 0.9, 0.9, 0.9], [0.9, 0.9, 0.9, -np.inf]])
-    one = np.ones((3, 1))
-    assert retention(found, reference, ours, near, one).tolist() == [1.0, 0.75, 0.75]
-    assert retention(found, reference, ours - 2e-6, near, one).tolist() == overlap(found, reference).tolist()
-    apart = np.array([[0.9, 0.1]])  # what was found, or was not lost, stands for nothing
-    assert retention(np.array([[0, 9]]), np.array([[0, 1]]), apart, near[:1, :2], one[:1]).tolist() == [0.5]
-    assert retention(np.array([[0, 9]]), np.array([[0, 1]]), near[:1, :2], apart, one[:1]).tolist() == [0.5]
-    assert retention(np.array([[0, 1]]), np.array([[9, 1]]), near[:1, :2], near[:1, :2], one[:1]).tolist() == [1.0]
-    ranks = np.array([[0.9, 0.95]]), np.array([[0.95, 0.9]])  # wherever it stands
-    assert retention(np.array([[9, 0]]), np.array([[0, 1]]), *ranks, one[:1]).tolist() == [1.0]
-    nearer = np.where(ours == 0.9, 0.91, ours)  # nearer than what was lost is not what the baseline returned
-    assert retention(found, reference, nearer, near, one).tolist() == [0.5, 0.0, 0.75]
-
-
-@given(
-    found=arrays(np.int64, (3, 5), elements=st.integers(-1, 9)),
-    reference=arrays(np.int64, (3, 5), elements=st.integers(-1, 9)),
-    pairs=st.integers(1, 100),
-)
-def test_retention_of_points_without_duplicates_is_the_overlap(
-    found: np.ndarray, reference: np.ndarray, pairs: int
-) -> None:
-    for rows in (found, reference):
-        rows.sort(axis=1)
-        rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = -1  # no engine returns a point twice
-    scores = [np.where(rows < 0, -np.inf, rows / 10) for rows in (found, reference)]
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(accuracy, "PAIRS", pairs)
-        assert retention(found, reference, *scores, np.ones((3, 1))) == pytest.approx(overlap(found, reference))
 
 
 def test_a_tie_at_the_kth_distance_is_a_hit() -> None:  # T11
@@ -225,25 +177,6 @@ def test_labels_of_points_that_a_filter_keeps_out_count_for_nothing() -> None:
     assert labels_under_filter(labels, labels) == []
 
 
-def test_a_share_is_the_same_number_however_it_comes_about() -> None:
-    reference = np.arange(7)[None, :]
-    scores, found = -reference.astype(float), reference.copy()
-    found[0, 5:] = [8, 9]
-    near = scores.copy()
-    near[0, 6] = -20.0  # 8 ties with what was lost at rank 5, 9 is far
-    shares = retention(found, reference, near, scores, np.ones((1, 1)))
-    assert shares.tolist() == [6 / 7]
-    assert 5 / 7 + 1 / 7 != 6 / 7
-
-
-def test_where_the_baseline_found_fewer_than_k_those_are_all_there_is_to_keep() -> None:
-    reference = np.array([[1, -1], [1, -1], [1, -1], [-1, -1]])
-    found = np.array([[1, 2], [1, -1], [2, -1], [-1, -1]])
-    assert overlap(found, reference).tolist() == [1.0, 1.0, 0.0, 0.0]
-    near, ours = np.array([[0.9, -np.inf]]), np.array([[0.9, 0.1]])
-    assert retention(np.array([[7, 8]]), np.array([[1, -1]]), ours, near, np.ones((1, 1))).tolist() == [1.0]
-
-
 @pytest.mark.parametrize("unit", [1.0, 1000.0])
 def test_a_tie_is_a_millionth_of_the_magnitude(unit: float) -> None:
     exact, magnitude = unit * np.array([[3.0, 2.0]]), np.array([[unit]])
@@ -257,13 +190,6 @@ def test_points_at_no_distance_at_all_are_as_near() -> None:
     zero = np.zeros((1, 1))  # euclid and manhattan: the magnitude is the distance itself
     assert retention(np.array([[9]]), np.array([[1]]), zero, zero, zero).tolist() == [1.0]
     assert recall(zero, zero, zero).tolist() == [1.0]
-
-
-def test_stand_ins_are_given_to_the_query_that_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accuracy, "PAIRS", 1)  # one query at a time
-    found, reference = np.array([[0, 1], [8, 1], [8, 9]]), np.array([[0, 1]] * 3)
-    ours, near = np.array([[0.9, 0.8], [0.9, 0.8], [0.9, 0.1]]), np.array([[0.9, 0.8]] * 3)
-    assert retention(found, reference, ours, near, np.ones((3, 1))).tolist() == [1.0, 1.0, 0.5]
 
 
 @pytest.mark.parametrize(("queries", "worst"), [(19, 0.0), (20, 0.5), (29, 0.5), (30, 1.0)])

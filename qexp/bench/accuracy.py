@@ -42,12 +42,14 @@ def retention(
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
-    common = ((found[:, :, None] == reference[:, None, :]) & (found[:, :, None] >= 0)).any(axis=2).sum(axis=1)
+    common = np.zeros(len(found), dtype=np.int64)
     step = max(1, PAIRS // found.shape[1] ** 2)
     for start in range(0, len(found), step):
         rows = slice(start, start + step)
         same = found[rows, :, None] == reference[rows, None, :]
-        instead, lost = ~same.any(axis=2) & (found[rows] >= 0), ~same.any(axis=1) & (reference[rows] >= 0)
+        hits = same.any(axis=2) & (found[rows] >= 0)
+        common[rows] = hits.sum(axis=1)
+        instead, lost = ~hits & (found[rows] >= 0), ~same.any(axis=1) & (reference[rows] >= 0)
         with np.errstate(invalid="ignore"):  # -inf from -inf, of results that are none
             apart = np.abs(found_scores[rows, :, None] - reference_scores[rows, None, :])
         ties = (apart <= TIE * magnitude[rows, :, None]) & instead[:, :, None] & lost[:, None, :]
