@@ -18,7 +18,7 @@ from qexp.data.labels import (
     table_qrels,
 )
 from qexp.data.table import Table
-from qexp.data.vectors import _labelled, load_data
+from qexp.data.vectors import load_data
 from qexp.errors import DataError
 
 KEPT = np.array([0, 2, 3])
@@ -81,18 +81,6 @@ def test_labels_of_dropped_rows_go_and_unknown_ids_are_refused_with_their_line()
         qrel_rows(written((6, "a", 1)), points, KEPT, table(None), np.arange(4))
     with pytest.raises(DataError, match=r"^labels line 3: query 7 and point 'a' have two grades, 2 and 0; keep one"):
         qrel_rows(written((7, "a", 2), (7, "a", 2), (7, "a", 0)), points, KEPT, queries, np.arange(4))
-
-
-@pytest.mark.parametrize(
-    ("labelled", "said"),
-    [
-        (100, ""),
-        (2, "2 of 100 queries have a point labelled relevant: nDCG and MRR are means over those"),
-        (0, "none of the 100 queries has a point labelled relevant: no nDCG or MRR; draw more, or those that have"),
-    ],
-)
-def test_labels_of_some_queries_alone_are_told(labelled: int, said: str) -> None:
-    assert _labelled(labelled, 100) == said
 
 
 def test_a_duplicate_id_names_both_rows() -> None:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qexp.bench.notes import between_builds, few_queries, labels_under_filter, notes
+from qexp.bench.notes import between_builds, few_labelled, few_queries, labels_under_filter, notes
 from qexp.results import Accuracy, Interval, OperatingPoint
 from tests.conftest import QUICK, Qexp
 from tests.test_edge import spec
@@ -73,6 +73,19 @@ def test_how_far_builds_differ_is_told_of_the_widest() -> None:
 def test_an_empty_column_of_p95_is_explained() -> None:
     assert few_queries(99) == ["99 queries are too few for a P95, which takes 100"]
     assert few_queries(100) == []
+
+
+@pytest.mark.parametrize(
+    ("labelled", "said"),
+    [
+        (100, []),
+        (2, ["2 of 100 queries have a point labelled relevant: nDCG and MRR are means over those"]),
+        (0, ["none of the 100 queries has a point labelled relevant: no nDCG or MRR; draw more, or those that have"]),
+    ],
+)
+def test_labels_of_some_queries_alone_are_told(labelled: int, said: list[str]) -> None:
+    labels = np.array([(query, point, 1) for query in range(labelled) for point in (5, 6)]).reshape(-1, 3)
+    assert few_labelled(labels, 100) == said
 
 
 def test_queries_whose_labels_a_filter_keeps_out_are_counted_not_points() -> None:

@@ -55,6 +55,20 @@ def between_builds(measured: Sequence[Accuracy]) -> list[str]:
     ]
 
 
+def few_labelled(qrels: Ids, queries: int) -> list[str]:
+    """Return a sentence where not every one of the queries has labels [n, 3]."""
+    labelled = len(np.unique(qrels[:, 0]))
+    if labelled == queries:
+        return []
+    if labelled:
+        return [
+            f"{labelled:,} of {queries:,} queries have a point labelled relevant: nDCG and MRR are means over those"
+        ]
+    return [
+        f"none of the {queries:,} queries has a point labelled relevant: no nDCG or MRR; draw more, or those that have"
+    ]
+
+
 def labels_under_filter(qrels: Ids, kept: Ids) -> list[str]:
     """Return a sentence where a filter keeps out all labelled points of some queries; both are labels [n, 3]."""
     before, after = (len(np.unique(labels[:, 0])) for labels in (qrels, kept))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from qexp.bench.accuracy import judging
+from qexp.bench.notes import few_labelled
 from qexp.cache import Kind
 from qexp.config import (
     CollectionDataset,
@@ -194,8 +195,8 @@ def _write(source: Source, config: ExperimentConfig, distance: str, folder: Path
         payload_indexes=source.payload_indexes,
         revision=source.revision,
     )
-    labelled = [_labelled(len(np.unique(qrels[:, 0])), facts.queries)] if source.qrels else []
-    return facts, [*_warnings(config, facts, points, queries), *filter(None, labelled)]
+    labelled = few_labelled(qrels, facts.queries) if source.qrels else []
+    return facts, [*_warnings(config, facts, points, queries), *labelled]
 
 
 def _split(source: Source, config: ExperimentConfig) -> tuple[Table, Any, Any]:
@@ -260,17 +261,6 @@ def _check_given(config: ExperimentConfig, source: Source, facts: DatasetFacts) 
         raise DataError("dataset.truth=neighbours: they are those without search.filter; set dataset.truth=exact")
     if source.queries is None:
         raise DataError("dataset.truth=neighbours: held-out queries have none; set dataset.truth=exact")
-
-
-def _labelled(labelled: int, queries: int) -> str:
-    """Return what is to be known where not every query has labels; nothing where every one has."""
-    if labelled == queries:
-        return ""
-    if labelled:
-        return f"{labelled:,} of {queries:,} queries have a point labelled relevant: nDCG and MRR are means over those"
-    return (
-        f"none of the {queries:,} queries has a point labelled relevant: no nDCG or MRR; draw more, or those that have"
-    )
 
 
 def _warnings(config: ExperimentConfig, facts: DatasetFacts, points: Written, queries: Written) -> list[str]:
