@@ -69,11 +69,11 @@ def test_t12_neighbours_in_the_cache_are_searched_again(small: ExperimentConfig,
 
 def test_t12_uint8_keeps_whole_numbers() -> None:
     whole = np.array([[0, 255, 3], [17, 1, 2]], dtype=np.float32)
-    for kept in (whole, whole * 0.99, np.array([[0.0, 1.1]])):  # an eleventh of the last is lost
+    for kept in (whole, whole * 0.99, 0 * whole, np.array([[0.0, 1.1]])):  # an eleventh of the last is lost
         dataset_checks.check_whole_numbers("points", kept, Checks())
     with pytest.raises(BenchmarkError, match="points of components from 0 to 510 lose 50% of their length"):
         dataset_checks.check_whole_numbers("points", whole * 2, Checks())
-    for wrong in (whole / 256, -whole, np.array([[0.0, 1.12]]), vectors(32, 3)):
+    for wrong in (whole / 256, whole * 1e-25, -whole, np.array([[0.0, 1.12]]), vectors(32, 3)):
         with pytest.raises(BenchmarkError, match=r"^T12 storage.datatype=uint8 keeps whole numbers from 0 to 255; "):
             dataset_checks.check_whole_numbers("points", wrong, Checks())
 
@@ -81,7 +81,8 @@ def test_t12_uint8_keeps_whole_numbers() -> None:
 def test_t12_float16_keeps_what_is_neither_beyond_its_range_nor_next_to_nothing() -> None:
     for kept in (vectors(32, 3), vectors(32, 3) * 1e4, vectors(32, 3) * 1e-5, np.zeros((1, 2), dtype=np.float32)):
         dataset_checks.check_halves("points", kept, Checks())
-    for wrong in (np.array([[1.0, 65_520.0]]), np.array([[1e-7, 1.5e-7]])):
+    nothing = np.full((1, 2), 1e-30, dtype=np.float32)
+    for wrong in (np.array([[1.0, 65_520.0]]), np.array([[1e-7, 1.5e-7]]), nothing):
         with pytest.raises(BenchmarkError, match=r"^T12 storage.datatype=float16 keeps no points of components from 1"):
             dataset_checks.check_halves("points", wrong, Checks())
 
