@@ -55,6 +55,11 @@ def test_a_ratio_is_told_from_one_where_its_interval_leaves_one_out() -> None:
     assert Interval(0.9, 0.8, 0.9999).distinguishable
 
 
+def test_a_ratio_reaches_as_far_to_either_side() -> None:
+    assert Interval(1.0, 0.8, 1.25).halfwidth == pytest.approx(0.25)
+    assert Interval(2.0, 1.0, 4.0).widened(2.0) == Interval(2.0, 0.5, 8.0)
+
+
 def test_sizes_of_vectors() -> None:
     assert MIB == 1_048_576
     assert vector_bytes(100, "float32", "cosine") == 400
@@ -62,7 +67,7 @@ def test_sizes_of_vectors() -> None:
     assert vector_bytes(100, "turbo8", "euclid") == 100 + 8
     assert vector_bytes(100, "uint8", "euclid") == 100
     assert [vector_bytes(100, kind, "dot") for kind in ("float16", "turbo16")] == [200, 204]
-    assert shard_kib(4001, 2, 256, "float32", "cosine") == 2000
+    assert shard_kib(4001, 2, 512, "float32", "cosine") == 4000  # of 2,000 points
 
 
 def test_a_target_that_is_met_exactly_is_reached() -> None:
@@ -123,15 +128,24 @@ def test_a_quantization_is_its_method_and_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "point"),
+    ("params", "point", "title"),
     [
-        ({"rescore": "true", "oversampling": "2.5", "hnsw_ef": "64", "limit": "5"}, OperatingPoint(5, 64, True, 2.5)),
-        ({"rescore": "false", "oversampling": "1", "hnsw_ef": "default", "limit": "10"}, OperatingPoint(10)),
-        ({"role": "baseline", "hnsw_ef": "64", "limit": "10"}, OperatingPoint(10, 64, False, 1.0)),
+        (
+            {"rescore": "true", "oversampling": "2.5", "hnsw_ef": "64", "limit": "5"},
+            OperatingPoint(5, 64, True, 2.5),
+            "rescore 2.5×, ef 64",
+        ),
+        (
+            {"rescore": "false", "oversampling": "1", "hnsw_ef": "default", "limit": "10"},
+            OperatingPoint(10),
+            "no rescore",
+        ),
+        ({"role": "baseline", "hnsw_ef": "64", "limit": "10"}, OperatingPoint(10, 64, False, 1.0), "no rescore, ef 64"),
     ],
 )
-def test_a_row_names_its_operating_point(params: dict[str, str], point: OperatingPoint) -> None:
+def test_a_row_names_its_operating_point(params: dict[str, str], point: OperatingPoint, title: str) -> None:
     assert Row(params, {}).point == point
+    assert point.title == title
     assert point.ef == params["hnsw_ef"]
     assert (point.ignore, point.exact) == (False, False)
 
