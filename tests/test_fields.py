@@ -36,6 +36,11 @@ def test_what_is_indexed(kind: str, found: list[Any], points: int, values: int, 
     assert counts.keys.total(lambda key, count: 1) == keys
 
 
+def test_values_of_points_with_several_are_counted_apart() -> None:
+    lines = [json.dumps({"field": one}) for one in ("a", ["a", "b", "b"], ["c", "c"], ["a", "b", "c"])]
+    assert count_fields(lines, {"field": "keyword"})["field"].several == 2 + 3
+
+
 @pytest.mark.parametrize(
     ("lon", "lat", "prefixes"),
     [
@@ -60,6 +65,7 @@ def test_prefixes_of_a_geohash(lon: float, lat: float, prefixes: list[tuple[int,
         ("d", 2),
         ("d[]", 2),
         ("d[0]", 1),
+        ("d[1]", 1),
         ("d[7]", 0),
         ("e[].f", 2),
         ("e.f", 0),
