@@ -284,6 +284,19 @@ def test_quantization_is_held_against_qdrants_schema(config: dict[str, object], 
         (lambda: SearchConfig(seed=-1), "search.seed=-1: must be at least 0"),
         (lambda: SearchConfig(limit=-(10**400)), "search.limit=-1000"),
         (lambda: SearchConfig(filter={"must": [{"key": b"city"}]}), "search.filter: a value in it is none"),
+        (
+            lambda: SearchConfig(filter={"must": [{"key": "price", "match": {"value": 1.5}}]}),
+            "search.filter.must.0.match.value: not a Qdrant filter: must be a boolean or an integer or a text; for a "
+            "number with a fraction use range: {gte: 1.5, lte: 1.5}",
+        ),
+        (
+            lambda: SearchConfig(filter={"must": [{"key": "price", "match": {"any": [1.5]}}]}),
+            "search.filter.must.0.match.any.0: not a Qdrant filter: must be a text or an integer; for a number",
+        ),
+        (
+            lambda: SearchConfig(filter={"must": [{"key": "city", "match": {"text": 3}}]}),
+            "search.filter.must.0.match.text: not a Qdrant filter: must be a text",
+        ),
         (lambda: CostConfig(headroom=float("inf")), "cost.headroom=inf: must be a finite number"),
         (lambda: CostConfig(replication=10**400), "cost.replication: must be at most 1e+15"),
         (lambda: CostConfig(usd_per_gb_month=1e300), "cost.usd_per_gb_month: must be at most 1e+15"),

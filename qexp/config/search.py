@@ -191,6 +191,9 @@ def _has_ids(condition: Any) -> bool:
     return isinstance(condition, list) and any(map(_has_ids, condition))
 
 
+_TYPES = {"bool_type": "a boolean", "int_type": "an integer", "string_type": "a text"}
+
+
 def _check_filter(given: dict[str, Any]) -> None:
     """Hold a filter against Qdrant's own schema, unknown keys forbidden."""
     from pydantic import ValidationError
@@ -205,8 +208,20 @@ def _check_filter(given: dict[str, Any]) -> None:
     except ValidationError as invalid:
         # Every kind of condition is tried, and complains; the one that was meant got deepest.
         error = max(invalid.errors(), key=lambda one: (len(one["loc"]), one["type"] == "extra_forbidden"))
-        place = ".".join(
-            str(part) for part in error["loc"] if isinstance(part, int) or (part.islower() and "[" not in part)
-        )
+        place, wanted = _place(error["loc"]), error["msg"]
         hint = near_miss(place, models.Filter.model_fields) if len(error["loc"]) == 1 else ""
-        raise ConfigError(f"search.filter.{place}: not a Qdrant filter: {error['msg']}{hint}") from invalid
+        types = [one["type"] for one in invalid.errors() if _place(one["loc"]) == place]
+        if accepted := dict.fromkeys(_TYPES[kind] for kind in types if kind in _TYPES):
+            wanted = f"must be {' or '.join(accepted)}"
+            if isinstance(error["input"], float) and ".match." in place:
+                hint = f"; for a number with a fraction use range: {{gte: {error['input']}, lte: {error['input']}}}"
+        raise ConfigError(f"search.filter.{place}: not a Qdrant filter: {wanted}{hint}") from invalid
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Return where pydantic complains, without what it tried there."""
+    return ".".join(
+        str(part)
+        for part in loc
+        if isinstance(part, int) or (part.islower() and "[" not in part and part not in ("bool", "int", "str"))
+    )
