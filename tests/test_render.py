@@ -277,3 +277,12 @@ def test_each_question_has_plots_of_its_own_collections(recorded, tmp_path, monk
     title = "Which quantization for synthetic?"
     assert f"<h1>{title}</h1>" in page
     assert text.startswith(f"# {title}\n\n")
+
+
+def test_a_name_is_no_markup_of_the_report(recorded, tmp_path, monkeypatch):
+    first, *others = recorded.collections
+    named = replace(first, dataset=first.dataset | {"name": "my_own *data*"})
+    monkeypatch.setattr(render, "plots", lambda *rest: {})
+    record = replace(recorded, collections=(named, *others))
+    write_report(tmp_path, record, [recommend(record.rows, record.slo)], {})
+    assert (tmp_path / "report.md").read_text().startswith("# Which quantization for my_own \\*data\\*?\n\n")

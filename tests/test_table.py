@@ -31,9 +31,10 @@ METRICS = {
 }
 
 
-def test_a_bar_in_a_name_begins_no_cell_of_markdown() -> None:
-    lines = markdown([Row(PARAMS | {"quantization": "a|b"}, METRICS)], "title").splitlines()
-    assert lines[4].startswith("| a\\|b | on | 3× | 0.123 |")
+def test_what_a_name_has_is_no_markup_of_markdown() -> None:
+    lines = markdown([Row(PARAMS | {"quantization": "a|b *c* <i>_d_ [e](f)`g"}, METRICS)], "h *i*").splitlines()
+    assert lines[0] == "**h \\*i\\***"
+    assert lines[4].startswith("| a\\|b \\*c\\* \\<i>\\_d\\_ \\[e\\](f)\\`g | on | 3× | 0.123 |")
 
 
 def test_a_row_as_markdown() -> None:

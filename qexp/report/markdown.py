@@ -1,5 +1,6 @@
 """What a report consists of, as Markdown."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from qexp.report.elements import Bullets, Element, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
@@ -16,10 +17,13 @@ def one_line(name: str) -> str:
     return " ".join(name.replace("-\n", "").split())
 
 
+def literal(text: str) -> str:
+    """Return text with what Markdown would take for markup escaped, `**…**` apart: it may be a name of the user's."""
+    return re.sub(r"[\\`\[\]<|]|(?<!\*)\*(?!\*)|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
+
+
 def _line(cells: Sequence[str]) -> str:
-    """Return a row; the user's names may have a bar in them."""
-    whole = (cell.replace("|", "\\|") for cell in cells)
-    return f"| {' | '.join(whole)} |"
+    return f"| {' | '.join(map(literal, cells))} |"
 
 
 def element_markdown(element: Element, suffix: str = "") -> str:

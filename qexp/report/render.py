@@ -9,7 +9,7 @@ from qexp.report.canvas import DARK, LIGHT, NARROW, WIDE, Frame, png, svg
 from qexp.report.elements import Bullets, Element, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.frontier import QUESTION
 from qexp.report.inline import Drawings, colours
-from qexp.report.markdown import element_markdown
+from qexp.report.markdown import element_markdown, literal
 from qexp.report.plots import Samples, plots
 from qexp.report.recommend import Recommendation
 from qexp.report.record import Record
@@ -53,7 +53,7 @@ def write_report(
         pages.append(page)
         texts.append(text)
     title = f"Which quantization for {record.collections[0].dataset['name']}?"
-    (folder / "report.md").write_text(f"# {title}\n\n" + "\n\n---\n\n".join(texts) + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(f"# {literal(title)}\n\n" + "\n\n---\n\n".join(texts) + "\n", encoding="utf-8")
     listed = f"<ul>{''.join(contents)}</ul>\n" if contents else ""
     written = folder / "report.html"
     written.write_text(_page(title, drawings.glyphs() + listed + "<hr>".join(pages)), encoding="utf-8")

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from qexp.report.elements import Grid
 from qexp.report.frontier import questions
-from qexp.report.markdown import table_markdown
+from qexp.report.markdown import literal, table_markdown
 from qexp.report.settings import varying
 from qexp.report.terminal import WORDS, Cell, Column, fitted
 from qexp.results import Interval, Row
@@ -132,7 +132,9 @@ def markdown(rows: Sequence[Row], title: str) -> str:
     shown = columns(rows)
     header = [*(name.replace("_", " ") for name in extra), *shown]
     table = table_markdown(header, ([*(row.params.get(n, "") for n in extra), *cells(row, shown)] for row in rows))
-    return "\n".join([f"**{title}**", "", table, "", *(f"- {failure}" for failure in failures(rows)), "", LEGEND])
+    return "\n".join(
+        [f"**{literal(title)}**", "", table, "", *(f"- {failure}" for failure in failures(rows)), "", LEGEND]
+    )
 
 
 def failures(rows: Sequence[Row]) -> list[str]:
