@@ -16,7 +16,7 @@ h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; padding-top: 1rem; border-top: 1
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .7rem; margin: 1rem 0; }
 .tile { background: var(--card); border-radius: .6rem; padding: .75rem .9rem; display: flex; flex-direction: column; }
 .tile span { color: var(--muted); font-size: .82rem; }
-.tile b { font-size: 1.3rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
+.tile b { font-size: 1.15rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
 .tile small { color: var(--muted); font-size: .78rem; line-height: 1.35; margin-top: .2rem; }
 ul { padding-left: 1.2rem; margin: .6rem 0; } li { margin: .35rem 0; }
 .ticks { list-style: none; padding: 0; } .ticks li { padding-left: 1.7rem; position: relative; }
