@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from math import inf
 
 from qexp.report.bodies import filter_body
 from qexp.report.digits import money, more, percent
@@ -186,9 +185,7 @@ def _fastest(
     for found in decided.matched:
         points = [one for one in decided.considered if one.collection == found.collection]
         best = max(points, key=lambda one: one.row.metrics["speedup_mean"])
-        collection = next(one for one in collections if one.has(best.row))
-        if collection.metrics.get("compression_ratio", inf) != 1:
-            yield collection, best
+        yield next(one for one in collections if one.has(best.row)), best
 
 
 def _why(collections: Sequence[CollectionRecord], decided: Recommendation) -> Iterator[str]:
