@@ -181,11 +181,12 @@ def _nothing(decided: Recommendation) -> list[str]:
     nearest = decided.nearest
     if nearest is None:
         return ["Nothing can be recommended: no row has figures for both halves of the queries."]
-    return [
+    lines = [
         "Nothing that was measured keeps to the limits.",
         f"Nearest: {on_storage(nearest)}: {_missed(nearest, decided.slo)}.",
-        f"To try: {'; '.join(advice(nearest, decided.slo))}.",
     ]
+    tips = [tip for tip in advice(nearest, decided.slo) if tip != MORE_QUERIES or not decided.unsure]  # which says so
+    return [*lines, f"To try: {'; '.join(tips)}."] if tips else lines
 
 
 def _missed(one: Candidate, slo: SloConfig) -> str:
