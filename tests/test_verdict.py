@@ -69,7 +69,7 @@ def test_nothing_qualifies_says_what_is_near_and_what_to_try():
         ([row("scalar", accuracy=0.99, spread=0.05)], {"min_accuracy": 1.0}, "slo.min_accuracy below 1, for no number"),
         ([row("scalar", accuracy=0.9)], {"max_p95_ms": 0.5}, "other methods (experiment=all_methods) and embedding"),
         ([row("scalar", accuracy=0.99)], {"max_p95_ms": 0.5}, "a lower search.hnsw_ef, or storage=hot."),
-        ([], {"accuracy": "recall", "min_accuracy": 0.9}, "a higher search.hnsw_ef, index.m or index.ef_construct."),
+        ([], {"accuracy": "recall", "min_accuracy": 0.9}, "storage.datatype=float32 where it is another, or a higher"),
     ],
 )
 def test_what_to_try_helps_against_what_is_missed(rows, limits, tip):

@@ -231,7 +231,9 @@ def advice(nearest: Candidate, slo: SloConfig) -> list[str]:
     elif all(half.estimate >= slo.min_accuracy for half in nearest.accuracy_halves):
         tips["min_accuracy"] = MORE_QUERIES
     elif nearest.baseline:
-        tips["min_accuracy"] = "a higher search.hnsw_ef, index.m or index.ef_construct"
+        tips["min_accuracy"] = (
+            "storage.datatype=float32 where it is another, or a higher search.hnsw_ef, index.m or index.ef_construct"
+        )
     elif len(missed) > 1:  # what helps against one makes the other worse
         return ["other methods (experiment=all_methods) and embedding sizes, or looser limits: these conflict"]
     return list(dict.fromkeys(tips[name] for name in missed))
