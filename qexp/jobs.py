@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qexp.errors import ConfigError, DataError
 from qexp.report.cliff import from_json, merged
+from qexp.report.markdown import unescaped
 from qexp.report.settings import CONTENT, told_apart
 from qexp.report.sizing import CLIFF_FILE
 from qexp.results import Row
@@ -43,7 +44,7 @@ def collect(sweep: "Run") -> tuple[list[Row], str]:
     if not measured:
         return failed, "no collection was measured"
     notes = [run.data.tags.get("mlflow.note.content", "") for run, _ in measured]  # which anyone may edit
-    titles = {found[1] for note in notes if (found := re.match(r"\*\*(.+)\*\*\n", note))}
+    titles = {unescaped(found[1]) for note in notes if (found := re.match(r"\*\*(.+)\*\*\n", note))}
     title = titles.pop() if len(titles) == 1 else f"{len(measured)} collections"
     return [row for rows in told for row in rows] + failed, title
 

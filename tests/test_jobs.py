@@ -14,6 +14,7 @@ from qexp.errors import DataError
 from qexp.provenance import code_tags
 from qexp.report.cliff import to_json
 from qexp.report.sizing import CLIFF_FILE
+from qexp.report.table import markdown
 from qexp.results.footprint import CapTrial, Cliff
 from qexp.tracking import INPUTS, SWEEPS
 from tests.conftest import QUICK, Qexp, Swept
@@ -150,6 +151,8 @@ def test_what_is_edited_in_mlflow_by_hand(environment: dict[str, str]) -> None:
     assert title() == "2 collections"
     client.set_tag(job, "mlflow.note.content", "**data: 9 points**\n\n|a|")
     assert title() == "data: 9 points"
+    client.set_tag(job, "mlflow.note.content", markdown([], r"my [a\b] *_data_*: 9 points"))
+    assert title() == r"my [a\b] *_data_*: 9 points"
     client.set_tag(job, "mlflow.note.content", "")
     assert title() == "2 collections"
     for value, shown in ((0, "0"), (float("inf"), r"1.79769e\+308"), (-1, "-1"), (float("nan"), "nan")):

@@ -22,6 +22,11 @@ def literal(text: str) -> str:
     return re.sub(r"[\\`\[\]<|]|(?<!\*)\*(?!\*)|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
 
 
+def unescaped(text: str) -> str:
+    """Return text that `literal` has escaped as it was."""
+    return re.sub(r"\\([\\`\[\]<|*_])", r"\1", text)
+
+
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(map(literal, cells))} |"
 
