@@ -322,6 +322,13 @@ def test_the_column_of_neighbours_is_no_second_column_of_vectors(name: str, tmp_
     assert of_file(points, limit=1, queries=asked, truth="neighbours", neighbours_column=name).facts.queries == 100
 
 
+def test_neighbours_that_are_missing_are_told_how_to_be_given(tmp_path: Path) -> None:
+    points = parquet(tmp_path)
+    said = "no column 'nearest' of neighbours.*; set dataset.neighbours_column=…, or dataset.neighbours_path=… for"
+    with pytest.raises(DataError, match=said):
+        of_file(points, queries=QueriesConfig(path=str(points)), truth="neighbours", neighbours_column="nearest")
+
+
 def row_is_point(data: Data, path: Path, row: int) -> bool:
     vector = np.array(pq.read_table(path)["vector"][row].as_py())
     return bool((data.points() @ (vector / np.linalg.norm(vector)) > 1 - 1e-6).any())

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from qexp.config import DatasetConfig, QrelsConfig
 from qexp.data.files import read_matrix
 from qexp.data.table import Table, need_columns
-from qexp.errors import DataError
+from qexp.errors import DataError, near_miss
 from qexp.results import Ids
 
 if TYPE_CHECKING:
@@ -157,7 +157,11 @@ def given_neighbours(dataset: DatasetConfig, queries: Table, chosen: Ids, availa
             raise DataError(f"{dataset.neighbours_path}: {len(given)} rows of neighbours for {available} queries")
         return list(given[chosen].tolist())
     column = dataset.neighbours_column
-    need_columns(queries.rows, queries.place, column)
+    if column not in queries.rows.column_names:
+        raise DataError(
+            f"{queries.place}: no column '{column}' of neighbours{near_miss(column, queries.rows.column_names)}; set "
+            "dataset.neighbours_column=…, or dataset.neighbours_path=… for a file of row numbers"
+        )
     lists = queries.rows.select_columns([column]).with_format("arrow")[column][:]
     if not isinstance(lists.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
         raise DataError(f"{queries.place}: column '{column}' holds {lists.type}, not lists of neighbours")
