@@ -96,7 +96,7 @@ def test_an_empty_component_is_no_number_and_one_too_large_is_infinite() -> None
         ([[1, 2], [3, 4], [5, 6], [7, 8, 9]], FLOATS, " row 3: 3 dimensions; row 2 has 2$"),
         ([[1, 2], [3, 4], [], []], FLOATS, " row 2: no vector in column 'vector'; dataset.on_bad_vector=drop "),
         ([1, 2], pa.int64(), ": column 'vector' holds int64, not vectors$"),
-        (["words"], pa.string(), ": .* holds string, not vectors; to embed it: dataset.text_column=vector embedding="),
+        (["words"], pa.string(), ": .* string, .*: dataset.text_column=vector embedding=fastembed embedding.model=…"),
         (["[1, 2]"], pa.large_string(), ": .* holds large_string, not vectors; vectors as text are not read: write "),
         ([["a"]], pa.list_(pa.string()), ": column 'vector' holds lists of string, not numbers$"),
     ],

@@ -124,7 +124,7 @@ def _as_matrix(numbers: Ids, column: Any, table: Table) -> Vectors:
     if not _is_list(kind):
         hint = ""
         if _is_text(kind):
-            hint = f"; to embed it: dataset.text_column={table.vector_column} embedding=fastembed"
+            hint = f"; to embed it: dataset.text_column={table.vector_column} embedding=fastembed embedding.model=…"
             if str(column[0]).startswith("["):
                 hint = "; vectors as text are not read: write them as lists of numbers (Parquet, JSONL)"
         raise DataError(f"{table.place}: column '{table.vector_column}' holds {kind}, not vectors{hint}")
