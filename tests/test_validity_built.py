@@ -212,6 +212,13 @@ def test_t12_points_in_another_order(tmp_path: Path) -> None:
         validity.check_stored(asked, rows, stored[[0, 2, 1]] * 1e-7, stored * 1e-7, Checks())
 
 
+def test_t12_bytes_hold_what_they_can() -> None:
+    given = np.array([[-3.0, 300.0, 7.5]])
+    validity.check_stored(spec(datatype="uint8"), [0], np.array([[0.0, 255.0, 7.0]]), given, Checks())
+    with pytest.raises(BenchmarkError, match=r"^T12 .*point 0 is stored with another vector"):
+        validity.check_stored(spec(datatype="uint8"), [0], np.array([[0.0, 253.0, 7.0]]), given, Checks())
+
+
 def test_t12_float16_may_round_to_its_smallest_step(tmp_path: Path) -> None:
     given = vectors(32)[:3] * np.float32(1e-7)
     validity.check_stored(
@@ -232,7 +239,7 @@ def test_t12_float16_may_round_to_its_smallest_step(tmp_path: Path) -> None:
     ],
 )
 def test_t12_how_far_a_stored_vector_may_be_from_the_datasets(datatype: str, largest: float, most: float) -> None:
-    given = np.array([[800.0, 0.0], [largest, 0.0]])  # of the row's own largest component, not of all rows'
+    given = np.array([[250.0, 0.0], [largest, 0.0]])  # of the row's own largest component, not of all rows'
     for share, warned in ((0.99, []), (1.01, ["point 4"])):
         checks = Checks(strict=False)
         stored = given - np.array([[0.0, 0.0], [0.0, share * most]])
