@@ -11,12 +11,15 @@ from qexp.report.bodies import (
     Body,
     before_1_19,
     create_body,
+    filter_body,
     is_quantized,
     patch_line,
+    payload_index_bodies,
     search_body,
     segment_vectors_kib,
     told_before_1_19,
     update_body,
+    update_threshold,
 )
 from qexp.report.deploy_readme import indexing
 from qexp.report.record import CollectionRecord
@@ -55,6 +58,52 @@ def test_a_collection_is_made_as_it_was_measured() -> None:
         "on_disk_payload": True,
         "quantization_config": {"scalar": {"type": "int8", "quantile": 0.99, "memory": "pinned"}},
     }
+
+
+def test_older_servers_get_the_same_collection_in_flags() -> None:
+    assert before_1_19(create_body(made(), quantized=True)) == {
+        "vectors": {"size": 384, "distance": "Cosine", "datatype": "float16", "on_disk": True},
+        "hnsw_config": {"m": 12, "ef_construct": 80, "full_scan_threshold": 9000, "on_disk": False},
+        "optimizers_config": {"default_segment_number": 1},
+        "on_disk_payload": True,
+        "quantization_config": {"scalar": {"type": "int8", "quantile": 0.99, "always_ram": True}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("points", "segments", "sent"),
+    [
+        (10_000, 2, {"indexing_threshold": 2500, "max_segment_size": 7501}),  # 5,000 KiB each, or as little as half
+        (3, 2, {"indexing_threshold": 1, "max_segment_size": 2}),
+        (256_000, 1, {}),
+        (256_001, 1, {"max_segment_size": 512_004}),
+    ],
+)
+def test_there_are_as_many_segments_as_were_measured_and_all_are_indexed(
+    points: int, segments: int, sent: dict[str, int]
+) -> None:
+    asked = made({"storage.datatype": "float32", "index.segments": segments}, {"points": points, "size": 256})
+    optimizers = create_body(asked, quantized=True)["optimizers_config"]
+    assert optimizers == {"default_segment_number": segments, **sent}
+
+
+@pytest.mark.parametrize(
+    ("new", "kib", "threshold"),
+    [({}, 100_000, 10_000), ({}, 39_999, 9_999), ({"indexing_threshold": 400}, 8_000, 400), ({}, 3, 1)],
+)
+def test_a_patch_has_segments_of_a_quarter_indexed_too(new: dict[str, int], kib: int, threshold: int) -> None:
+    assert update_threshold({"optimizers_config": new}, kib) == threshold
+
+
+def test_payloads_are_indexed_and_filtered_as_they_were() -> None:
+    clause = [{"key": "city", "match": {"value": "Rome"}}]
+    assert filter_body(made({"search.filter.must": clause, "search.limit": 10})) == {"must": clause}
+    assert filter_body(made()) == {}
+    found = {"payload_indexes": {"year": "integer"}}
+    assert payload_index_bodies(made({}, found)) == [{"field_name": "year", "field_schema": "integer"}]
+    asked = made({"dataset.payload_indexes.city": "keyword"}, found)
+    assert payload_index_bodies(asked) == [{"field_name": "city", "field_schema": "keyword"}]
+    assert payload_index_bodies(made()) == []
 
 
 def test_a_collection_that_was_measured_by_scans_is_indexed_all_the_same() -> None:
