@@ -18,7 +18,7 @@ from qexp.report.export import export
 from qexp.report.recommend import recommend
 from qexp.report.record import warnings
 from qexp.results import CollectionSpec, OperatingPoint
-from tests.test_accuracy import overlap
+from tests.test_retention import overlap
 
 
 @pytest.fixture

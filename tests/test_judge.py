@@ -7,7 +7,7 @@ from qexp.bench.accuracy import Found, Share
 from qexp.bench.halves import split
 from qexp.bench.judge import Evidence, _widened, judge
 from qexp.results import Ids, Interval, Loss, Measurement, OperatingPoint, Reads, Visit
-from tests.test_accuracy import overlap
+from tests.test_retention import overlap
 
 BASE = OperatingPoint(4)
 CODES = OperatingPoint(4, None, False, 1.0)

@@ -23,9 +23,9 @@ from qexp.engine.edge import EdgeEngine
 from qexp.engine.worker import Worker
 from qexp.errors import BenchmarkError, ConfigError
 from qexp.results import Interval, OperatingPoint, Reads
-from tests.test_accuracy import overlap
 from tests.test_edge import spec, vectors
 from tests.test_judge import evidence
+from tests.test_retention import overlap
 from tests.test_validity_built import built
 
 
