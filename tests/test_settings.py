@@ -149,6 +149,19 @@ def test_what_a_file_held_at_other_times_is_another_question() -> None:
     assert told_apart([then, unknown]) == [rows for _, rows in (then, unknown)]
     cut = job(dataset__path="a.npy", embedding__size=64, dataset__content="2")
     assert "dataset.content" not in str(told_apart([then, cut]))  # what differs is told already
+    built = job("binary", dataset__path="a.npy", dataset__content="2", index__m=8)
+    first, second = told_apart([then, built])  # how it is built says nothing of where it comes from
+    assert settings(first, "data") + settings(second, "data") == settings(rows, "data")
+
+
+def test_what_a_record_does_not_have_is_told_as_null() -> None:
+    first, second = told_apart([job(index__m=8), job()])
+    assert settings(first) + settings(second) == ["index.m=8"] * 3 + ["index.m=null"] * 3
+
+
+def test_a_job_without_rows_tells_no_others_apart() -> None:
+    one, (config, _) = job(storage__datatype="float32"), job(storage__datatype="float16", index__m=8)
+    assert told_apart([one, (config, [])]) == [one[1], []]
 
 
 @pytest.mark.parametrize(

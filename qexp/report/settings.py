@@ -76,7 +76,7 @@ def told_apart(jobs: Sequence[tuple[Mapping[str, Any], Sequence[Row]]]) -> list[
     several = len({_text(config, "storage.datatype") for config, rows in jobs if rows}) > 1
     told = [[_told(row, config, differing[_kind(rows[-1])], several) for row in rows] for config, rows in jobs]
     efs = [_baseline_efs(rows) for rows in told]
-    if len(set(efs)) > 1:
+    if len(set(filter(None, efs))) > 1:
         told = [[_with_efs(row, own) for row in rows] for rows, own in zip(told, efs, strict=True)]
     return told
 
