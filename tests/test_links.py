@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from qexp.sizing import links
 from qexp.sizing.links import _nearest_before, forward_links, mean_links
 
 
@@ -69,3 +70,11 @@ def test_by_signs_only_the_side_of_the_mean_counts() -> None:
     assert forward_links(drawn, 16, 100, "cosine", by_signs=True) == expected
     assert forward_links(1000 + 3 * drawn, 16, 100, "euclid", by_signs=True) == pytest.approx(expected, rel=0.01)
     assert forward_links(drawn, 16, 100, "dot") != expected
+
+
+def test_the_mean_is_that_of_evenly_spread_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "BLOCK", 25)
+    drawn = np.random.default_rng(0).standard_normal((200, 16)).astype(np.float32)
+    drawn[np.arange(200) % 8 > 0] += 1
+    signs = np.where(drawn > drawn[::8].mean(axis=0), np.float32(1), np.float32(-1))
+    assert forward_links(drawn, 16, 100, "dot", by_signs=True) == forward_links(signs, 16, 100, "dot")
