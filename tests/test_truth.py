@@ -193,7 +193,7 @@ def test_what_the_engine_found_is_scored_and_put_in_order(tmp_path: Path) -> Non
     found = engine_truth(data, right.ids[:, ::-1])
     assert (found.source, found.ids.tolist()) == ("engine", right.ids.tolist())
     assert (np.sort(engine_truth(data, np.tile(np.arange(5), (30, 1))).ids) == np.arange(5)).all()
-    right.ids[3, 2] = -1
+    right.ids[3] = [0, 1, -1, 2, 3]
     with pytest.raises(DataError, match="the query in row 3 has only 4 results"):
         engine_truth(data, right.ids)
 
