@@ -17,7 +17,7 @@ FIRST, SECOND = split(200)
 HARD = np.zeros(200, dtype=bool)
 HARD[FIRST[:20]] = HARD[SECOND[:30]] = True
 UNSEEN = SECOND[99]  # little oversampling finds little, and the gap is wide
-FOUND = {1.0: 50, 4.0: 90, 8.0: 100}  # percent of the results of hard queries, by factor
+FOUND = {1.0: 50, 1.3: 60, 4.0: 90, 8.0: 100}  # percent of the results of hard queries, by factor
 SEARCH = SearchConfig(limit=2, rounds=2, warmup=7)
 
 
@@ -95,6 +95,11 @@ def test_a_point_is_as_fast_as_it_was_for_the_queries_that_calibrate() -> None:
 def test_without_a_factor_that_reaches_the_target_there_is_nothing_to_compare() -> None:
     (finding,) = compare(Known(), SEARCH, AdaptiveConfig("recall", 0.99, [1.0, 4.0]), 200, shares)
     assert finding.sentence == "adaptive: no factor reaches recall 0.99; best 0.980 at 4×"
+
+
+def test_a_factor_is_searched_with_as_it_was_given() -> None:
+    (finding,) = compare(Known(), SEARCH, AdaptiveConfig("recall", 0.99, [1.0, 1.3]), 200, shares)
+    assert "at 1.3×" in finding.sentence  # of 2 results 2.6, which Qdrant cuts off
 
 
 def test_a_policy_that_calibration_does_not_find_is_named() -> None:

@@ -14,7 +14,6 @@ from qexp.bench.halves import split
 from qexp.bench.latency import speedup_mean
 from qexp.bench.policies import Fixed, Margin, NonZero, Policy, Seen, calibrate_fixed, calibrate_margin, one_more
 from qexp.bench.student import t_halfwidth
-from qexp.bench.tune import rescoring
 from qexp.config import AdaptiveConfig, SearchConfig
 from qexp.results import Block, Finding, Ids, Interval, OperatingPoint
 
@@ -95,7 +94,7 @@ def compare(
     `shares` turns results [query, k] into the accuracy of every query.
     """
     first, second = split(queries)
-    points = [rescoring(search, round(factor * search.limit)) for factor in sorted(asked.factors)]
+    points = [OperatingPoint(search.limit, search.hnsw_ef[0], True, factor) for factor in sorted(asked.factors)]
     seen = [_see(searcher, search, point, shares, first) for point in points]
     fixed = calibrate_fixed(seen, asked.target)
     if fixed is None:

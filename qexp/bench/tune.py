@@ -122,11 +122,6 @@ def narrowed(search: SearchConfig, tuned: Tuned) -> SearchConfig:
     return replace(search, oversampling=sorted({oversampling_of(number, search.limit) for number in numbers}))
 
 
-def rescoring(search: SearchConfig, number: int) -> OperatingPoint:
-    """Return the operating point that rescores `number` candidates, at the first hnsw_ef."""
-    return OperatingPoint(search.limit, search.hnsw_ef[0], True, oversampling_of(number, search.limit))
-
-
 def oversampling_of(number: int, limit: int) -> float:
     """Return a factor of few digits with which an engine fetches `number` results.
 
@@ -150,4 +145,4 @@ def _point(search: SearchConfig, asked: TuneConfig, number: int) -> OperatingPoi
     if asked.parameter == "hnsw_ef":
         rescore = True in search.rescore
         return OperatingPoint(search.limit, number, rescore, max(search.oversampling) if rescore else 1.0)
-    return rescoring(search, number)
+    return OperatingPoint(search.limit, search.hnsw_ef[0], True, oversampling_of(number, search.limit))
