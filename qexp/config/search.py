@@ -191,6 +191,7 @@ def _has_ids(condition: Any) -> bool:
     return isinstance(condition, list) and any(map(_has_ids, condition))
 
 
+_ORDER = {"extra_forbidden": 2, "missing": 0}  # of faults that are as deep: a name that nothing has comes first
 _TYPES = {"bool_type": "a boolean", "int_type": "an integer", "string_type": "a text"}
 
 
@@ -206,11 +207,14 @@ def _check_filter(given: dict[str, Any]) -> None:
     try:
         models.Filter.model_validate(given)
     except ValidationError as invalid:
-        # Every kind of condition is tried, and complains; the one that was meant got deepest.
-        error = max(invalid.errors(), key=lambda one: (len(one["loc"]), one["type"] == "extra_forbidden"))
+        errors = invalid.errors()
+        known = {_place(one["loc"]) for one in errors if one["type"] != "extra_forbidden"}
+        # Every kind of condition is tried, and complains; the one that was meant got deepest, and knows the name.
+        told = [one for one in errors if one["type"] != "extra_forbidden" or _place(one["loc"]) not in known]
+        error = max(told, key=lambda one: (len(one["loc"]), _ORDER.get(one["type"], 1)))
         place, wanted = _place(error["loc"]), error["msg"]
-        hint = near_miss(place, models.Filter.model_fields) if len(error["loc"]) == 1 else ""
-        types = [one["type"] for one in invalid.errors() if _place(one["loc"]) == place]
+        hint = near_miss(place, models.Filter.model_fields) if error["loc"] == (place,) and place not in known else ""
+        types = [one["type"] for one in errors if _place(one["loc"]) == place]
         if accepted := dict.fromkeys(_TYPES[kind] for kind in types if kind in _TYPES):
             wanted = f"must be {' or '.join(accepted)}"
             if isinstance(error["input"], float) and ".match." in place:
