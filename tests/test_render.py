@@ -16,6 +16,7 @@ from qexp.report.canvas import DARK, LIGHT
 from qexp.report.cliff import floors
 from qexp.report.elements import Bullets, Grid, Heading, Paragraph, Picture, Quote, Ticks, Tiles, Verdict
 from qexp.report.frontier import questions
+from qexp.report.markdown import element_markdown
 from qexp.report.recommend import recommend
 from qexp.report.render import write_report
 from qexp.report.table import cells
@@ -286,3 +287,14 @@ def test_a_name_is_no_markup_of_the_report(recorded, tmp_path, monkeypatch):
     record = replace(recorded, collections=(named, *others))
     write_report(tmp_path, record, [recommend(record.rows, record.slo)], {})
     assert (tmp_path / "report.md").read_text().startswith("# Which quantization for my_own \\*data\\*?\n\n")
+
+
+def test_only_bold_is_markup_of_what_is_said():
+    said = "**Which?** my *own* `one`"
+    text = "**Which?** my \\*own\\* \\`one\\`"
+    assert element_markdown(Paragraph(said)) == text
+    assert element_markdown(Bullets((said,))) == f"- {text}"
+    assert element_markdown(Ticks(((False, said),))) == f"- [ ] {text}"
+    assert element_markdown(Tiles((("<1>", "[2]", "a|b"),))) == "- \\<1>: **\\[2\\]** (a\\|b)"
+    assert element_markdown(Verdict("a `b`")) == "**a \\`b\\`**"
+    assert element_markdown(Picture("p", "a [b]"), "-2") == "![a \\[b\\]](plots/p-2.png)"

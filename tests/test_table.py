@@ -50,7 +50,7 @@ def test_every_column_has_its_own_figure() -> None:
     noisy, plain = baseline(), row("pq")
     noisy.metrics.update(speedup_mean=1.2, speedup_mean_low=1.1, speedup_mean_high=1.3)
     plain.metrics.update(ndcg=0.5, mrr=0.25)
-    failed = {"dataset": "words", "quantization": "turbo", "role": "failed", "run": "turbo-run", "error": "no room"}
+    failed = {"dataset": "words", "quantization": "turbo", "role": "failed", "run": "turbo-run", "error": "no *room*"}
     _, _, header, _, *lines = markdown([noisy, plain, Row(failed, {})], "title").splitlines()
     assert header == (
         "| quantization | rescore | oversampling | mean ms | P95 ms | speedup (95 % interval) | accuracy retention | "
@@ -61,7 +61,7 @@ def test_every_column_has_its_own_figure() -> None:
         "| pq | off | 1× | 0.900 | 1.000 | 2.00× (1.98–2.02) | 0.970 | 0.970 | 0.500 | 0.250 | 4.0× | 100.0 | 9.00 |",
         "| turbo failed |  |  |  |  |  |  |  |  |  |  |  |  |",
         "",
-        "- turbo-run failed: no room",
+        "- turbo-run failed: no \\*room\\*",
     ]
 
 

@@ -37,15 +37,17 @@ def element_markdown(element: Element, suffix: str = "") -> str:
         case Heading(text):
             return f"## {text}"
         case Paragraph(text):
-            return text
+            return literal(text)
         case Verdict(text):
-            return f"**{text}**"
+            return f"**{literal(text)}**"
         case Bullets(items):
-            return "\n".join(f"- {item}" for item in items)
+            return "\n".join(f"- {literal(item)}" for item in items)
         case Ticks(items):
-            return "\n".join(f"- [{'x' if met else ' '}] {text}" for met, text in items)
+            return "\n".join(f"- [{'x' if met else ' '}] {literal(text)}" for met, text in items)
         case Tiles(items):
-            return "\n".join(f"- {label}: **{value}** ({remark})" for label, value, remark in items)
+            return "\n".join(
+                f"- {literal(label)}: **{literal(value)}** ({literal(remark)})" for label, value, remark in items
+            )
         case Grid(header, rows, marked):
             bold = [
                 [f"**{cell}**" if number in marked and cell else cell for cell in row]
@@ -53,6 +55,6 @@ def element_markdown(element: Element, suffix: str = "") -> str:
             ]
             return table_markdown(header, bold)
         case Picture(name, alt):
-            return f"![{alt}](plots/{name}{suffix}.png)"
+            return f"![{literal(alt)}](plots/{name}{suffix}.png)"
         case Quote(text):
             return f"```\n{text}\n```"

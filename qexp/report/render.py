@@ -49,7 +49,7 @@ def write_report(
             place, name = f"question-{number}", html.escape(asked)
             said = next(_inline(element.text) for element in elements if isinstance(element, Verdict))
             contents.append(f'<li><a href="#{place}">{name}</a>: {said}</li>')
-            page, text = f'<p class="question" id="{place}">{name}</p>\n{page}', f"**{asked}**\n\n{text}"
+            page, text = f'<p class="question" id="{place}">{name}</p>\n{page}', f"**{literal(asked)}**\n\n{text}"
         pages.append(page)
         texts.append(text)
     title = f"Which quantization for {record.collections[0].dataset['name']}?"

@@ -133,7 +133,7 @@ def markdown(rows: Sequence[Row], title: str) -> str:
     header = [*(name.replace("_", " ") for name in extra), *shown]
     table = table_markdown(header, ([*(row.params.get(n, "") for n in extra), *cells(row, shown)] for row in rows))
     return "\n".join(
-        [f"**{literal(title)}**", "", table, "", *(f"- {failure}" for failure in failures(rows)), "", LEGEND]
+        [f"**{literal(title)}**", "", table, "", *(f"- {literal(failure)}" for failure in failures(rows)), "", LEGEND]
     )
 
 
