@@ -56,7 +56,8 @@ def test_a_patched_collection_is_indexed_earlier(points, told):
     ],
 )
 def test_the_readme_says_for_which_servers_it_is(config, row, since, older):
-    text = readme(made(config), row, ["because"], has_old=older != NONE)
+    text = readme(made(config), row, ["because of *it*"], has_old=older != NONE)
+    assert text.startswith("# What to deploy\n\n- because of \\*it\\*\n\n")
     assert f"\n\nFor Qdrant {since} or newer; {older}\n\n```bash\ncurl" in text
     assert f"It wants `qdrant-client` {since} or newer, and such a server" in text
     assert "Measured on 20,000 points;" in text
