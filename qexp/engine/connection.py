@@ -1,19 +1,26 @@
-"""Connections to a Qdrant server, with the key, and what is there."""
+"""Connections to a Qdrant server and what is there; the API key is in the environment, and no message repeats it."""
 
+import logging
 import os
 import warnings
+from functools import cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx
 
 from qexp.config import ServerConfig
 from qexp.engine import dialect
-from qexp.engine.key import api_key
 from qexp.engine.wire import Grpc, Rest
 from qexp.errors import ConfigError, EngineError, in_one_line
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
+
+log = logging.getLogger(__name__)
+
+API_KEY = "QDRANT_API_KEY"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def connect(config: ServerConfig, condition: dict[str, Any] | None = None) -> tuple["QdrantClient", Rest, str]:
@@ -40,7 +47,7 @@ def client_of(url: str, **settings: Any) -> "QdrantClient":
     """Return a client with the key; no request is sent yet. Raises ConfigError for certificates that cannot be read."""
     from qdrant_client import QdrantClient
 
-    key = api_key(url)
+    key = _api_key(url)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the one about the key is said already
         try:
@@ -68,3 +75,24 @@ def server_version(config: ServerConfig, quantization: dict[str, Any] | None) ->
     finally:
         client.close()
     return version
+
+
+def _api_key(url: str) -> str | None:
+    """Return the key to send to a server, None without one; where it travels unencrypted is said.
+
+    Raises EngineError for a key that no header can carry.
+    """
+    key = os.environ.get(API_KEY, "").strip()  # files and pastes leave ends of lines behind it
+    if not (key.isascii() and key.isprintable()):
+        raise EngineError(
+            f"{API_KEY}: has characters that no key of Qdrant's has, such as typographic quotes; copy it again"
+        )
+    if key and url.startswith("http://") and urlsplit(url).hostname not in _LOOPBACK:
+        _say_unencrypted(url)
+    return key or None
+
+
+@cache
+def _say_unencrypted(url: str) -> None:
+    """Say it once in this process, however many clients there are."""
+    log.warning("%s: %s travels unencrypted; use https://", url, API_KEY)
