@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
 
 from qexp.engine import dialect
 from qexp.engine.base import described
@@ -15,18 +14,17 @@ EMPTY_SEGMENT = 2**20  # of flags, a bit for each point that will have been dele
 
 
 class Readback:
-    """One collection as `rest` shows it; `quoted` is its name in a path."""
+    """One collection as `rest` shows it, of a name of `dialect.collection_name`, which no path needs quoted."""
 
     def __init__(self, rest: Rest, version: dialect.Version, name: str, spec: CollectionSpec) -> None:
         self._rest = rest
         self._version = version
         self._spec = spec
         self.name = name
-        self.quoted = quote(name, safe="")
 
     def path(self, below: str = "") -> str:
         """Return the path of the collection, or of something below it."""
-        return f"/collections/{self.quoted}{below}"
+        return f"/collections/{self.name}{below}"
 
     def info(self) -> dict[str, Any]:
         """Return counts, status and configuration; raise Missing if there is no such collection."""

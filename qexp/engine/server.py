@@ -109,7 +109,7 @@ class ServerEngine:
 
         def put(first: int, payloads: Payloads) -> None:
             rows = np.asarray(vectors[first : first + size]).tolist()
-            self._patiently(self._wire.upsert, self._there.quoted, first, rows, payloads)
+            self._patiently(self._wire.upsert, self._there.name, first, rows, payloads)
 
         progress = Progress(f"{self._spec.title}: upload", len(vectors))
         under_way: deque[Future[None]] = deque()  # few, so that memory does not grow with the collection
@@ -179,7 +179,7 @@ class ServerEngine:
     def search(self, point: OperatingPoint) -> Search:
         """Return a search with `rescore` always explicit, on a connection that is open before anything is timed."""
         self._patiently(self._wire.ping)
-        return self._wire.search(self._there.quoted, point)
+        return self._wire.search(self._there.name, point)
 
     def state(self) -> CollectionState:
         """Read back the configuration, the exact count, the segments, and the bytes of every component."""
