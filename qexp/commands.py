@@ -143,9 +143,7 @@ def _shown(path: Path) -> str:
 @command("qexp-report")
 def report() -> None:
     """`qexp-report RUN`: the report of any past sweep or experiment."""
-    logging.basicConfig(format="%(message)s")  # else urllib3 says nothing of a store that it asks again for minutes
-    parser = _parser("qexp-report", "Write the report of a sweep or experiment, from what MLflow holds.")
-    parser.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER", help="default: report")
+    parser = _parser("qexp-report", "Write the report of a sweep or experiment, from what MLflow holds.", "report")
     for name in ("min_accuracy", "max_p95_ms", "max_ram_mib", "max_usd_month"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="X", help=f"instead of slo.{name}")
     parser.add_argument("--accuracy", choices=MEASURES, help="instead of slo.accuracy")
@@ -162,10 +160,8 @@ def report() -> None:
 @command("qexp-export")
 def export() -> None:
     """`qexp-export RUN`: the deploy files of a trial, or of what is recommended for a sweep or experiment."""
-    logging.basicConfig(format="%(message)s")  # else urllib3 says nothing of a store that it asks again for minutes
-    parser = _parser("qexp-export", "Write what to send to Qdrant: of a trial, or of a sweep's recommendation.")
-    parser.add_argument("--out", type=Path, default=Path("deploy"), metavar="FOLDER", help="default: deploy")
-    asked = parser.parse_args()
+    about = "Write what to send to Qdrant: of a trial, or of a sweep's recommendation."
+    asked = _parser("qexp-export", about, "deploy").parse_args()
     name_mlflow_run()
     record = history.read(asked.run)
     row, why = _chosen(record, asked.run)
@@ -208,9 +204,11 @@ def _named(record: Record, reference: str) -> Row | None:
     return None
 
 
-def _parser(name: str, about: str) -> Parser:
+def _parser(name: str, about: str, folder: str) -> Parser:
+    logging.basicConfig(format="%(message)s")  # else urllib3 says nothing of a store that it asks again for minutes
     parser = Parser(name, description=about)
     parser.add_argument(
         "run", nargs="?", default=history.LAST, help="a run id, an MLflow experiment, or last (the default)"
     )
+    parser.add_argument("--out", type=Path, default=Path(folder), metavar="FOLDER", help=f"default: {folder}")
     return parser
