@@ -1,6 +1,6 @@
 """The plots of a report, drawn from its figures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log10
 from typing import TYPE_CHECKING, Any
@@ -102,10 +102,8 @@ def _frontier(decided: Recommendation, frame: Frame) -> "Figure":
     theme = frame.theme
     for collection, (colour, marker) in _styles(decided, theme).items():
         points = [one for one in decided.considered if one.collection == collection]
-        lows, highs = (
-            [_stretched(fold(getattr(half, end) for half in one.accuracy_halves)) for one in points]
-            for fold, end in _ENDS
-        )
+        lows = [_stretched(one.floor) for one in points]
+        highs = [_stretched(max(half.high for half in one.accuracy_halves)) for one in points]
         axes.vlines([one.latency for one in points], lows, highs, color=colour, alpha=0.35, linewidth=1)
         x, y = [one.latency for one in points], [_stretched(one.accuracy) for one in points]
         axes.scatter(x, y, s=34, color=colour, marker=marker, label=decided.name(collection), zorder=3)
@@ -121,9 +119,6 @@ def _frontier(decided: Recommendation, frame: Frame) -> "Figure":
     _accuracy_axis(axes, decided, theme)
     legend(figure, axes, frame, 3 if frame.narrow else 5)
     return figure
-
-
-_ENDS: tuple[tuple[Callable[..., float], str], ...] = ((min, "low"), (max, "high"))
 
 
 def _staircase(axes: "Axes", decided: Recommendation, theme: Theme) -> None:
