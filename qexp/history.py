@@ -32,22 +32,13 @@ def read(reference: str) -> Record:
     it, and TrackingError if the store fails.
     """
     with store.store_faults(f"reading {reference}"):
-        return _read(reference)
-
-
-def _read(reference: str) -> Record:
-    client, experiment_id = store.connect()
-    if reference == LAST:
-        run = _last(experiment_id)
-    else:
-        experiment = client.get_experiment_by_name(reference)
-        if experiment is not None:
+        client, experiment_id = store.connect()
+        if reference != LAST and (experiment := client.get_experiment_by_name(reference)):
             finished = store.search(experiment.experiment_id, jobs.FINISHED)
             return _record(reference, f"experiment {reference}", jobs.one_each(finished))
-        run = _run(reference)
-    run, collections = jobs.whole(run)
-    record = _record(run.info.run_id, run.info.run_name, collections)
-    return replace(record, limits=json.loads(run.data.tags.get(tracking.SLO, "null")))
+        run, collections = jobs.whole(_last(experiment_id) if reference == LAST else _run(reference))
+        record = _record(run.info.run_id, run.info.run_name, collections)
+        return replace(record, limits=json.loads(run.data.tags.get(tracking.SLO, "null")))
 
 
 def run_id(reference: str) -> str:
