@@ -40,6 +40,12 @@ def at_least(key: str, value: float | None, least: float, most: float = MOST) ->
     require(value >= least, f"{key}={told}: must be at least {least:g}")
 
 
+def above_zero(key: str, value: float | None, null: str) -> None:
+    """Refuse a number that is infinite, none or not above 0; null, which means `null`, passes."""
+    allowed = value is None or 0 < value < math.inf
+    require(allowed, f"{key}={value}: must be a finite number above 0, or null for {null}")
+
+
 def no_secret(key: str, url: str) -> None:
     """Refuse a URL that carries a user, a password or a query, without repeating it."""
     require(

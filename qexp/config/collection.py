@@ -1,10 +1,9 @@
 """The schema of what Qdrant builds: quantization, storage, index."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from qexp.config.checks import MISSING, at_least, one_of, require
+from qexp.config.checks import MISSING, above_zero, at_least, one_of, require
 from qexp.config.dataset import MOST_BYTES
 from qexp.errors import ConfigError, near_miss
 from qexp.paths import packaged
@@ -22,11 +21,7 @@ class TheoryConfig:
 
     def __post_init__(self) -> None:
         for key in ("compression", "speedup"):
-            factor = getattr(self, key)
-            require(
-                factor is None or (math.isfinite(factor) and factor > 0),
-                f"quantization.theory.{key}={factor}: must be a finite number above 0, or null for no claim",
-            )
+            above_zero(f"quantization.theory.{key}", getattr(self, key), "no claim")
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """The schema of prices, and of what a configuration must reach."""
 
 from dataclasses import dataclass, field
-from math import inf
 
-from qexp.config.checks import MISSING, MOST, at_least, one_of, require
+from qexp.config.checks import MISSING, MOST, above_zero, at_least, one_of, require
 
 MEASURES = ("retention", "recall")  # of accuracy
 OBJECTIVES = ("accuracy", "p95", "cost")  # by which one configuration dominates another
@@ -79,8 +78,4 @@ class SloConfig:
         )
         require(0 <= self.min_accuracy <= 1, f"slo.min_accuracy={self.min_accuracy:g}: must be from 0 to 1")
         for key in ("max_p95_ms", "max_ram_mib", "max_usd_month"):
-            limit = getattr(self, key)
-            require(
-                limit is None or 0 < limit < inf,
-                f"slo.{key}={limit}: must be a finite number above 0, or null for no limit",
-            )
+            above_zero(f"slo.{key}", getattr(self, key), "no limit")
