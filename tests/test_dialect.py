@@ -83,7 +83,6 @@ def test_a_method_that_the_server_does_not_know_is_refused_before_any_work(serve
 @pytest.mark.parametrize(
     ("asked", "needs"),
     [
-        (asked_spec("turbo_1"), "'turbo' needs Qdrant 1.18, the server is 1.17"),
         (asked_spec(datatype="turbo4"), "storage.datatype=turbo4 needs Qdrant 1.19, the server is 1.17"),
         (asked_spec(hnsw="pinned"), "hnsw=pinned needs Qdrant 1.19"),
         (asked_spec(quantized="cached"), "quantized=cached hnsw=cached needs Qdrant 1.19"),
