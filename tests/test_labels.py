@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from qexp.config import ExperimentConfig, FileDataset, QrelsConfig, QueriesConfig
+from qexp.config import QrelsConfig
 from qexp.data.labels import (
     Qrel,
     check_unique_ids,
@@ -18,7 +18,6 @@ from qexp.data.labels import (
     table_qrels,
 )
 from qexp.data.table import Table
-from qexp.data.vectors import load_data
 from qexp.errors import DataError
 
 KEPT = np.array([0, 2, 3])
@@ -144,14 +143,6 @@ def test_a_trec_file_is_read_and_a_bad_line_named(tmp_path: Path) -> None:
     file.write_bytes("q1 0 d\N{LATIN SMALL LETTER E WITH ACUTE} 1\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"labels\.qrels: cannot be read as text in UTF-8: .*0xe9"):
         read_trec(file)
-
-
-def test_labels_that_are_not_there_are_not_looked_for_on_the_hub(tmp_path: Path) -> None:
-    np.save(tmp_path / "mine.npy", np.eye(20, dtype=np.float32))
-    labels = QrelsConfig(path=str(tmp_path / "labels.txt"))
-    dataset = FileDataset(path=str(tmp_path / "mine.npy"), qrels=labels, queries=QueriesConfig(held_out=5))
-    with pytest.raises(DataError, match=r"^dataset.qrels.path=.*labels.txt: no such file$"):
-        load_data(ExperimentConfig(dataset=dataset), tmp_path / "cache")
 
 
 def graded(grades: list[Any]) -> list[Any]:

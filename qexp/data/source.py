@@ -154,8 +154,6 @@ def _with_queries(
     if config.qrels.path and not is_file_dataset(config.qrels.path) and Path(config.qrels.path).is_file():
         qrels = read_trec(Path(config.qrels.path))
         states.append(digest_of([str(qrel) for qrel in qrels]))
-    elif config.qrels.path and Path(config.qrels.path).suffix in TREC_FILES:
-        raise DataError(f"dataset.qrels.path={config.qrels.path}: no such file")
     elif config.qrels.path or config.qrels.name or config.qrels.split:
         loaded = _beside(config, config.qrels, cache)
         qrels = table_qrels(loaded.rows, loaded.place, config.qrels)
