@@ -69,7 +69,7 @@ def test_predicted_measured_and_theory_are_priced_side_by_side() -> None:
     found = price(asked, (collection(asked, 500), collection(asked.unquantized(), 9000)), links, 4.0, cost)
     target = replace(asked, points=cost.target_points)
     assert found.points == 2_000_000
-    assert found.usd_month == pytest.approx(predict_ram(target, 15.0).ram / 1e9 * 10)
+    assert found.predicted.usd_month == pytest.approx(predict_ram(target, 15.0).ram / 1e9 * 10)
     assert found.savings_usd_month == pytest.approx(
         (predict_ram(target.unquantized(), 15.0).ram - predict_ram(target, 15.0).ram) / 1e8
     )
@@ -79,7 +79,7 @@ def test_predicted_measured_and_theory_are_priced_side_by_side() -> None:
     assert found.measured.disk_bytes == 2_000_000
     assert found.measured_savings_usd_month == pytest.approx(8.5e6 / 1e8)
     assert found.theory_savings_usd_month == pytest.approx(0.8 * 10 * 3 / 4)
-    assert found.usd_month_per_million == pytest.approx(found.usd_month / 2)
+    assert found.usd_month_per_million == pytest.approx(found.predicted.usd_month / 2)
 
 
 def test_throughput_is_priced_at_the_measured_points_with_every_copy_serving() -> None:
@@ -89,8 +89,8 @@ def test_throughput_is_priced_at_the_measured_points_with_every_copy_serving() -
     one = spec("scalar", size=100)
     single, double = priced(one, COURSE), priced(one, replace(COURSE, replication=2))
     dollars = single.predicted.usd_month_per_1000_qps(250)
-    assert dollars == pytest.approx(4 * single.usd_month)
-    assert double.usd_month == pytest.approx(2 * single.usd_month)
+    assert dollars == pytest.approx(4 * single.predicted.usd_month)
+    assert double.predicted.usd_month == pytest.approx(2 * single.predicted.usd_month)
     assert double.predicted.usd_month_per_1000_qps(250) == pytest.approx(dollars)
     copied = priced(replace(one, replicas=2), replace(COURSE, replication=2))  # two copies had the throughput together
     assert copied.predicted.usd_month_per_1000_qps(500) == pytest.approx(dollars)

@@ -94,19 +94,15 @@ class RamEstimate:
 
     components: tuple[Component, ...]
 
-    def total(self, *needs: str) -> int:
-        """Return the bytes of the components with one of these needs."""
-        return sum(part.bytes for part in self.components if part.need in needs)
-
     @property
     def resident(self) -> int:
         """Bytes that are in RAM whatever happens."""
-        return self.total("resident")
+        return sum(part.bytes for part in self.components if part.need == "resident")
 
     @property
     def ram(self) -> int:
         """Bytes of RAM with which no search waits for the disk, but for rescoring vectors that are stored cold."""
-        return self.total("resident", "hot")
+        return sum(part.bytes for part in self.components if part.need != "disk")
 
     @property
     def disk(self) -> int:

@@ -118,11 +118,6 @@ class Cost:
     theory: float | None = None
 
     @property
-    def usd_month(self) -> float:
-        """US dollars per month for the collection, predicted."""
-        return self.predicted.usd_month
-
-    @property
     def savings_usd_month(self) -> float:
         """What the quantized collection saves each month; negative where it costs more."""
         return self.baseline.usd_month - self.predicted.usd_month
@@ -148,8 +143,8 @@ class Cost:
 
     @property
     def usd_month_per_million(self) -> float:
-        """US dollars per month for a million vectors."""
-        return self.usd_month / self.points * 1e6
+        """US dollars per month for a million vectors, predicted."""
+        return self.predicted.usd_month / self.points * 1e6
 
 
 @dataclass(frozen=True)
