@@ -64,9 +64,7 @@ def load_grid(named: Iterable[tuple[str, Row]]) -> Grid | None:
 
 
 def _point(row: Row) -> str:
-    if not row.baseline:
-        return point(row.params)
-    return ", ".join(filter(None, ("baseline", point(row.params))))
+    return ", ".join(filter(None, ("baseline" if row.baseline else "", point(row.params))))
 
 
 def _level(row: Row) -> LoadLevel:

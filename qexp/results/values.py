@@ -115,9 +115,8 @@ class Interval:
     @classmethod
     def of(cls, metrics: Mapping[str, float], name: str) -> "Interval | None":
         """Return what `metrics` recorded; None where one of the three is absent."""
-        found = [metrics.get(one) for one in (name, f"{name}_low", f"{name}_high")]
-        known = [value for value in found if value is not None]
-        return cls(*known) if len(known) == len(found) else None
+        names = (name, f"{name}_low", f"{name}_high")
+        return cls(*(metrics[one] for one in names)) if metrics.keys() >= {*names} else None
 
 
 @dataclass(frozen=True)
