@@ -97,6 +97,7 @@ def test_an_empty_component_is_no_number_and_one_too_large_is_infinite() -> None
         ([[1, 2], [3, 4], [], []], FLOATS, " row 2: no vector in column 'vector'; dataset.on_bad_vector=drop "),
         ([1, 2], pa.int64(), ": column 'vector' holds int64, not vectors$"),
         (["words"], pa.string(), ": .* string, .*: dataset.text_column=vector embedding=fastembed embedding.model=…"),
+        (["words"], pa.string_view(), ": .* holds string_view, .*: dataset.text_column=vector embedding=fastembed "),
         (["[1, 2]"], pa.large_string(), ": .* holds large_string, not vectors; vectors as text are not read: write "),
         ([["a"]], pa.list_(pa.string()), ": column 'vector' holds lists of string, not numbers$"),
     ],
