@@ -53,7 +53,7 @@ def test_every_component_keeps_its_own_disagreement() -> None:
 
 def test_payload_indexes_share_the_rest_of_the_heap_with_the_id_tracker() -> None:
     indexes = Component("payload indexes", 260, "resident", 290, 0, spare=40)
-    loaded = MemoryUse({"id tracker": 80, "payload indexes": 30}, 1390)
+    loaded = MemoryUse({"id tracker": 80, "payload indexes": 30}, 1391)  # shared out in whole bytes
     files = FILES | {"payload indexes": 340}
     compared = compare(RamEstimate((*ESTIMATE.components, indexes)), state(files), [loaded, loaded, loaded])
     found = {part.name: part for part in compared}
@@ -81,6 +81,7 @@ def test_a_pinned_component_with_mapped_pages_is_not_counted_twice() -> None:
 
 def test_what_the_engine_does_not_say_is_unknown() -> None:
     found = compare(ESTIMATE, state({}), [None, None, None])
+    assert [(part.loaded, part.warm, part.mapped, part.heap) for part in found] == [(None,) * 4] * 4
     assert [part.resident for part in found] == [None] * 4
     assert [part.file_disagreement for part in found] == [None] * 4
     assert Collection("c", Build(1, 1, state({})), ESTIMATE, None, found).hot_bytes is None
@@ -94,13 +95,33 @@ def test_what_the_engine_does_not_say_is_unknown() -> None:
 
 def test_an_engine_that_knows_its_heap_is_believed() -> None:
     last = MemoryUse({"graph": 500}, 1700, heap_parts={"codes": 1010, "id tracker": 600})
-    found = {part.name: part.resident for part in compare(ESTIMATE, state(FILES), [last, last, last])}
-    assert {name: resident for name, resident in found.items() if resident} == {
-        "codes": 1010,
-        "graph": 500,
-        "id tracker": 600,
-        "working memory": 90,
+    found = {part.name: (part.mapped, part.heap) for part in compare(ESTIMATE, state(FILES), [last, last, last])}
+    assert {name: used for name, used in found.items() if any(used)} == {
+        "codes": (0, 1010),
+        "graph": (500, 0),
+        "id tracker": (0, 600),
+        "working memory": (0, 90),
     }
+
+
+@pytest.mark.parametrize(("files", "pinned"), [({"codes": 1010}, 1310), ({}, 300)])
+def test_pinned_codes_have_the_bytes_of_their_file_and_of_centroids(files: dict[str, int], pinned: int) -> None:
+    estimate = RamEstimate((Component("codes", 1300, "resident", 1000, 0), ESTIMATE.components[3]))
+    codes, tracker = compare(estimate, state(files), [MemoryUse({}, 2000)] * 3)[:2]
+    assert (codes.heap, tracker.heap) == (pinned, 2000 - pinned)
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_a_moment_that_nobody_knows_leaves_what_others_tell(missing: int) -> None:
+    moments: list[MemoryUse | None] = [MemoryUse({"graph": 500}, heap) for heap in (1400, 1450, 1480)]
+    moments[missing] = None
+    found = {part.name: part for part in compare(ESTIMATE, state(FILES), moments)}
+    assert "working memory" not in found  # which is what has come since loading, and stayed
+    tracker, other = found["id tracker"], found["other"]
+    told = [400] * 3 if missing else [400, 450, 480]  # as much as after loading; without that moment, all that is there
+    for part, used in ((tracker, told), (other, [0] * 3)):
+        expected = [None if at == missing else size for at, size in enumerate(used)]
+        assert [part.loaded, part.warm, part.heap] == expected
 
 
 @pytest.mark.parametrize(("vectors_placed", "hot"), [("cold", 0.0), ("cached", 1.0)])
@@ -148,6 +169,7 @@ def test_each_moment_has_its_own_bytes() -> None:
     for name in ("payload", "other", "working memory"):
         assert (found[name].predicted, found[name].guide, found[name].predicted_file) == (0, 0, 0)
         assert (found[name].file_disagreement, found[name].ram_disagreement) == (None, None)
+    assert found["working memory"].file is None
 
 
 def test_a_graph_on_disk_is_read_through_at_98_percent_of_what_is_in_its_file() -> None:
