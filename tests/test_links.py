@@ -39,7 +39,8 @@ def test_each_distance_keeps_by_its_own_measure() -> None:
 
 @pytest.mark.parametrize(("distance", "scored"), [("manhattan", [-1, -2, -3]), ("euclid", [-1, -4, -9])])
 def test_candidates_are_the_nearest_of_earlier_points(distance: str, scored: list[int]) -> None:
-    places = np.append(np.random.default_rng(0).permutation(4500) + 1, 0)  # on a line, more than a block of them
+    far = np.random.default_rng(0).permutation(4497) + 4
+    places = np.concatenate([far[:4095], [3, 2], far[4095:], [1, 0]])  # on a line, the nearest at ends of blocks
     line = places[:, None].astype(np.float32) - 2250
     scores, nearest = _nearest_before(lambda wanted: line[wanted], np.array([2, 4500]), 3, distance)
     assert places[nearest[1]].tolist() == [1, 2, 3]
@@ -50,7 +51,8 @@ def test_candidates_are_the_nearest_of_earlier_points(distance: str, scored: lis
 
 def test_more_candidates_than_points_take_no_more_memory() -> None:
     corners = np.eye(50, dtype=np.float32)
-    assert forward_links(corners, 16, 10**15, "cosine") == forward_links(corners, 16, 50, "cosine")
+    before = np.random.default_rng(0).integers(1, 50, links.SAMPLE_PIVOTS)  # each chooses all of them
+    assert forward_links(corners, 25, 10**15, "cosine") == forward_links(corners, 25, 50, "cosine") == before.mean()
 
 
 def test_a_single_point_has_no_links() -> None:
@@ -70,6 +72,10 @@ def test_by_signs_only_the_side_of_the_mean_counts() -> None:
     assert forward_links(drawn, 16, 100, "cosine", by_signs=True) == expected
     assert forward_links(1000 + 3 * drawn, 16, 100, "euclid", by_signs=True) == pytest.approx(expected, rel=0.01)
     assert forward_links(drawn, 16, 100, "dot") != expected
+    whole = np.rint(np.concatenate([drawn, -drawn]))  # many zeros, which are the mean and not above it
+    assert forward_links(whole, 16, 100, "cosine", by_signs=True) == forward_links(
+        np.where(whole > 0, np.float32(1), np.float32(-1)), 16, 100, "dot"
+    )
 
 
 def test_the_mean_is_that_of_evenly_spread_points(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,3 +84,10 @@ def test_the_mean_is_that_of_evenly_spread_points(monkeypatch: pytest.MonkeyPatc
     drawn[np.arange(200) % 8 > 0] += 1
     signs = np.where(drawn > drawn[::8].mean(axis=0), np.float32(1), np.float32(-1))
     assert forward_links(drawn, 16, 100, "dot", by_signs=True) == forward_links(signs, 16, 100, "dot")
+
+
+def test_of_more_points_than_are_asked_those_that_are_spread_evenly_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = np.random.default_rng(0).standard_normal((401, 4)).astype(np.float32)
+    expected = forward_links(drawn[::4], 16, 100, "euclid")
+    monkeypatch.setattr(links, "SAMPLE_POINTS", 101)
+    assert forward_links(drawn, 16, 100, "euclid") == expected
