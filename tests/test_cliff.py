@@ -194,3 +194,13 @@ def test_it_falls_where_it_is_more_than_twice_as_slow_and_waits(
     assert cliff.floor("binary", "rescore 2×") == (60 if holds else 80) * MIB
     assert cliff.fallen("binary", "rescore 2×") == (40 if holds else 60) * MIB
     assert [cliff.share(one) for one in trials] == [None, 0.8, 0.6, 0.4]
+
+
+def test_what_has_fallen_does_not_hold_again() -> None:
+    took = {None: 1.0, 40: 1.0, 30: 9.0, 20: 1.0}
+    cliff = Cliff(MIB, tuple(trial("none", cap and cap * MIB, ms) for cap, ms in took.items()))
+    assert (cliff.floor("none", "no rescore"), cliff.fallen("none", "no rescore")) == (40 * MIB, 30 * MIB)
+
+
+def test_beside_what_was_killed_nothing_is_slower() -> None:
+    assert (FLOATS[2].slower(FLOATS[0]), FLOATS[2].slower(DEAD[2]), DEAD[2].slower(FLOATS[0])) == (80.0, None, None)

@@ -59,6 +59,19 @@ def test_a_bill_is_by_the_month_and_the_year_and_saves_against_its_own_baseline(
     assert bill_rows(Cost(500_000, same, baseline))[1][-1] == "0.00"
 
 
+def test_half_of_what_makes_a_figure_is_no_figure() -> None:
+    part = Comparison("codes", "resident", 1, 1, 1, 1, 1, 1, mapped=1, heap=1)
+    assert [replace(part, **known).resident for known in ({}, {"mapped": None}, {"heap": None})] == [2, None, None]
+    cost = Cost(1, Bill(0, 0, 1, 0), Bill(0, 0, 4, 0), theory_baseline=8.0, theory=2.0)
+    halves = [replace(cost, **known) for known in ({}, {"theory": None}, {"theory_baseline": None})]
+    assert [half.theory_savings_usd_month for half in halves] == [6.0, None, None]
+
+
+def test_one_copy_serves_what_one_copy_was_measured_with() -> None:
+    assert Bill(0, 0, 1.5, 0.25).usd_month_per_1000_qps(500) == 3.5
+    assert Bill(0, 0, 1.5, 0.25, serving=2.0).usd_month_per_1000_qps(500) == 1.75
+
+
 @pytest.mark.parametrize(
     ("read", "end"), [(None, ""), (0, ", 0.0 MiB read from disk"), (MIB, ", 1.0 MiB read from disk")]
 )
