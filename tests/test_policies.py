@@ -62,8 +62,26 @@ def test_the_courses_heuristic():
     calls = []
     search = policy.search(counting(calls))
     for components in (50, 500, 5000):
-        search.call(search.prepare([1.0] * components))
+        found = search.call(search.prepare([1.0] * components))
+        assert search.ids(found) == list(range(10))
     assert [one.oversampling for one in calls] == pytest.approx([2.4, 3.0, 4.5])
+
+
+def test_a_fixed_point_is_the_engines_own_search():
+    calls = []
+    search = Fixed(point(3)).search(counting(calls))
+    assert search.ids(search.call(search.prepare([1.0]))) == list(range(10))
+    assert calls == [point(3)]
+    assert Fixed(point(3)).limit == NonZero(point(3)).limit == 10
+
+
+def test_a_policy_that_takes_as_long_as_fixed_oversampling_is_as_fast():
+    margins = np.array([0.0, 0.0, 1.0, 1.0])  # the first two are called again: 1 + 0.5 · 2 ms
+    cheap, dear = Seen(point(1), np.array([0.5, 0.5, 1.0, 1.0]), margins, 1.0), Seen(point(8), np.ones(4), margins, 2.0)
+    fixed = Seen(point(4), np.ones(4), margins, 2.0)
+    for found in calibrate_margin([cheap, dear], fixed):
+        assert (found.first.oversampling, found.second.oversampling) == (1, 8)
+        assert found.gap > 0  # up to it no query is called again
 
 
 def test_calibration_prefers_the_cheapest_and_the_most_accurate():
