@@ -129,8 +129,8 @@ def mean_interval(shares: Share, seed: int = 0) -> Interval:
     spread = t_halfwidth(shares.mean(axis=1)) if builds > 1 else 0.0
     return Interval(
         mean,
-        max(0.0, mean - math.hypot(max(0.0, mean - low), spread)),
-        min(1.0, mean + math.hypot(max(0.0, high - mean), spread)),
+        max(0.0, mean - math.hypot(mean - low, spread)),
+        min(1.0, mean + math.hypot(high - mean, spread)),
     )
 
 
