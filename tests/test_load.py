@@ -89,6 +89,7 @@ def test_the_last_to_wait_are_served_after_the_end_unless_they_are_more_than_a_t
     found = open_loop(lambda _: clock.sleep(next(pauses)), [None], due, 0, 0.2)
     assert (len(found.latencies), found.unserved, found.late) == (200 - unserved, unserved, late)
     assert found.latencies[-2:] / MS == pytest.approx(waited, abs=0.1)
+    assert found.seconds == pytest.approx((due[-1 - unserved] / MS + waited[-1]) / 1000, abs=1e-4)
     assert clock.looks < 210 * 200  # between arrivals it sleeps, but for the last 200 µs
 
 
@@ -108,6 +109,14 @@ def test_a_single_arrival_that_is_late_is_served_however_few_they_are(clock: Clo
     found = open_loop(lambda _: clock.sleep(next(pauses)), [None], [0, 40 * MS, 80 * MS], 0, 0.1)
     assert (found.latencies / MS).tolist() == pytest.approx([0, 110, 70], abs=0.05)
     assert (found.unserved, found.late) == (0, 1)
+    found = open_loop(lambda _: clock.sleep(0.11), [None], [200 * MS, 240 * MS, 280 * MS], 200 * MS, 0.1)
+    assert (len(found.latencies), found.unserved, found.late) == (1, 2, 2)
+
+
+def test_sleeping_longer_than_asked_is_no_latency(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "sleep", lambda seconds: clock.sleep(seconds + 0.0001))
+    found = open_loop(lambda _: None, [None], [turn * MS for turn in range(1, 6)], 0, 0.006)
+    assert found.latencies.max() < 10_000
 
 
 def test_t15_rounds_that_begin_with_the_same_queries_make_no_percentiles() -> None:
@@ -127,8 +136,8 @@ def test_no_more_is_served_than_arrives() -> None:
 
 
 def test_nothing_served_took_its_time_all_the_same() -> None:
-    both = pooled([sample(seconds=0.5, unserved=3, late=3), sample(seconds=0.6, unserved=2, late=2)])
-    assert (len(both.latencies), both.seconds, both.unserved, both.late) == (0, 0.6, 5, 5)
+    both = pooled([sample(seconds=0.5, unserved=3, late=4), sample(seconds=0.6, unserved=2, late=2)])
+    assert (len(both.latencies), both.seconds, both.unserved, both.late) == (0, 0.6, 5, 6)
 
 
 def test_arrivals_are_dealt_to_clients_in_turn() -> None:
@@ -136,6 +145,7 @@ def test_arrivals_are_dealt_to_clients_in_turn() -> None:
     dealt = [arrivals(client, level, 1000, 0.1) for client in range(3)]
     assert [len(due) for due in dealt] == [4, 3, 3]
     assert len(arrivals(0, LoadLevel(1, 22.5), 0, 2.8)) == 63  # 62.99… in floats
+    assert len(arrivals(0, LoadLevel(1, 10.0), 0, 0.27)) == 2  # a third would be more than ten a second
     assert sorted(chain(*dealt)) == [1000 + turn * 10 * MS for turn in range(10)]
 
 
@@ -154,12 +164,15 @@ def test_throughput_and_latency_are_held_against_the_baseline_under_the_same_loa
         {
             (base, clients): [sample(*[2.0] * 100, seconds=0.5), sample(*[2.0] * 102, seconds=0.5)],
             (trial, clients): [sample(*[1.0] * 200, seconds=0.25), sample(*[1.0] * 204, seconds=0.25)],
-            (base, rate): [sample(*[8.0] * 50), sample(*[8.0] * 50)],
+            (base, rate): [sample(*[4.0, 12.0] * 25), sample(*[8.0] * 50)],
             (trial, rate): [sample(*[4.0] * 50), sample(*[4.0] * 50)],
         },
         queries=100,
     )
     assert [round(load.qps) for load in loads] == [202, 808, 50, 50]
+    assert [(load.role, load.point, load.level) for load in loads] == [
+        (role, POINT, level) for level in (clients, rate) for role in ("baseline", "trial")
+    ]
     assert loads[0].speedup is None
     assert [load.speedup.estimate for load in loads if load.speedup] == pytest.approx([4.0, 2.0])
     assert [[len(block) for block in load.raw] for load in loads[:2]] == [[100, 102], [200, 204]]
@@ -168,10 +181,10 @@ def test_throughput_and_latency_are_held_against_the_baseline_under_the_same_loa
 
 def test_saturation_has_no_latency() -> None:
     visit, level = Visit("baseline", POINT), LoadLevel(1, 1000.0)
-    (load,) = judge_load({(visit, level): [sample(*[5.0] * 90, unserved=10)]}, queries=100)
+    (load,) = judge_load({(visit, level): [sample(*[5.0] * 99, unserved=1)]}, queries=100)
     assert load.saturated
     assert load.latency is None
-    assert load.qps == 90
+    assert load.qps == 99
 
 
 @pytest.mark.parametrize(
@@ -190,7 +203,7 @@ def test_more_than_a_hundredth_that_is_late_or_any_that_is_left_out_is_saturatio
         assert (loads[1].speedup is None) == saturated
 
 
-def test_every_load_is_visited_once_a_round_and_round_0_is_not_kept() -> None:
+def test_every_load_is_visited_once_a_round_in_an_order_of_its_own_and_round_0_is_not_kept() -> None:
     seen: list[str] = []
 
     def visit(name: str) -> LoadSample:
@@ -198,9 +211,12 @@ def test_every_load_is_visited_once_a_round_and_round_0_is_not_kept() -> None:
         return sample(1.0)
 
     keys = [(Visit("baseline", POINT), LoadLevel(n)) for n in (1, 2)]
-    found = measure_load({key: partial(visit, key[1].title) for key in keys}, rounds=3, seed=0)
-    assert [len(samples) for samples in found.values()] == [3, 3]
-    assert all(set(seen[start : start + 2]) == {"1 client", "2 clients"} for start in range(0, 8, 2))
+    visits = {key: partial(visit, key[1].title) for key in keys}
+    assert [len(samples) for samples in measure_load(visits, rounds=9, seed=0).values()] == [9, 9]
+    orders = [tuple(seen[start : start + 2]) for start in range(0, 20, 2)]
+    assert set(orders) == {("1 client", "2 clients"), ("2 clients", "1 client")}
+    measure_load(visits, rounds=9, seed=0)
+    assert seen[20:] == seen[:20]
 
 
 class Noting(Worker):
