@@ -62,8 +62,11 @@ def test_tuning_finds_what_reaches_the_target():
     assert found.reached
     assert found.value == pytest.approx(3.7)
     assert narrowed(SEARCH, found).oversampling == [pytest.approx(factor) for factor in (3.7, 4.7, 6.0)]
-    assert found.finding.metrics["tuned_oversampling"] == pytest.approx(3.7)
-    assert found.finding.metrics["tuned_searches"] == 7  # 10, 20, 40, 30, 35, 37 and 36 candidates
+    assert found.finding.metrics == {
+        "tuned_oversampling": pytest.approx(3.7),
+        "tuned_retention_b": found.confirmed.estimate,
+        "tuned_searches": 7,  # 10, 20, 40, 30, 35, 37 and 36 candidates
+    }
     assert "3.7× is the smallest that reaches 0.95" in found.finding.sentence
     assert found.finding.sentence.endswith("; confirmed")
     sentence = tune(replace(SEARCH, hnsw_ef=[32, 64]), TuneConfig(target=0.95), accuracy_at).finding.sentence
@@ -96,11 +99,12 @@ def test_confirmed_only_if_the_other_half_says_so():
 
     def lucky(point):
         shares = np.ones(400)
-        shares[second[:40]] = 0.0
+        shares[second[:12]] = 0.0
         return shares
 
-    sentence = tune(SEARCH, TuneConfig(target=0.95), lucky).finding.sentence
-    assert sentence.endswith("not confirmed by the low end of the interval")
+    found = tune(SEARCH, TuneConfig(target=0.95), lucky)
+    assert found.confirmed.low < 0.95 < found.confirmed.high
+    assert found.finding.sentence.endswith("not confirmed by the low end of the interval")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +117,7 @@ def test_confirmed_only_if_the_other_half_says_so():
 )
 def test_what_is_tuned_is_searched_with_all_else_as_it_will_be_measured(parameter, rescore, expected):
     search = SearchConfig(limit=10, rescore=rescore, oversampling=[4.0, 2.0], hnsw_ef=[32, 64])
-    asked, most = [], 20 if parameter == "hnsw_ef" else 2
+    asked, most = [], 20.9 if parameter == "hnsw_ef" else 2
 
     def nothing(point):
         asked.append(point)
@@ -152,6 +156,8 @@ def test_no_more_is_tried_than_most() -> None:
 
     found = tune(SEARCH, TuneConfig(target=0.95, most=1.29), low)
     assert (found.most, max(tried)) == (1.2, 1.2)
+    found = tune(replace(SEARCH, limit=100), TuneConfig(target=0.95, most=1.15), low)  # 114.99… in floats
+    assert found.most == oversampling_of(115, 100)
 
 
 def test_tuning_hnsw_ef_needs_recall():
@@ -172,8 +178,9 @@ def test_tuning_hnsw_ef_needs_recall():
     assert sentence.startswith("hnsw_ef 77 is the smallest that reaches 0.95: ")
     never = tune(SEARCH, asked, lambda point: np.full(400, 0.5 if point.hnsw_ef < 1024 else 0.9))
     assert "not reachable by hnsw_ef: best at 1024 of up to 1024, recall 0.9" in never.finding.sentence
+    assert narrowed(SEARCH, never).hnsw_ef == [1024]
     beyond = tune(replace(SEARCH, limit=2000), asked, lambda point: np.ones(400))
-    assert (beyond.reached, beyond.value) == (True, 2000)
+    assert (beyond.reached, beyond.value, beyond.most) == (True, 2000, 2000)
     least = tune(replace(SEARCH, limit=1, rescore=[True]), asked, lambda point: np.ones(400))
     assert narrowed(SEARCH, least).hnsw_ef == [1, 2]
     few = tune(replace(SEARCH, rescore=[True]), asked, lambda point: at(point, queries=100))
