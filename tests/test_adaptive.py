@@ -82,6 +82,16 @@ def test_what_one_half_calibrates_the_other_judges() -> None:
     assert findings[2].metrics["adaptive_at_equal_latency_gain"] == pytest.approx(0.3 * 0.1 - 0.005)
 
 
+def test_a_comparison_is_told_with_both_ends_of_both_intervals() -> None:
+    speedup, gain = Interval(1.0, 0.97, 1.03), Interval(0.1, -0.05, 0.25)
+    found = PolicyResult("adaptive at equal latency", "a", "b", "recall", speedup, gain, (0.25, 0.5, 0.75)).finding
+    assert found.sentence == (
+        "adaptive at equal latency: a against b: no measurable difference in accuracy; 1.00× as fast (0.97–1.03), "
+        "recall +0.1000 (-0.0500 to +0.2500); second calls for 25% of the queries: there the first call alone has "
+        "0.500, on the others 0.750"
+    )
+
+
 def test_a_point_is_as_fast_as_it_was_for_the_queries_that_calibrate() -> None:
     class Uneven(Known):
         def policy(self, policy: Policy, warmup: int, with_ids: bool) -> Block:
@@ -92,8 +102,11 @@ def test_a_point_is_as_fast_as_it_was_for_the_queries_that_calibrate() -> None:
     assert _see(Uneven(), SEARCH, OperatingPoint(2, None, True, 4.0), shares, FIRST).latency == 4.0
 
 
-def test_without_a_factor_that_reaches_the_target_there_is_nothing_to_compare() -> None:
-    (finding,) = compare(Known(), SEARCH, AdaptiveConfig("recall", 0.99, [1.0, 4.0]), 200, shares)
+def test_without_a_factor_that_reaches_the_target_the_smallest_of_the_best_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(FOUND, 8.0, FOUND[4.0])
+    (finding,) = compare(Known(), SEARCH, AdaptiveConfig("recall", 0.99, [8.0, 1.0, 4.0]), 200, shares)
     assert finding.sentence == "adaptive: no factor reaches recall 0.99; best 0.980 at 4×"
 
 

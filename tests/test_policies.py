@@ -137,7 +137,12 @@ def test_without_a_next_result_no_margin_policy_calls_again():
         (EQUAL_ACCURACY, (0.8, 0.5, 1.4), (0.1, 0.05, 0.15), "no measurable difference in latency"),
         (EQUAL_ACCURACY, (0.8, 0.7, 0.9), (0.0, -0.01, 0.01), "loses"),
         (EQUAL_LATENCY, (1.0, 0.97, 1.03), (0.1, 0.05, 0.15), "beats it"),
-        (EQUAL_LATENCY, (1.0, 0.6, 1.7), (0.1, 0.05, 0.15), "more accurate, but its latency is not known well enough"),
+        (
+            EQUAL_LATENCY,
+            (1.0, 0.949, 1.06),
+            (0.1, 0.05, 0.15),
+            "more accurate, but its latency is not known well enough",
+        ),
         (EQUAL_LATENCY, (1.0, 0.97, 1.03), (0.0, -0.01, 0.01), "no measurable difference in accuracy"),
         (EQUAL_LATENCY, (0.8, 0.7, 0.9), (0.1, 0.05, 0.15), "trades latency for accuracy"),
         (EQUAL_ACCURACY, (1.2, 1.1, 1.3), (-0.1, -0.15, -0.05), "trades accuracy for latency"),
@@ -159,6 +164,7 @@ def test_paired_difference():
     assert found.estimate == pytest.approx(0.1)
     # Student's t of 4 degrees, standard deviation of these and of -1 and 1
     assert found.low == pytest.approx(0.1 - 2.776445 * np.sqrt(0.508) / np.sqrt(5))
+    assert found.high == pytest.approx(0.2 - found.low)
 
 
 def test_queries_that_all_agree_are_not_certain():
