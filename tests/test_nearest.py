@@ -299,7 +299,7 @@ def test_how_much_nearer_than_computed_a_point_may_be() -> None:
     assert reach("euclid") == pytest.approx(
         -((length**2 + 2 * (8 - 18 * unit * (length + 12) ** 2)) ** 0.5), rel=1e-12, abs=0
     )
-    lost = nearest._reach(np.array([-tiny]), np.zeros((1, 2), np.float32), 0.0, "euclid", np.float32)
+    lost = nearest._reach(np.array([-2 * tiny]), np.zeros((1, 2), np.float32), 0.0, "euclid", np.float32)
     assert lost.tolist() == [0.0]  # all of it may have underflowed
 
 

@@ -106,7 +106,7 @@ def test_a_file_of_neighbours_that_is_not_there_is_named(tmp_path: Path) -> None
             r"^dataset.truth=neighbours: \d\d % of the given neighbours are farther .* or shifted ids",
         ),
         (
-            lambda right: [*right[:7], right[7][:3], *right[8:]],
+            lambda right: [*right[:7], [0, 3, 8], *right[8:]],
             r"^dataset.truth=neighbours: the query in row 7: 3 neighbours given",
         ),
         (lambda right: [*right[:7], [], *right[8:]], "in row 7: 0 neighbours given, search.limit=5"),
