@@ -43,6 +43,7 @@ def test_every_ef_has_the_row_of_its_own_baseline():
         "aa_speedup_high": 1.1,
         "baseline_ram_estimated_mib": 30.0,
         "baseline_ram_floor_mib": 20.0,
+        "baseline_ram_fallen_mib": 10.0,
         "ef_64_baseline_recall": 0.9,
         "ef_64_aa_speedup_mean": 1.01,
         "ef_64_aa_speedup_low": 0.99,
@@ -65,7 +66,7 @@ def test_every_ef_has_the_row_of_its_own_baseline():
             "speedup_mean_high": high,
         }
         for recall, floor, mean, low, high in (
-            (0.8, {"ram_floor_mib": 20.0}, 1.0, 0.9, 1.1),
+            (0.8, {"ram_floor_mib": 20.0, "ram_fallen_mib": 10.0}, 1.0, 0.9, 1.1),
             (0.9, {}, 1.01, 0.99, 1.03),
         )
     ]
@@ -261,8 +262,15 @@ def test_what_is_unknown_of_a_collection_is_left_out(change, missing):
 
 def test_payload_indexes_are_those_that_were_asked_for_or_else_those_that_were_found():
     config, made = small_experiment(Path("unused")), made_by_hand()
-    found = replace(made, dataset=replace(made.dataset, payload_indexes={"city": "keyword"}))
-    assert dataset_facts(config, found)["payload_indexes"] == {"city": "keyword"}
+    found = replace(made, dataset=replace(made.dataset, native_size=128, payload_indexes={"city": "keyword"}))
+    facts = {"name": "words", "digest": "d", "size": 64, "distance": "cosine", "points": 1000, "queries": 200}
+    index = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10}
+    assert dataset_facts(config, found) == {
+        **facts,
+        **index,
+        "native_size": 128,
+        "payload_indexes": {"city": "keyword"},
+    }
     own = FileDataset(path="x.parquet", payload_columns=["row"], payload_indexes={"row": "integer"})
     asked = replace(config, dataset=own)
     assert dataset_facts(asked, found)["payload_indexes"] == {"row": "integer"}
@@ -313,7 +321,9 @@ def test_every_figure_of_memory_has_its_own_name():
     )
     point = OperatingPoint(10).title
     caps = [
-        CapTrial("none", point, cap and cap * MIB, 1.0, ms, faults=1) for cap, ms in ((None, 1.0), (9, 1.0), (8, 3.0))
+        CapTrial(method, point, cap and cap * MIB, 1.0, ms, faults=1)
+        for method, held in (("none", 9), ("scalar", 3))
+        for cap, ms in ((None, 1.0), (held, 1.0), (held - 1, 3.0))
     ]
     experiment = replace(made, baseline_collection=large, cliff=Cliff(MIB, tuple(caps)))
     expected = {
@@ -344,3 +354,6 @@ def test_every_figure_of_memory_has_its_own_name():
     }
     found = collection_metrics(experiment)
     assert {name: found.get(name) for name in expected} == expected
+    base, trial = experiment_rows(small_experiment(Path("unused")), experiment)
+    caps = [(one.metrics["ram_floor_mib"], one.metrics["ram_fallen_mib"]) for one in (base, trial)]
+    assert caps == [(9.0, 8.0), (3.0, 2.0)]
