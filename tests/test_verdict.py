@@ -66,6 +66,11 @@ def test_nothing_qualifies_says_what_is_near_and_what_to_try():
             {"max_p95_ms": 0.5},
             "less oversampling, or a lower search.hnsw_ef; a method with fewer bits, or storage=on_disk, or a smaller",
         ),
+        (
+            [row("scalar", accuracy=0.99, cost=60, storage="all_disk")],
+            {"max_ram_mib": 50.0},
+            "a method with fewer bits, or a smaller embedding.",
+        ),
         ([row("scalar", accuracy=0.99, spread=0.05)], {"min_accuracy": 1.0}, "slo.min_accuracy below 1, for no number"),
         ([row("scalar", accuracy=0.9)], {"max_p95_ms": 0.5}, "other methods (experiment=all_methods) and embedding"),
         ([row("scalar", accuracy=0.99)], {"max_p95_ms": 0.5}, "a lower search.hnsw_ef, or storage=hot."),
@@ -275,7 +280,8 @@ def test_a_choice_that_no_limit_changes_says_whether_that_is_known_of_p95():
             {},
             "seems to keep to the limits, but has accuracy retention 0.943 vouched for, 0.95 asked.",
         ),
-        ({"accuracy": 0.96, "p95": 1.0}, {"max_p95_ms": 1.005}, "seems to keep to the limits, but has P95 up to 1.010"),
+        ({"accuracy": 0.96, "p95": 1.0}, {"max_p95_ms": 1.0}, "seems to keep to the limits, but has P95 up to 1.010"),
+        ({"accuracy": 0.96, "p95": 1.01}, {"max_p95_ms": 1.0}, None),
         ({"accuracy": 0.94}, {}, None),
         ({"accuracy": 0.95, "hnsw_ef": "64"}, {"accuracy": "recall"}, None),
     ],
@@ -287,6 +293,20 @@ def test_what_is_simpler_and_not_chosen_says_why(less, limits, said):
     assert lines[0].startswith("Deploy scalar, rescoring 8×")
     told = [line for line in lines if line.startswith("Why not less: ")]
     assert [line.startswith(f"Why not less: scalar, rescoring 5× {said}") for line in told] == [True] * bool(said)
+
+
+@pytest.mark.parametrize(
+    ("least", "told"),
+    [
+        ({"accuracy": 0.95}, "3× keeps to the limits too, but "),
+        ({"accuracy": 0.953, "spread": 0.01}, "5× keeps to the limits too, but "),
+    ],
+)
+def test_of_several_that_are_simpler_the_simplest_that_keeps_to_the_limits_is_told(least, told):
+    rows = [row("scalar", 3, **least), row("scalar", 5, accuracy=0.95), row("scalar", 8, accuracy=0.97)]
+    for order in (rows, rows[::-1]):
+        (line,) = [one for one in verdict_lines(recommend([baseline(), *order], SLO)) if one.startswith("Why not less")]
+        assert line.startswith(f"Why not less: scalar, rescoring {told}")
 
 
 @pytest.mark.parametrize("dearer_first", [True, False])
