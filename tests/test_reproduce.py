@@ -107,23 +107,21 @@ def test_files_are_found_from_another_folder(qexp: Qexp, environment: dict[str, 
 
 
 @pytest.mark.slow
-def test_what_is_lost_of_one_run_keeps_nobody_from_the_next(
-    qexp: Qexp, environment: dict[str, str], tmp_path: Path
-) -> None:
-    assert qexp("-m", "quantization=binary,turbo_4bit", *QUICK).returncode == 0
+def test_what_is_lost_of_one_run_keeps_nobody_from_the_next(measured: Swept, tmp_path: Path) -> None:
+    environment = measured.environment
     (sweep,) = runs_of(environment, "sweep")
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
-    binary, turbo = (job(environment, method).info.run_id for method in ("binary", "turbo_4bit"))
-    client.log_text(binary, '{"search": ', "experiment.json")
-    client.log_dict(turbo, {}, "environment.json")
-    client.log_text(turbo, "PAR1", "latencies.parquet")
+    scalar, binary = (job(environment, method).info.run_id for method in ("scalar", "binary"))
+    client.log_text(scalar, '{"search": ', "experiment.json")
+    client.log_dict(binary, {}, "environment.json")
+    client.log_text(binary, "PAR1", "latencies.parquet")
     again = reproduced(environment, tmp_path, sweep.info.run_id)
     assert again.returncode == 2
     (said,) = [line for line in again.stderr.splitlines() if line.startswith("qexp-reproduce: ")]
-    assert f"({binary}): run {binary}: its experiment.json is damaged" in said
+    assert f"({scalar}): run {scalar}: its experiment.json is damaged" in said
     assert "machine and libraries: nothing is kept of then to compare them with" in again.stdout
     assert "unknown" in again.stdout
-    assert f"({turbo}): 8 of 8 accuracies hold" in again.stdout
+    assert f"({binary}): 8 of 8 accuracies hold" in again.stdout
     newest = runs_of(environment, "sweep")[0]
     assert (newest.info.run_name, newest.info.status) == (f"reproduction of {sweep.info.run_id}", "FAILED")
 
