@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,7 +25,7 @@ from qexp.store import connect, file_artifact, json_artifact, log_values, start_
 from tests.conftest import QUICK, Qexp
 from tests.support.http_server import HttpServer, Reply, Request
 from tests.support.running import read_until, started
-from tests.test_sweep import ONE_POINT, SWEPT, assert_nothing_left, assert_whole
+from tests.test_sweep import ONE_POINT, assert_nothing_left, assert_whole
 
 
 @pytest.mark.parametrize(
@@ -197,6 +198,7 @@ def served(folder: Path, port: int) -> Iterator[None]:
             ),
         ],
         cwd=folder,
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # eight more processes for nothing
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -218,7 +220,10 @@ def served(folder: Path, port: int) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_store_that_goes_away_costs_nothing(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_store_that_goes_away_costs_nothing(
+    qexp: Qexp, environment: dict[str, str], tmp_path: Path, empty_store: Path
+) -> None:
+    shutil.copy(empty_store, tmp_path / "server.db")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -257,14 +262,17 @@ def test_a_store_that_cannot_be_used_is_one_line(
 
 
 @pytest.mark.slow
-def test_a_store_whose_disk_is_full_costs_nothing(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_store_whose_disk_is_full_costs_nothing(
+    qexp: Qexp, environment: dict[str, str], tmp_path: Path, empty_store: Path
+) -> None:
+    words = ["-m", "quantization=scalar,binary", *QUICK, *ONE_POINT, "search.rounds=30"]
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("needs the right to mount a small disk")
     try:
-        more = {"MLFLOW_TRACKING_URI": f"sqlite:///{disk}/mlflow.db"}
-        process = started(environment | more, tmp_path, *SWEPT, *QUICK, *ONE_POINT, "search.rounds=30")
+        more = {"MLFLOW_TRACKING_URI": f"sqlite:///{shutil.copy(empty_store, disk)}"}
+        process = started(environment | more, tmp_path, *words)
         read_until(process, "scalar: round 1 of")
         ballast = disk / "ballast"
         with contextlib.suppress(OSError), ballast.open("wb") as file:
@@ -276,9 +284,9 @@ def test_a_store_whose_disk_is_full_costs_nothing(qexp: Qexp, environment: dict[
         assert "what was measured is kept in" in stderr
         assert "Traceback" not in stderr
         ballast.unlink()
-        done = qexp(*SWEPT, *QUICK, *ONE_POINT, "search.rounds=30", "sweep.resume=last", **more)
+        done = qexp(*words, "sweep.resume=last", **more)
         assert done.returncode == 0, done.stderr
-        assert_whole(environment | more, jobs=3, trials=1)
+        assert_whole(environment | more, jobs=2, trials=1)
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)  # this process still has the store open
 
