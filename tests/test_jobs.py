@@ -45,7 +45,9 @@ def test_what_lost_trials_is_measured_again_and_told(qexp: Qexp, measured: Swept
     assert sorted(shown) == ["binary"] * (len(found) // 2) + ["scalar"] * (len(found) // 2)
     assert len(found) > 2
     delete_trials(environment, "scalar", 99)
-    others = qexp(*words, "sweep.resume=last", "search.rounds=3")  # other jobs beside those that are there
+    *same, _ = words
+    one = ["quantization=binary", "search.rescore=[false]"]  # another job beside those that are there
+    others = qexp(*same, *one, "sweep.resume=last")
     assert others.returncode == 0, others.stderr
     assert "its trials were deleted" in others.stdout
 
