@@ -8,7 +8,7 @@ import psutil
 import pytest
 from hydra.errors import HydraException
 
-from qexp import sweep, tracking
+from qexp import sweep
 from qexp.environment import SWEEP_RUN
 from qexp.mendable import mendable
 from qexp.paths import install
@@ -126,4 +126,4 @@ def test_what_a_running_ray_cluster_is_given() -> None:
     config = composed("hydra/launcher=ray_cluster")
     given = config.hydra.launcher.ray.init
     assert (given.address, given.object_store_memory) == ("auto", None)
-    assert set(given.runtime_env.env_vars) > {tracking.SWEEP_RUN, sweep.JOBS, sweep.SWEPT, "MLFLOW_TRACKING_URI"}
+    assert set(given.runtime_env.env_vars) > {SWEEP_RUN, sweep.JOBS, sweep.SWEPT, "MLFLOW_TRACKING_URI"}
