@@ -8,11 +8,13 @@ from qexp.config import FileDataset
 from qexp.report.bodies import search_body
 from qexp.results import (
     MIB,
+    Cold,
     Finding,
     Interval,
     Load,
     LoadLevel,
     OperatingPoint,
+    Reads,
     Row,
 )
 from qexp.results.footprint import CapTrial, Cliff, Comparison, ProcessMemory
@@ -225,6 +227,35 @@ def test_every_figure_of_a_collection_has_its_own_name():
         "baseline_cost_target_points": 2000,
     }
     assert {name: metrics.get(name) for name in expected} == expected
+
+
+def test_every_figure_of_a_cold_start_has_its_own_name():
+    (base,), (trial,) = made_by_hand().baselines, made_by_hand().trials
+    slow = Cold(latency(40.0), 50.0, None, Reads(20, 4096), 10)
+    fast = Cold(latency(8.0), 9.0, Interval(5.0, 4.0, 6.0), Reads(5, None), 10)
+    made = made_by_hand(baselines=(replace(base, cold=slow),), trials=(replace(trial, cold=fast),))
+    figures = {
+        "latency_mean_ms": 40.0,
+        "latency_p95_ms": 40.2,
+        "first_query_ms": 50.0,
+        "major_faults_per_query": 2.0,
+        "read_bytes_per_query": 409.6,
+    }
+    logged = collection_metrics(made)
+    assert {name: value for name, value in logged.items() if "cold" in name} == {
+        f"baseline_cold_{name}": value for name, value in figures.items()
+    }
+    shown, own = experiment_rows(small_experiment(Path("unused")), made)
+    assert {name: shown.metrics.get(f"cold_{name}") for name in figures} == figures
+    assert {name: value for name, value in own.metrics.items() if "cold" in name} == {
+        "cold_latency_mean_ms": 8.0,
+        "cold_latency_p95_ms": 8.2,
+        "cold_first_query_ms": 9.0,
+        "cold_major_faults_per_query": 0.5,
+        "cold_speedup_mean": 5.0,
+        "cold_speedup_mean_low": 4.0,
+        "cold_speedup_mean_high": 6.0,
+    }
 
 
 def without_files(made):
