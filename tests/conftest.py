@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -147,8 +148,10 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
 
 
 @pytest.fixture
-def measured(swept: Swept, environment: dict[str, str], tmp_path: Path) -> Swept:
+def measured(swept: Swept, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Swept:
     """The sweep as if this test had run it: with a record and a cache of the test's own, to do with as it likes."""
+    # By run, where MLflow has written for the copy of a test before.
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._artifact_repos_cache", OrderedDict())
     for name in ("cache", "mlruns"):
         shutil.copytree(swept.folder / name, tmp_path / name)
     store = shutil.copy(swept.folder / "mlflow.db", tmp_path)
