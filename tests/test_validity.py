@@ -95,6 +95,9 @@ def test_t02_a_filter_that_no_index_of_ours_serves() -> None:
     checks, asked = Checks(), replace(spec(size=16, points=4000), payload_indexes={"title": "text"})
     validity.check_filter(asked, {"title": ()}, 1600, checks)
     assert checks.warnings[0].endswith("may find less; qexp makes none")
+    validity.check_filter(asked, {"title": (), "city": ("keyword", "uuid"), "year": ("integer",)}, 1600, checks)
+    assert "on title, city, year: " in checks.warnings[1]
+    assert checks.warnings[1].endswith("add 'dataset.payload_indexes={city: keyword}'")  # the first that can be served
 
 
 def test_t02_a_phrase_that_a_text_index_finds_nowhere(tmp_path: Path) -> None:

@@ -245,3 +245,10 @@ def test_t12_how_far_a_stored_vector_may_be_from_the_datasets(datatype: str, lar
         stored = given - np.array([[0.0, 0.0], [0.0, share * most]])
         validity.check_stored(spec(datatype=datatype), [3, 4], stored, given, checks)
         assert [warning.split(" is stored")[0].split(": ")[1] for warning in checks.warnings] == warned
+
+
+def test_t12_nothing_but_zeros_and_what_is_below_zero_is_stored_as_it_was_given() -> None:
+    given = np.array([[-8.0, -1.0], [0.0, 0.0]])
+    validity.check_stored(spec(), [3, 4], given * (1 + 1e-6), given, Checks())
+    with pytest.raises(BenchmarkError, match="point 3 is stored with another vector"):
+        validity.check_stored(spec(), [3, 4], given * (1 + 1e-4), given, Checks())
