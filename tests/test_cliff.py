@@ -58,6 +58,8 @@ def test_cells_hold_the_figures() -> None:
     assert rows[8] == ["scalar, no rescore", "50 MiB", "50%", "killed", *[""] * 7]
     assert "| baseline | 50 MiB |" in markdown(CLIFF)
     assert "\n".join(["", *(f"- {line}" for line in floors(CLIFF)), ""]) in markdown(CLIFF)
+    named = Cliff(MIB, (trial("my *own*", None, 1.0), trial("my *own*", 40 * MIB, 1.0)))
+    assert "\n- my \\*own\\*" in markdown(named)
 
 
 def test_a_baseline_is_not_beside_itself_and_bytes_that_nobody_counts_are_left_out() -> None:

@@ -41,7 +41,7 @@ def at_least(key: str, value: float | None, least: float, most: float = MOST) ->
 
 
 def above_zero(key: str, value: float | None, null: str) -> None:
-    """Refuse a number that is infinite, none or not above 0; null, which means `null`, passes."""
+    """Refuse a number that is not finite or not above 0; null, which means `null`, passes."""
     allowed = value is None or 0 < value < math.inf
     require(allowed, f"{key}={value}: must be a finite number above 0, or null for {null}")
 

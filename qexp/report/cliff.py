@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from qexp.report.markdown import table_markdown
+from qexp.report.markdown import bullets, table_markdown
 from qexp.report.settings import apart, varying
 from qexp.report.terminal import WORDS, Column, fitted
 from qexp.results import MIB, Row
@@ -126,7 +126,7 @@ def _fate(trial: CapTrial) -> str:
 def markdown(cliff: Cliff) -> str:
     """Return both as Markdown."""
     table = table_markdown(COLUMNS, cells(cliff))
-    return "\n".join([table, "", *(f"- {line}" for line in floors(cliff)), "", LEGEND])
+    return "\n\n".join((table, bullets(floors(cliff)), LEGEND))
 
 
 def cliff_table(cliff: Cliff, width: int) -> Table:

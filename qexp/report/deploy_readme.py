@@ -18,7 +18,7 @@ from qexp.report.bodies import (
     update_threshold,
     vector_name,
 )
-from qexp.report.markdown import literal
+from qexp.report.markdown import bullets
 from qexp.report.record import CollectionRecord
 from qexp.results import INDEXED_FROM, SEGMENT_KIB, Row
 
@@ -66,7 +66,7 @@ def readme(collection: CollectionRecord, row: Row, why: list[str], has_old: bool
     before = _vectors(collection) + _LATER + stays + indexing(collection)
     return f"""# What to deploy
 
-{chr(10).join(f"- {literal(line)}" for line in why)}
+{bullets(why)}
 
 {servers}
 

@@ -27,6 +27,11 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\([\\`\[\]<|*_])", r"\1", text)
 
 
+def bullets(items: Iterable[str]) -> str:
+    """Return a list of what is said, with names of the user's in it."""
+    return "\n".join(f"- {literal(item)}" for item in items)
+
+
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(map(literal, cells))} |"
 
@@ -41,7 +46,7 @@ def element_markdown(element: Element, suffix: str = "") -> str:
         case Verdict(text):
             return f"**{literal(text)}**"
         case Bullets(items):
-            return "\n".join(f"- {literal(item)}" for item in items)
+            return bullets(items)
         case Ticks(items):
             return "\n".join(f"- [{'x' if met else ' '}] {literal(text)}" for met, text in items)
         case Tiles(items):

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from qexp.report.elements import Grid
 from qexp.report.frontier import questions
-from qexp.report.markdown import literal, table_markdown
+from qexp.report.markdown import bullets, literal, table_markdown
 from qexp.report.settings import varying
 from qexp.report.terminal import WORDS, Cell, Column, fitted
 from qexp.results import Interval, Row
@@ -132,9 +132,7 @@ def markdown(rows: Sequence[Row], title: str) -> str:
     shown = columns(rows)
     header = [*(name.replace("_", " ") for name in extra), *shown]
     table = table_markdown(header, ([*(row.params.get(n, "") for n in extra), *cells(row, shown)] for row in rows))
-    return "\n".join(
-        [f"**{literal(title)}**", "", table, "", *(f"- {literal(failure)}" for failure in failures(rows)), "", LEGEND]
-    )
+    return "\n\n".join(filter(None, (f"**{literal(title)}**", table, bullets(failures(rows)), LEGEND)))
 
 
 def failures(rows: Sequence[Row]) -> list[str]:
