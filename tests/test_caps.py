@@ -236,6 +236,7 @@ def test_what_a_process_reads_to_start_says_nothing_of_dropped_pages(
         measure_cliff(procedure, nowhere, [(spec("none", size=32), [OperatingPoint(10)])], 1, [])
 
 
+@pytest.mark.slow
 @needs_caps
 def test_floats_fall_off_where_codes_do_not_and_the_kernel_kills_what_is_pinned(tmp_path: Path) -> None:
     size, points = 512, 9000  # with half of fewer floats a busy kernel now and then kills what should only be slow

@@ -94,6 +94,7 @@ def test_a_field_of_tuning_without_tuning_is_one_line(qexp: Qexp) -> None:
     assert done.stderr == "qexp: search.tune.most: this search has no tune; add search=tune\n"
 
 
+@pytest.mark.slow
 def test_what_was_measured_before_ends_with_the_answer_too(qexp: Qexp) -> None:
     first = qexp(*QUICK, "quantization=scalar")
     again = qexp(*QUICK, "quantization=scalar", "skip_existing=true", "--quiet")
@@ -106,6 +107,7 @@ def test_what_was_measured_before_ends_with_the_answer_too(qexp: Qexp) -> None:
     assert re.search(r"^Report and deploy files: (\S+/)?qexp-report [0-9a-f]{32}$", again.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_none_measures_the_baseline_against_itself(qexp: Qexp, environment: dict[str, str]) -> None:
     done = qexp("quantization=none", *QUICK)
     assert done.returncode == 0, done.stderr
@@ -146,6 +148,7 @@ def test_the_version_is_that_of_qexp(qexp: Qexp) -> None:
     assert (done.returncode, done.stdout) == (0, f"qexp {__version__}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "told"),
     [("quickstart", "quantization=scalar"), ("embedding_sizes", "embedding=native quantization=scalar")],
@@ -204,6 +207,7 @@ def test_what_a_flag_of_hydra_cannot_do_is_bad_input(qexp: Qexp) -> None:
     assert (done.returncode, done.stderr) == (2, "package 'nope' not found in config\n")
 
 
+@pytest.mark.slow
 def test_a_bad_job_does_not_stop_the_others(qexp: Qexp, environment: dict[str, str]) -> None:
     done = qexp("-m", *QUICK, "search.limit=10,5000")
     assert done.returncode == 2
@@ -216,6 +220,7 @@ def test_a_bad_job_does_not_stop_the_others(qexp: Qexp, environment: dict[str, s
     assert runs_of(environment, "sweep")[0].info.status == "FAILED"
 
 
+@pytest.mark.slow
 def test_a_terminal_of_80_characters_shows_every_figure_whole(environment: dict[str, str], tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))

@@ -47,6 +47,7 @@ def _as_in_a_terminal() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_sweep_ends_as_killed_and_leaves_nothing_behind(
     environment: dict[str, str], tmp_path: Path, number: signal.Signals
@@ -78,6 +79,7 @@ def test_an_interrupted_sweep_ends_as_killed_and_leaves_nothing_behind(
     ] * 2
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_leaves_no_traceback_and_the_sweep_concluded_or_told_how_to_be(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

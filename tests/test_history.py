@@ -68,6 +68,7 @@ def test_what_a_file_held_at_other_times_is_not_compared(
     assert told == [{"baseline (A/A)", "scalar"}, {"baseline (A/A)", "binary"}]
 
 
+@pytest.mark.slow
 def test_what_was_measured_under_load_has_the_settings_of_its_job(
     small: ExperimentConfig, environment: dict[str, str], tmp_path: Path
 ) -> None:

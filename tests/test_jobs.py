@@ -109,6 +109,7 @@ def test_trials_older_than_the_search_for_those_of_a_sweep_are_found_by_it(
         assert client.get_run(trial).data.tags[SWEEPS] == known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -163,12 +164,14 @@ def test_what_is_edited_in_mlflow_by_hand(environment: dict[str, str]) -> None:
             jobs.collect(client.get_run(sweep))
 
 
+@pytest.mark.slow
 def test_jobs_are_looked_for_where_their_sweep_is(qexp: Qexp, environment: dict[str, str]) -> None:
     done = qexp("-m", "quantization=scalar", *QUICK, "+hydra.job.env_set.MLFLOW_EXPERIMENT_NAME=elsewhere")
     assert done.returncode == 0, done.stderr
     assert len({run.info.experiment_id for run in all_runs(environment)}) == 1
 
 
+@pytest.mark.slow
 def test_values_of_a_swept_mapping_tell_trials_apart(qexp: Qexp, environment: dict[str, str]) -> None:
     values = ",".join(f"{{scalar: {{type: int8, quantile: {quantile}}}}}" for quantile in (0.95, 0.99))
     done = qexp("-m", "quantization=none", f"quantization.config={values}", "quantization.name=mine", *QUICK)

@@ -195,6 +195,7 @@ def test_working_memory_is_not_what_searching_wants() -> None:
     assert Collection("c", Build(1, 1, state(FILES)), ESTIMATE, last, found).hot_bytes == 1000 + 500 + 480
 
 
+@pytest.mark.slow
 def test_centroids_are_within_15_percent_of_the_heap(tmp_path: Path) -> None:
     asked, queries = spec("product_x64", size=3072, points=1000, m=4, ef_construct=4), tmp_path / "queries.npy"
     np.save(queries, vectors(3072, 10))

@@ -95,6 +95,7 @@ def test_queries_whose_labels_a_filter_keeps_out_are_counted_not_points() -> Non
     assert said.startswith("search.filter leaves labels to 1 of 2 labelled queries")
 
 
+@pytest.mark.slow
 def test_notes_stand_below_the_table(qexp: Qexp) -> None:
     done = qexp("quantization=binary", *QUICK, "dataset.queries=99")
     assert done.returncode == 0, done.stderr

@@ -95,6 +95,7 @@ def experiment(file: Path, search: SearchConfig, **more: Any) -> ExperimentConfi
     )
 
 
+@pytest.mark.slow
 def test_a_filter_holds_for_searches_and_for_exact_neighbours(file: Path) -> None:
     only_rome = {"must": [{"key": "city", "match": {"value": "Rome"}}]}
     asked = experiment(

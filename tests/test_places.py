@@ -87,6 +87,7 @@ def test_a_baseline_that_is_gone_is_loaded_again(small: ExperimentConfig) -> Non
         assert not again.build.reused
 
 
+@pytest.mark.slow
 def test_another_filter_or_index_ends_it(small: ExperimentConfig) -> None:
     pids = []
     for config in (
@@ -166,6 +167,7 @@ def test_keep_decides_what_stays_on_a_server_when_all_is_measured(
     assert len(server.collections) == (2 if keep else 0)
 
 
+@pytest.mark.slow
 def test_a_collection_whose_measurement_fails_stays_whatever_keep_says(
     small: ExperimentConfig, server: QdrantRest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,9 +63,8 @@ def settled(server: QdrantRest) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(
-    ("vector", "version"), [("", "1.19.0"), pytest.param("title", "1.17.1", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("vector", "version"), [("", "1.19.0"), ("title", "1.17.1")])
 def test_it_stays_as_it_was_and_the_patch_makes_it_the_winner(
     qexp: Qexp, environment: dict[str, str], tmp_path: Path, vector: str, version: str
 ) -> None:

@@ -69,6 +69,7 @@ def test_a_store_whose_making_was_stopped_is_made_again(monkeypatch: pytest.Monk
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["m.db"]
 
 
+@pytest.mark.slow
 def test_processes_that_make_one_store_at_once_do_not_spoil_it(environment: dict[str, str], tmp_path: Path) -> None:
     words = [sys.executable, "-c", "from qexp.store import connect; print(connect()[1])"]
     there = environment | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'fresh.db'}"}

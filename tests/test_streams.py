@@ -114,6 +114,7 @@ def test_what_a_stream_has_no_character_for_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "all").read_text().startswith("two ? three ? 6\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

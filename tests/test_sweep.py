@@ -107,6 +107,7 @@ def test_a_sweep_killed_between_its_jobs_keeps_the_first(
     assert len(runs_of(environment, "collection")) == 3
 
 
+@pytest.mark.slow
 def test_a_running_sweep_is_not_resumed(qexp: Qexp, environment: dict[str, str], tmp_path: Path) -> None:
     process = started(environment, tmp_path, *SWEPT, *QUICK, "search.rounds=1000")
     try:
@@ -312,6 +313,7 @@ def test_a_single_run_of_mlflow_run_is_judged_by_its_own_limits(qexp: Qexp, envi
     assert "Deploy scalar" in again.stdout
 
 
+@pytest.mark.slow
 def test_jobs_are_recorded_where_the_run_lies_that_is_their_parent(qexp: Qexp, environment: dict[str, str]) -> None:
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
     mine = client.create_experiment("mine")
