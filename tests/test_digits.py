@@ -4,6 +4,7 @@ from qexp.report.digits import beyond, missing, money, more, percent
 def test_small_sums_keep_two_digits():
     assert [money(usd) for usd in (1234.5, 0.3, 0.0523, 0)] == ["$1,234.50", "$0.30", "$0.052", "$0.00"]
     assert [money(usd) for usd in (0.104, 0.1, 0.0999)] == ["$0.10", "$0.10", "$0.1"]
+    assert [money(usd) for usd in (0.0000075, -0.00001)] == ["$0.0000075", "$-0.00001"]
 
 
 def test_small_shares_keep_a_decimal():
@@ -17,6 +18,8 @@ def test_how_much_more_is_told_by_the_larger_over_the_smaller():
 
 def test_a_limit_is_rounded_to_where_it_has_its_effect():
     assert (beyond(0.9512, down=True), beyond(0.9512, down=False)) == ("0.951", "0.952")
+    assert [beyond(value, down=False) for value in (0.9989, 0.99955, 0.999965)] == ["0.999", "0.9996", "0.99997"]
+    assert [beyond(value, down=True) for value in (0.0017, 0.00046, 1.0)] == ["0.001", "0.0004", "1.000"]
 
 
 def test_a_figure_has_the_decimals_that_tell_it_from_the_limit_it_misses():

@@ -7,7 +7,7 @@ ALL_DIGITS = 12  # after the point, of any figure that is recorded
 
 def money(usd: float) -> str:
     """Return US dollars with as many digits as mean something."""
-    return f"${usd:,.2f}" if abs(usd) >= 0.1 or usd == 0 else f"${usd:.2g}"
+    return f"${usd:,.2f}" if abs(usd) >= 0.1 or usd == 0 else f"${Decimal(f'{usd:.2g}'):f}"
 
 
 def percent(share: float) -> str:
@@ -24,8 +24,15 @@ def more(mine: float, whole: float) -> str:
 
 
 def beyond(limit: float, down: bool) -> str:
-    """Return three decimals of a limit, rounded so that what they ask for has the effect of the limit itself."""
-    return f"{Decimal(limit).quantize(Decimal('0.001'), ROUND_FLOOR if down else ROUND_CEILING)}"
+    """Return three decimals of a limit, rounded so that what they ask for has the effect of the limit itself.
+
+    More, where rounding would lead to 0 or 1, of which nobody can ask for less or more.
+    """
+    for digits in range(3, ALL_DIGITS + 1):
+        rounded = Decimal(limit).quantize(Decimal(1).scaleb(-digits), ROUND_FLOOR if down else ROUND_CEILING)
+        if rounded == Decimal(limit) or rounded not in (0, 1):
+            break
+    return f"{rounded:f}"
 
 
 def missing(value: float, limit: float, digits: int = 3) -> str:
