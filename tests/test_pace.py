@@ -62,6 +62,8 @@ def test_a_baseline_of_other_ef_begins_another_job() -> None:
     jobs = [("32", {"32": 1.0}), ("64", {"64": 4.0}), ("32 64", {"32": 2.0, "64": 2.0})]
     rows = [at(baseline(hnsw_ef=ef, **{BASELINE_EFS: efs}), p50) for efs, own in jobs for ef, p50 in own.items()]
     assert paces(*rows) == pytest.approx([sqrt(2), sqrt(0.5), 1.0, 1.0], abs=1e-6)
+    with_trials = [one for base in rows for one in (base, row("scalar", hnsw_ef=base.params["hnsw_ef"]))]
+    assert paces(*with_trials)[::2] == paces(*rows)
 
 
 def test_rows_without_a_baseline_are_no_job() -> None:
