@@ -58,6 +58,8 @@ def test_without_any_quantization_no_criterion_is_met():
     first, *_, last = told([baseline()])
     assert first == (False, "Several methods tested with real figures: none.")
     assert last == (False, "An informed recommendation: nothing was measured with quantization.")
+    last = told([baseline()], replace(SLO, max_usd_month=0.5))[-1]
+    assert last == (False, "An informed recommendation: nothing keeps to the limits.")
 
 
 def test_what_memory_caps_showed_stands_beside_what_was_predicted():

@@ -100,6 +100,8 @@ def test_a_choice_that_the_second_half_does_not_confirm_is_refuted():
     decided = recommend(table, SLO)
     assert decided.choice.title == "scalar, no rescoring"
     assert titles(decided.refuted) == ["binary, rescoring 5×"]
+    cheaper = row("turbo", 5, accuracy=0.96, second=0.94, p95=0.95, cost=1)
+    assert titles(recommend([*table, cheaper], SLO).refuted) == ["turbo, rescoring 5×", "binary, rescoring 5×"]
 
 
 def test_the_interval_must_meet_the_limit_not_the_estimate():

@@ -32,6 +32,10 @@ def test_a_tighter_limit_on_ram_is_told_where_there_is_one():
     told = {change.limit: change for change in recommend(rows, replace(SLO, max_ram_mib=310)).changes}
     assert (told["max_ram_mib"].value, told["max_ram_mib"].choice.title) == (300, "binary, rescoring 8×")
     assert told["max_p95_ms"].choice.title == "binary, rescoring 8×"  # however little it is
+    for one, ram in zip(rows[1:], (0.3, 0.1), strict=True):
+        one.metrics["ram_estimated_mib"] = ram
+    told = {change.limit: change for change in recommend(rows, replace(SLO, max_ram_mib=0.31)).changes}
+    assert (told["max_ram_mib"].value, told["max_ram_mib"].choice.title) == (0.3, "binary, rescoring 8×")
 
 
 def test_an_accuracy_of_nothing_is_no_limit_to_loosen():
