@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from qexp.report.conditions import cold_grid, load_grid
 from qexp.report.elements import Grid, Paragraph
 from qexp.report.markdown import element_markdown
@@ -131,6 +133,11 @@ def test_a_control_that_is_too_wide_is_not_called_quiet():
         "(within 1.03×).",
         ["holds", "too wide to say", "fails: noisy"],
     )
+
+
+@pytest.mark.parametrize(("wide", "said"), [(1.0999, "holds"), (1.1001, "too wide to say")])
+def test_a_control_is_too_wide_beyond_twice_the_target(wide: float, said: str):
+    assert told(job("scalar", control(1 / wide, wide), row("scalar", 2)))[1] == [said]
 
 
 def test_many_controls_that_are_too_wide_are_counted():

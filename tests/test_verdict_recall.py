@@ -29,6 +29,7 @@ def test_what_only_finds_others_than_the_baseline_is_no_loss():
     assert no_loss(finding(trial, 0.912), max_usd_month=5) == [told]  # which leaves no choice
     dearer, more = row("binary", accuracy=0.93, cost=2), row("scalar", 5, accuracy=0.943)
     assert no_loss(*(finding(one, 0.912) for one in (dearer, more, trial))) == [told]
+    assert len(no_loss(finding(trial, 0.9081))) == 1
     assert no_loss(finding(trial, 0.9079)) == []  # half a percent less, and more
     assert no_loss(finding(trial, 0.912), min_accuracy=0.9) == []
 
