@@ -46,6 +46,7 @@ def test_a_point_as_near_stands_for_a_lost_result_once() -> None:
     reference=arrays(np.int64, (3, 5), elements=st.integers(-1, 9)),
     pairs=st.integers(1, 100),
 )
+@pytest.mark.filterwarnings("error")  # of results that are none
 def test_retention_of_points_without_duplicates_is_the_overlap(
     found: np.ndarray, reference: np.ndarray, pairs: int
 ) -> None:
