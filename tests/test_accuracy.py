@@ -168,8 +168,8 @@ def test_labels_of_points_that_a_filter_keeps_out_count_for_nothing() -> None:
     assert kept.tolist() == [[0, 7, 1]]
     assert relevance(kept, 3)(np.array([[7, 2, -1], [2, -1, -1]])) == (1.0, 1.0)
     assert labels_of(labels[:0], np.array([2])).tolist() == []
-    grades = np.array([[0, 7, 0], [0, 8, 2], [1, 7, 0], [1, 8, -1]])
-    assert judging(grades).tolist() == [[0, 7, 0], [0, 8, 2]]  # of query 1 nothing is relevant
+    grades = np.array([[0, 7, 0], [0, 8, 1], [1, 7, 0], [1, 8, -1]])
+    assert judging(grades).tolist() == [[0, 7, 0], [0, 8, 1]]  # of query 1 nothing is relevant
     assert labels_of(grades, np.array([7])).tolist() == []
     assert labels_under_filter(labels, kept) == [
         "search.filter leaves labels to 1 of 2 labelled queries: nDCG and MRR are means over those"
