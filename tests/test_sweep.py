@@ -292,7 +292,7 @@ def test_a_sweep_is_judged_by_its_own_limits_whatever_it_reuses(qexp: Qexp, tmp_
     assert again.returncode == 0, again.stderr
     assert "Deploy scalar" in again.stdout
     resumed = qexp(*words, "sweep.resume=last", "slo.max_usd_month=0.000002")
-    assert "$2e-06 asked" in resumed.stdout
+    assert "$0.000002 asked" in resumed.stdout
     assert "started with" not in resumed.stderr
     invalid_first = qexp(*words, "index.m=1,null", "sweep.resume=last", "slo.min_accuracy=0.1")
     assert invalid_first.returncode == 2
