@@ -12,7 +12,7 @@ from tests.test_recommend import SLO, without_p95
 @pytest.mark.parametrize(
     ("limits", "change"),
     [
-        ({"max_p95_ms": 1.0}, ("max_p95_ms", pytest.approx(1.111), "binary, rescoring 8×")),
+        ({"max_p95_ms": 1.0}, ("max_p95_ms", 1.112, "binary, rescoring 8×")),
         ({"max_ram_mib": 300}, ("max_ram_mib", 500, "binary, rescoring 8×")),
         ({"min_accuracy": 0.97}, ("min_accuracy", 0.96, "binary, rescoring 8×")),
     ],
@@ -24,6 +24,15 @@ def test_a_limit_that_alone_keeps_out_something_cheaper_is_named(limits, change)
     assert decided.choice.title == "scalar, no rescoring"
     last = decided.changes[-1]
     assert (last.limit, last.value, last.choice.title) == change
+
+
+def test_who_asks_for_the_limit_as_it_is_told_gets_the_choice_that_is_told():
+    near = [row("scalar", 2, accuracy=0.9696, p95=0.8), row("scalar", 3, accuracy=0.975, p95=0.9)]
+    first = recommend([baseline(), row("scalar", accuracy=0.9694, p95=0.5), *near], SLO).changes[0]
+    assert (first.asked, first.choice.title) == ("0.970", "scalar, rescoring 3×")
+    cheap = [row("binary", accuracy=0.9304, p95=0.5), row("binary", 2, accuracy=0.9307, p95=0.9)]
+    last = recommend([baseline(), row("scalar", accuracy=0.98, cost=4), *cheap], SLO).changes[-1]
+    assert (last.asked, last.choice.title) == ("0.930", "binary, no rescoring")
 
 
 def test_a_tighter_limit_on_ram_is_told_where_there_is_one():

@@ -28,9 +28,10 @@ def beyond(limit: float, down: bool) -> str:
 
     More, where rounding would lead to 0 or 1, of which nobody can ask for less or more.
     """
+    exact = Decimal(str(limit))
     for digits in range(3, ALL_DIGITS + 1):
-        rounded = Decimal(limit).quantize(Decimal(1).scaleb(-digits), ROUND_FLOOR if down else ROUND_CEILING)
-        if rounded == Decimal(limit) or rounded not in (0, 1):
+        rounded = exact.quantize(Decimal(1).scaleb(-digits), ROUND_FLOOR if down else ROUND_CEILING)
+        if rounded == exact or rounded not in (0, 1):
             break
     return f"{rounded:f}"
 

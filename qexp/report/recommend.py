@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from qexp.config import SloConfig
+from qexp.report.digits import beyond
 from qexp.report.frontier import Candidate, candidates, fastest, frontier, slower
 from qexp.report.settings import DATATYPE, CollectionKey, changing_results
 from qexp.results import GOOD_BASELINE, Row
@@ -17,11 +18,19 @@ VACUOUS = 2.0  # times the slowest latency: an upper end of P95 beyond that tell
 
 @dataclass(frozen=True)
 class Change:
-    """What a limit would do, tightened just beyond `value` or loosened to it: the choice then, None if nothing is."""
+    """What a limit would do, tightened just beyond what is `asked` or loosened to it: the choice then, None if nothing.
+
+    `asked` is the limit as it is told, for whoever asks for just that is to get this choice.
+    """
 
     limit: str
-    value: float
+    asked: str
     choice: Candidate | None
+
+    @property
+    def value(self) -> float:
+        """The limit as a number."""
+        return float(self.asked)
 
 
 @dataclass(frozen=True)
@@ -210,7 +219,8 @@ def _changes(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> t
         value, towards = room[name]
         if value == towards or (name == "max_p95_ms" and _vague_p95(choice, found)):
             continue
-        changes.append(Change(name, value, _moved(found, slo, name, nextafter(value, towards))))
+        asked = beyond(value, down=towards < value)
+        changes.append(Change(name, asked, _moved(found, slo, name, nextafter(float(asked), towards))))
     return (*changes, *_savings(found, slo, choice))
 
 
@@ -227,9 +237,10 @@ def _savings(found: Sequence[Candidate], slo: SloConfig, choice: Candidate) -> l
         least = max(cheaper, default=inf) if name == "min_accuracy" else min(cheaper, default=inf)
         if least in (0, inf):  # nothing, nothing whose P95 is known, or only what no accuracy is vouched for
             continue
-        instead = _moved(found, slo, name, least)
+        asked = beyond(least, down=name == "min_accuracy")
+        instead = _moved(found, slo, name, float(asked))
         if instead and instead.price < choice.price:  # unless cost is no objective
-            changes.append(Change(name, least, instead))
+            changes.append(Change(name, asked, instead))
     return changes
 
 

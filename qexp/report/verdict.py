@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import isinf
 
 from qexp.config import SloConfig
-from qexp.report.digits import beyond, missing, money
+from qexp.report.digits import missing, money
 from qexp.report.frontier import Candidate, ahead, dominates, frontier, slower, times_faster
 from qexp.report.recommend import Change, Recommendation, shortfalls
 from qexp.report.words import (
@@ -35,13 +35,13 @@ def change(one: Change, decided: Recommendation) -> str:
     slo = decided.slo
     if one.limit == "min_accuracy":
         less = one.value < slo.min_accuracy
-        asked = f"asking for {MEASURE[slo.accuracy]} {'of' if less else 'above'} {beyond(one.value, down=less)}"
+        asked = f"asking for {MEASURE[slo.accuracy]} {'of' if less else 'above'} {one.asked}"
     else:
         name, unit = {"max_p95_ms": ("P95", "ms"), "max_ram_mib": ("RAM", "MiB")}[one.limit]
         given = getattr(slo, one.limit)
         looser = given is not None and one.value > given
         end = " (the worse end of the choice's interval)" if name == "P95" and not looser else ""
-        asked = f"a {name} limit {'of' if looser else 'below'} {beyond(one.value, down=not looser)} {unit}{end}"
+        asked = f"a {name} limit {'of' if looser else 'below'} {one.asked} {unit}{end}"
     if one.choice is None:
         return f"{asked} leaves nothing"
     return f"{asked} leads to {decided.title(one.choice)} ({more_cost(one.choice, decided.choice)})"
