@@ -96,7 +96,7 @@ def asked_again(record: logging.LogRecord) -> bool:
         why = record.args[1]
         while isinstance(why, Exception) and why.args and isinstance(why.args[-1], Exception):
             why = why.args[-1]
-        said = re.sub(r"^\w+\(.*?\): ", "", str(why))  # the connection, with its address
+        said = re.sub(r"^(\w+\(.*?\)|<.*?>): ", "", str(why))  # the connection, with its address
         record.msg, record.args = "the server is asked again: %s", (without_password(said),)
     return True
 

@@ -311,6 +311,7 @@ def test_of_many_artifacts_of_a_run_the_run_is_asked_for_once(
     ("error", "said"),
     [
         (OSError("timed out"), "timed out"),
+        (OSError("<urllib3.connection.HTTPConnection object at 0x7f>: [Errno 111] refused"), "[Errno 111] refused"),
         (ProtocolError("Connection aborted.", ConnectionResetError(104, "reset by peer")), "[Errno 104] reset by peer"),
         (
             ProxyError("Cannot connect.", OSError("Tunnel failed: 503 at http://me:pw@it")),
