@@ -32,7 +32,7 @@ from tests.support.running import ran
 if TYPE_CHECKING:
     from tests.support.qdrant_rest import QdrantRest
 
-hypothesis.settings.register_profile("qexp", deadline=None)  # a busy machine is no failure
+hypothesis.settings.register_profile("qexp", deadline=None, derandomize=True)  # a busy machine is no failure
 hypothesis.settings.load_profile("qexp")
 
 QUICK = [
