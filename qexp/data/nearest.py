@@ -208,4 +208,5 @@ class _Best:
 def _below(found: NDArray[Any], width: int) -> NDArray[Any]:
     """Return [query, 1] the number below the `width`-th largest of each row [query, n ≥ width]; -inf without one."""
     worst = -np.partition(-found, width - 1, axis=1)[:, width - 1 : width]  # what is not a number is put last
-    return np.nextafter(np.fmax(worst, -np.inf), -np.inf, dtype=found.dtype)
+    below: NDArray[Any] = np.nextafter(np.fmax(worst, -np.inf), -np.inf, dtype=found.dtype)
+    return below
