@@ -308,6 +308,18 @@ def test_of_equally_accurate_ones_that_dominate_the_faster_is_told():
     ]
 
 
+def test_what_dominates_a_dominator_need_not_dominate():
+    alike = {"accuracy": 1.0, "cost": 2}
+    bare = [baseline(cost=2, noise=0.45) for _ in range(2)]
+    rows = [bare[0], row("scalar", p95=3.0, **alike), bare[1], row("binary", p95=3.2, **alike)]
+    found = candidates(rows, "retention")
+    assert named(frontier(found)) == ["no quantization"]
+    assert [(one.title, by.title) for one, by in dominators(found)] == [
+        ("scalar, no rescoring", "no quantization"),
+        ("binary, no rescoring", "scalar, no rescoring"),
+    ]
+
+
 def test_the_simplest_has_the_fewest_parts_and_then_the_least_work():
     rows = [baseline(), row("a"), row("a", 1.0), row("a", 2.0), row("a", 2.0, hnsw_ef="9"), row("a", 2.0, hnsw_ef="64")]
     rows += [baseline(hnsw_ef="64"), row("a", hnsw_ef="128")]

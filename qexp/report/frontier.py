@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import exp, hypot, inf, log, nextafter
 
 from qexp.config.cost import OBJECTIVES
@@ -265,10 +266,11 @@ def frontier(found: Sequence[Candidate], objectives: Sequence[str] = OBJECTIVES)
 
 
 def dominators(found: Sequence[Candidate], objectives: Sequence[str] = OBJECTIVES) -> list[tuple[Candidate, Candidate]]:
-    """Return each dominated candidate with the most accurate one on the frontier that dominates it."""
-    best = sorted(frontier(found, objectives), key=lambda one: (-one.accuracy, one.latency))
-    return [
-        (one, next(other for other in best if dominates(other, one, objectives)))
-        for one in found
-        if not any(one is other for other in best)
-    ]
+    """Return each dominated candidate with the most accurate one that dominates it, if possible on the frontier.
+
+    What dominates its dominator need not dominate it: of two intervals that do not meet, each may meet a third.
+    """
+    best = frontier(found, objectives)
+    beaten = [one for one in found if not any(one is other for other in best)]
+    ranked = [sorted(some, key=lambda one: (-one.accuracy, one.latency)) for some in (best, beaten)]
+    return [(one, next(other for other in chain(*ranked) if dominates(other, one, objectives))) for one in beaten]
